@@ -1,0 +1,44 @@
+"""Write the README's tables anew from the runs that are committed under results/measured/.
+
+python bench/measured_tables.py            rewrite README.md
+python bench/measured_tables.py --check    only say whether it is up to date (exit status 1 if not)
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from results.store import find
+from results.tables import summary_tables
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = REPOSITORY / "README.md"
+MEASURED = REPOSITORY / "results" / "measured"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def with_tables(text: str, measured: Path) -> str:
+    """`text` with what stands between the markers replaced by the table of the runs in `measured`."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text needs the markers {BEGIN} and {END}")
+    tables = "\n".join(table.markdown() for table in summary_tables(find([measured]), "record"))
+    return f"{head}{begin}\n{tables}{end}{tail}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    options = parser.parse_args()
+    old = README.read_text(encoding="utf-8")
+    new = with_tables(old, MEASURED)
+    if options.check:
+        print("README.md is up to date" if new == old else "README.md is out of date: run bench/measured_tables.py")
+        return int(new != old)
+    README.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What the harness costs: a trial's own loop beside a bare one, on the same network, optimizer and batches."""
+
+import itertools
+import statistics
+import time
+
+import numpy as np
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from pipelines.data.dataset import Dataset
+from pipelines.data.resident import ResidentLoader, preprocess
+from pipelines.losses import make_loss
+from pipelines.optimizers import make_optimizer
+from pipelines.parallel import World
+from pipelines.recipe import load
+from pipelines.techniques import Hooks, State, make_techniques
+from pipelines.train import set_up, train_epoch
+
+STEPS = 3
+RECIPES = {"cifar10/davidnet-10": (3, 32), "mnist/base": (1, 28)}
+
+
+def noise(channels: int, side: int, images: int) -> Dataset:
+    """Random images: the time of a step does not depend on what is in them."""
+    pixels = np.random.default_rng(0).integers(256, size=(images, side, side, channels), dtype=np.uint8)
+    labels = np.arange(images) % 10
+    names, statistic = tuple("0123456789"), (120.0,) * channels
+    return Dataset("noise", pixels, labels, pixels, labels, pixels[:0], labels[:0], names, statistic, statistic)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> None:
+    """Interleaved; `harness_over_bare` is the median of the ratios of neighbours, `data_share` what augmentation and
+    order add to an epoch."""
+    recipe = load(name)
+    dataset = noise(*RECIPES[name], images=STEPS * recipe.batch_size * (1 if recipe.batch_size > 256 else 50))
+    bench = set_up(recipe, dataset, torch.device("cpu"), World())
+    padded = preprocess(torch.from_numpy(dataset.train_images), dataset, bench.dtype, pad=recipe.augment.crop)
+    loader = ResidentLoader(
+        padded,
+        torch.from_numpy(dataset.train_labels),
+        recipe.augment,
+        batch_size=recipe.batch_size,
+        drop_last=True,
+        channels_last=recipe.channels_last,
+        order_generator=torch.Generator().manual_seed(0),
+        augment_generator=torch.Generator().manual_seed(1),
+    )
+    stepper, loss_function = make_optimizer(bench.network, recipe, recipe.batch_size), make_loss(recipe.loss)
+    state = State(recipe, bench.network, stepper, seed=0, steps=STEPS)
+    techniques = make_techniques(recipe)
+    hooks = Hooks(techniques)
+    for hook in hooks.trial_start:
+        hook(state)
+    started = time.perf_counter()
+    batches = loader.epoch(0)
+    data_seconds = time.perf_counter() - started
+
+    def harness() -> None:
+        train_epoch(bench.forward, batches, loss_function, [0.1] * len(batches), state, hooks)
+
+    def bare() -> None:
+        for images, labels in batches:
+            loss_function(bench.forward(images), labels).backward()
+            stepper.step(0.1)
+
+    seconds: dict[str, list[float]] = {"harness": [], "bare": []}
+
+    def both() -> None:
+        for function in (harness, bare):
+            started = time.perf_counter()
+            function()
+            seconds[function.__name__].append(time.perf_counter() - started)
+
+    benchmark.pedantic(both, rounds=7, warmup_rounds=1)
+    measured = list(zip(seconds["harness"], seconds["bare"], strict=True))[1:]
+    benchmark.extra_info["harness_over_bare"] = round(statistics.median(a / b for a, b in measured), 4)
+    benchmark.extra_info["spread"] = [round(a / b, 4) for a, b in measured]
+    bare_seconds = statistics.median(itertools.islice(seconds["bare"], 1, None))
+    benchmark.extra_info["data_share"] = round(data_seconds / (data_seconds + bare_seconds), 4)

@@ -1,0 +1,57 @@
+"""The main job: train recipes under the clock and keep the record. `accelerate launch bench/run.py --help`"""
+
+import os
+import sys
+
+from bench import run_arguments
+from pipelines import host, recipe
+
+
+def main() -> int:
+    """Parse, train, print. Exit status 2 for what the caller can mend, 130 and 143 after Ctrl-C and SIGTERM."""
+    options = run_arguments.parse()
+    try:
+        if options.list:
+            for name in recipe.names():
+                print(f"{name:<36} {recipe.title(name)}")
+            return 0
+        jobs = run_arguments.jobs(options)
+        host.prepare(options.threads)
+        return run(options, jobs)
+    except ValueError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"bench/run.py: error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
+    """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
+    from bench import dry_run, live_view, run_trials
+    from pipelines import devices, parallel
+    from results.tables import summary_tables, trials_table
+
+    world = parallel.join(options.device)
+    device = devices.find_device(options.device, world.local_rank)
+    console = live_view.make_console(is_main=world.is_main)
+    view = live_view.make_view(console, quiet=options.quiet)
+    runs = []
+    try:
+        for job in jobs:
+            if options.dry_run:
+                dry_run.show(console, job.name, job.recipe, device)
+                continue
+            runs.append(run_trials.train(job, options, device=device, world=world, view=view))
+            console.print(trials_table(runs[-1], options.protocol).rich())
+    except KeyboardInterrupt as interrupt:
+        console.print("stopped; finished trials are kept, and --resume RUN trains the rest")
+        return 143 if isinstance(interrupt, run_trials.Terminated) else 130
+    finally:
+        parallel.leave(world)
+    for table in summary_tables(runs, options.protocol):
+        console.print(table.rich())
+    live_view.print_next_steps(console, runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

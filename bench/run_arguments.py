@@ -1,0 +1,146 @@
+"""The command line of bench/run.py, and its help, which is made from the documented knobs."""
+
+import argparse
+import json
+import textwrap
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import recipe as recipes
+from pipelines.data.sources import default_folder
+from pipelines.recipe import Recipe
+from pipelines.recipe.knobs import documented, groups_in
+from results import store
+from results.protocols import PROTOCOLS
+
+DEFAULT_RECIPE = "digits/quick"
+DEFAULT_TRIALS = 3
+
+EPILOG = """\
+examples:
+  accelerate launch bench/run.py                                  a first run in seconds, on data that is always there
+  accelerate launch bench/run.py mnist/base --trials 10
+  accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
+  accelerate launch bench/run.py 'cifar10/*' --sample             does each of them work at all?
+  accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3
+
+knobs of a recipe, each to be overridden as key=value or group.key=value:
+"""
+
+
+class Options(argparse.Namespace):
+    """The command line, checked word by word."""
+
+    words: list[str]
+    trials: int | None
+    seed: int | None
+    sample: bool
+    device: str
+    threads: int | None
+    protocol: str
+    data_dir: Path
+    out: Path
+    resume: Path | None
+    dry_run: bool
+    quiet: bool
+    list: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make, or to finish."""
+
+    name: str
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    sample: bool = False
+    resume: Path | None = None
+
+
+def jobs(options: Options) -> list[Job]:
+    """The runs that the command line asks for. ValueError for a recipe, a knob or a run that is missing or wrong."""
+    if options.resume:
+        record = store.read(options.resume).record
+        recipe = recipes.validate(record.recipe, str(options.resume))
+        return [Job(record.recipe_name, recipe, tuple(record.seeds), record.sample, options.resume)]
+    overrides = [word for word in options.words if "=" in word]
+    names = [word for word in options.words if "=" not in word] or [DEFAULT_RECIPE]
+    first = options.seed or 0
+    seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
+    found = [(name, recipes.load(name, overrides)) for name in recipes.select(names)]
+    if options.sample:
+        found = [(name, recipes.sample(recipe)) for name, recipe in found]
+    return [Job(name, recipe, seeds, options.sample) for name, recipe in found]
+
+
+def parse(arguments: list[str] | None = None) -> Options:
+    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="bench/run.py",
+        description="Train recipes under the clock and keep the record.",
+        epilog=EPILOG + knob_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    words = f"recipes by name, glob or path to a YAML file, and knobs to override (default: {DEFAULT_RECIPE})"
+    add("words", nargs="*", metavar="RECIPE | key=value", help=words)
+    add("--trials", type=positive, metavar="N", help=f"trials a recipe, one seed each (default: {DEFAULT_TRIALS})")
+    add("--seed", type=natural, metavar="S", help="seed of the first trial; the next ones count up (default: 0)")
+    add("--sample", action="store_true", help="a few hundred images, a few steps: does it work at all?")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)")
+    add("--threads", type=positive, metavar="N", help="CPU threads a process (default: its share of the cores)")
+    rules = "by whose rules the time is counted (default: %(default)s)"
+    add("--protocol", choices=sorted(PROTOCOLS), default="record", help=rules)
+    folder = "where data sets lie, or are downloaded to (default: %(default)s)"
+    add("--data-dir", type=Path, default=default_folder(), metavar="DIR", help=folder)
+    add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where records go (default: %(default)s)")
+    add("--resume", type=Path, metavar="RUN", help="finish an interrupted run: train the seeds that are missing")
+    add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
+    add("--quiet", action="store_true", help="a line a trial instead of live progress")
+    add("--list", action="store_true", help="list the recipes that ship")
+    options = parser.parse_args(arguments, Options())
+    if options.resume and (options.words or options.trials or options.seed is not None or options.sample):
+        parser.error("--resume goes on with the recipe, trials and seeds of the run: give no others")
+    return options
+
+
+def knob_help() -> str:
+    """Every knob with its type, default and documentation."""
+    lines = []
+    for key, field in documented(Recipe):
+        default = "" if field.is_required() or groups_in(field.annotation) else f" [{json.dumps(field.get_default())}]"
+        text = f"{type_name(field.annotation)}{default}: {' '.join((field.description or '').split())}"
+        lines.append(textwrap.fill(text, 118, initial_indent=f"  {key:<34} ", subsequent_indent=" " * 37))
+    return "\n".join(lines)
+
+
+def type_name(annotation: object) -> str:
+    """A type as the help shows it: `cifar10|mnist`, `int|null`, `list of number`."""
+    if groups := groups_in(annotation):
+        return "|".join(group.__name__.lower() for group in groups)
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return "|".join(map(str, inner))
+    if origin is typing.Annotated:
+        return type_name(inner[0])
+    if origin is tuple:
+        return f"list of {type_name(inner[0])}"
+    if inner:
+        return "|".join(type_name(part) for part in inner)
+    names = {float: "number", int: "integer", str: "text", bool: "true|false", type(None): "null"}
+    return names[typing.cast(type, annotation)]
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if natural(text) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)

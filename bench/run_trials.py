@@ -1,0 +1,130 @@
+"""Train one recipe's trials and keep the record: where the pipelines and the results meet."""
+
+import contextlib
+import dataclasses
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import torch
+
+from bench.live_view import TrialLines
+from bench.run_arguments import Job, Options
+from pipelines import environment
+from pipelines.clock import Lap
+from pipelines.data import sources, split
+from pipelines.data.dataset import Dataset
+from pipelines.devices import make_clock
+from pipelines.parallel import World
+from pipelines.recipe.training import Data
+from pipelines.train import run_trial, set_up, warm_up
+from pipelines.trial import Trial
+from results import store
+from results.record import Run, RunRecord, TrialRecord
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Handled as Ctrl-C is: the trial in progress is lost, the others are kept."""
+
+
+def train(job: Job, options: Options, *, device: torch.device, world: World, view: TrialLines) -> Run:
+    """Run the trials of a job, or those that its run still misses; returns the run as it was kept.
+
+    Raises ValueError for data, a recipe or a resumed run that will not do; whatever ends the run early is raised again
+    after the record says so.
+    """
+    startup = Lap("startup", process_age())
+    clock = make_clock(device)
+    with clock.lap("load"):
+        dataset = load_data(job.recipe.data, options.data_dir, world)
+    bench = set_up(job.recipe, dataset, device, world)
+
+    record = new_record(job, device, world)
+    directory = None
+    if world.is_main:
+        directory = store.resume(job.resume, record) if job.resume else store.create(options.out, record)
+    seeds = world.share(directory.missing_seeds if directory else None)
+    view.start_run(job.name, len(seeds))
+    with ending(directory, device), contextlib.ExitStack() as stack:
+        stack.callback(view.end_run)
+        before_first = [startup, *clock.laps]
+        if seeds:
+            before_first.append(warm_up(bench))
+        for seed in seeds:
+            trial = run_trial(bench, seed, [view])
+            if before_first:
+                laps = (*before_first, *trial.laps, Lap("total", process_age()))
+                trial, before_first = dataclasses.replace(trial, laps=laps), []
+            if directory:
+                directory.append(to_record(trial, job.seeds.index(seed)))
+            view.trial_finished(trial)
+    return store.read(directory.path) if directory else Run(record, (), options.out)
+
+
+def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
+    """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
+    if world.is_main:
+        dataset = sources.load(knobs.name, folder)
+    world.wait()
+    if not world.is_main:
+        dataset = sources.load(knobs.name, folder, download=False)
+    dataset = split.labelled_fraction(dataset, knobs.fraction, knobs.split_seed)
+    return dataset if knobs.limit is None else split.limit(dataset, knobs.limit)
+
+
+def new_record(job: Job, device: torch.device, world: World) -> RunRecord:
+    """What is known of a run before it begins."""
+    commit, dirty = environment.git_state(REPOSITORY)
+    return RunRecord(
+        recipe_name=job.name,
+        recipe=job.recipe.model_dump(mode="json"),
+        recipe_hash=job.recipe.hash,
+        sample=job.sample,
+        command=sys.argv,
+        commit=commit,
+        dirty=dirty,
+        environment=environment.capture(device) | {"before": environment.telemetry(device)},
+        world_size=world.size,
+        seeds=list(job.seeds),
+    )
+
+
+def to_record(trial: Trial, index: int) -> TrialRecord:
+    """A trial as it is kept."""
+    return TrialRecord(index=index, **dataclasses.asdict(trial))
+
+
+def process_age() -> float:
+    """Seconds since this process was started, before Python began."""
+    return time.time() - psutil.Process().create_time()
+
+
+@contextlib.contextmanager
+def ending(directory: store.RunDirectory | None, device: torch.device) -> Iterator[None]:
+    """Write down how the run ended, whichever way it does."""
+
+    def finish(status: store.Status, reason: str | None = None) -> None:
+        if directory:
+            directory.finish(status, reason, {"after": environment.telemetry(device)})
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        finish("interrupted", "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C")
+        raise
+    except Exception as error:
+        finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    finish("finished")

@@ -1,0 +1,71 @@
+"""Laps: named stretches of time, synchronised with the device at their edges and nowhere else."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Lap:
+    """A named stretch of the clock, of one epoch (counted from 1) or of the whole trial."""
+
+    name: str
+    seconds: float
+    epoch: int | None = None
+    device_seconds: float | None = None
+    """between two events on the device's own clock; None where it has none"""
+
+
+class DeviceTimer(Protocol):
+    """Takes marks on the device's own time line."""
+
+    def mark(self) -> Any: ...
+
+    def seconds(self, start: Any, end: Any) -> float | None: ...
+
+
+class NoDeviceTimer:
+    """For devices without a clock of their own."""
+
+    def mark(self) -> None:
+        return None
+
+    def seconds(self, start: None, end: None) -> None:
+        return None
+
+
+class Clock:
+    """Keeps every lap in the order in which it ended.
+
+    `now` must be monotonic, in seconds; `synchronize` returns when the device has done all its work. Both are
+    arguments so that the arithmetic can be tested without a device and without waiting.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.perf_counter,
+        synchronize: Callable[[], None] = lambda: None,
+        device_timer: DeviceTimer | None = None,
+    ) -> None:
+        self.laps: list[Lap] = []
+        self.now = now
+        self._synchronize = synchronize
+        self._device_timer = device_timer or NoDeviceTimer()
+
+    @contextlib.contextmanager
+    def lap(self, name: str, epoch: int | None = None) -> Iterator[None]:
+        """Time what happens inside. Nothing is kept of a stretch that ended with an exception."""
+        self._synchronize()
+        first_mark = self._device_timer.mark()
+        start = self.now()
+        yield
+        last_mark = self._device_timer.mark()
+        self._synchronize()
+        seconds = self.now() - start
+        self.laps.append(Lap(name, seconds, epoch, self._device_timer.seconds(first_mark, last_mark)))
+
+    def seconds(self, *names: str) -> float:
+        """The sum of all laps of these names."""
+        return sum(lap.seconds for lap in self.laps if lap.name in names)

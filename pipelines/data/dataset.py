@@ -1,0 +1,31 @@
+"""A data set in host memory: what a source hands to the loaders."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images as uint8 of shape (N, height, width, channels), labels as int64 of shape (N,).
+
+    `pool_images` are training images whose labels the recipe may not see (empty unless the recipe trains on a part of
+    the training set); `mean` and `std` are per channel on the 0-255 scale.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    pool_images: np.ndarray
+    pool_labels: np.ndarray
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width), as a network sees an image."""
+        height, width, channels = self.train_images.shape[1:]
+        return channels, height, width

@@ -1,0 +1,89 @@
+"""Files of a data set, which may be missing, damaged or not what they seem: every fault becomes one DataError."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+
+class DataError(ValueError):
+    """A data set is missing or damaged. The message, one line, names the file, what is wrong and the remedy."""
+
+
+class MissingError(DataError):
+    """A data set is not there, or not all of it."""
+
+
+def damaged(path: Path, fault: str) -> DataError:
+    """The error for a file whose content is wrong."""
+    return DataError(f"{path}: {fault}; delete it and download the data set again with bench/data.py")
+
+
+def missing(name: str, folder: Path, wanted: Sequence[Path], by_hand: str) -> MissingError:
+    """The error for a data set that is not complete in `folder`; `wanted` are the files that were not found."""
+    files = ", ".join(path.relative_to(folder).as_posix() for path in wanted)
+    return MissingError(
+        f"{name} is not in {folder}: missing {files}; {by_hand}, "
+        f"or run `python bench/data.py {name} --data-dir {folder}` where there is a network"
+    )
+
+
+def unusable(path: Path, error: OSError) -> DataError:
+    """The error for a path at which the system does not let us read or write."""
+    reason = error.strerror or str(error)
+    return DataError(f"{path}: {reason}; change its permissions or name another folder (--data-dir or PACELINE_DATA)")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise DataError if `folder` exists and is not a folder that can be listed."""
+    try:
+        next(folder.iterdir(), None)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unusable(folder, error) from error
+
+
+def present(path: Path) -> bool:
+    """Whether something is at `path`. Raises DataError where that cannot be found out."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unusable(path, error) from error
+    return True
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked if its name ends in .gz. Faults while reading them become DataErrors."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise damaged(path, f"corrupt gzip ({error})") from error
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def read_rest(file: BinaryIO, path: Path, count: int) -> np.ndarray:
+    """The remaining bytes as uint8 of shape (count,). Raises DataError unless there are exactly so many."""
+    content = np.empty(count, np.uint8)
+    read = file.readinto(content)  # type: ignore[attr-defined]
+    if read < count:
+        raise damaged(path, f"truncated: it ends {count - read:,} bytes early")
+    if file.read(1):
+        raise damaged(path, f"too long: it goes on after the {count:,} bytes that belong there")
+    return content
+
+
+def check_labels(labels: np.ndarray, path: Path, classes: int) -> None:
+    """Raise DataError if a label is not in 0 .. classes - 1."""
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        raise damaged(path, f"label {labels[wrong[0]]} of image {wrong[0]} is out of range 0 to {classes - 1}")

@@ -1,0 +1,105 @@
+"""The resident loader: the whole data set on the training device, preprocessed there once, augmented by the epoch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines import augment
+from pipelines.data.dataset import Dataset
+from pipelines.recipe.training import Augment
+
+CHUNK = 2000
+"""images that are converted at a time, so that float32 copies stay small"""
+
+
+def to_device(images: np.ndarray, labels: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """uint8 images and integer labels as tensors on the device."""
+    return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+
+
+def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 0) -> Tensor:
+    """Cast, normalise by the data set's mean and std, and pad by reflection.
+
+    images: uint8 (N, height, width, channels); returns `dtype` (N, height + 2 * pad, width + 2 * pad, channels).
+    """
+    count, height, width, channels = images.shape
+    rows, columns = (_reflected(side, pad, images.device) for side in (height, width))
+    mean = torch.tensor(dataset.mean, device=images.device)
+    scale = 1 / torch.tensor(dataset.std, device=images.device)
+    result = torch.empty(count, len(rows), len(columns), channels, dtype=dtype, device=images.device)
+    for source, target in zip(images.split(CHUNK), result.split(CHUNK), strict=True):
+        target.copy_(((source.float() - mean) * scale)[:, rows[:, None], columns])
+    return result
+
+
+def _reflected(side: int, pad: int, device: torch.device) -> Tensor:
+    """Indices that pad `side` pixels by `pad` on both ends, mirrored at the border pixel."""
+    if pad >= side:
+        raise ValueError(f"augment.crop={pad} reflects more than an image of {side} pixels has: give less than {side}")
+    indices = torch.arange(-pad, side + pad, device=device).abs()
+    return torch.where(indices >= side, 2 * (side - 1) - indices, indices)
+
+
+class ResidentLoader:
+    """Serves augmented epochs of a training set that lies preprocessed on the device.
+
+    padded: (N, height + 2 * crop, width + 2 * crop, channels); labels: (N,). `order_generator` draws the order, equal
+    on all processes; `augment_generator` draws the augmentation, another one on each. This process takes the `rank`-th
+    of `world_size` slices of every batch.
+    """
+
+    def __init__(
+        self,
+        padded: Tensor,
+        labels: Tensor,
+        knobs: Augment,
+        *,
+        batch_size: int,
+        drop_last: bool,
+        channels_last: bool,
+        order_generator: torch.Generator,
+        augment_generator: torch.Generator,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._padded, self._labels, self._knobs = padded, labels, knobs
+        self._batch_size, self._drop_last, self._channels_last = batch_size, drop_last, channels_last
+        self._order_generator, self._augment_generator = order_generator, augment_generator
+        self._rank, self._world_size = rank, world_size
+        count = len(labels)
+        self._flip_first = torch.randint(2, (count,), generator=order_generator, device=padded.device).bool()
+        height, width, channels = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop, padded.shape[3]
+        self._images = torch.empty(0, height, width, channels, dtype=padded.dtype, device=padded.device)
+
+    def epoch(self, epoch: int) -> "Epoch":
+        """The batches of epoch `epoch` (from 0), with all augmentation already applied."""
+        order = torch.randperm(len(self._labels), generator=self._order_generator, device=self._padded.device)
+        if self._drop_last:
+            order = order[: len(order) // self._batch_size * self._batch_size]
+        batches = [part.tensor_split(self._world_size)[self._rank] for part in order.split(self._batch_size)]
+        order = torch.cat(batches) if self._world_size > 1 else order
+        size = (self._images.shape[1], self._images.shape[2])
+        choices = augment.draw(self._knobs, len(order), size, self._augment_generator, self._flip_first[order], epoch)
+        if len(self._images) != len(order):
+            self._images = self._images.new_empty(len(order), *self._images.shape[1:])
+        augment.apply(self._padded, order, choices, self._knobs.cutout, self._images)
+        images = self._images.permute(0, 3, 1, 2)
+        if not self._channels_last:
+            images = images.contiguous()
+        return Epoch(images, self._labels[order], [len(batch) for batch in batches])
+
+
+class Epoch:
+    """An epoch in memory: iterating gives (images, labels) batches as views, without copying."""
+
+    def __init__(self, images: Tensor, labels: Tensor, batch_sizes: list[int]) -> None:
+        self.images, self.labels = images, labels
+        self.batch_sizes = batch_sizes
+
+    def __len__(self) -> int:
+        return len(self.batch_sizes)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self.images.split(self.batch_sizes), self.labels.split(self.batch_sizes), strict=True)

@@ -1,0 +1,70 @@
+"""Data sets by name. A new one is a module like `digits.py` and a line in SOURCES."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from pipelines.data.dataset import Dataset
+from pipelines.data.download import Archive, alone, obtain
+from pipelines.data.files import DataError, MissingError, check_folder
+
+SOURCES = {
+    "cifar10": "pipelines.data.cifar10",
+    "digits": "pipelines.data.digits",
+    "mnist": "pipelines.data.mnist",
+}
+
+
+class Source(Protocol):
+    """What the module of a data set offers."""
+
+    FINGERPRINT: str
+    """`fingerprint` of the published images"""
+
+    def archives(self) -> tuple[Archive, ...]:
+        """What to download; may import torch to find out."""
+
+    def find(self, folder: Path) -> Path | None:
+        """Where its files are, None unless all of them are there."""
+
+    def read(self, folder: Path) -> Dataset:
+        """The data set, with an empty pool. Raises MissingError for a missing file, DataError for a damaged one."""
+
+
+def source(name: str) -> Source:
+    """The module of a data set. ValueError for a name that is not in SOURCES."""
+    if name not in SOURCES:
+        raise ValueError(f"no data set is called {name!r}; there are {', '.join(SOURCES)}")
+    return cast(Source, import_module(SOURCES[name]))
+
+
+def default_folder() -> Path:
+    """Where data sets are kept unless something else is said: $PACELINE_DATA, else ./data."""
+    return Path(os.environ.get("PACELINE_DATA") or "data").expanduser()
+
+
+def load(name: str, folder: Path, *, download: bool = True) -> Dataset:
+    """A data set from its files under `folder`, which are downloaded first if they are missing (unless told not to).
+
+    Images are C-contiguous uint8 of shape (N, height, width, channels), labels int64 of shape (N,), the pool is empty.
+    Any number of processes may call this at once: one of a host downloads, the others wait for it.
+
+    Raises DataError, naming the file and the remedy, for files that are missing or damaged, a folder that cannot be
+    used, or a download that failed on every mirror; ValueError for an unknown name.
+    """
+    module = source(name)
+    check_folder(folder)
+    try:
+        return module.read(folder)
+    except MissingError as error:
+        if not download:
+            raise
+        missing = error
+    with alone(folder, name):
+        if module.find(folder) is None:  # it may have come while we waited
+            try:
+                obtain(module.archives(), folder)
+            except DataError as failure:
+                raise DataError(f"{missing}; {failure}") from failure
+    return module.read(folder)

@@ -1,0 +1,62 @@
+"""The device that a run trains on, and the number formats it is fast in."""
+
+import torch
+
+from pipelines.clock import Clock
+
+
+class CudaTimer:
+    """CUDA events, read after the device has been synchronised."""
+
+    def mark(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        return start.elapsed_time(end) / 1000
+
+
+def find_device(name: str, local_rank: int = 0) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:1` as a device that is there. ValueError when it is not."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device {name!r}: say auto, cpu, cuda or cuda:N") from None
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda":
+        raise ValueError(f"--device {name}: Paceline trains on cpu and cuda")
+    index = local_rank if device.index is None else device.index
+    if not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device; say --device cpu")
+    count = torch.cuda.device_count()
+    if index >= count:
+        raise ValueError(f"--device {name}: process {local_rank} wants cuda:{index}, but torch sees {count} of them")
+    return torch.device("cuda", index)
+
+
+def make_clock(device: torch.device) -> Clock:
+    """A clock that synchronises with the device."""
+    if device.type == "cuda":
+        return Clock(synchronize=lambda: torch.cuda.synchronize(device), device_timer=CudaTimer())
+    return Clock()
+
+
+def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The number format of `precision: half`, by the recipe's `half_dtype`, on this device.
+
+    ValueError for float16 on a CPU, where its backward pass is a reference kernel, and for a CPU without bfloat16.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float16
+    if wanted == "float16":
+        raise ValueError(
+            "half_dtype=float16 on a CPU: convolutions would train about a thousand times slower than in bfloat16, "
+            "because torch has only a reference kernel for their backward pass; say half_dtype=auto"
+        )
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); say precision=float32")
+    return torch.bfloat16

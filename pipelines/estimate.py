@@ -1,0 +1,95 @@
+"""What a recipe will cost, without training: parameters, operations, steps, memory."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipelines import models
+from pipelines.data.dataset import Dataset
+from pipelines.losses import make_loss
+from pipelines.recipe import Recipe
+
+GiB = 2**30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Counts for one trial in one process. Bytes are those of the training device."""
+
+    parameters: int
+    flops_per_image: int
+    """multiplications and additions of one forward pass of one image"""
+    steps: int
+    train_flops: float
+    """of the whole training, a backward pass taken as twice a forward pass"""
+    data_bytes: int
+    """images on the device, padded, and one augmented epoch"""
+    weight_bytes: int
+    """weights, gradients, optimizer state, averages"""
+    activation_bytes: int
+    """what one batch keeps for its backward pass"""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The sum, without the temporary memory of single operations."""
+        return self.data_bytes + self.weight_bytes + self.activation_bytes
+
+
+def estimate(recipe: Recipe, dataset: Dataset, dtype: torch.dtype) -> Estimate:
+    """Run one image and one batch through the network on torch's meta device, which computes shapes only."""
+    with torch.device("meta"):
+        network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names))
+        if recipe.precision == "half":
+            network = models.to_precision(network, dtype, channels_last=False)
+        parameters = list(network.parameters())
+        batch = torch.empty(recipe.batch_size, *dataset.image_shape, dtype=parameters[-1].dtype)
+        labels = torch.empty(recipe.batch_size, dtype=torch.int64)
+
+    saved: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        held.append(tensor)
+        return tensor
+
+    held: list[torch.Tensor] = []  # so that no storage is freed and its identity used again
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        make_loss(recipe.loss)(network(batch), labels)
+    for parameter in parameters:
+        saved.pop(parameter.untyped_storage()._cdata, None)
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(batch[:1])
+
+    images = len(dataset.train_images)
+    channels, height, width = dataset.image_shape
+    padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
+    plain = channels * height * width
+    data_bytes = (images * (padded + plain) + len(dataset.test_images) * plain) * dtype.itemsize
+    data_bytes += (images + len(dataset.test_images)) * plain
+    steps = recipe.steps(images)
+    count = sum(parameter.numel() for parameter in parameters)
+    flops = counter.get_total_flops()
+    activations = sum(saved.values())
+    if recipe.precision == "autocast":
+        activations //= 2
+    return Estimate(
+        parameters=count,
+        flops_per_image=flops,
+        steps=steps,
+        train_flops=3.0 * flops * recipe.batch_size * steps,
+        data_bytes=data_bytes,
+        weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, dtype),
+        activation_bytes=activations,
+    )
+
+
+def _state_bytes(recipe: Recipe, dtype: torch.dtype) -> int:
+    """Bytes a parameter beside the parameter itself: gradient, optimizer state, masters, average."""
+    in_bfloat16 = recipe.precision == "half" and dtype == torch.bfloat16
+    weight = dtype.itemsize if recipe.precision == "half" and not in_bfloat16 else 4
+    states = {"sgd": 1, "adamw": 2}[recipe.optimizer.name] * weight
+    masters = 8 if in_bfloat16 else 0
+    average = 4 if recipe.techniques.ema else 0
+    return weight + states + masters + average

@@ -1,0 +1,40 @@
+"""What must be settled before torch is imported: threads and memory of the host. Imports no torch.
+
+`accelerate launch` sets OMP_NUM_THREADS=1, and OpenMP reads it once, when torch loads. glibc hands large blocks back
+to the system as soon as they are freed, so that every training step on a CPU pays again for mapping the same memory.
+"""
+
+import ctypes
+import os
+import sys
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+
+
+def prepare(threads: int | None = None) -> None:
+    """Set the threads of this process (None: its share of the host's cores) and keep freed memory."""
+    assert "torch" not in sys.modules, "OpenMP has already read OMP_NUM_THREADS"
+    os.environ["OMP_NUM_THREADS"] = str(threads or cores() // processes_on_host() or 1)
+    keep_memory()
+
+
+def cores() -> int:
+    """Physical cores that this process may use, within its affinity and its container's quota."""
+    from joblib import cpu_count
+
+    return cpu_count(only_physical_cores=True)
+
+
+def processes_on_host() -> int:
+    """How many processes the launcher started on this host."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def keep_memory() -> bool:
+    """Tell glibc to keep freed memory. False where the C library is another one, which is left as it is."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

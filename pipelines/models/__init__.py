@@ -1,0 +1,41 @@
+"""Networks by the name that recipes give them, and what is done to every network alike."""
+
+import torch
+from torch import nn
+
+from pipelines.models.convnet import ConvNet
+from pipelines.models.davidnet import DavidNet
+from pipelines.models.layers import PatchWhitening
+from pipelines.recipe.networks import Network
+
+NETWORKS: dict[str, type[nn.Module]] = {"davidnet": DavidNet, "convnet": ConvNet}
+
+
+def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A network in float32 on torch's default device, initialised from torch's global generator.
+
+    image_shape: (channels, height, width). ValueError when the network does not take such images.
+    """
+    return NETWORKS[knobs.name](knobs, image_shape, classes)
+
+
+def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool) -> nn.Module:
+    """The network with weights of this dtype, its norms in float32, in place."""
+    network.to(dtype=dtype)
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.float()
+    return network.to(memory_format=torch.channels_last) if channels_last else network
+
+
+def initialize(network: nn.Module, seed: int) -> None:
+    """Draw every parameter anew and reset every statistic, in place: a compiled network stays compiled."""
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+
+def whitening_layers(network: nn.Module) -> list[PatchWhitening]:
+    """The layers that are fitted to the training images before the training starts."""
+    return [module for module in network.modules() if isinstance(module, PatchWhitening)]

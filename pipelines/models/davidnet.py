@@ -1,0 +1,65 @@
+"""DavidNet: the nine-layer residual network of "How to train your ResNet" (David Page, 2018-2019)."""
+
+from torch import Tensor, nn
+
+from pipelines.models.layers import Activation, PatchWhitening, make_norm
+from pipelines.recipe import networks
+
+
+class ConvBlock(nn.Module):
+    """3x3 (or 1x1) convolution, norm and activation, with 2x2 max-pooling at its end or right after the convolution."""
+
+    def __init__(
+        self, inputs: int, outputs: int, knobs: networks.DavidNet, *, kernel_size: int = 3, pool: bool = False
+    ):
+        super().__init__()
+        convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
+        layers: list[nn.Module] = [convolution, make_norm(outputs, knobs.norm), Activation(knobs.activation)]
+        if pool:
+            layers.insert(1 if knobs.pool_before_norm else len(layers), nn.MaxPool2d(2))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Residual(nn.Module):
+    """x + block(block(x))."""
+
+    def __init__(self, channels: int, knobs: networks.DavidNet) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(ConvBlock(channels, channels, knobs), ConvBlock(channels, channels, knobs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.branch(images)
+
+
+class DavidNet(nn.Module):
+    """(N, channels, 32, 32) images to (N, classes) logits."""
+
+    def __init__(self, knobs: networks.DavidNet, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if (height, width) != (32, 32):
+            raise ValueError(f"model.name=davidnet takes images of 32 x 32 pixels, not {height} x {width}")
+        first, second, third, last = knobs.widths
+        if knobs.whitening is None:
+            prepare: list[nn.Module] = [ConvBlock(channels, first, knobs)]
+        else:
+            whiten = PatchWhitening(channels, kernel_size=3, padding=1, knobs=knobs.whitening)
+            prepare = [whiten, ConvBlock(whiten.out_channels, first, knobs, kernel_size=1)]
+        self.layers = nn.Sequential(
+            *prepare,
+            ConvBlock(first, second, knobs, pool=True),
+            Residual(second, knobs),
+            ConvBlock(second, third, knobs, pool=True),
+            ConvBlock(third, last, knobs, pool=True),
+            Residual(last, knobs),
+            nn.MaxPool2d(4),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(last, classes, bias=False)
+        self.logit_scale = knobs.logit_scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.layers(images)) * self.logit_scale

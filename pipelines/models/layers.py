@@ -1,0 +1,106 @@
+"""The layers that several networks share, built from the recipe's knobs."""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kernels.ghost_batch_norm import ghost_batch_norm
+from pipelines.recipe import networks
+
+_ACTIVATIONS = {
+    "relu": lambda alpha: partial(F.relu, inplace=True),
+    "celu": lambda alpha: partial(F.celu, alpha=alpha, inplace=True),
+    "gelu": lambda alpha: F.gelu,
+    "silu": lambda alpha: partial(F.silu, inplace=True),
+}
+
+
+class Activation(nn.Module):
+    """The recipe's non-linearity."""
+
+    def __init__(self, knobs: networks.Activation) -> None:
+        super().__init__()
+        self._function = _ACTIVATIONS[knobs.name](knobs.alpha)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._function(images)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm whose parameters and statistics are float32 whatever the images are, with an optional frozen scale."""
+
+    def __init__(self, channels: int, knobs: networks.Norm) -> None:
+        super().__init__(channels, eps=knobs.eps, momentum=knobs.momentum)
+        self.weight.requires_grad = knobs.scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        # nn.BatchNorm2d would also count its batches, one more small kernel at every step
+        return F.batch_norm(
+            images, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+        )
+
+
+class GhostBatchNorm(BatchNorm):
+    """Batch norm over groups of images; running statistics are the mean over the groups."""
+
+    def __init__(self, channels: int, knobs: networks.Norm) -> None:
+        super().__init__(channels, knobs)
+        assert knobs.group_size is not None
+        self.group_size = knobs.group_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(images)
+        normalised, means, inverse_stds = ghost_batch_norm(images, self.weight, self.bias, self.group_size, self.eps)
+        with torch.no_grad():
+            per_group = images.numel() // self.num_features / len(means)
+            variances = (inverse_stds**-2 - self.eps) * (per_group / (per_group - 1))  # unbiased, as in BatchNorm2d
+            self.running_mean.lerp_(means.mean(0), self.momentum)
+            self.running_var.lerp_(variances.mean(0), self.momentum)
+        return normalised
+
+
+def make_norm(channels: int, knobs: networks.Norm) -> BatchNorm:
+    """The recipe's norm for so many channels."""
+    return BatchNorm(channels, knobs) if knobs.group_size is None else GhostBatchNorm(channels, knobs)
+
+
+class PatchWhitening(nn.Conv2d):
+    """A frozen convolution whose outputs, over the patches it was fitted to, have identity covariance.
+
+    From post 8 of David Page's "How to train your ResNet" (2019).
+    """
+
+    def __init__(self, channels: int, kernel_size: int, padding: int, knobs: networks.Whitening) -> None:
+        super().__init__(channels, channels * kernel_size**2, kernel_size, padding=padding, bias=False)
+        self.weight.requires_grad = False
+        self.images = knobs.images
+        self.eps = knobs.eps
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Set the weights from the covariance of the patches of `images`, (N, height, width, channels)."""
+        covariance = patch_covariance(images.permute(0, 3, 1, 2).float(), self.kernel_size[0])
+        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+        whitening = eigenvectors.T / torch.sqrt(eigenvalues + self.eps)[:, None]
+        self.weight.copy_(whitening.flip(0).reshape(self.weight.shape))
+
+
+def patch_covariance(images: Tensor, kernel_size: int, chunk: int = 1000) -> Tensor:
+    """Covariance of all kernel_size x kernel_size patches: (P, P) with P = channels * kernel_size squared, float32.
+
+    Goes through `chunk` images at a time, since the patches take kernel_size squared times the memory of the images.
+    """
+    size = images.shape[1] * kernel_size**2
+    products = torch.zeros(size, size, device=images.device)
+    total = torch.zeros(size, device=images.device)
+    count = 0
+    for part in images.split(chunk):
+        patches = F.unfold(part.contiguous(), kernel_size).transpose(1, 2).reshape(-1, size)
+        products.addmm_(patches.T, patches)
+        total += patches.sum(0)
+        count += len(patches)
+    mean = total / count
+    return products / count - mean.outer(mean)

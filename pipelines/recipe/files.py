@@ -1,0 +1,186 @@
+"""Recipes as YAML files: names, globs, `base:` inheritance, overrides from the command line, sample mode.
+
+A file says what it changes against the recipe that its `base:` names: mappings are merged key by key, anything else
+is replaced, `null` switches off.
+"""
+
+import difflib
+import fnmatch
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from pipelines.recipe.schema import Recipe
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+NOT_RECIPES = {"launch", "suites"}
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader, which also takes 1e-3 for a number, as YAML 1.2 does and PyYAML does not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+class RecipeError(ValueError):
+    """Something is wrong with a recipe that its author can mend; the message names file, key and value."""
+
+
+def names() -> list[str]:
+    """The names of all recipes that ship, e.g. `cifar10/davidnet-10`, sorted."""
+    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+    return sorted(path.with_suffix("").as_posix() for path in paths if path.parts[0] not in NOT_RECIPES)
+
+
+def select(patterns: Iterable[str]) -> list[str]:
+    """Recipe names (or paths to YAML files) that the patterns stand for, each once, in the order given."""
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        is_path = pattern.endswith((".yaml", ".yml"))
+        matches = [pattern] if is_path else fnmatch.filter(names(), pattern)
+        if not matches:
+            raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; --list shows them all")
+        chosen.update(dict.fromkeys(matches))
+    return list(chosen)
+
+
+def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The resolved recipe of a name or path, with `key.sub=value` overrides on top.
+
+    Raises RecipeError for a missing or broken file, a cycle of bases, an unknown key or a value of the wrong type.
+    """
+    return validate(read(name, overrides), name)
+
+
+def read(name: str, overrides: Iterable[str] = ()) -> dict[str, object]:
+    """The merged settings of a recipe, before they are checked."""
+    settings = _inherit(name, [])
+    for override in overrides:
+        settings = _merge(settings, _parse_override(override))
+    return settings
+
+
+def title(name: str) -> str:
+    """A recipe's title, without reading the rest of its line of bases."""
+    path = _path(name)
+    settings = _parse(path)
+    return str(settings["title"]) if "title" in settings else title(str(settings.get("base", "")))
+
+
+def validate(settings: Mapping[str, object], name: str) -> Recipe:
+    """Settings as a Recipe. Raises RecipeError with one line for each thing that is wrong."""
+    try:
+        # strict types, but JSON's: a list is a tuple, and 10 will do where 10.0 is meant
+        return Recipe.model_validate_json(json.dumps(settings, default=str))
+    except ValidationError as error:
+        raise RecipeError("\n".join(_explain(name, detail) for detail in error.errors())) from None
+
+
+def sample(recipe: Recipe) -> Recipe:
+    """The recipe on a few hundred images for a few steps: enough to see that it works, worth nothing else."""
+    batch_size = min(recipe.batch_size, 64)
+    data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 256, 256)})
+    return recipe.model_copy(update={"data": data, "batch_size": batch_size, "epochs": min(recipe.epochs, 2.0)})
+
+
+def _path(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    path = (CONFIGS / f"{name}.yaml").resolve()
+    if not path.is_relative_to(CONFIGS):
+        raise RecipeError(
+            f"{name!r} is not the name of a recipe: names stay inside {CONFIGS}; give a path ending in .yaml"
+        )
+    return path
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader, the C one)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: there is no such recipe file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise RecipeError(f"{path}: a recipe is a mapping of knobs to values, not a {type(settings).__name__}")
+    return settings
+
+
+def _inherit(name: str, chain: list[str]) -> dict[str, object]:
+    path = _path(name)
+    if str(path.resolve()) in chain:
+        raise RecipeError(f"{path}: `base:` goes round in a circle: {' → '.join([*chain, str(path)])}")
+    settings = _parse(path)
+    base = settings.pop("base", None)
+    if base is None:
+        return settings
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: base={base!r} must be the name of one recipe")
+    try:
+        inherited = _inherit(base, [*chain, str(path.resolve())])
+    except RecipeError as error:
+        raise RecipeError(f"{path}: base={base}: {error}") if not chain else error from None
+    return _merge(inherited, settings)
+
+
+def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = base.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and _same_kind(value, old):
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _same_kind(changes: Mapping[str, object], old: Mapping[str, object]) -> bool:
+    """Whether both speak of one network, optimizer or schedule: another `name:` starts from nothing."""
+    return changes.get("name", old.get("name")) == old.get("name")
+
+
+def _parse_override(override: str) -> dict[str, object]:
+    key, equals, text = override.partition("=")
+    if not equals or not all(part.isidentifier() for part in key.split(".")):
+        raise RecipeError(f"{override!r}: an override is written key=value or group.key=value, without spaces")
+    try:
+        value: object = yaml.load(text, _Loader)  # noqa: S506 (a safe loader, the C one)
+    except yaml.YAMLError:
+        raise RecipeError(f"{override!r}: {text!r} is not a YAML value") from None
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _explain(name: str, detail: Mapping[str, object]) -> str:
+    location = detail["loc"]
+    assert isinstance(location, tuple)
+    path = [str(part) for part in location]
+    if path and path[0] in {"model", "optimizer", "schedule"}:
+        del path[1:2]  # pydantic names the member of the union there, which is no key of the file
+    key = ".".join(path)
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if not key:
+        return f"{name}: {message}"
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: {key}: there is no such knob; --help lists them"
+    if detail["type"] == "missing":
+        return f"{name}: {key}: is missing"
+    value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"
+    message = message.replace("Input should be", "it should be").replace("a valid array", "a list like [1, 2]")
+    return f"{name}: {key}{value}: {message}"
+
+
+def _did_you_mean(pattern: str) -> str:
+    close = difflib.get_close_matches(pattern, names(), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

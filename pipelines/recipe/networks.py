@@ -1,0 +1,71 @@
+"""The knobs of the networks. The network `name` is built by `pipelines/models/<name>.py`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.recipe.knobs import Knobs
+
+
+class Norm(Knobs):
+    """Batch normalisation (Ioffe & Szegedy 2015), always computed in float32."""
+
+    group_size: Annotated[int, Field(ge=2)] | None = None
+    """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch"""
+    scale: bool = True
+    """learn the scale of each channel; false: it stays 1"""
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """share of the newest batch in the running statistics"""
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    """added to the variance"""
+
+
+class Activation(Knobs):
+    """The non-linearity."""
+
+    name: Literal["relu", "celu", "gelu", "silu"] = "relu"
+    """the function"""
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    """CELU's scale: the negative side tends to -alpha; the others ignore it"""
+
+
+class Whitening(Knobs):
+    """A frozen first layer that decorrelates the pixels of a patch (post 8 of "How to train your ResNet")."""
+
+    images: Annotated[int, Field(ge=1)] = 10_000
+    """training images, unpadded, whose patches give the covariance"""
+    eps: Annotated[float, Field(gt=0)] = 1e-2
+    """added to the eigenvalues of the covariance"""
+
+
+class DavidNet(Knobs):
+    """The nine-layer residual network of David Page's "How to train your ResNet" (2018-2019)."""
+
+    name: Literal["davidnet"]
+    """the network"""
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    """channels after the first layer and after each of the three stages"""
+    pool_before_norm: bool = False
+    """max-pool right after the convolution, so that norm and activation touch a quarter of the pixels"""
+    norm: Norm = Norm()
+    """the norm after every convolution"""
+    activation: Activation = Activation()
+    """the activation after every norm"""
+    whitening: Whitening | None = None
+    """whiten 3x3 patches with a frozen layer, then mix them with a 1x1 convolution; null: a plain 3x3 convolution"""
+    logit_scale: Annotated[float, Field(gt=0)] = 0.125
+    """factor on the logits"""
+
+
+class ConvNet(Knobs):
+    """Convolutions, each with ReLU and 2x2 max-pooling, and one linear layer: the baseline of the MNIST tutorials."""
+
+    name: Literal["convnet"]
+    """the network"""
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = (16, 32)
+    """channels after each convolution"""
+    kernel_size: Annotated[int, Field(ge=1)] = 5
+    """side of each convolution's kernel in pixels (odd: the padding keeps the size)"""
+
+
+Network = Annotated[DavidNet | ConvNet, Field(discriminator="name")]

@@ -1,0 +1,99 @@
+"""The recipe: everything that a training is, each knob documented at its definition."""
+
+import hashlib
+import json
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.recipe.knobs import Knobs
+from pipelines.recipe.networks import Network
+from pipelines.recipe.techniques import Techniques
+from pipelines.recipe.training import Augment, Constant, Data, Evaluation, Loss, Optimizer, Schedule
+
+HASH_VERSION = 1
+"""Goes into every recipe hash: raise it when a default or the meaning of a knob changes."""
+
+DESCRIPTIVE = {"title", "source"}
+"""Knobs that say something about the recipe and change nothing in it."""
+
+
+class Recipe(Knobs):
+    """One training recipe."""
+
+    title: Annotated[str, Field(max_length=100)]
+    """one line for lists and tables"""
+    source: str | None = None
+    """where the recipe comes from"""
+    data: Data
+    """what it trains on"""
+    target: Annotated[float, Field(gt=0, lt=1)]
+    """accuracy to reach on the test set, as a fraction"""
+    epochs: Annotated[float, Field(gt=0)]
+    """passes over the training images; a fraction ends within the last epoch"""
+    batch_size: Annotated[int, Field(ge=1)]
+    """images per optimizer step, over all processes together"""
+    drop_last: bool = True
+    """leave out the images of an epoch that do not fill a batch"""
+    augment: Augment = Augment()
+    """what is done to the training images"""
+    model: Network
+    """the network"""
+    channels_last: bool = True
+    """keep images and weights in NHWC order in memory, which the fast convolutions of GPUs and CPUs want"""
+    precision: Literal["float32", "autocast", "half"] = "float32"
+    """float32 throughout; or autocast to bfloat16; or half precision for weights and activations with the norms in
+    float32"""
+    half_dtype: Literal["auto", "float16", "bfloat16"] = "auto"
+    """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
+    compile: bool = False
+    """torch.compile the network; the compilation has a lap of its own"""
+    loss: Loss = Loss()
+    """the loss"""
+    optimizer: Optimizer
+    """the optimizer"""
+    schedule: Schedule = Constant(name="constant")
+    """factor on the learning rate, a pure function of the epochs done so far"""
+    evaluation: Evaluation = Evaluation()
+    """how accuracy is measured"""
+    techniques: Techniques = Techniques()
+    """what else happens during the training"""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Recipe":
+        if self.loss.reduction == "sum" and self.optimizer.name != "sgd":
+            raise ValueError(
+                f"loss.reduction=sum needs optimizer.name=sgd: {self.optimizer.name} divides the gradient's scale out; "
+                "say loss.reduction=mean"
+            )
+        if self.precision == "autocast" and self.half_dtype == "float16":
+            raise ValueError(
+                "half_dtype=float16 does not go with precision=autocast, which uses bfloat16 because that needs no "
+                "loss scaling; say half_dtype=auto or precision=half"
+            )
+        return self
+
+    @property
+    def hash(self) -> str:
+        """12 hexadecimal digits that change when and only when the training changes.
+
+        Knobs at their defaults are left out, so that a knob added later does not make old records incomparable.
+        """
+        resolved = self.model_dump(mode="json", exclude_defaults=True, exclude=DESCRIPTIVE)
+        canonical = json.dumps([HASH_VERSION, resolved], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Optimizer steps in an epoch over so many images. ValueError when there is none."""
+        steps = images // self.batch_size if self.drop_last else math.ceil(images / self.batch_size)
+        if steps == 0:
+            raise ValueError(
+                f"batch_size={self.batch_size} is more than the {images} training images, and drop_last leaves out "
+                f"what does not fill a batch: say batch_size={images} or less, or drop_last=false"
+            )
+        return steps
+
+    def steps(self, images: int) -> int:
+        """Optimizer steps in the whole training over so many images."""
+        return math.ceil(self.epochs * self.steps_per_epoch(images))

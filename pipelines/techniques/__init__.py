@@ -1,0 +1,99 @@
+"""Techniques: behaviours that hook into a trial at its events, and nowhere else.
+
+    trial_start                        network initialised and whitened, optimizer made
+    for each epoch:
+        epoch_start                    the epoch's batches are drawn and augmented
+        for each batch:
+            batch_ready                may replace state.images and state.labels
+            forward, loss, backward
+            gradients_ready            may change the gradients
+            optimizer step
+            step_end
+        evaluation_start               may put other weights into the network
+        evaluation, over the whole test set (in the last epoch: the final one)
+        evaluation_end                 puts the trained weights back
+        epoch_end                      state.history[-1] holds the epoch's result; outside every lap
+    trial_end                          may add to state.notes
+
+A technique implements the events that it needs. One that a recipe does not list is not called and costs nothing: the
+loop runs over the methods that are really there.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from pipelines.clock import Lap
+from pipelines.optimizers import Stepper
+from pipelines.recipe import Recipe
+from pipelines.trial import EpochResult
+
+EVENTS = (
+    "trial_start",
+    "epoch_start",
+    "batch_ready",
+    "gradients_ready",
+    "step_end",
+    "evaluation_start",
+    "evaluation_end",
+    "epoch_end",
+    "trial_end",
+)
+
+
+@dataclass
+class State:
+    """What a technique sees, and may change, of the trial in progress."""
+
+    recipe: Recipe
+    network: nn.Module
+    stepper: Stepper
+    seed: int
+    steps: int
+    """steps of the whole trial"""
+    epoch: int = 0
+    """the epoch in progress, from 0"""
+    step: int = 0
+    """steps done since the trial began"""
+    images: Tensor | None = None
+    labels: Tensor | None = None
+    history: list[EpochResult] = field(default_factory=list)
+    laps: list[Lap] = field(default_factory=list)
+    """the laps that have ended"""
+    notes: dict[str, object] = field(default_factory=dict)
+    """what the record should say of this trial beside accuracy and time; must be plain JSON values"""
+
+
+Hook = Callable[[State], None]
+
+
+class Hooks:
+    """For each event, the methods that some technique implements, in the order of the techniques."""
+
+    def __init__(self, techniques: list[Any]) -> None:
+        for event in EVENTS:
+            methods = tuple(getattr(technique, event) for technique in techniques if hasattr(technique, event))
+            setattr(self, event, methods)
+
+    trial_start: tuple[Hook, ...]
+    epoch_start: tuple[Hook, ...]
+    batch_ready: tuple[Hook, ...]
+    gradients_ready: tuple[Hook, ...]
+    step_end: tuple[Hook, ...]
+    evaluation_start: tuple[Hook, ...]
+    evaluation_end: tuple[Hook, ...]
+    epoch_end: tuple[Hook, ...]
+    trial_end: tuple[Hook, ...]
+
+
+def make_techniques(recipe: Recipe) -> list[Any]:
+    """The techniques that the recipe lists, fresh for one trial: `ema` is the class `EMA` of techniques/ema.py."""
+    chosen = [(name, getattr(recipe.techniques, name)) for name in type(recipe.techniques).model_fields]
+    return [
+        getattr(importlib.import_module(f"pipelines.techniques.{name}"), type(knobs).__name__)(knobs)
+        for name, knobs in chosen
+        if knobs is not None
+    ]

@@ -1,0 +1,41 @@
+"""Exponential moving average of the weights (Polyak & Juditsky 1992; post 8 of "How to train your ResNet")."""
+
+import torch
+from torch import Tensor
+
+from pipelines.recipe import techniques
+from pipelines.techniques import State
+
+
+def update(average: list[Tensor], current: list[Tensor], momentum: float) -> None:
+    """average = momentum * average + (1 - momentum) * current, in place, in the dtype of the average."""
+    torch._foreach_mul_(average, momentum)
+    torch._foreach_add_(
+        average,
+        [tensor.to(average.dtype) for tensor, average in zip(current, average, strict=True)],
+        alpha=1 - momentum,
+    )
+
+
+class EMA:
+    """Keeps a float32 average of all floating-point parameters and buffers, and evaluates that."""
+
+    def __init__(self, knobs: techniques.EMA) -> None:
+        self._every = knobs.every
+        self._momentum = knobs.momentum**knobs.every
+
+    def trial_start(self, state: State) -> None:
+        self._current = [tensor for tensor in state.network.state_dict().values() if tensor.is_floating_point()]
+        self._average = [tensor.float().clone() for tensor in self._current]
+
+    def step_end(self, state: State) -> None:
+        if state.step % self._every == 0:
+            update(self._average, self._current, self._momentum)
+
+    def evaluation_start(self, state: State) -> None:
+        self._trained = [tensor.clone() for tensor in self._current]
+        torch._foreach_copy_(self._current, self._average)
+
+    def evaluation_end(self, state: State) -> None:
+        torch._foreach_copy_(self._current, self._trained)
+        del self._trained

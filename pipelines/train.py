@@ -1,0 +1,246 @@
+"""One trial, from bytes in host memory to an evaluated network. Read `run_trial` to know what is measured."""
+
+import math
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipelines import models, optimizers, parallel
+from pipelines.clock import Lap
+from pipelines.data.dataset import Dataset
+from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device
+from pipelines.devices import half_dtype, make_clock
+from pipelines.evaluate import evaluate
+from pipelines.losses import make_loss
+from pipelines.parallel import World
+from pipelines.recipe import Recipe
+from pipelines.schedules import learning_rate_factors
+from pipelines.techniques import Hooks, State, make_techniques
+from pipelines.trial import EpochResult, Trial
+
+WARM_UP_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What the trials of a run share: the data in host memory, and one network, made anew for each trial in place so
+    that it is compiled once."""
+
+    recipe: Recipe
+    dataset: Dataset
+    device: torch.device
+    world: World
+    dtype: torch.dtype
+    """of the images on the device"""
+    network: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    """the network as it is called: replicated, compiled, under autocast, as the recipe and the world want it"""
+
+    @property
+    def local_batch_size(self) -> int:
+        """Images per step in one process."""
+        return self.recipe.batch_size // self.world.size
+
+
+def set_up(recipe: Recipe, dataset: Dataset, device: torch.device, world: World) -> Workbench:
+    """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe
+    and data, do not go together."""
+    recipe.steps_per_epoch(len(dataset.train_images))
+    if recipe.batch_size % world.size:
+        raise ValueError(f"batch_size={recipe.batch_size} cannot be shared equally by {world.size} processes")
+    dtypes = {"float32": torch.float32, "autocast": torch.bfloat16}
+    dtype = dtypes[recipe.precision] if recipe.precision in dtypes else half_dtype(recipe.half_dtype, device)
+    weights_dtype = dtype if recipe.precision == "half" else torch.float32
+    torch.backends.cudnn.benchmark = True
+    network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
+    network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
+    forward: Callable[[Tensor], Tensor] = parallel.replicate(network, world, device)
+    if recipe.compile:
+        forward = torch.compile(forward)
+    if recipe.precision == "autocast":
+        forward = torch.autocast(device.type, torch.bfloat16)(forward)
+    return Workbench(recipe, dataset, device, world, dtype, network, forward)
+
+
+def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Trial:
+    """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
+    recipe, dataset, device, world, network = bench.recipe, bench.dataset, bench.device, bench.world, bench.network
+    clock = make_clock(device)
+    epochs = math.ceil(recipe.epochs)
+    steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
+    steps = recipe.steps(len(dataset.train_images))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+    with clock.lap("transfer"):
+        train_bytes, train_labels = to_device(dataset.train_images, dataset.train_labels, device)
+        test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, device)
+
+    with clock.lap("preprocess"):
+        train_images = preprocess(train_bytes, dataset, bench.dtype, pad=recipe.augment.crop)
+        test_images = preprocess(test_bytes, dataset, bench.dtype).permute(0, 3, 1, 2)
+
+    with clock.lap("build"):
+        models.initialize(network, seed)
+        network.train()
+
+    if whitening_layers := models.whitening_layers(network):
+        with clock.lap("whiten"):
+            for layer in whitening_layers:
+                layer.fit(unpadded(train_images[: layer.images], recipe.augment.crop))
+
+    with clock.lap("build"):
+        loader = ResidentLoader(
+            train_images,
+            train_labels,
+            recipe.augment,
+            batch_size=recipe.batch_size,
+            drop_last=recipe.drop_last,
+            channels_last=recipe.channels_last,
+            order_generator=torch.Generator(device).manual_seed(seed),
+            augment_generator=torch.Generator(device).manual_seed(seed_of_rank(seed, world.rank)),
+            rank=world.rank,
+            world_size=world.size,
+        )
+        lr_factors = learning_rate_factors(recipe.schedule, steps, steps_per_epoch)
+        stepper = optimizers.make_optimizer(network, recipe, bench.local_batch_size)
+        loss_function = make_loss(recipe.loss)
+        state = State(recipe, network, stepper, seed, steps, laps=clock.laps)
+        hooks = Hooks([*make_techniques(recipe), *observers])
+        for hook in hooks.trial_start:
+            hook(state)
+
+    diverged = False
+    for epoch in range(epochs):
+        state.epoch = epoch
+        with clock.lap("augment", epoch + 1):
+            batches = loader.epoch(epoch)
+            for hook in hooks.epoch_start:
+                hook(state)
+
+        with clock.lap("train", epoch + 1):
+            factors = lr_factors[state.step : state.step + steps_per_epoch]
+            losses = train_epoch(bench.forward, batches, loss_function, factors, state, hooks)
+
+        train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
+        diverged = not math.isfinite(train_loss)
+        accuracy = accuracy_plain = train_accuracy = None
+        is_last = epoch + 1 == epochs
+        if not diverged and (is_last or (epoch + 1) % recipe.evaluation.every == 0):
+            # the last epoch is evaluated once, and that is part of the recipe; the others are for our eyes only
+            with clock.lap("final_evaluate") if is_last else clock.lap("evaluate", epoch + 1):
+                for hook in hooks.evaluation_start:
+                    hook(state)
+                network.eval()
+                accuracy, accuracy_plain = evaluate(bench.forward, test_images, test_labels, recipe.evaluation, world)
+            if recipe.evaluation.train_accuracy:
+                with clock.lap("evaluate", epoch + 1):
+                    plain_images = unpadded(train_images, recipe.augment.crop).permute(0, 3, 1, 2)
+                    _, train_accuracy = evaluate(bench.forward, plain_images, train_labels, recipe.evaluation, world)
+            network.train()
+            for hook in hooks.evaluation_end:
+                hook(state)
+        state.history.append(EpochResult(epoch + 1, train_loss, accuracy, accuracy_plain, train_accuracy))
+        for hook in hooks.epoch_end:
+            hook(state)
+        if diverged:
+            break
+
+    for hook in hooks.trial_end:
+        hook(state)
+    last = state.history[-1]
+    reached = last.accuracy is not None and last.accuracy >= recipe.target
+    return Trial(
+        seed=seed,
+        outcome="diverged" if diverged else "reached" if reached else "missed",
+        reason=f"the training loss of epoch {last.epoch} is {last.train_loss}" if diverged else None,
+        accuracy=last.accuracy,
+        accuracy_plain=last.accuracy_plain,
+        target=recipe.target,
+        epochs=tuple(state.history),
+        laps=slowest(clock.laps, world),
+        steps=state.step,
+        samples=state.step * recipe.batch_size,
+        peak_host_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        notes=state.notes,
+    )
+
+
+def warm_up(bench: Workbench) -> Lap:
+    """Run a whole trial on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
+
+    Shapes are those of the real trials, but a few steps and one test batch of each size are enough.
+    """
+    generator = np.random.default_rng(0)
+    dataset, evaluation_batch = bench.dataset, bench.recipe.evaluation.batch_size
+    tests = min(len(dataset.test_images), evaluation_batch + len(dataset.test_images) % evaluation_batch)
+    noise = replace(
+        dataset,
+        train_images=generator.integers(256, size=dataset.train_images.shape, dtype=np.uint8),
+        train_labels=generator.integers(len(dataset.class_names), size=len(dataset.train_labels)),
+        test_images=generator.integers(256, size=(tests, *dataset.test_images.shape[1:]), dtype=np.uint8),
+        test_labels=generator.integers(len(dataset.class_names), size=tests),
+    )
+    epochs = WARM_UP_STEPS / bench.recipe.steps_per_epoch(len(dataset.train_images))
+    recipe = bench.recipe.model_copy(update={"epochs": min(epochs, bench.recipe.epochs)})
+    clock = make_clock(bench.device)
+    with clock.lap("compile"):
+        run_trial(replace(bench, recipe=recipe, dataset=noise), seed=0)
+    return clock.laps[0]
+
+
+def train_epoch(
+    forward: Callable[[Tensor], Tensor],
+    batches: Epoch,
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    lr_factors: Sequence[float],
+    state: State,
+    hooks: Hooks,
+) -> list[Tensor]:
+    """One step per learning-rate factor; returns the loss of each, still on the device."""
+    losses = []
+    for (state.images, state.labels), lr_factor in zip(batches, lr_factors, strict=False):
+        for hook in hooks.batch_ready:
+            hook(state)
+        loss = loss_function(forward(state.images), state.labels)
+        loss.backward()
+        for hook in hooks.gradients_ready:
+            hook(state)
+        state.stepper.step(lr_factor)
+        state.step += 1
+        losses.append(loss.detach())
+        for hook in hooks.step_end:
+            hook(state)
+    return losses
+
+
+def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
+    """The mean training loss per image over the epoch and over all processes."""
+    sizes = torch.tensor(batch_sizes[: len(losses)], dtype=torch.float64)
+    sums = torch.stack(losses).double().cpu()
+    if recipe.loss.reduction == "mean":
+        sums = sums * sizes
+    total, images = world.sum(torch.stack([sums.sum(), sizes.sum()])).tolist()
+    return total / images
+
+
+def unpadded(images: Tensor, pad: int) -> Tensor:
+    """(N, height, width, channels) images without the `pad` pixels around them."""
+    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
+
+
+def seed_of_rank(seed: int, rank: int) -> int:
+    """A seed of its own for each process and trial, for what must differ between the processes."""
+    return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+
+
+def slowest(laps: list[Lap], world: World) -> tuple[Lap, ...]:
+    """Each lap as long as it was on the slowest process."""
+    seconds = world.maximum(torch.tensor([lap.seconds for lap in laps], dtype=torch.float64)).tolist()
+    return tuple(replace(lap, seconds=maximum) for lap, maximum in zip(laps, seconds, strict=True))

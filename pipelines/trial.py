@@ -1,0 +1,47 @@
+"""What a trial leaves behind: plain numbers, nothing of torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipelines.clock import Lap
+
+Outcome = Literal["reached", "missed", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch. Accuracies are fractions of the whole test set; None: not evaluated after this epoch."""
+
+    epoch: int
+    """epochs finished, from 1"""
+    train_loss: float
+    """mean over the epoch's images, as trained (smoothed labels, augmented images)"""
+    accuracy: float | None = None
+    """by the recipe's rule, test-time augmentation included"""
+    accuracy_plain: float | None = None
+    """from the unaugmented test images alone"""
+    train_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One seed of one recipe, trained once."""
+
+    seed: int
+    outcome: Outcome
+    """whether the accuracy at the end is at or over the target"""
+    accuracy: float | None
+    accuracy_plain: float | None
+    target: float
+    epochs: tuple[EpochResult, ...]
+    laps: tuple[Lap, ...]
+    steps: int
+    samples: int
+    """training images seen, over all processes"""
+    peak_host_bytes: int
+    """largest resident memory of this process so far"""
+    peak_device_bytes: int | None
+    """most device memory in use at once during the trial; None on a CPU"""
+    notes: dict[str, object] = field(default_factory=dict)
+    reason: str | None = None
+    """why it diverged or failed"""

@@ -1,0 +1,234 @@
+"""What is kept of a run and of its trials, and what can not be true of them.
+
+Only raw samples are kept: every statistic is recomputed by whoever reads. A loss may be NaN or infinite, because that
+is what a trial that diverged has to show; JSON has no such numbers, so that they are written as the texts "NaN",
+"Infinity" and "-Infinity" and read back as numbers. No other number may be: an accuracy or a time that is not finite
+is refused. In the free-form parts (recipe, environment, notes) a number that is not finite stays such a text.
+"""
+
+import math
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
+
+SCHEMA_VERSION = 1
+
+LapName = Literal[
+    "startup",
+    "load",
+    "transfer",
+    "preprocess",
+    "build",
+    "whiten",
+    "compile",
+    "augment",
+    "train",
+    "evaluate",
+    "final_evaluate",
+    "total",
+]
+"""`startup` runs from the start of the process to its first trial, `total` to the end of that trial, all included."""
+
+Outcome = Literal["reached", "missed", "diverged", "failed"]
+Status = Literal["running", "finished", "interrupted", "failed"]
+
+CLOCK_TOLERANCE = 1e-3
+"""Seconds by which the laps may exceed `total`, whose beginning the system knows less sharply."""
+
+
+def _writable(value: Any) -> Any:
+    """`value` in what JSON has: tuples as lists, non-finite numbers as texts, stray surrogates escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {_writable(key): _writable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(item) for item in value]
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_writable)]
+JsonObject = Annotated[dict[str, JsonValue], BeforeValidator(_writable)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Loss = Annotated[float, Field(allow_inf_nan=True)]
+Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="strings")
+
+
+class Lap(_Kept):
+    """A named stretch of the clock, of one epoch (counted from 1) or of the whole trial."""
+
+    name: LapName
+    epoch: int | None = Field(default=None, ge=1)
+    seconds: Seconds
+    device_seconds: Seconds | None = None
+    """by the device's own clock, where it has one"""
+
+
+class EpochResult(_Kept):
+    """What was measured at the end of an epoch."""
+
+    epoch: int = Field(ge=1)
+    """counted from 1"""
+    train_loss: Loss | None = None
+    accuracy: Fraction | None = None
+    """on the test set by the recipe's rule, with test-time augmentation if it has any"""
+    accuracy_plain: Fraction | None = None
+    """on the test set, every image seen once and as it is"""
+    train_accuracy: Fraction | None = None
+
+
+class TrialRecord(_Kept):
+    """One seed of one recipe, trained once under the clock."""
+
+    index: Count
+    seed: Count
+    outcome: Outcome
+    reason: Text | None = None
+    """why it diverged or failed"""
+    accuracy: Fraction | None = None
+    """at the end, by the recipe's rule"""
+    accuracy_plain: Fraction | None = None
+    target: Fraction
+    epochs: tuple[EpochResult, ...] = ()
+    laps: tuple[Lap, ...] = ()
+    steps: Count
+    samples: Count
+    peak_host_bytes: Count | None = None
+    peak_device_bytes: Count | None = None
+    notes: JsonObject = {}
+    """what the techniques have to say"""
+
+    @model_validator(mode="after")
+    def _outcome_is_what_was_measured(self) -> Self:
+        measured = [self.accuracy, *(result.accuracy for result in self.epochs)]
+        if self.outcome == "reached" and not any(a is not None and a >= self.target for a in measured):
+            raise ValueError(f"outcome=reached, but no accuracy is at or over the target {self.target}")
+        if self.outcome == "missed" and (self.accuracy is None or self.accuracy >= self.target):
+            raise ValueError(f"outcome=missed, but accuracy={self.accuracy} is not under the target {self.target}")
+        if self.outcome in ("diverged", "failed") and not self.reason:
+            raise ValueError(f"outcome={self.outcome} needs a reason")
+        return self
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not all(before.epoch < after.epoch for before, after in pairwise(self.epochs)):
+            raise ValueError(f"epochs={[result.epoch for result in self.epochs]} do not increase")
+        return self
+
+    @model_validator(mode="after")
+    def _no_lap_is_longer_than_total(self) -> Self:
+        totals = [lap for lap in self.laps if lap.name == "total"]
+        if len(totals) > 1:
+            raise ValueError(f"laps: a trial has one total at most, not {len(totals)}")
+        for lap in self.laps:
+            if totals and lap.seconds > totals[0].seconds + CLOCK_TOLERANCE:
+                raise ValueError(f"laps: {lap.name} took {lap.seconds} s, total {totals[0].seconds} s")
+        return self
+
+    def seconds(self, *names: LapName) -> float:
+        """The sum, in seconds, of all laps of these names."""
+        return sum(lap.seconds for lap in self.laps if lap.name in names)
+
+
+class RunRecord(_Kept):
+    """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
+    recipe_name: Text = Field(min_length=1)
+    recipe: JsonObject
+    """the whole resolved recipe"""
+    recipe_hash: str = Field(min_length=1)
+    status: Status = "running"
+    reason: Text | None = None
+    """why it was interrupted or failed"""
+    sample: bool
+    """true: a shortened recipe or made-up data, to see that it works; its times and accuracies mean nothing"""
+    created: Utc = Field(default_factory=lambda: datetime.now(UTC))
+    command: list[Text]
+    commit: str | None = None
+    dirty: bool | None = None
+    environment: JsonObject
+    world_size: int = Field(ge=1)
+    seeds: list[Count] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        repeated = sorted(seed for seed, times in Counter(seeds).items() if times > 1)
+        if repeated:
+            raise ValueError(f"seeds {repeated} come more than once: trials of one seed are one trial")
+        return seeds
+
+    def check(self, trial: TrialRecord) -> None:
+        """ValueError for a trial that can not be of this run."""
+        if trial.seed not in self.seeds:
+            raise ValueError(f"seed={trial.seed} is not among the seeds of run {self.id}")
+        total = trial.seconds("total")
+        parts = sum(lap.seconds for lap in trial.laps if lap.name != "total")
+        # A lap is the maximum over the ranks, so that with several of them the sum may rightly exceed the total.
+        if self.world_size == 1 and total and parts > total + CLOCK_TOLERANCE:
+            raise ValueError(f"seed={trial.seed}: its laps add up to {parts} s, more than its total of {total} s")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was read: its record, the trials that ended in their order, and what could not be read."""
+
+    record: RunRecord
+    trials: tuple[TrialRecord, ...]
+    path: Path
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def missing_seeds(self) -> list[int]:
+        """The seeds that were asked for and have no trial yet."""
+        done = {trial.seed for trial in self.trials}
+        return [seed for seed in self.record.seeds if seed not in done]
+
+    @property
+    def reached(self) -> list[TrialRecord]:
+        """The trials that reached their target: the only ones that have a time to target."""
+        return [trial for trial in self.trials if trial.outcome == "reached"]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The final accuracy, as a fraction, of every trial that has one, whatever its outcome."""
+        return [trial.accuracy for trial in self.trials if trial.accuracy is not None]
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy to reach, as a fraction; None before the first trial has ended."""
+        return self.trials[0].target if self.trials else None
+
+    @property
+    def machine(self) -> str:
+        """The kind of machine in a few words, such as "8 × NVIDIA H200"."""
+        kind = self.record.environment.get("machine_class")
+        name = kind if isinstance(kind, str) else "unknown"
+        return name if self.record.world_size == 1 else f"{self.record.world_size} × {name}"

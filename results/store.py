@@ -1,0 +1,274 @@
+"""Runs on disk: one directory a run, `run.json` for the run and `trials.jsonl` with one line a trial.
+
+`run.json` is replaced as a whole or not at all. A trial is on the disk before `append` returns, so that a crash loses
+at most the trial in progress; what a crash tore is skipped by the reader with a warning and never touched by the
+writer.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pydantic_core
+
+from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
+
+RECORD, TRIALS = "run.json", "trials.jsonl"
+
+
+class Upgrade(NamedTuple):
+    """From one schema version to the next: what was read of `run.json` and of one line of `trials.jsonl`."""
+
+    run: Callable[[dict[str, Any]], dict[str, Any]]
+    trial: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+UPGRADES: dict[int, Upgrade] = {}
+"""By the version that they upgrade from. Version 1 is the first, so that there are none yet."""
+
+SAME_ON_RESUME = ("recipe_hash", "world_size", "sample", "commit", "dirty")
+SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions")
+"""What must not change between the trials of one run."""
+
+
+class RunDirectory:
+    """A run that is being written, by one process alone. Made by `create` or `resume`."""
+
+    def __init__(self, path: Path, record: RunRecord, done: set[int]) -> None:
+        self.path = path
+        self.record = record
+        self._done = done
+
+    @property
+    def missing_seeds(self) -> list[int]:
+        """The seeds that have no trial yet, in their order."""
+        return [seed for seed in self.record.seeds if seed not in self._done]
+
+    def append(self, trial: TrialRecord) -> None:
+        """Write a trial to the disk.
+
+        ValueError for a trial that can not be of this run; OSError if it can not be written, with the earlier trials
+        intact and its seed still missing.
+        """
+        self.record.check(trial)
+        if trial.seed in self._done:
+            raise ValueError(f"{self.path}: seed={trial.seed} has its trial already")
+        path = self.path / TRIALS
+        try:
+            _append_line(path, trial.model_dump_json().encode())
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"the trial of seed={trial.seed} could not be written ({error.strerror}); the trials before it are "
+                "kept: make room and resume the run",
+                str(path),
+            ) from error
+        self._done.add(trial.seed)
+
+    def finish(self, status: Status, reason: str | None = None, environment: dict[str, Any] | None = None) -> None:
+        """Write how the run ended, and what is to be added to its environment (telemetry after the run)."""
+        assert status != "running"
+        assert status != "finished" or not self.missing_seeds, self.missing_seeds
+        self._write(status=status, reason=reason, environment=self.record.environment | (environment or {}))
+
+    def _write(self, **changes: Any) -> None:
+        self.record = RunRecord.model_validate(self.record.model_dump() | changes)
+        write_atomically(self.path / RECORD, self.record.model_dump_json(indent=2) + "\n")
+
+
+def create(root: Path, record: RunRecord) -> RunDirectory:
+    """A new directory `<UTC time>_<recipe>_<id>` under `root`, which is made if it is missing.
+
+    ValueError for a recipe name that leads out of `root`; FileExistsError if there is such a run.
+    """
+    assert record.status == "running"
+    root = Path(root)
+    path = root / f"{record.created:%Y%m%dT%H%M%SZ}_{_file_name(record.recipe_name)}_{record.id}"
+    path.mkdir(parents=True)
+    (path / TRIALS).touch()
+    run = RunDirectory(path, record, set())
+    run._write()
+    _sync_folder(root)
+    return run
+
+
+def resume(path: Path, record: RunRecord) -> RunDirectory:
+    """Go on with the seeds that a run misses.
+
+    `record` is what a new run would have been given now: ValueError where recipe, code, machine or world size are no
+    longer those of the run, because then it would not be one run. The run keeps its own id, seeds and environment.
+    """
+    run = read(path)
+    if _version(_load_record(run.path)) != SCHEMA_VERSION:
+        raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
+    pairs = {key: (getattr(run.record, key), getattr(record, key)) for key in SAME_ON_RESUME}
+    pairs |= {key: (run.record.environment.get(key), record.environment.get(key)) for key in SAME_ENVIRONMENT}
+    for key, (then, now) in pairs.items():
+        if then != now:
+            raise ValueError(f"{run.path}: can not be resumed: {key} was {then!r} and is {now!r} now; start a new run")
+    resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials})
+    resumed._write(status="running", reason=None)
+    return resumed
+
+
+def read(path: str | Path) -> Run:
+    """A run from its directory or its `run.json`. Damaged lines are skipped and told of in `warnings`.
+
+    ValueError where there is no run, its `run.json` is damaged or newer than this Paceline, or a seed has two trials.
+    """
+    path = Path(path)
+    path = path.parent if path.name == RECORD else path
+    loaded = _load_record(path)
+    steps = _upgrades(path, _version(loaded))
+    for step in steps:
+        loaded = step.run(loaded)
+    try:
+        record = RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION})
+    except pydantic_core.ValidationError as error:
+        raise ValueError(f"{path / RECORD}: {_first(error)}") from error
+    warnings: list[str] = []
+    trials = tuple(_read_trials(path / TRIALS, record, steps, warnings))
+    return Run(record, trials, path, tuple(warnings))
+
+
+def find(places: Iterable[str | Path]) -> list[Run]:
+    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first.
+
+    ValueError for a place where there is none, and as `read`.
+    """
+    found: dict[Path, Path] = {}
+    for place in places:
+        matches = [place] if Path(place).exists() else glob.glob(str(place))  # noqa: PTH207  a glob may be absolute
+        records = [record for match in matches for record in _records_at(Path(match))]
+        if not records:
+            raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
+        found |= {record.resolve(): record for record in records}
+    return [read(record) for record in sorted(found.values(), key=lambda record: (record.parent.name, record))]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file by `text`, on the disk and not in a cache, so that a crash leaves the old or the new."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    """Append one line; begin a new one if the last was torn; leave the file as it was if that fails."""
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+        rest = memoryview((b"\n" if size and file.read(1) != b"\n" else b"") + line + b"\n")
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a folder can not be opened, and the system keeps its entries itself
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _file_name(recipe_name: str) -> str:
+    parts = re.split(r"[/\\]", recipe_name)
+    if ".." in parts or "" in parts:
+        raise ValueError(f"recipe_name={recipe_name!r} is no name for a run directory: say it without '..' and root")
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", "-".join(parts))[:100]
+
+
+def _records_at(path: Path) -> list[Path]:
+    if path.name == RECORD or (path / RECORD).exists():
+        return [path if path.name == RECORD else path / RECORD]
+    return list(path.glob(f"*/{RECORD}")) if path.is_dir() else []
+
+
+def _load_record(path: Path) -> dict[str, Any]:
+    try:
+        loaded = pydantic_core.from_json((path / RECORD).read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no run there; a run is a directory with a file {RECORD}") from None
+    except ValueError as error:
+        raise ValueError(f"{path / RECORD} is damaged: {error}") from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path / RECORD} is damaged: it holds no object")
+    return loaded
+
+
+def _version(loaded: dict[str, Any]) -> Any:
+    return loaded.get("schema_version")
+
+
+def _upgrades(path: Path, version: Any) -> list[Upgrade]:
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ValueError(f"{path / RECORD}: schema_version={version!r} is no version")
+    if version > SCHEMA_VERSION:
+        raise ValueError(
+            f"{path / RECORD}: schema_version={version} is newer than {SCHEMA_VERSION}, the last that this Paceline "
+            "knows: read it with a newer Paceline"
+        )
+    steps = range(version, SCHEMA_VERSION)
+    if any(step not in UPGRADES for step in steps):
+        raise ValueError(f"{path / RECORD}: schema_version={version} was never written by Paceline")
+    return [UPGRADES[step] for step in steps]
+
+
+def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: list[str]) -> Iterator[TrialRecord]:
+    """The trials in the file; appends to `warnings` for every line that is none."""
+    if not path.exists():
+        warnings.append(f"{path} is missing")
+        return
+    line_of: dict[int, int] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            trial = _read_trial(line, steps)
+            record.check(trial)
+        except ValueError as error:
+            warnings.append(f"{path}:{number}: skipped a damaged line: {_first(error)}")
+            continue
+        if trial.seed in line_of:
+            raise ValueError(
+                f"{path}: seed={trial.seed} has two trials, in lines {line_of[trial.seed]} and {number}: two processes "
+                "wrote this run; delete one of the lines"
+            )
+        line_of[trial.seed] = number
+        yield trial
+
+
+def _read_trial(line: bytes, steps: list[Upgrade]) -> TrialRecord:
+    loaded = pydantic_core.from_json(line)
+    if not isinstance(loaded, dict):
+        raise ValueError("no object")
+    for step in steps:
+        loaded = step.trial(loaded)
+    return TrialRecord.model_validate(loaded)
+
+
+def _first(error: ValueError) -> str:
+    """The first thing that is wrong, in one line."""
+    if isinstance(error, pydantic_core.ValidationError):
+        what = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, what['loc']))}: {what['msg']}".removeprefix(": ")
+    return str(error)

@@ -1,0 +1,36 @@
+"""The package `paceline`: time-to-accuracy benchmarks for training recipes."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
+}
+
+setup(
+    name="paceline",
+    version="0.1.0",
+    description="Time-to-accuracy benchmarks for training recipes, on one processor or many",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["bench*", "kernels*", "pipelines*", "results*"]), "configs"],
+    package_data={"configs": ["**/*.yaml"], "results": ["**/*.json", "**/*.jsonl"]},
+    install_requires=[
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "accelerate>=1.10",
+        "nvidia-ml-py>=13",
+        "numpy>=2.0",
+        "pydantic>=2.9",
+        "PyYAML>=6.0",
+        "rich>=13.9",
+        "scikit-learn>=1.6",
+        "scipy>=1.14",
+        "psutil>=6.0",
+        "filelock>=3.16",
+    ],
+    extras_require=EXTRAS,
+)

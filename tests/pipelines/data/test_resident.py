@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pipelines.data import resident
+from pipelines.data.dataset import Dataset
+from pipelines.data.resident import ResidentLoader, preprocess, to_device
+from pipelines.recipe.training import Augment
+
+CROP_AND_FLIP = Augment(crop=1, flip="random")
+
+
+def byte_images(count=11, height=6, width=7, channels=3):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+    return images, generator.integers(0, 5, count)
+
+
+def described(images, labels, mean=(120.0, 130.0, 140.0), std=(60.0, 50.0, 40.0)):
+    names = tuple("abcde")
+    return Dataset("bytes", images, labels, images, labels, images[:0], labels[:0], names, mean, std)
+
+
+def make_loader(knobs=None, count=22, *, order_seed=0, augment_seed=0, **changes):
+    """A loader whose labels are the numbers of the images, which show them too."""
+    knobs = knobs or Augment()
+    side = 4 + 2 * knobs.crop
+    labels = torch.arange(count)
+    pixels = torch.arange(side * side, dtype=torch.float32).reshape(1, side, side, 1)
+    return ResidentLoader(
+        pixels + 100 * labels[:, None, None, None],
+        labels,
+        knobs,
+        order_generator=torch.Generator().manual_seed(order_seed),
+        augment_generator=torch.Generator().manual_seed(augment_seed),
+        **{"batch_size": 8, "drop_last": False, "channels_last": True} | changes,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pad", [0, 1, 5])
+def test_preprocess_normalises_and_reflects(monkeypatch, dtype, pad):
+    monkeypatch.setattr(resident, "CHUNK", 4)
+    images, labels = byte_images()
+    dataset = described(images, labels)
+    result = preprocess(torch.from_numpy(images), dataset, dtype, pad)
+    normalised = (images - np.array(dataset.mean)) / np.array(dataset.std)
+    expected = np.pad(normalised, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.double(), torch.from_numpy(expected), rtol=torch.finfo(dtype).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("pad", [6, 7, 100])
+def test_a_crop_larger_than_the_image_names_the_knob(pad):
+    images, labels = byte_images()
+    with pytest.raises(ValueError, match=rf"augment\.crop={pad} .* an image of 6 pixels .*: give less than 6"):
+        preprocess(torch.from_numpy(images), described(images, labels), torch.float32, pad)
+
+
+def test_a_cutout_larger_than_the_image_names_the_knob():
+    loader = make_loader(Augment(cutout=4))
+    loader.epoch(0)
+    with pytest.raises(ValueError, match=r"augment\.cutout=5"):
+        make_loader(Augment(cutout=5)).epoch(0)
+
+
+def test_to_device_keeps_bytes_and_labels():
+    images, labels = byte_images()
+    on_device, labels_on_device = to_device(images, labels, torch.device("cpu"))
+    assert on_device.dtype == torch.uint8
+    assert np.array_equal(on_device, images)
+    assert np.array_equal(labels_on_device, labels)
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(True, [8, 8]), (False, [8, 8, 6])])
+def test_an_epoch_is_a_permutation_in_batches(drop_last, sizes):
+    loader = make_loader(drop_last=drop_last)
+    orders = []
+    for number in range(3):
+        epoch = loader.epoch(number)
+        batches = [labels for _, labels in epoch]
+        assert [len(batch) for batch in batches] == sizes
+        assert len(epoch) == len(sizes)
+        assert [len(images) for images, _ in epoch] == sizes
+        orders.append(torch.cat(batches).tolist())
+        assert len(set(orders[-1])) == sum(sizes)
+        assert set(orders[-1]) <= set(range(22))
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_what_is_dropped_changes_from_epoch_to_epoch():
+    loader = make_loader(drop_last=True)
+    dropped = {frozenset(range(22)) - frozenset(loader.epoch(epoch).labels.tolist()) for epoch in range(5)}
+    assert len(dropped) > 1
+
+
+def test_images_come_with_their_labels():
+    for images, labels in make_loader(CROP_AND_FLIP).epoch(0):
+        assert torch.equal((images / 100).floor().flatten(1).amax(1).long(), labels)
+
+
+@given(st.integers(4, 60), st.sampled_from([4, 8, 12]), st.sampled_from([2, 4]), st.booleans(), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_the_ranks_share_every_global_batch(count, batch_size, world_size, drop_last, seed):
+    assume(count >= batch_size or not drop_last)
+    common = {"count": count, "batch_size": batch_size, "drop_last": drop_last, "order_seed": seed}
+    alone = make_loader(**common)
+    ranks = [make_loader(rank=rank, world_size=world_size, **common) for rank in range(world_size)]
+    for epoch in range(2):
+        parts = [list(loader.epoch(epoch)) for loader in ranks]
+        for step, (images, labels) in enumerate(alone.epoch(epoch)):
+            assert torch.equal(torch.cat([part[step][1] for part in parts]), labels)
+            assert torch.equal(torch.cat([part[step][0] for part in parts]), images)
+
+
+def test_alternating_flip_goes_on_across_ranks():
+    """Every image is seen both ways in two epochs, whichever rank gets it."""
+    seen = {}
+    knobs = Augment(flip="alternating")
+    ranks = [make_loader(knobs, rank=rank, world_size=2, augment_seed=rank) for rank in range(2)]
+    for epoch in range(2):
+        for loader in ranks:
+            for images, labels in loader.epoch(epoch):
+                for image, label in zip(images, labels.tolist(), strict=True):
+                    seen.setdefault(label, []).append(bool(image[0, 0, 0] > image[0, 0, 3]))
+    assert len(seen) == 22
+    assert all(sorted(sides) == [False, True] for sides in seen.values())
+
+
+def test_augmentation_has_a_stream_of_its_own():
+    first, again, other = (make_loader(CROP_AND_FLIP, augment_seed=seed).epoch(0) for seed in (0, 0, 1))
+    assert torch.equal(first.labels, other.labels)
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, other.images)
+
+
+def test_augmentation_does_not_move_the_order():
+    plain, augmented = make_loader(), make_loader(Augment(crop=1, flip="alternating", cutout=2))
+    for epoch in range(3):
+        assert torch.equal(plain.epoch(epoch).labels, augmented.epoch(epoch).labels)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_batches_are_views_of_the_epoch(channels_last):
+    epoch = make_loader(channels_last=channels_last).epoch(0)
+    start = 0
+    for images, labels in epoch:
+        assert images.data_ptr() == epoch.images[start].data_ptr()
+        assert labels.data_ptr() == epoch.labels[start].data_ptr()
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        assert images.is_contiguous(memory_format=order)
+        start += len(images)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_memory_order_does_not_change_the_images(channels_last):
+    epoch = make_loader(CROP_AND_FLIP, channels_last=channels_last).epoch(0)
+    assert epoch.images.shape == (22, 1, 4, 4)
+    assert torch.equal(epoch.images, make_loader(CROP_AND_FLIP).epoch(0).images)
+
+
+def test_the_source_survives_many_epochs():
+    loader = make_loader(Augment(crop=1, flip="random", cutout=2))
+    copy = loader._padded.clone()
+    for epoch in range(4):
+        loader.epoch(epoch)
+    assert torch.equal(loader._padded, copy)

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from pipelines.models.convnet import ConvNet
+from pipelines.recipe import networks
+
+
+def build(widths, shape=(1, 8, 8), kernel_size=3):
+    return ConvNet(networks.ConvNet(name="convnet", widths=widths, kernel_size=kernel_size), shape, 10)
+
+
+def test_parameters_of_the_mnist_baseline():
+    network = build((16, 32), (1, 28, 28), kernel_size=5)
+    expected = (16 * 25 + 16) + (32 * 16 * 25 + 32) + (32 * 7 * 7 * 10 + 10)
+    assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 13), (2, 28, 28)])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_takes_images_of_any_size(shape, kernel_size):
+    assert build((4, 5), shape, kernel_size)(torch.rand(3, *shape)).shape == (3, 10)
+
+
+def test_each_convolution_halves_the_image():
+    network = build((4, 5, 6), (1, 28, 28))
+    assert network.layers(torch.rand(2, 1, 28, 28)).shape == (2, 6 * 3 * 3)
+
+
+def test_too_many_convolutions_are_refused_with_a_sentence():
+    build((4, 4, 4))
+    with pytest.raises(ValueError, match=r"model\.widths=\[4, 4, 4, 4\] halves 8 x 8 images to nothing: give fewer"):
+        build((4, 4, 4, 4))

@@ -1,0 +1,150 @@
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pipelines.models.layers import Activation, BatchNorm, GhostBatchNorm, PatchWhitening, make_norm, patch_covariance
+from pipelines.recipe import networks
+
+
+def noise(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def reference_norm(layer):
+    """torch's BatchNorm2d with the same knobs, parameters and statistics."""
+    norm = nn.BatchNorm2d(layer.num_features, eps=layer.eps, momentum=layer.momentum)
+    norm.load_state_dict(layer.state_dict())
+    return norm.train(layer.training)
+
+
+def running_after_each_group(layer, images):
+    """The mean over the groups of the running statistics that a BatchNorm2d has after that group alone."""
+    means, variances = [], []
+    for group in images.split(layer.group_size):
+        norm = reference_norm(layer)
+        norm(group)
+        means.append(norm.running_mean)
+        variances.append(norm.running_var)
+    return torch.stack(means).mean(0), torch.stack(variances).mean(0)
+
+
+@pytest.mark.parametrize("group_size", [None, 4])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_is_torch_s(group_size, training):
+    layer = make_norm(3, networks.Norm(momentum=0.4, eps=1e-3, group_size=group_size))
+    for values in layer.state_dict().values():
+        values.copy_(values + 1)
+    layer.train(training and group_size is None)
+    expected = reference_norm(layer)
+    images = noise(6, 3, 4, 4)
+    torch.testing.assert_close(layer(images), expected(images), rtol=0, atol=0)
+    assert torch.equal(layer.running_mean, expected.running_mean)
+    assert torch.equal(layer.running_var, expected.running_var)
+
+
+@given(st.integers(1, 9), st.integers(2, 5), st.floats(0.01, 1), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=40)
+def test_ghost_statistics_are_the_mean_over_the_groups(count, group_size, momentum, seed):
+    layer = make_norm(2, networks.Norm(group_size=group_size, momentum=momentum))
+    images = noise(count, 2, 3, 3, seed=seed) * 2 + 1
+    for step in range(3):
+        mean, variance = running_after_each_group(layer, images + step)
+        layer(images + step)
+        torch.testing.assert_close(layer.running_mean, mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer.running_var, variance, rtol=1e-4, atol=1e-5)
+
+
+def test_the_recipe_s_group_size_chooses_the_norm():
+    assert type(make_norm(2, networks.Norm())) is BatchNorm
+    assert type(make_norm(2, networks.Norm(group_size=2))) is GhostBatchNorm
+
+
+@pytest.mark.parametrize("group_size", [None, 2])
+def test_a_frozen_scale_stays_one(group_size):
+    layer = make_norm(2, networks.Norm(scale=False, group_size=group_size))
+    layer(noise(4, 2, 3, 3)).square().sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad is not None
+    assert layer.weight.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("relu", F.relu), ("celu", lambda x: F.celu(x, 0.3)), ("gelu", F.gelu), ("silu", F.silu)],
+)
+def test_activations(name, function):
+    values = noise(50)
+    activation = Activation(networks.Activation(name=name, alpha=0.3))
+    assert torch.equal(activation(values.clone()), function(values))
+
+
+def correlated_images(count=40, side=9, channels=2):
+    """Noise smoothed over neighbours and mixed between channels, so that a patch's pixels are far from independent."""
+    images = F.avg_pool2d(noise(count, channels, side + 2, side + 2), 3, stride=1)
+    images[:, 1] += 0.8 * images[:, 0]
+    return (images + 0.5).permute(0, 2, 3, 1)
+
+
+def patches_of(images, size):
+    """All patches of (N, channels, height, width) images, one by one."""
+    height, width = images.shape[2:]
+    corners = [(i, j) for i in range(height - size + 1) for j in range(width - size + 1)]
+    return torch.stack([images[:, :, i : i + size, j : j + size].flatten(1) for i, j in corners]).flatten(0, 1)
+
+
+def test_covariance_is_that_of_all_patches():
+    images = correlated_images(count=11).permute(0, 3, 1, 2)
+    expected = torch.cov(patches_of(images, 3).double().T, correction=0)
+    torch.testing.assert_close(patch_covariance(images, 3).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 11, 100])
+def test_covariance_does_not_depend_on_the_chunk(chunk):
+    images = correlated_images(count=11).permute(0, 3, 1, 2)
+    torch.testing.assert_close(patch_covariance(images, 3, chunk), patch_covariance(images, 3), rtol=1e-5, atol=1e-6)
+
+
+def test_whitened_patches_have_identity_covariance():
+    images = correlated_images()
+    layer = PatchWhitening(2, kernel_size=3, padding=0, knobs=networks.Whitening(eps=1e-9))
+    layer.fit(images)
+    whitened = layer(images.permute(0, 3, 1, 2)).transpose(0, 1).flatten(1)
+    assert len(whitened) == 18
+    torch.testing.assert_close(torch.cov(whitened, correction=0), torch.eye(18), rtol=0, atol=0.02)
+
+
+def test_eps_is_added_to_the_eigenvalues():
+    images = correlated_images()
+    layer = PatchWhitening(2, kernel_size=3, padding=0, knobs=networks.Whitening(eps=0.5))
+    layer.fit(images)
+    whitened = layer(images.permute(0, 3, 1, 2)).transpose(0, 1).flatten(1)
+    eigenvalues = torch.linalg.eigvalsh(patch_covariance(images.permute(0, 3, 1, 2), 3)).flip(0)
+    expected = torch.diag(eigenvalues / (eigenvalues + 0.5))
+    torch.testing.assert_close(torch.cov(whitened, correction=0), expected, rtol=0, atol=1e-3)
+
+
+def test_whitening_is_fitted_in_float32_whatever_the_dtype():
+    images = correlated_images().bfloat16()
+    layers = [PatchWhitening(2, kernel_size=3, padding=1, knobs=networks.Whitening()) for _ in range(2)]
+    layers[0].bfloat16().fit(images)
+    layers[1].fit(images.float())
+    assert torch.equal(layers[0].weight, layers[1].weight.bfloat16())
+
+
+def test_training_leaves_whitening_alone():
+    images = correlated_images()
+    layer = PatchWhitening(2, kernel_size=3, padding=1, knobs=networks.Whitening())
+    layer.fit(images)
+    fitted = deepcopy(layer.state_dict())
+    network = nn.Sequential(layer, nn.Conv2d(18, 2, 1))
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1, weight_decay=0.1)
+    network(images.permute(0, 3, 1, 2)).square().mean().backward()
+    optimizer.step()
+    assert layer.weight.grad is None
+    assert torch.equal(layer.weight, fitted["weight"])
+    assert [name for name, parameter in network.named_parameters() if parameter.requires_grad] == ["1.weight", "1.bias"]

@@ -1,0 +1,62 @@
+import importlib
+from types import SimpleNamespace
+
+import pytest
+
+from pipelines import recipe, techniques
+from pipelines.recipe.knobs import groups_in
+from pipelines.recipe.techniques import Techniques
+from pipelines.techniques import EVENTS, Hooks, make_techniques
+from pipelines.techniques.ema import EMA
+
+
+class Watching:
+    """Writes down which of its methods was called."""
+
+    def __init__(self, name, events, calls):
+        for event in events:
+            setattr(self, event, lambda state, event=event: calls.append((name, event)))
+
+
+def test_the_docstring_tells_the_events_in_their_order():
+    text = techniques.__doc__
+    places = [text.index(event) for event in EVENTS]
+    assert places == sorted(places)
+
+
+def test_hooks_are_called_in_the_order_of_the_techniques():
+    calls = []
+    hooks = Hooks([Watching("first", EVENTS, calls), Watching("second", ["step_end", "trial_end"], calls)])
+    for event in EVENTS:
+        for hook in getattr(hooks, event):
+            hook(SimpleNamespace())
+    both = {"step_end", "trial_end"}
+    expected = [(name, event) for event in EVENTS for name in ("first", "second") if name == "first" or event in both]
+    assert calls == expected
+
+
+def test_an_event_that_nobody_implements_costs_no_hook():
+    hooks = Hooks([Watching("only", ["epoch_end"], [])])
+    assert [event for event in EVENTS if getattr(hooks, event)] == ["epoch_end"]
+
+
+def test_a_recipe_without_techniques_has_no_hooks():
+    hooks = Hooks(make_techniques(recipe.load("digits/quick")))
+    assert all(getattr(hooks, event) == () for event in EVENTS)
+
+
+def test_null_switches_a_technique_of_the_base_off():
+    assert [type(made) for made in make_techniques(recipe.load("cifar10/davidnet-10"))] == [EMA]
+    assert make_techniques(recipe.load("cifar10/davidnet-10", ["techniques.ema=null"])) == []
+
+
+def test_techniques_are_fresh_for_each_trial():
+    chosen = recipe.load("cifar10/davidnet-10")
+    assert make_techniques(chosen)[0] is not make_techniques(chosen)[0]
+
+
+@pytest.mark.parametrize("name", Techniques.model_fields)
+def test_every_technique_has_a_file_with_its_class_and_an_event(name):
+    (knobs,) = groups_in(Techniques.model_fields[name].annotation)
+    technique = getattr(importlib.import_module(f"pipelines.techniques.{name}"), knobs.__name__)
+    assert any(hasattr(technique, event) for event in EVENTS)

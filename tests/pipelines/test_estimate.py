@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from pipelines import models, recipe
+from pipelines.data.dataset import Dataset
+from pipelines.estimate import estimate
+from pipelines.losses import make_loss
+
+TINY = ["model.widths=[4,4,6,8]", "model.norm.group_size=4", "batch_size=8", "data.limit=80"]
+
+
+def blank(train, test, side, channels):
+    """A data set of which only the shape matters."""
+    images, labels = np.zeros((train + test, side, side, channels), np.uint8), np.zeros(train + test, np.int64)
+    names = tuple("0123456789")
+    zeros, ones = (0.0,) * channels, (1.0,) * channels
+    parts = images[:train], labels[:train], images[train:], labels[train:], images[:0], labels[:0]
+    return Dataset("blank", *parts, names, zeros, ones)
+
+
+CIFAR = blank(80, 20, 32, 3)
+DIGITS = blank(80, 20, 8, 1)
+
+
+def activations_on_the_cpu(chosen, dataset, dtype):
+    """What one batch really keeps for its backward pass, each storage once, parameters left out."""
+    network = models.build_network(chosen.model, dataset.image_shape, 10)
+    network = models.to_precision(network, dtype, channels_last=chosen.channels_last)
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    batch = torch.randn(chosen.batch_size, *dataset.image_shape).to(dtype)
+    if chosen.channels_last:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    storages = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = make_loss(chosen.loss)(network(batch), torch.zeros(chosen.batch_size, dtype=torch.int64))
+    assert loss.requires_grad
+    return sum(storage.nbytes() for pointer, storage in storages.items() if pointer not in parameters)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "dataset"),
+    [
+        ("digits/quick", ["batch_size=8"], DIGITS),
+        ("cifar10/davidnet-10", [*TINY, "precision=float32"], CIFAR),
+        ("cifar10/davidnet-10", [*TINY, "precision=float32", "model.norm.group_size=null"], CIFAR),
+        ("cifar10/davidnet-10", [*TINY, "model.whitening=null", "model.activation={name: relu}"], CIFAR),
+    ],
+)
+def test_activation_memory_is_that_of_a_real_batch(name, overrides, dataset):
+    chosen = recipe.load(name, overrides)
+    half = chosen.precision == "half"
+    if half and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU has no bfloat16")
+    dtype = torch.bfloat16 if half else torch.float32
+    expected = activations_on_the_cpu(chosen, dataset, dtype)
+    assert expected > 10_000
+    assert estimate(chosen, dataset, dtype).activation_bytes == pytest.approx(expected, rel=0.01)
+
+
+def test_davidnet_s_published_counts():
+    chosen = recipe.load("cifar10/davidnet-10", ["batch_size=4"])
+    costs = estimate(chosen, CIFAR, torch.bfloat16)
+    assert costs.parameters == pytest.approx(6.57e6, rel=1e-3)
+    assert costs.flops_per_image == pytest.approx(760e6, rel=0.01)
+    assert costs.train_flops == 3 * costs.flops_per_image * 4 * costs.steps
+
+
+def test_steps_are_those_of_the_recipe():
+    chosen = recipe.load("digits/quick", ["epochs=2.5", "batch_size=8"])
+    assert estimate(chosen, DIGITS, torch.float32).steps == 25
+
+
+def test_images_are_counted_as_bytes_and_in_the_dtype():
+    chosen = recipe.load("digits/quick", ["augment.crop=1"])
+    in_bytes = 100 * 64
+    padded, epoch, tests = 80 * 100, 80 * 64, 20 * 64
+    for dtype in (torch.float32, torch.bfloat16):
+        wanted = in_bytes + (padded + epoch + tests) * dtype.itemsize
+        assert estimate(chosen, DIGITS, dtype).data_bytes == wanted
+
+
+@pytest.mark.parametrize(
+    ("overrides", "dtype", "bytes_each"),
+    [
+        (["optimizer={name: sgd, lr: 0.1}"], torch.float32, 4 + 4 + 4),
+        (["optimizer={name: adamw}"], torch.float32, 4 + 4 + 8),
+        (["optimizer={name: adamw}", "techniques.ema={}"], torch.float32, 4 + 4 + 8 + 4),
+        (["precision=half", "half_dtype=float16"], torch.float16, 2 + 2 + 2),
+        (["precision=autocast"], torch.bfloat16, 4 + 4 + 4),
+    ],
+)
+def test_bytes_of_each_parameter(overrides, dtype, bytes_each):
+    costs = estimate(recipe.load("digits/quick", overrides), DIGITS, dtype)
+    assert costs.weight_bytes == costs.parameters * bytes_each
+
+
+def test_bytes_of_each_bfloat16_parameter_and_its_master():
+    costs = estimate(recipe.load("digits/quick", ["precision=half"]), DIGITS, torch.bfloat16)
+    masters = 4 + 4 + 4  # themselves, their gradients, their momentum
+    without, with_gradient = 2 + masters, 2 + masters + 2
+    assert without <= costs.weight_bytes / costs.parameters <= with_gradient
+
+
+def test_the_sum():
+    costs = estimate(recipe.load("digits/quick"), DIGITS, torch.float32)
+    assert costs.memory_bytes == costs.data_bytes + costs.weight_bytes + costs.activation_bytes

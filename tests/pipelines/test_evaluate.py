@@ -1,0 +1,102 @@
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from pipelines.evaluate import VIEWS, evaluate
+from pipelines.parallel import World
+from pipelines.recipe.training import Evaluation
+
+CLASSES = 5
+MIXING = torch.randn(3 * 4 * 4, CLASSES, generator=torch.Generator().manual_seed(1))
+
+
+@dataclass(frozen=True)
+class OneOfMany(World):
+    """One process, looked at alone: what it would add to the sum."""
+
+    def sum(self, values):
+        return values
+
+
+def forward(images):
+    return images.flatten(1) @ MIXING
+
+
+def draw(count):
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, 3, 4, 4, generator=generator), torch.randint(CLASSES, (count,), generator=generator)
+
+
+def expected_accuracies(images, labels):
+    plain, flipped = forward(images), forward(images.flip(3))
+    return [((logits.argmax(1) == labels).sum() / len(labels)).item() for logits in ((plain + flipped) / 2, plain)]
+
+
+@pytest.mark.parametrize("count", [1, 7, 24, 25])
+@pytest.mark.parametrize("batch_size", [1, 4, 8, 100])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_image_is_counted_once(count, batch_size, world_size):
+    images, labels = draw(count)
+    seen = []
+
+    def watched(batch):
+        assert len(batch) <= batch_size
+        seen.extend(batch[:, 0, 0, 0].tolist())
+        return forward(batch)
+
+    knobs = Evaluation(batch_size=batch_size)
+    parts = [
+        evaluate(watched, images, labels, knobs, OneOfMany(rank, world_size))[1] for rank in range(world_size)
+    ]
+    assert seen == images[:, 0, 0, 0].tolist()
+    correct = (forward(images).argmax(1) == labels).sum().item()
+    assert sum(parts) * count == pytest.approx(correct)
+
+
+@pytest.mark.parametrize("tta", ["none", "flip"])
+def test_accuracy_with_and_without_augmentation(tta):
+    images, labels = draw(200)
+    with_flip, plain = expected_accuracies(images, labels)
+    assert with_flip != plain
+    found = evaluate(forward, images, labels, Evaluation(tta=tta, batch_size=64), World())
+    assert found == pytest.approx((with_flip if tta == "flip" else plain, plain))
+
+
+def test_flip_is_the_mean_of_the_logits_and_not_of_the_votes():
+    """One image: the class that neither side likes best wins, because both like it well."""
+    sides = {0.0: [3.0, 2.0, 0.0], 1.0: [0.0, 2.0, 3.0]}
+    image = torch.tensor([[[[0.0, 1.0]]]])
+    logits = lambda batch: torch.tensor([sides[batch[0, 0, 0, 0].item()]])  # noqa: E731
+    assert evaluate(logits, image, torch.tensor([1]), Evaluation(tta="flip"), World()) == (1, 0)
+
+
+def test_half_precision_logits_are_added_in_float32():
+    """Their mean in bfloat16 would be a tie, which the wrong class wins."""
+    sides = {0.0: [256.0, 256.0], 1.0: [256.0, 258.0]}
+    image = torch.tensor([[[[0.0, 1.0]]]])
+    logits = lambda batch: torch.tensor([sides[batch[0, 0, 0, 0].item()]], dtype=torch.bfloat16)  # noqa: E731
+    assert evaluate(logits, image, torch.tensor([1]), Evaluation(tta="flip"), World()) == (1, 0)
+
+
+@pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS.keys())
+def test_weights_of_the_views_sum_to_one(views):
+    assert sum(view.weight for view in views) == pytest.approx(1)
+    images, _ = draw(3)
+    assert torch.equal(views[0](images), images)
+
+
+def test_the_recipe_knows_every_augmentation():
+    assert set(VIEWS) == set(Evaluation.model_fields["tta"].annotation.__args__)
+
+
+def test_nothing_is_recorded_for_a_backward_pass():
+    images, labels = draw(4)
+    weight = MIXING.clone().requires_grad_()
+
+    def watched(batch):
+        logits = batch.flatten(1) @ weight
+        assert not logits.requires_grad
+        return logits
+
+    evaluate(watched, images, labels, Evaluation(), World())

@@ -1,0 +1,65 @@
+"""Records for tests: a small run with planted numbers, any part of which can be replaced."""
+
+from datetime import UTC, datetime
+
+from results.record import EpochResult, Lap, RunRecord, TrialRecord
+
+CREATED = datetime(2026, 11, 21, 10, 57, 31, tzinfo=UTC)
+
+
+def laps(epochs: int = 3, **seconds: float) -> tuple[Lap, ...]:
+    """One lap of each kind; those of an epoch last 10, 100 … times as long, so that every sum of laps is different."""
+    once = {"load": 1, "transfer": 2, "preprocess": 4, "build": 8, "whiten": 16, "compile": 32, "final_evaluate": 64}
+    each = {"augment": 1000, "train": 2000, "evaluate": 4000}
+    whole = [Lap(name=name, seconds=number) for name, number in (once | seconds).items()]
+    return (
+        *whole,
+        *(
+            Lap(name=name, epoch=epoch, seconds=number * 10 ** (epoch - 1))
+            for epoch in range(1, epochs + 1)
+            for name, number in each.items()
+        ),
+    )
+
+
+def trial(seed: int = 0, **changes) -> TrialRecord:
+    """A trial that crosses 94% in epoch 2 of 3 and ends at 95%."""
+    epochs = tuple(
+        EpochResult(epoch=epoch, train_loss=1 / epoch, accuracy=accuracy, accuracy_plain=accuracy - 0.01)
+        for epoch, accuracy in enumerate((0.5, 0.94, 0.95), start=1)
+    )
+    given = {
+        "index": seed,
+        "seed": seed,
+        "outcome": "reached",
+        "accuracy": 0.95,
+        "accuracy_plain": 0.94,
+        "target": 0.94,
+        "epochs": epochs,
+        "laps": laps(),
+        "steps": 30,
+        "samples": 300,
+    }
+    return TrialRecord.model_validate(given | changes)
+
+
+def missed(seed: int = 0, **changes) -> TrialRecord:
+    return trial(seed, **({"outcome": "missed", "accuracy": 0.9, "epochs": ()} | changes))
+
+
+def record(**changes) -> RunRecord:
+    given = {
+        "id": "abcd1234",
+        "recipe_name": "cifar10/airnet",
+        "recipe": {"epochs": 3, "optimizer": {"lr": 0.1}},
+        "recipe_hash": "0123456789ab",
+        "sample": False,
+        "created": CREATED,
+        "command": ["bench/run.py", "cifar10/airnet"],
+        "commit": "f" * 40,
+        "dirty": False,
+        "environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "versions": {"torch": "2.13.0"}},
+        "world_size": 1,
+        "seeds": [0, 1, 2],
+    }
+    return RunRecord.model_validate(given | changes)

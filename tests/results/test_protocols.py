@@ -1,0 +1,86 @@
+"""Every lap has its own power of ten or two in the builder, so that a sum tells which laps are in it."""
+
+import pytest
+
+from results.protocols import PROTOCOLS, crossing, crossing_seconds, schedule_seconds
+from results.record import EpochResult, Lap
+from tests.results.builders import laps, missed, trial
+
+TRANSFER, PREPROCESS, BUILD, WHITEN, FINAL = 2, 4, 8, 16, 64
+AUGMENT, TRAIN = 1000, 2000
+
+
+def epochs(count: int) -> int:
+    return (AUGMENT + TRAIN) * sum(10**epoch for epoch in range(count))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "set_up", "end"),
+    [
+        ("dawnbench", TRANSFER + PREPROCESS + WHITEN + BUILD, 0),
+        ("airbench", PREPROCESS + WHITEN, FINAL),
+        ("record", TRANSFER + PREPROCESS + BUILD + WHITEN, FINAL),
+    ],
+)
+def test_what_is_in_the_time(protocol, set_up, end):
+    assert schedule_seconds(trial(), protocol) == set_up + epochs(3) + end
+    assert crossing_seconds(trial(), protocol) == set_up + epochs(2)
+
+
+def test_cold_is_the_total_of_the_first_trial_alone():
+    first = trial(laps=(*laps(), Lap(name="total", seconds=1e6)))
+    assert schedule_seconds(first, "cold") == 1e6
+    assert crossing_seconds(first, "cold") == 1e6 - FINAL - 100 * (1000 + 2000 + 4000)
+    assert schedule_seconds(trial(), "cold") is None
+    assert crossing_seconds(trial(), "cold") is None
+
+
+def test_an_unknown_protocol_is_refused_by_name():
+    with pytest.raises(ValueError, match="protocol='mlperf' is unknown: say one of dawnbench, airbench, record, cold"):
+        schedule_seconds(trial(), "mlperf")
+    with pytest.raises(ValueError, match="protocol='mlperf'"):
+        crossing_seconds(missed(), "mlperf")
+
+
+def test_the_crossing_is_the_first_epoch_at_or_over_the_target():
+    assert crossing(trial()) == 2
+    assert crossing(trial(target=0.95)) == 3
+    assert crossing(missed()) is None
+    unmeasured = (EpochResult(epoch=1), EpochResult(epoch=4, accuracy=0.94), EpochResult(epoch=5, accuracy=0.2))
+    assert crossing(trial(epochs=unmeasured)) == 4
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("changes", [{"outcome": "diverged", "reason": "loss"}, {"outcome": "failed", "reason": "x"}])
+def test_what_did_not_run_its_schedule_has_no_time(protocol, changes):
+    ended = trial(laps=(*laps(), Lap(name="total", seconds=1e6)), **changes)
+    assert schedule_seconds(ended, protocol) is None
+    assert crossing_seconds(ended, protocol) is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_miss_has_no_time_to_target_even_if_it_was_over_it_once(protocol):
+    whole = (*laps(), Lap(name="total", seconds=1e6))
+    once_over = trial(outcome="missed", accuracy=0.93, laps=whole)
+    assert crossing(once_over) == 2
+    assert crossing_seconds(once_over, protocol) is None
+    assert schedule_seconds(once_over, protocol) == schedule_seconds(trial(laps=whole), protocol)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("epochs_of_train", [[None], [2], [1, 3], []])
+def test_a_crossing_whose_epochs_were_not_all_timed_is_not_known(protocol, epochs_of_train):
+    some = [Lap(name="train", epoch=epoch, seconds=1) for epoch in epochs_of_train]
+    total = Lap(name="total", seconds=10)
+    assert crossing_seconds(trial(laps=(*some, total)), protocol) is None
+
+
+@pytest.mark.parametrize("protocol", ["dawnbench", "airbench", "record"])
+def test_without_training_there_is_no_time(protocol):
+    assert schedule_seconds(trial(laps=[Lap(name="build", seconds=1)]), protocol) is None
+
+
+def test_laps_of_several_parts_of_an_epoch_are_all_counted():
+    parts = [Lap(name="train", epoch=epoch, seconds=1) for epoch in (1, 1, 2, 2, 3)]
+    assert crossing_seconds(trial(laps=parts), "record") == 4
+    assert schedule_seconds(trial(laps=parts), "record") == 5

@@ -1,0 +1,273 @@
+"""Runs on disk: what was written comes back, damage costs one line, and nothing leaves the root."""
+
+import errno
+import json
+import math
+import os
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from results import store
+from results.record import EpochResult
+from results.store import Upgrade, create, read, resume, write_atomically
+from tests.results.builders import missed, record, trial
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A run with trials of seeds 0 and 1; seed 2 is missing."""
+    run = create(tmp_path / "runs", record())
+    run.append(trial(0))
+    run.append(missed(1))
+    return run
+
+
+def test_a_run_comes_back_as_it_was_written(written):
+    assert written.path.name == "20261121T105731Z_cifar10-airnet_abcd1234"
+    run = read(written.path)
+    assert run.record == record()
+    assert run.trials == (trial(0), missed(1))
+    assert run.missing_seeds == written.missing_seeds == [2]
+    assert run.warnings == ()
+    assert read(written.path / "run.json") == run
+
+
+def test_finish_says_how_it_ended_and_adds_to_the_environment(written):
+    written.finish("interrupted", "Ctrl-C", {"after": {"load_average": [1.0]}})
+    ended = read(written.path).record
+    assert (ended.status, ended.reason) == ("interrupted", "Ctrl-C")
+    assert ended.environment == record().environment | {"after": {"load_average": [1.0]}}
+
+
+def test_a_run_with_missing_seeds_is_not_finished(written):
+    with pytest.raises(AssertionError):
+        written.finish("finished")
+    written.append(trial(2))
+    written.finish("finished")
+    assert read(written.path).record.status == "finished"
+
+
+def test_a_diverged_trial_comes_back(written):
+    written.append(trial(2, outcome="diverged", reason="loss", epochs=[EpochResult(epoch=1, train_loss=math.nan)]))
+    assert math.isnan(read(written.path).trials[2].epochs[0].train_loss)
+
+
+def test_a_trial_that_is_not_of_the_run_is_not_written(written):
+    before = (written.path / "trials.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="seed=7 is not among the seeds"):
+        written.append(trial(7))
+    with pytest.raises(ValueError, match="seed=0 has its trial already"):
+        written.append(trial(0))
+    assert (written.path / "trials.jsonl").read_bytes() == before
+
+
+def test_a_file_torn_at_any_byte_keeps_the_lines_before_and_takes_the_next(tmp_path):
+    written = create(tmp_path, record())
+    short = [trial(seed, epochs=(), laps=()) for seed in range(3)]
+    written.append(short[0])
+    written.append(short[1])
+    path = written.path / "trials.jsonl"
+    whole = path.read_bytes()
+    ends = [match.start() for match in re.finditer(b"\n", whole)]
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        kept = sum(end <= size for end in ends)  # a line that lacks only its end is whole
+        run = read(written.path)
+        assert run.trials == tuple(short[:kept])
+        torn = size not in (0, *ends, *(end + 1 for end in ends))
+        assert len(run.warnings) == torn
+        if torn:
+            assert run.warnings[0].startswith(f"{path}:{kept + 1}: skipped a damaged line")
+        if size % 7 == 0 or not torn:
+            resume(written.path, record()).append(short[2])
+            again = read(written.path)
+            assert again.trials == (*run.trials, short[2])
+            assert len(again.warnings) == torn
+
+
+def as_json(**changes) -> bytes:
+    return json.dumps(trial(2).model_dump(mode="json") | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"garbage",
+        b"\x00" * 50,
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"null",
+        b"[]",
+        b"{}",
+        as_json(colour="blue"),
+        as_json(accuracy=95.0),
+        as_json(seed=99),
+    ],
+    ids=["text", "nul", "utf8", "deep", "null", "list", "empty", "extra", "accuracy", "foreign"],
+)
+def test_garbage_is_told_of_and_skipped(written, garbage):
+    path = written.path / "trials.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + garbage + b"\n\n" + second)
+    run = read(written.path)
+    assert run.trials == (trial(0), missed(1))
+    assert len(run.warnings) == 1
+    assert f"{path}:2: skipped a damaged line: " in run.warnings[0]
+    assert "\n" not in run.warnings[0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(garbage=st.binary(max_size=50).filter(lambda some: b"\n" not in some))
+def test_no_garbage_stops_the_reader(written, garbage):
+    path = written.path / "trials.jsonl"
+    whole = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
+    path.write_bytes(whole + garbage)
+    assert read(written.path).trials == (trial(0), missed(1))
+    path.write_bytes(whole)
+
+
+def test_two_trials_of_one_seed_are_refused(written):
+    path = written.path / "trials.jsonl"
+    path.write_bytes(path.read_bytes() + trial(0).model_dump_json().encode() + b"\n")
+    with pytest.raises(ValueError, match=r"seed=0 has two trials, in lines 1 and 3: .* delete one of the lines"):
+        read(written.path)
+
+
+def test_missing_trials_are_told_of(written):
+    (written.path / "trials.jsonl").unlink()
+    run = read(written.path)
+    assert run.trials == ()
+    assert run.warnings == (f"{written.path / 'trials.jsonl'} is missing",)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "id": 3}'])
+def test_a_damaged_record_is_refused_by_its_file(written, text):
+    (written.path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(str(written.path / "run.json"))):
+        read(written.path)
+
+
+def test_where_there_is_no_run(tmp_path):
+    with pytest.raises(ValueError, match=r"no run there; a run is a directory with a file run\.json"):
+        read(tmp_path)
+
+
+def rewrite(path, **changes):
+    loaded = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(loaded | changes))
+
+
+def test_a_newer_schema_is_refused(written):
+    rewrite(written.path, schema_version=2)
+    with pytest.raises(ValueError, match=r"schema_version=2 is newer than 1, .*: read it with a newer Paceline"):
+        read(written.path)
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_schema_that_never_was_is_refused(written, version):
+    rewrite(written.path, schema_version=version)
+    with pytest.raises(ValueError, match=f"schema_version={version} was never written"):
+        read(written.path)
+
+
+@pytest.mark.parametrize("version", [None, "1", True, 1.0])
+def test_a_schema_version_that_is_none_is_refused(written, version):
+    rewrite(written.path, schema_version=version)
+    with pytest.raises(ValueError, match="is no version"):
+        read(written.path)
+
+
+def test_older_schemas_are_upgraded_step_by_step(written, monkeypatch):
+    """As if `reason` had been called `why` in version 0 and trials had counted samples in thousands in version -1."""
+
+    def rename(run):
+        return {("reason" if key == "why" else key): value for key, value in run.items()}
+
+    def thousands(one):
+        return one | {"samples": one["samples"] * 1000}
+
+    upgrades = {-1: Upgrade(dict, thousands), 0: Upgrade(rename, dict)}
+    monkeypatch.setattr(store, "UPGRADES", upgrades)
+    old = json.loads((written.path / "run.json").read_text()) | {"schema_version": -1, "why": "power"}
+    del old["reason"]
+    (written.path / "run.json").write_text(json.dumps(old))
+    run = read(written.path)
+    assert run.record.reason == "power"
+    assert run.record.schema_version == 1
+    assert [one.samples for one in run.trials] == [300_000, 300_000]
+    with pytest.raises(ValueError, match="can be read but not resumed"):
+        resume(written.path, record())
+
+
+def test_resume_goes_on_with_what_is_missing(written):
+    written.finish("interrupted", "Ctrl-C")
+    run = resume(written.path, record(id="ffff0000", seeds=[5]))
+    assert run.missing_seeds == [2]
+    assert read(written.path).record == record()
+    run.append(trial(2))
+    assert read(written.path).missing_seeds == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"recipe_hash": "other"}, "recipe_hash"),
+        ({"world_size": 2}, "world_size"),
+        ({"sample": True}, "sample"),
+        ({"commit": "e" * 40}, "commit"),
+        ({"environment": {"machine_id": "n", "machine_class": "NVIDIA H200"}}, "machine_id"),
+        (
+            {"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "versions": {"torch": "2.14.0"}}},
+            "versions",
+        ),
+    ],
+)
+def test_one_run_is_of_one_recipe_one_code_and_one_machine(written, changes, key):
+    with pytest.raises(ValueError, match=f"can not be resumed: {key} was .* is .* now; start a new run"):
+        resume(written.path, record(**changes))
+
+
+def test_a_full_disk_is_told_of_and_leaves_the_earlier_trials(written, monkeypatch):
+    before = (written.path / "trials.jsonl").read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"the trial of seed=2 could not be written \(No space left") as caught:
+            written.append(trial(2))
+    assert caught.value.errno == errno.ENOSPC
+    assert (written.path / "trials.jsonl").read_bytes() == before
+    assert written.missing_seeds == [2]
+    written.append(trial(2))
+    assert read(written.path).trials == (trial(0), missed(1), trial(2))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")  # noqa: PTH110
+def test_a_disk_that_is_full_at_the_first_byte(written):
+    path = written.path / "trials.jsonl"
+    path.unlink()
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="the trial of seed=2 could not be written"):
+        written.append(trial(2))
+
+
+def test_write_atomically_leaves_the_old_or_the_new(tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    write_atomically(path, "old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["run.json"]  # noqa: PTH208
+    write_atomically(path, "new")
+    assert path.read_text() == "new"

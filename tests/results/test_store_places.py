@@ -1,0 +1,54 @@
+"""Where runs lie: no name leads out of the root, and what is asked for is found."""
+
+import re
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from results.store import create, find, read
+from tests.results.builders import record
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "..", "/etc/x", "a\\..\\x", "a//b", "a/"])
+def test_a_recipe_name_that_leads_away_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="is no name for a run directory"):
+        create(tmp_path, record(recipe_name=name))
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(name=st.text(min_size=1, max_size=300), run_id=st.from_regex(r"[a-f0-9]{32}", fullmatch=True))
+def test_no_name_leaves_the_root(tmp_path, name, run_id):
+    root = tmp_path / uuid.uuid4().hex
+    if {"", ".."} & set(re.split(r"[/\\]", name)):
+        with pytest.raises(ValueError, match="is no name for a run directory"):
+            create(root, record(recipe_name=name, id=run_id))
+        return
+    run = create(root, record(recipe_name=name, id=run_id))
+    assert run.path.resolve().parent == root.resolve()
+    assert re.fullmatch(r"[A-Za-z0-9._+-]+", run.path.name)
+    assert read(run.path).record.recipe_name == run.record.recipe_name
+
+
+def test_a_run_is_never_written_into_another(tmp_path):
+    create(tmp_path, record())
+    with pytest.raises(FileExistsError):
+        create(tmp_path, record())
+
+
+def test_find_takes_runs_folders_and_globs_once_each_and_the_oldest_first(tmp_path):
+    late = create(tmp_path / "b [1]", record(id="late", created=record().created.replace(year=2027)))
+    early = create(tmp_path / "c", record(id="early"))
+    (tmp_path / "c" / "notes").mkdir()
+    places = [tmp_path / "b [1]", tmp_path / "c", late.path, early.path / "run.json", f"{tmp_path}/c/*airnet*"]
+    assert [run.record.id for run in find(places)] == ["early", "late"]
+    assert [run.record.id for run in find([f"{tmp_path}/*"])] == ["early", "late"]
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/*", ""])
+def test_find_refuses_a_place_without_runs(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no run there"):
+        find([place])
