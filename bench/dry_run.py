@@ -5,8 +5,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.data import sources
-from pipelines.devices import half_dtype
+from pipelines.data import sources, split
 from pipelines.estimate import estimate
 from pipelines.recipe import Recipe
 
@@ -15,7 +14,8 @@ GiB = 2**30
 
 def show(console: Console, name: str, recipe: Recipe, device: torch.device) -> None:
     """Print the resolved recipe and its estimate. ValueError when recipe, data and device do not go together."""
-    costs = estimate(recipe, sources.blank(recipe.data.name), half_dtype(recipe.half_dtype, device))
+    dataset = split.select(sources.blank(recipe.data.name), recipe.data)
+    costs = estimate(recipe, dataset, device)
     console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False)
     settings = recipe.model_dump(mode="json", exclude_none=True)
     console.print(yaml.safe_dump(settings, sort_keys=False, width=110), markup=False, highlight=False)

@@ -74,8 +74,7 @@ def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
     world.wait()
     if not world.is_main:
         dataset = sources.load(knobs.name, folder, download=False)
-    dataset = split.labelled_fraction(dataset, knobs.fraction, knobs.split_seed)
-    return dataset if knobs.limit is None else split.limit(dataset, knobs.limit)
+    return split.select(dataset, knobs)
 
 
 def new_record(job: Job, device: torch.device, world: World) -> RunRecord:

@@ -3,6 +3,7 @@
 import torch
 
 from pipelines.clock import Clock
+from pipelines.recipe import Recipe
 
 
 class CudaTimer:
@@ -45,11 +46,21 @@ def make_clock(device: torch.device) -> Clock:
     return Clock()
 
 
-def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The number format of `precision: half`, by the recipe's `half_dtype`, on this device.
+def number_formats(recipe: Recipe, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+    """The dtypes of the weights and of the images by the recipe's `precision`, on this device.
 
     ValueError for float16 on a CPU, where its backward pass is a reference kernel, and for a CPU without bfloat16.
     """
+    if recipe.precision == "float32":
+        return torch.float32, torch.float32
+    if recipe.precision == "autocast":
+        return torch.float32, torch.bfloat16
+    half = half_dtype(recipe.half_dtype, device)
+    return half, half
+
+
+def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """What `precision: half` is on this device. ValueError as above."""
     if device.type == "cuda":
         return torch.bfloat16 if wanted == "bfloat16" else torch.float16
     if wanted == "float16":

@@ -78,14 +78,14 @@ def telemetry(device: torch.device) -> dict[str, object]:
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit and whether the tree differs from it, of the repository that `folder` is a part of.
+    """Commit and whether tracked files differ from it, of the repository that `folder` is a part of.
 
     None for what is not known: no git, no repository, nothing of the folder under version control, no commit yet, or a
     repository of another user, which git refuses to read.
     """
     if _git(folder, "ls-files", "--error-unmatch", ".") is None:
         return None, None
-    changes = _git(folder, "status", "--porcelain")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return _git(folder, "rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
 
 

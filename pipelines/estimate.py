@@ -7,10 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines import models
 from pipelines.data.dataset import Dataset
+from pipelines.devices import number_formats
 from pipelines.losses import make_loss
 from pipelines.recipe import Recipe
-
-GiB = 2**30
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,17 @@ class Estimate:
         return self.data_bytes + self.weight_bytes + self.activation_bytes
 
 
-def estimate(recipe: Recipe, dataset: Dataset, dtype: torch.dtype) -> Estimate:
-    """Run one image and one batch through the network on torch's meta device, which computes shapes only."""
+def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate:
+    """Run one image and one batch through the network on torch's meta device, which computes shapes only.
+
+    ValueError when the recipe does not go together with the data or the device.
+    """
+    weights_dtype, dtype = number_formats(recipe, device)
     with torch.device("meta"):
         network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names))
-        if recipe.precision == "half":
-            network = models.to_precision(network, dtype, channels_last=False)
+        network = models.to_precision(network, weights_dtype, channels_last=False)
         parameters = list(network.parameters())
-        batch = torch.empty(recipe.batch_size, *dataset.image_shape, dtype=parameters[-1].dtype)
+        batch = torch.empty(recipe.batch_size, *dataset.image_shape, dtype=weights_dtype)
         labels = torch.empty(recipe.batch_size, dtype=torch.int64)
 
     saved: dict[int, int] = {}
@@ -80,16 +82,16 @@ def estimate(recipe: Recipe, dataset: Dataset, dtype: torch.dtype) -> Estimate:
         steps=steps,
         train_flops=3.0 * flops * recipe.batch_size * steps,
         data_bytes=data_bytes,
-        weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, dtype),
+        weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, weights_dtype),
         activation_bytes=activations,
     )
 
 
-def _state_bytes(recipe: Recipe, dtype: torch.dtype) -> int:
-    """Bytes a parameter beside the parameter itself: gradient, optimizer state, masters, average."""
-    in_bfloat16 = recipe.precision == "half" and dtype == torch.bfloat16
-    weight = dtype.itemsize if recipe.precision == "half" and not in_bfloat16 else 4
-    states = {"sgd": 1, "adamw": 2}[recipe.optimizer.name] * weight
-    masters = 8 if in_bfloat16 else 0
+def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:
+    """Bytes a parameter beside the parameter itself: gradient, optimizer state, master, average."""
+    has_masters = weights_dtype == torch.bfloat16
+    trained = 4 if has_masters else weights_dtype.itemsize
+    states = {"sgd": 1, "adamw": 2}[recipe.optimizer.name] * trained
+    master = 4 if has_masters else 0
     average = 4 if recipe.techniques.ema else 0
-    return weight + states + masters + average
+    return trained + states + master + average

@@ -14,7 +14,7 @@ from pipelines import models, optimizers, parallel
 from pipelines.clock import Lap
 from pipelines.data.dataset import Dataset
 from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device
-from pipelines.devices import half_dtype, make_clock
+from pipelines.devices import make_clock, number_formats
 from pipelines.evaluate import evaluate
 from pipelines.losses import make_loss
 from pipelines.parallel import World
@@ -53,9 +53,7 @@ def set_up(recipe: Recipe, dataset: Dataset, device: torch.device, world: World)
     recipe.steps_per_epoch(len(dataset.train_images))
     if recipe.batch_size % world.size:
         raise ValueError(f"batch_size={recipe.batch_size} cannot be shared equally by {world.size} processes")
-    dtypes = {"float32": torch.float32, "autocast": torch.bfloat16}
-    dtype = dtypes[recipe.precision] if recipe.precision in dtypes else half_dtype(recipe.half_dtype, device)
-    weights_dtype = dtype if recipe.precision == "half" else torch.float32
+    weights_dtype, dtype = number_formats(recipe, device)
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)

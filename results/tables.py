@@ -28,7 +28,7 @@ class Table:
     title: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    caption: str
+    caption: str = ""
 
     def rich(self) -> rich.table.Table:
         """For the console. Nothing in it is read as markup."""
@@ -51,7 +51,8 @@ class Table:
         """For GitHub. Nothing in it is read as Markdown or HTML."""
         head = [_markdown_row(self.headers), _markdown_row(["---"] * len(self.headers), escape=False)]
         rows = [_markdown_row(row) for row in self.rows]
-        return "\n".join([f"**{_escape(self.title)}**", "", *head, *rows, "", _escape(self.caption), ""])
+        caption = ["", _escape(self.caption)] if self.caption else []
+        return "\n".join([f"**{_escape(self.title)}**", "", *head, *rows, *caption, ""])
 
 
 def trials_table(run: Run, protocol: str) -> Table:
@@ -59,7 +60,7 @@ def trials_table(run: Run, protocol: str) -> Table:
     headers = ("seed", "accuracy %", "outcome", "epochs to target", "time to target s", "schedule s")
     rows = tuple(_trial_row(trial, protocol) for trial in run.trials)
     title = f"{run.record.recipe_name}, run {run.record.id}, {run.machine}"
-    return Table(title + SAMPLE * run.record.sample, headers, rows, _clock(protocol))
+    return Table(title + SAMPLE * run.record.sample, headers, rows)
 
 
 def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
@@ -78,9 +79,9 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
         "machine",
     )
     caption = (
-        f"{_clock(protocol)} Accuracy: mean ± half of its 95% interval. p: of a mean this high if the true mean were "
-        "at the target. Times: median [95% interval] of the trials that reached the target; time to target ends with "
-        "the first epoch at or over it, schedule is the whole of it and is given if the mean accuracy is at or over it."
+        "Accuracy: mean ± half of its 95% interval. p: of a mean this high if the true mean were at the target. "
+        "Times: median [95% interval] over the trials that reached the target; to the first epoch at or over it, and "
+        f"of the whole schedule, if the mean accuracy is at or over it. {_clock(protocol)}"
     )
     tables = []
     by_kind = {False: [], True: []}
@@ -147,8 +148,7 @@ def _times(run: Run, trials: Sequence[TrialRecord], time: Timing, protocol: str)
 
 
 def _clock(protocol: str) -> str:
-    rule = find_protocol(protocol)
-    return f"{protocol} time = {' + '.join(sorted(rule.laps))}. {rule.meaning} ({rule.source}.)"
+    return f"{protocol} time: {find_protocol(protocol).meaning}"
 
 
 def _percent(fraction: float | None) -> str:

@@ -19,6 +19,7 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 MEAN = (125.31, 122.95, 113.87)
 STD = (62.99, 62.09, 66.70)
 FINGERPRINT = "cd3db3c938fe7b18a8edc613898566401868559d869e337ff290fd6cc29b784d"
+SHAPES = ((50_000, 32, 32, 3), (10_000, 32, 32, 3))  # training and test images
 
 BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))

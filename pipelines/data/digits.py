@@ -14,6 +14,7 @@ CLASS_NAMES = tuple("0123456789")
 MEAN = (73.2920,)  # train_images.mean(); a test computes both again
 STD = (90.2686,)  # train_images.std()
 FINGERPRINT = "4c3ca7a9c9cb7ec83e27936955a009cceb2b912a7fee7060b07e5888c7787316"
+SHAPES = ((1437, 8, 8, 1), (360, 8, 8, 1))  # training and test images
 
 SCALE = 15  # the data set has values 0 to 16; with 15 they use the range of a byte
 TEST_FRACTION = 0.2

@@ -16,9 +16,10 @@ CLASS_NAMES = tuple("0123456789")
 MEAN = (33.3184,)  # 0.1307 * 255, the usual figures
 STD = (78.5675,)  # 0.3081 * 255
 FINGERPRINT = "6019fe9bf4c2c256d446828213e33f053c0e4bb68978d9cf2b5efa0cc8dc5753"
+SHAPES = ((60_000, 28, 28, 1), (10_000, 28, 28, 1))  # training and test images
 
 SUBFOLDER = "MNIST/raw"
-SHAPES = {  # of every file, as its header must say
+FILE_SHAPES = {  # of every file, as its header must say
     "train-images-idx3-ubyte": (60_000, 28, 28),
     "train-labels-idx1-ubyte": (60_000,),
     "t10k-images-idx3-ubyte": (10_000, 28, 28),
@@ -74,7 +75,7 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _missing(folder: Path) -> list[Path]:
-    return [path for name in SHAPES if not present(path := _path(folder, name))]
+    return [path for name in FILE_SHAPES if not present(path := _path(folder, name))]
 
 
 def _read_labels(path: Path) -> np.ndarray:
@@ -85,7 +86,7 @@ def _read_labels(path: Path) -> np.ndarray:
 
 def _read_idx(path: Path) -> np.ndarray:
     """An idx file: two zero bytes, the type (8: bytes), the number of dimensions, each one as a big-endian int32."""
-    shape = SHAPES[path.name.removesuffix(".gz")]
+    shape = FILE_SHAPES[path.name.removesuffix(".gz")]
     magic = bytes((0, 0, 8, len(shape)))
     with opened(path) as file:
         found = file.read(4)

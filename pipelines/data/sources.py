@@ -5,6 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+import numpy as np
+
 from pipelines.data.dataset import Dataset
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
@@ -21,6 +23,13 @@ class Source(Protocol):
 
     FINGERPRINT: str
     """`fingerprint` of the published images"""
+
+    CLASS_NAMES: tuple[str, ...]
+    MEAN: tuple[float, ...]
+    STD: tuple[float, ...]
+
+    SHAPES: tuple[tuple[int, ...], tuple[int, ...]]
+    """of all training and all test images: (N, height, width, channels)"""
 
     def archives(self) -> tuple[Archive, ...]:
         """What to download; may import torch to find out."""
@@ -68,3 +77,22 @@ def load(name: str, folder: Path, *, download: bool = True) -> Dataset:
             except DataError as failure:
                 raise DataError(f"{missing}; {failure}") from failure
     return module.read(folder)
+
+
+def blank(name: str) -> Dataset:
+    """Black images in the number and size of the published ones, which take no memory and no download."""
+    module = source(name)
+    train, test = (np.broadcast_to(np.uint8(0), shape) for shape in module.SHAPES)
+    train_labels, test_labels = (np.arange(len(images)) % len(module.CLASS_NAMES) for images in (train, test))
+    return Dataset(
+        name=name,
+        train_images=train,
+        train_labels=train_labels,
+        test_images=test,
+        test_labels=test_labels,
+        pool_images=train[:0],
+        pool_labels=train_labels[:0],
+        class_names=module.CLASS_NAMES,
+        mean=module.MEAN,
+        std=module.STD,
+    )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.data.dataset import Dataset
+from pipelines.recipe.training import Data
 
 
 def labelled_fraction(dataset: Dataset, fraction: float, seed: int) -> Dataset:
@@ -41,23 +42,25 @@ def labelled_fraction(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     )
 
 
-def limit(dataset: Dataset, train: int, test: int) -> Dataset:
-    """At most `train` training and `test` test images, always the same ones, the classes as equal as they can be.
+def limit(dataset: Dataset, images: int) -> Dataset:
+    """At most `images` of each part, always the same ones, the classes as equal as they can be.
 
-    Meant for a data set that is not split yet. Raises ValueError for less than one image.
+    Raises ValueError for less than one image.
     """
-    assert not len(dataset.pool_images), "limit the data set before it is split"
-    if train < 1 or test < 1:
-        raise ValueError(f"data.limit: {train} training and {test} test images; it takes at least 1 of each")
-    first_train = _balanced_order(dataset.train_labels)[:train]
-    first_test = _balanced_order(dataset.test_labels)[:test]
-    return replace(
-        dataset,
-        train_images=dataset.train_images[first_train],
-        train_labels=dataset.train_labels[first_train],
-        test_images=dataset.test_images[first_test],
-        test_labels=dataset.test_labels[first_test],
-    )
+    if images < 1:
+        raise ValueError(f"data.limit={images}: it takes at least 1 image")
+    chosen: dict[str, np.ndarray] = {}
+    for part in ("train", "test", "pool"):
+        labels = getattr(dataset, f"{part}_labels")
+        first = _balanced_order(labels)[:images]
+        chosen |= {f"{part}_images": getattr(dataset, f"{part}_images")[first], f"{part}_labels": labels[first]}
+    return replace(dataset, **chosen)
+
+
+def select(dataset: Dataset, knobs: Data) -> Dataset:
+    """The part of a data set that a recipe asks for. ValueError as above."""
+    dataset = labelled_fraction(dataset, knobs.fraction, knobs.split_seed)
+    return dataset if knobs.limit is None else limit(dataset, knobs.limit)
 
 
 def _balanced_order(labels: np.ndarray) -> np.ndarray:

@@ -190,9 +190,9 @@ def test_git_of_a_clean_and_of_a_dirty_tree(repository):
     assert environment.git_state(repository) == (head(repository), True)
 
 
-def test_git_counts_a_new_file_as_dirty(repository):
+def test_git_does_not_count_a_file_it_does_not_track(repository):
     (repository / "new").touch()
-    assert environment.git_state(repository) == (head(repository), True)
+    assert environment.git_state(repository) == (head(repository), False)
 
 
 def test_git_of_no_repository(tmp_path):

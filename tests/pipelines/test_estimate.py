@@ -4,9 +4,11 @@ import torch
 
 from pipelines import models, recipe
 from pipelines.data.dataset import Dataset
+from pipelines.devices import number_formats
 from pipelines.estimate import estimate
 from pipelines.losses import make_loss
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TINY = ["model.widths=[4,4,6,8]", "model.norm.group_size=4", "batch_size=8", "data.limit=80"]
 
 
@@ -55,18 +57,15 @@ def activations_on_the_cpu(chosen, dataset, dtype):
 )
 def test_activation_memory_is_that_of_a_real_batch(name, overrides, dataset):
     chosen = recipe.load(name, overrides)
-    half = chosen.precision == "half"
-    if half and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        pytest.skip("this CPU has no bfloat16")
-    dtype = torch.bfloat16 if half else torch.float32
+    dtype, _ = number_formats(chosen, CPU)
     expected = activations_on_the_cpu(chosen, dataset, dtype)
     assert expected > 10_000
-    assert estimate(chosen, dataset, dtype).activation_bytes == pytest.approx(expected, rel=0.01)
+    assert estimate(chosen, dataset, CPU).activation_bytes == pytest.approx(expected, rel=0.01)
 
 
 def test_davidnet_s_published_counts():
     chosen = recipe.load("cifar10/davidnet-10", ["batch_size=4"])
-    costs = estimate(chosen, CIFAR, torch.bfloat16)
+    costs = estimate(chosen, CIFAR, CUDA)
     assert costs.parameters == pytest.approx(6.57e6, rel=1e-3)
     assert costs.flops_per_image == pytest.approx(760e6, rel=0.01)
     assert costs.train_flops == 3 * costs.flops_per_image * 4 * costs.steps
@@ -74,40 +73,44 @@ def test_davidnet_s_published_counts():
 
 def test_steps_are_those_of_the_recipe():
     chosen = recipe.load("digits/quick", ["epochs=2.5", "batch_size=8"])
-    assert estimate(chosen, DIGITS, torch.float32).steps == 25
+    assert estimate(chosen, DIGITS, CPU).steps == 25
 
 
 def test_images_are_counted_as_bytes_and_in_the_dtype():
-    chosen = recipe.load("digits/quick", ["augment.crop=1"])
     in_bytes = 100 * 64
     padded, epoch, tests = 80 * 100, 80 * 64, 20 * 64
-    for dtype in (torch.float32, torch.bfloat16):
-        wanted = in_bytes + (padded + epoch + tests) * dtype.itemsize
-        assert estimate(chosen, DIGITS, dtype).data_bytes == wanted
+    for precision, itemsize in (("float32", 4), ("half", 2), ("autocast", 2)):
+        chosen = recipe.load("digits/quick", ["augment.crop=1", f"precision={precision}"])
+        assert estimate(chosen, DIGITS, CUDA).data_bytes == in_bytes + (padded + epoch + tests) * itemsize
 
 
 @pytest.mark.parametrize(
-    ("overrides", "dtype", "bytes_each"),
+    ("overrides", "bytes_each"),
     [
-        (["optimizer={name: sgd, lr: 0.1}"], torch.float32, 4 + 4 + 4),
-        (["optimizer={name: adamw}"], torch.float32, 4 + 4 + 8),
-        (["optimizer={name: adamw}", "techniques.ema={}"], torch.float32, 4 + 4 + 8 + 4),
-        (["precision=half", "half_dtype=float16"], torch.float16, 2 + 2 + 2),
-        (["precision=autocast"], torch.bfloat16, 4 + 4 + 4),
+        (["optimizer={name: sgd, lr: 0.1}"], 4 + 4 + 4),
+        (["optimizer={name: adamw}"], 4 + 4 + 8),
+        (["optimizer={name: adamw}", "techniques.ema={}"], 4 + 4 + 8 + 4),
+        (["precision=half", "half_dtype=float16"], 2 + 2 + 2),
+        (["precision=autocast"], 4 + 4 + 4),
     ],
 )
-def test_bytes_of_each_parameter(overrides, dtype, bytes_each):
-    costs = estimate(recipe.load("digits/quick", overrides), DIGITS, dtype)
+def test_bytes_of_each_parameter(overrides, bytes_each):
+    costs = estimate(recipe.load("digits/quick", overrides), DIGITS, CUDA)
     assert costs.weight_bytes == costs.parameters * bytes_each
 
 
 def test_bytes_of_each_bfloat16_parameter_and_its_master():
-    costs = estimate(recipe.load("digits/quick", ["precision=half"]), DIGITS, torch.bfloat16)
+    costs = estimate(recipe.load("digits/quick", ["precision=half", "half_dtype=bfloat16"]), DIGITS, CUDA)
     masters = 4 + 4 + 4  # themselves, their gradients, their momentum
     without, with_gradient = 2 + masters, 2 + masters + 2
     assert without <= costs.weight_bytes / costs.parameters <= with_gradient
 
 
 def test_the_sum():
-    costs = estimate(recipe.load("digits/quick"), DIGITS, torch.float32)
+    costs = estimate(recipe.load("digits/quick"), DIGITS, CPU)
     assert costs.memory_bytes == costs.data_bytes + costs.weight_bytes + costs.activation_bytes
+
+
+def test_number_formats_that_the_device_lacks_are_refused():
+    with pytest.raises(ValueError, match="half_dtype=float16 on a CPU"):
+        estimate(recipe.load("digits/quick", ["precision=half", "half_dtype=float16"]), DIGITS, CPU)

@@ -46,9 +46,7 @@ def test_every_image_is_counted_once(count, batch_size, world_size):
         return forward(batch)
 
     knobs = Evaluation(batch_size=batch_size)
-    parts = [
-        evaluate(watched, images, labels, knobs, OneOfMany(rank, world_size))[1] for rank in range(world_size)
-    ]
+    parts = [evaluate(watched, images, labels, knobs, OneOfMany(rank, world_size))[1] for rank in range(world_size)]
     assert seen == images[:, 0, 0, 0].tolist()
     correct = (forward(images).argmax(1) == labels).sum().item()
     assert sum(parts) * count == pytest.approx(correct)

@@ -32,7 +32,8 @@ def test_two_processes_take_half_the_cores_each():
 
 
 @pytest.mark.parametrize(
-    ("processes", "threads", "wanted"), [("1", None, "6"), ("2", None, "3"), ("4", None, "1"), ("9", None, "1"), ("2", 5, "5")]
+    ("processes", "threads", "wanted"),
+    [("1", None, "6"), ("2", None, "3"), ("4", None, "1"), ("9", None, "1"), ("2", 5, "5")],
 )
 def test_threads_of_six_cores(processes, threads, wanted):
     assert run(WANTED.format(threads=threads), LOCAL_WORLD_SIZE=processes) == [wanted]
@@ -45,7 +46,9 @@ def test_cores_are_those_that_the_process_may_use():
 
 
 def test_preparing_after_torch_is_a_mistake():
-    program = "import sys\nsys.modules['torch'] = sys\ntry:\n    host.prepare()\nexcept AssertionError:\n    print('refused')"
+    program = (
+        "import sys\nsys.modules['torch'] = sys\ntry:\n    host.prepare()\nexcept AssertionError:\n    print('refused')"
+    )
     assert run(program) == ["refused"]
 
 

@@ -32,7 +32,7 @@ def idx(array: np.ndarray) -> bytes:
 
 def write_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MNIST with 40 training and 20 test images, random pixels and labels that take turns."""
-    monkeypatch.setattr(mnist, "SHAPES", MNIST_SHAPES)
+    monkeypatch.setattr(mnist, "FILE_SHAPES", MNIST_SHAPES)
     generator = np.random.default_rng(0)
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)

@@ -35,7 +35,7 @@ def test_reads_plain_files(mnist_folder: Path) -> None:
 
 def test_reads_gzipped_files_as_the_plain_ones(mnist_folder: Path) -> None:
     plain = mnist.read(mnist_folder)
-    for name in mnist.SHAPES:
+    for name in mnist.FILE_SHAPES:
         pack(mnist_folder / "MNIST/raw" / name)
     packed = mnist.read(mnist_folder)
     assert np.array_equal(plain.train_images, packed.train_images)

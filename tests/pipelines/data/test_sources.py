@@ -58,7 +58,7 @@ def test_downloads_what_is_missing(
     mnist_folder: Path, mirror: Callable[[], Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = mirror()
-    served.files = {name: (mnist_folder / "MNIST/raw" / name).read_bytes() for name in mnist.SHAPES}
+    served.files = {name: (mnist_folder / "MNIST/raw" / name).read_bytes() for name in mnist.FILE_SHAPES}
     archives = tuple(
         Archive(f"MNIST/raw/{name}", md5(content), (served.url(name),)) for name, content in served.files.items()
     )
@@ -125,7 +125,7 @@ def test_catalogues_name_https_mirrors_first_and_paths_inside_the_folder() -> No
             for path in (archive.path, *archive.members):
                 assert not Path(path).is_absolute()
                 assert ".." not in Path(path).parts
-    assert {archive.path for archive in mnist.archives()} == {f"MNIST/raw/{name}.gz" for name in mnist.SHAPES}
+    assert {archive.path for archive in mnist.archives()} == {f"MNIST/raw/{name}.gz" for name in mnist.FILE_SHAPES}
     (archive,) = cifar10.archives()
     assert set(archive.members) == {f"cifar-10-batches-py/{name}" for name in cifar10.MD5}
 

@@ -69,14 +69,11 @@ def test_fraction_that_leaves_a_part_without_a_class(fraction: float, count: int
 
 
 @settings(deadline=None)
-@given(CLASS_SIZES, st.integers(1, 400), st.integers(1, 400))
-def test_limit_takes_distinct_images_evenly(sizes: list[int], train: int, test: int) -> None:
+@given(CLASS_SIZES, st.integers(1, 400))
+def test_limit_takes_distinct_images_evenly(sizes: list[int], most: int) -> None:
     dataset = numbered(sizes)
-    sample = limit(dataset, train, test)
-    for images, labels, most in (
-        (sample.train_images, sample.train_labels, train),
-        (sample.test_images, sample.test_labels, test),
-    ):
+    sample = limit(dataset, most)
+    for images, labels in ((sample.train_images, sample.train_labels), (sample.test_images, sample.test_labels)):
         chosen = numbers(images)
         assert len(chosen) == len(set(chosen)) == min(most, sum(sizes))
         assert np.array_equal(labels, dataset.train_labels[chosen])
@@ -87,15 +84,21 @@ def test_limit_takes_distinct_images_evenly(sizes: list[int], train: int, test: 
 
 def test_limits_are_nested_and_fixed() -> None:
     dataset = numbered([30] * 10)
-    small, large = limit(dataset, 37, 10), limit(dataset, 120, 10)
+    small, large = limit(dataset, 37), limit(dataset, 120)
     assert np.array_equal(small.train_images, large.train_images[:37])
     assert numbers(small.train_images)[:10].tolist() != list(range(10))
     assert sorted(small.train_labels[:10]) == list(range(10))
 
 
+def test_limit_keeps_a_part_of_the_pool() -> None:
+    sample = limit(labelled_fraction(numbered([30] * 10), 0.1, seed=0), 20)
+    assert [len(sample.train_labels), len(sample.test_labels), len(sample.pool_labels)] == [20, 20, 20]
+    assert not set(numbers(sample.train_images)) & set(numbers(sample.pool_images))
+
+
 def test_limit_below_one() -> None:
-    with pytest.raises(ValueError, match="takes at least 1 of each"):
-        limit(numbered([5, 5]), 0, 4)
+    with pytest.raises(ValueError, match="data.limit=0: it takes at least 1 image"):
+        limit(numbered([5, 5]), 0)
 
 
 def test_a_split_data_set_is_not_split_again() -> None:
@@ -103,5 +106,3 @@ def test_a_split_data_set_is_not_split_again() -> None:
     split = replace(dataset, pool_images=dataset.test_images, pool_labels=dataset.test_labels)
     with pytest.raises(AssertionError, match="split already"):
         labelled_fraction(split, 0.5, seed=0)
-    with pytest.raises(AssertionError, match="before it is split"):
-        limit(split, 2, 2)

@@ -46,7 +46,9 @@ def train(network, technique, steps):
 def plain_average(path, momentum, every):
     average = [tensor.double() for tensor in path[0]]
     for step in range(every, len(path), every):
-        average = [momentum**every * a + (1 - momentum**every) * c.double() for a, c in zip(average, path[step], strict=True)]
+        average = [
+            momentum**every * a + (1 - momentum**every) * c.double() for a, c in zip(average, path[step], strict=True)
+        ]
     return average
 
 

@@ -1,0 +1,166 @@
+"""Two real processes on this machine, joined by gloo."""
+
+import os
+import socket
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as processes
+
+from pipelines import parallel, recipe
+from pipelines.parallel import World
+from pipelines.train import run_trial, set_up
+
+CPU = torch.device("cpu")
+PLAIN = ["epochs=1.5", "augment.crop=0", "evaluation.batch_size=50"]
+
+
+class KeepLaps:
+    """Keeps this process's own laps."""
+
+    def trial_end(self, state):
+        self.laps = list(state.laps)
+
+
+def train(chosen, dataset, world):
+    """What a test wants to know of a trial, as plain objects and tensors."""
+    bench = set_up(chosen, dataset, CPU, world)
+    forward, evaluated = bench.forward, []
+
+    def counting(images):
+        if not bench.network.training:
+            evaluated.extend(images.float().flatten(1).sum(1).tolist())
+        return forward(images)
+
+    observer = KeepLaps()
+    trial = run_trial(replace(bench, forward=counting), seed=5, observers=[observer])
+    return {
+        "weights": {name: tensor.clone() for name, tensor in bench.network.state_dict().items()},
+        "losses": [result.train_loss for result in trial.epochs],
+        "accuracies": [result.accuracy for result in trial.epochs],
+        "evaluated": evaluated,
+        "own": [lap.seconds for lap in observer.laps],
+        "laps": [lap.seconds for lap in trial.laps],
+        "samples": trial.samples,
+    }
+
+
+def process(rank, size, port, job, folder):
+    """The life of one process: join, do the job, leave."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    world = parallel.join("cpu")
+    torch.save(job[0](world, *job[1:]), f"{folder}/{rank}.pt")
+    parallel.leave(world)
+
+
+def in_processes(folder, *job, size=2, seconds=120):
+    """What a function returned in each of so many processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = processes.spawn(process, (size, port, job, str(folder)), nprocs=size, join=False)
+    try:
+        end = time.monotonic() + seconds
+        while not context.join(1):
+            if time.monotonic() > end:
+                pytest.fail(f"the processes still wait for each other after {seconds} s")
+    finally:
+        for started in context.processes:
+            started.kill()
+    return [torch.load(f"{folder}/{rank}.pt") for rank in range(size)]
+
+
+def basics(world):
+    """Everything that processes do together, once."""
+    values = torch.tensor([1.0 + world.rank, 10.0])
+    world.wait()
+    return {
+        "world": (world.rank, world.size, world.local_rank, world.is_main),
+        "sum": world.sum(values.clone()).tolist(),
+        "maximum": world.maximum(values.clone()).tolist(),
+        "shared": world.share({"seeds": [1, 2]} if world.is_main else None),
+    }
+
+
+def train_all(world, jobs):
+    return [train(chosen, dataset, world) for chosen, dataset in jobs]
+
+
+def test_one_process_is_a_world_of_its_own():
+    world, network = World(), torch.nn.Linear(1, 1)
+    values = torch.ones(2)
+    assert world.is_main
+    assert world.sum(values) is values
+    assert world.maximum(values) is values
+    assert world.share([3]) == [3]
+    world.wait()
+    assert parallel.replicate(network, world, CPU) is network
+    parallel.leave(world)
+
+
+def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):
+    class Alone:
+        num_processes, process_index, local_process_index = 1, 0, 0
+
+        def __init__(self, cpu):
+            pass
+
+    monkeypatch.setattr(parallel, "PartialState", Alone)
+    assert parallel.join("cpu") == World()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ValueError, match="the launcher started 4 processes, but this one sees 1"):
+        parallel.join("cpu")
+
+
+@pytest.mark.slow
+def test_processes_add_up_and_share(tmp_path):
+    first, second = in_processes(tmp_path, basics)
+    assert (first["world"], second["world"]) == ((0, 2, 0, True), (1, 2, 1, False))
+    assert first["sum"] == second["sum"] == [3, 20]
+    assert first["maximum"] == second["maximum"] == [2, 10]
+    assert first["shared"] == second["shared"] == {"seeds": [1, 2]}
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path, digits):
+    """Without augmentation and norms, which are each process's own, the weights are those of one process."""
+    mean = recipe.load("digits/quick", PLAIN)
+    summed = recipe.load("digits/quick", [*PLAIN, "loss={reduction: sum, label_smoothing: 0.1}"])
+    augmented = recipe.load("digits/quick", [*PLAIN, "augment={crop: 1, flip: random}", "evaluation.tta=flip"])
+    jobs = [(chosen, digits) for chosen in (mean, summed, augmented)]
+    alone = train_all(World(), jobs)
+    for one, first, second in zip(alone, *in_processes(tmp_path, train_all, jobs), strict=True):
+        for name, weight in first["weights"].items():
+            assert torch.equal(weight, second["weights"][name])
+        for key in ("losses", "accuracies", "laps"):
+            assert first[key] == second[key]
+        assert sorted(first["evaluated"] + second["evaluated"]) == pytest.approx(sorted(one["evaluated"]))
+        assert first["laps"] == [max(pair) for pair in zip(first["own"], second["own"], strict=True)]
+        assert first["samples"] == one["samples"] == 33 * 64
+        if one is not alone[2]:
+            for name, weight in one["weights"].items():
+                torch.testing.assert_close(first["weights"][name], weight, rtol=1e-3, atol=1e-4)
+            assert first["losses"] == pytest.approx(one["losses"], rel=1e-3)
+            assert first["accuracies"] == pytest.approx(one["accuracies"], abs=0.006)
+
+
+@pytest.mark.slow
+def test_processes_with_unlike_shares_of_the_test_images_do_not_wait_for_ever(tmp_path, coloured):
+    """31 images in batches of 5: one process has four batches, the other three. The norms' statistics are buffers,
+    which a replicated network sends around at every forward pass."""
+    more = np.concatenate([coloured.test_images, coloured.test_images[:1]])
+    labels = np.append(coloured.test_labels, coloured.test_labels[0])
+    dataset = replace(coloured, test_images=more, test_labels=labels)
+    small = ["model.widths=[4,4,6,8]", "model.whitening.images=40", "batch_size=16", "epochs=2", "precision=float32"]
+    chosen = recipe.load("cifar10/davidnet-10", [*small, "evaluation.batch_size=5"])
+    first, second = (results[0] for results in in_processes(tmp_path, train_all, [(chosen, dataset)], seconds=60))
+    assert len(first["evaluated"] + second["evaluated"]) == 2 * 2 * 31
+    assert first["accuracies"] == second["accuracies"]
+    for name, parameter in first["weights"].items():
+        if "running" not in name:
+            assert torch.equal(parameter, second["weights"][name])

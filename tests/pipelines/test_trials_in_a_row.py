@@ -1,0 +1,132 @@
+"""A trial depends on its seed alone, whatever was trained or warmed up on the same workbench before."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import recipe
+from pipelines.parallel import World
+from pipelines.train import run_trial, set_up, warm_up
+
+CPU = torch.device("cpu")
+DAVIDNET = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]
+
+
+def quick(*overrides):
+    return recipe.load("digits/quick", ["epochs=2", *overrides])
+
+
+def davidnet(*overrides):
+    small = [*DAVIDNET, "epochs=2", "schedule.epochs=[0,1,2]", "optimizer.lr=0.1"]
+    return recipe.load("cifar10/davidnet-10", [*small, *overrides])
+
+
+def bench_for(chosen, dataset):
+    return set_up(chosen, dataset, CPU, World())
+
+
+def outcome(trial, bench):
+    """All of a trial but times and memory, and the weights that it left."""
+    weights = {name: tensor.clone() for name, tensor in bench.network.state_dict().items()}
+    return (trial.outcome, trial.accuracy, trial.accuracy_plain, trial.epochs, trial.steps, trial.samples), weights
+
+
+def same(one, other):
+    return one[0] == other[0] and all(torch.equal(tensor, other[1][name]) for name, tensor in one[1].items())
+
+
+def test_the_same_seed_gives_the_same_trial_bit_for_bit(digits):
+    chosen = quick("augment={crop: 1, flip: random, cutout: 2}")
+    results = []
+    for seed in (3, 3, 4):
+        bench = bench_for(chosen, digits)
+        results.append(outcome(run_trial(bench, seed), bench))
+    first, again, other = results
+    assert same(first, again)
+    assert first[0][3] != other[0][3]
+
+
+@pytest.mark.parametrize("precision", ["half", "float32"])
+def test_nothing_leaks_from_warm_up_or_another_trial(coloured, precision):
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported() and precision == "half":
+        pytest.skip("this CPU has no fast bfloat16")
+    chosen = davidnet(
+        f"precision={precision}", "techniques.ema={momentum: 0.9, every: 2}", "augment={crop: 4, flip: alternating}"
+    )
+    used, fresh = bench_for(chosen, coloured), bench_for(chosen, coloured)
+    warm_up(used)
+    run_trial(used, seed=0)
+    assert same(outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh))
+
+
+def test_nothing_leaks_from_a_trial_that_was_broken_off(digits):
+    class Stop:
+        def gradients_ready(self, state):
+            if state.step == 7:
+                raise KeyboardInterrupt
+
+    used, fresh = bench_for(quick(), digits), bench_for(quick(), digits)
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(used, seed=0, observers=[Stop()])
+    assert same(outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh))
+
+
+@dataclass(frozen=True)
+class OneOfMany(World):
+    """One process, looked at alone."""
+
+    def sum(self, values):
+        return values
+
+    def maximum(self, values):
+        return values
+
+
+@pytest.mark.parametrize(
+    ("world", "overrides"),
+    [
+        (OneOfMany(0, 1), []),
+        (OneOfMany(0, 1), ["drop_last=false"]),
+        (OneOfMany(0, 2), []),
+        (OneOfMany(2, 3), ["evaluation.train_accuracy=true"]),
+    ],
+)
+def test_warm_up_meets_every_shape_of_a_trial(digits, world, overrides):
+    """What it does not meet would be compiled and tuned within the first trial's laps."""
+    shapes = set()
+    bench = bench_for(quick("batch_size=48", "evaluation.batch_size=50", *overrides), digits)
+    network = bench.network
+    bench = replace(
+        bench, world=world, forward=lambda images: shapes.add((network.training, *images.shape)) or network(images)
+    )
+    lap = warm_up(bench)
+    assert (lap.name, lap.epoch) == ("compile", None)
+    warmed = set(shapes)
+    run_trial(bench, seed=0)
+    assert shapes - warmed == set()
+
+
+def test_warm_up_sees_none_of_the_images(digits):
+    black = replace(
+        digits, train_images=np.zeros_like(digits.train_images), test_images=np.zeros_like(digits.test_images)
+    )
+    bench = bench_for(quick("augment.crop=0"), black)
+    network, darkest = bench.network, []
+    bench = replace(bench, forward=lambda images: darkest.append(images.flatten(1).var(1).min()) or network(images))
+    warm_up(bench)
+    assert min(darkest) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drop_last", ["true", "false"])
+def test_a_compiled_network_is_compiled_in_warm_up_alone(digits, drop_last):
+    chosen = quick("compile=true", "batch_size=100", "evaluation.batch_size=70", f"drop_last={drop_last}")
+    bench = bench_for(chosen, digits)
+    assert warm_up(bench).seconds > 0
+    with torch.compiler.set_stance("fail_on_recompile"):
+        compiled = run_trial(bench, seed=0)
+    eager = run_trial(bench_for(chosen.model_copy(update={"compile": False}), digits), seed=0)
+    losses, expected = ([result.train_loss for result in trial.epochs] for trial in (compiled, eager))
+    assert losses == pytest.approx(expected, rel=0.02)
