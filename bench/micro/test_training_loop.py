@@ -36,7 +36,7 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
     order add to an epoch."""
     recipe = load(name)
     dataset = noise(*RECIPES[name], images=STEPS * recipe.batch_size * (1 if recipe.batch_size > 256 else 50))
-    bench = set_up(recipe, dataset, torch.device("cpu"), World())
+    bench = set_up(recipe, dataset, World())
     padded = preprocess(torch.from_numpy(dataset.train_images), dataset, bench.dtype, pad=recipe.augment.crop)
     loader = ResidentLoader(
         padded,

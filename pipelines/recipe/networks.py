@@ -65,7 +65,7 @@ class ConvNet(Knobs):
     widths: tuple[Annotated[int, Field(ge=1)], ...] = (16, 32)
     """channels after each convolution"""
     kernel_size: Annotated[int, Field(ge=1)] = 5
-    """side of each convolution's kernel in pixels (odd: the padding keeps the size)"""
+    """side of each convolution's kernel in pixels; the padding keeps the size of the image"""
 
 
 Network = Annotated[DavidNet | ConvNet, Field(discriminator="name")]

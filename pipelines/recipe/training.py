@@ -62,6 +62,12 @@ class SGD(Knobs):
     bias_weight_decay_factor: NonNegative = 1.0
     """weight decay of the biases over that of the weights"""
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "SGD":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=true needs a momentum above 0; say nesterov=false")
+        return self
+
 
 class AdamW(Knobs):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
