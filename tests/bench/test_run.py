@@ -15,9 +15,11 @@ import torch
 from bench import run_trials
 from pipelines import recipe
 from pipelines.data import sources
+from pipelines.environment import git_state
 from results import store
 from tests.bench.conftest import (
     ONE_THREAD,
+    ROOT,
     RUN,
     SMALL,
     TIMEOUT,
@@ -290,12 +292,14 @@ def test_after_ctrl_c_it_is_said_which_run_to_resume(main, monkeypatch):
 
 
 def test_resume_in_a_process_of_its_own(first_run, tmp_path):
-    """The run of another folder, by its run.json and without its last two trials."""
+    """A run that lost its last two trials, one of them torn, given by its run.json."""
     _, _, folder = first_run
     whole = only_run(folder / "runs")
+    commit, dirty = git_state(ROOT)  # now: somebody may be at work in this tree
+    record = whole.record.model_copy(update={"commit": commit, "dirty": dirty})
     copy = tmp_path / "copy"
     copy.mkdir()
-    (copy / "run.json").write_text((whole.path / "run.json").read_text())
+    (copy / "run.json").write_text(record.model_dump_json())
     (copy / "trials.jsonl").write_text((whole.path / "trials.jsonl").read_text().splitlines()[0] + '\n{"index": 1, "se')
     ended = command("--resume", copy / "run.json", *ONE_THREAD, cwd=tmp_path)
     assert (ended.status, ended.err) == (0, "")
