@@ -31,6 +31,7 @@ setup(
         "scipy>=1.14",
         "psutil>=6.0",
         "filelock>=3.16",
+        "joblib>=1.4",
     ],
     extras_require=EXTRAS,
 )

@@ -12,8 +12,9 @@ def main() -> int:
     options = run_arguments.parse()
     try:
         if options.list:
-            for name in recipe.names():
-                print(f"{name:<36} {recipe.title(name)}")
+            names = recipe.names()
+            for name in names:
+                print(name.ljust(max(map(len, names))), recipe.title(name), sep="  ")
             return 0
         jobs = run_arguments.jobs(options)
         host.prepare(options.threads)
@@ -27,21 +28,20 @@ def main() -> int:
 def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
     from bench import dry_run, live_view, run_trials
-    from pipelines import devices, parallel
+    from pipelines import parallel
     from results.ladder import is_ladder, ladder_table
     from results.tables import summary_tables, trials_table
 
     world = parallel.join(options.device)
-    device = devices.find_device(options.device, world.local_rank)
     console = live_view.make_console(is_main=world.is_main)
     view = live_view.make_view(console, quiet=options.quiet)
     runs = []
     try:
         for job in jobs:
             if options.dry_run:
-                dry_run.show(console, job.name, job.recipe, device)
+                dry_run.show(console, job.name, job.recipe, world.device)
                 continue
-            runs.append(run_trials.train(job, options, device=device, world=world, view=view))
+            runs.append(run_trials.train(job, options, world, view))
             console.print(trials_table(runs[-1], options.protocol).rich())
     except KeyboardInterrupt as interrupt:
         console.print("stopped; finished trials are kept, and --resume RUN trains the rest")

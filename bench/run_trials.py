@@ -33,25 +33,25 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came. Handled as Ctrl-C is: the trial in progress is lost, the others are kept."""
 
 
-def train(job: Job, options: Options, *, device: torch.device, world: World, view: TrialLines) -> Run:
+def train(job: Job, options: Options, world: World, view: TrialLines) -> Run:
     """Run the trials of a job, or those that its run still misses; returns the run as it was kept.
 
     Raises ValueError for data, a recipe or a resumed run that will not do; whatever ends the run early is raised again
     after the record says so.
     """
     startup = Lap("startup", process_age())
-    clock = make_clock(device)
+    clock = make_clock(world.device)
     with clock.lap("load"):
         dataset = load_data(job.recipe.data, options.data_dir, world)
-    bench = set_up(job.recipe, dataset, device, world)
+    bench = set_up(job.recipe, dataset, world)
 
-    record = new_record(job, device, world)
+    record = new_record(job, world)
     directory = None
     if world.is_main:
         directory = store.resume(job.resume, record) if job.resume else store.create(options.out, record)
     seeds = world.share(directory.missing_seeds if directory else None)
     view.start_run(job.name, len(seeds))
-    with ending(directory, device), contextlib.ExitStack() as stack:
+    with ending(directory, world.device), contextlib.ExitStack() as stack:
         stack.callback(view.end_run)
         before_first = [startup, *clock.laps]
         if seeds:
@@ -77,7 +77,7 @@ def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
     return split.select(dataset, knobs)
 
 
-def new_record(job: Job, device: torch.device, world: World) -> RunRecord:
+def new_record(job: Job, world: World) -> RunRecord:
     """What is known of a run before it begins."""
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
@@ -88,7 +88,7 @@ def new_record(job: Job, device: torch.device, world: World) -> RunRecord:
         command=sys.argv,
         commit=commit,
         dirty=dirty,
-        environment=environment.capture(device) | {"before": environment.telemetry(device)},
+        environment=environment.capture(world.device) | {"before": environment.telemetry(world.device)},
         world_size=world.size,
         seeds=list(job.seeds),
     )

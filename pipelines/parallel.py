@@ -11,6 +11,10 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipelines.devices import find_device
+
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class World:
@@ -18,7 +22,8 @@ class World:
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
+    device: torch.device = CPU
+    """where this process computes, and what its group of processes can send"""
 
     @property
     def is_main(self) -> bool:
@@ -34,9 +39,11 @@ class World:
         return self._reduce(values, dist.ReduceOp.MAX)
 
     def _reduce(self, values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-        if self.size > 1:
-            dist.all_reduce(values, operation)
-        return values
+        if self.size == 1:
+            return values
+        on_device = values.to(self.device)  # nccl knows nothing of host memory
+        dist.all_reduce(on_device, operation)
+        return on_device.to(values.device)
 
     def share(self, value: Any) -> Any:
         """Rank 0's value, on every process."""
@@ -52,7 +59,10 @@ class World:
 
 
 def join(device: str) -> World:
-    """Join the processes that `accelerate launch` or torchrun started. ValueError when they do not add up."""
+    """Join the processes that `accelerate launch` or torchrun started, and find this one's device.
+
+    ValueError when the processes do not add up, or there is no such device.
+    """
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if state.num_processes != started:
@@ -60,14 +70,17 @@ def join(device: str) -> World:
             f"the launcher started {started} processes, but this one sees {state.num_processes}; on CPUs launch with "
             "`accelerate launch --multi_gpu --num_processes N bench/run.py … --device cpu`"
         )
-    return World(state.process_index, state.num_processes, state.local_process_index)
+    found = find_device(device, state.local_process_index)
+    if found.type == "cuda":
+        torch.cuda.set_device(found)
+    return World(state.process_index, state.num_processes, found)
 
 
-def replicate(network: nn.Module, world: World, device: torch.device) -> nn.Module:
+def replicate(network: nn.Module, world: World) -> nn.Module:
     """The network with gradients averaged over the processes; itself when there is one process."""
     if world.size == 1:
         return network
-    devices = [device.index] if device.type == "cuda" else None
+    devices = [world.device.index] if world.device.type == "cuda" else None
     return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True, static_graph=True)
 
 

@@ -32,7 +32,6 @@ class Workbench:
 
     recipe: Recipe
     dataset: Dataset
-    device: torch.device
     world: World
     dtype: torch.dtype
     """of the images on the device"""
@@ -46,31 +45,39 @@ class Workbench:
         return self.recipe.batch_size // self.world.size
 
 
-def set_up(recipe: Recipe, dataset: Dataset, device: torch.device, world: World) -> Workbench:
+def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe
     and data, do not go together."""
+    device = world.device
     recipe.steps_per_epoch(len(dataset.train_images))
     if recipe.batch_size % world.size:
         raise ValueError(f"batch_size={recipe.batch_size} cannot be shared equally by {world.size} processes")
+    rest = len(dataset.train_images) % recipe.batch_size
+    if not recipe.drop_last and 0 < rest < world.size:
+        raise ValueError(
+            f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
+            "say drop_last=true or another batch_size"
+        )
     weights_dtype, dtype = number_formats(recipe, device)
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
-    forward: Callable[[Tensor], Tensor] = parallel.replicate(network, world, device)
+    forward: Callable[[Tensor], Tensor] = parallel.replicate(network, world)
     if recipe.compile:
         forward = torch.compile(forward)
     if recipe.precision == "autocast":
         forward = torch.autocast(device.type, torch.bfloat16)(forward)
-    return Workbench(recipe, dataset, device, world, dtype, network, forward)
+    return Workbench(recipe, dataset, world, dtype, network, forward)
 
 
 def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Trial:
     """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
-    recipe, dataset, device, world, network = bench.recipe, bench.dataset, bench.device, bench.world, bench.network
+    recipe, dataset, world, network = bench.recipe, bench.dataset, bench.world, bench.network
+    device = world.device
     clock = make_clock(device)
-    epochs = math.ceil(recipe.epochs)
     steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
     steps = recipe.steps(len(dataset.train_images))
+    epochs = math.ceil(steps / steps_per_epoch)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -84,6 +91,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
 
     with clock.lap("build"):
         models.initialize(network, seed, recipe.initialization)
+        network.zero_grad(set_to_none=True)  # of a trial that was broken off
         network.train()
 
     if whitening_layers := models.whitening_layers(network):
@@ -166,7 +174,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         epochs=tuple(state.history),
         laps=slowest(clock.laps, world),
         steps=state.step,
-        samples=state.step * recipe.batch_size,
+        samples=recipe.samples(state.step, len(dataset.train_images)),
         peak_host_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         notes=state.notes,
@@ -174,25 +182,34 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
 
 
 def warm_up(bench: Workbench) -> Lap:
-    """Run a whole trial on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
+    """Run whole trials on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
 
-    Shapes are those of the real trials, but a few steps and one test batch of each size are enough.
+    Shapes are those of the real trials, but a few steps, the epoch's smaller last batch if there is one, and one test
+    batch of each size are enough.
     """
     generator = np.random.default_rng(0)
-    dataset, evaluation_batch = bench.dataset, bench.recipe.evaluation.batch_size
-    tests = min(len(dataset.test_images), evaluation_batch + len(dataset.test_images) % evaluation_batch)
-    noise = replace(
-        dataset,
-        train_images=generator.integers(256, size=dataset.train_images.shape, dtype=np.uint8),
-        train_labels=generator.integers(len(dataset.class_names), size=len(dataset.train_labels)),
-        test_images=generator.integers(256, size=(tests, *dataset.test_images.shape[1:]), dtype=np.uint8),
-        test_labels=generator.integers(len(dataset.class_names), size=tests),
-    )
-    epochs = WARM_UP_STEPS / bench.recipe.steps_per_epoch(len(dataset.train_images))
-    recipe = bench.recipe.model_copy(update={"epochs": min(epochs, bench.recipe.epochs)})
-    clock = make_clock(bench.device)
+    dataset, recipe, world = bench.dataset, bench.recipe, bench.world
+    images, batch = len(dataset.train_images), recipe.evaluation.batch_size
+    share, more = divmod(len(dataset.test_images), world.size)
+    tests = world.size * min(share, batch + share % batch) + more
+
+    def noise(train: int) -> Dataset:
+        shape = dataset.train_images.shape[1:]
+        return replace(
+            dataset,
+            train_images=generator.integers(256, size=(train, *shape), dtype=np.uint8),
+            train_labels=generator.integers(len(dataset.class_names), size=train),
+            test_images=generator.integers(256, size=(tests, *shape), dtype=np.uint8),
+            test_labels=generator.integers(len(dataset.class_names), size=tests),
+        )
+
+    clock = make_clock(bench.world.device)
     with clock.lap("compile"):
-        run_trial(replace(bench, recipe=recipe, dataset=noise), seed=0)
+        epochs = min(WARM_UP_STEPS / recipe.steps_per_epoch(images), recipe.epochs)
+        run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": epochs}), dataset=noise(images)), seed=0)
+        rest = images % recipe.batch_size
+        if rest and not recipe.drop_last:
+            run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": 1.0}), dataset=noise(rest)), seed=0)
     return clock.laps[0]
 
 

@@ -71,6 +71,8 @@ class ResidentLoader:
         count = len(labels)
         self._flip_first = torch.randint(2, (count,), generator=order_generator, device=padded.device).bool()
         height, width, channels = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop, padded.shape[3]
+        if knobs.cutout > min(height, width):
+            raise ValueError(f"augment.cutout={knobs.cutout} is more than the {height} x {width} pixels of an image")
         self._images = torch.empty(0, height, width, channels, dtype=padded.dtype, device=padded.device)
 
     def epoch(self, epoch: int) -> "Epoch":

@@ -55,8 +55,12 @@ class GhostBatchNorm(BatchNorm):
             return super().forward(images)
         normalised, means, inverse_stds = ghost_batch_norm(images, self.weight, self.bias, self.group_size, self.eps)
         with torch.no_grad():
-            per_group = images.numel() // self.num_features / len(means)
-            variances = (inverse_stds**-2 - self.eps) * (per_group / (per_group - 1))  # unbiased, as in BatchNorm2d
+            pixels = images[0, 0].numel()
+            full = min(self.group_size, len(images)) * pixels
+            last = ((len(images) - 1) % self.group_size + 1) * pixels
+            variances = inverse_stds**-2 - self.eps
+            variances[:-1] *= full / (full - 1)  # unbiased, as in BatchNorm2d
+            variances[-1] *= last / (last - 1)
             self.running_mean.lerp_(means.mean(0), self.momentum)
             self.running_var.lerp_(variances.mean(0), self.momentum)
         return normalised

@@ -69,9 +69,7 @@ def read(name: str, overrides: Iterable[str] = ()) -> dict[str, object]:
 
 def title(name: str) -> str:
     """A recipe's title, without reading the rest of its line of bases."""
-    path = _path(name)
-    settings = _parse(path)
-    return str(settings["title"]) if "title" in settings else title(str(settings.get("base", "")))
+    return str(_inherit(name, []).get("title", ""))
 
 
 def validate(settings: Mapping[str, object], name: str) -> Recipe:

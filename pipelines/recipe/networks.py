@@ -98,7 +98,7 @@ class ConvNet(Knobs):
     widths: tuple[Channels, ...] = (16, 32)
     """channels after each convolution"""
     kernel_size: Annotated[int, Field(ge=1)] = 5
-    """side of each convolution's kernel in pixels (odd: the padding keeps the size)"""
+    """side of each convolution's kernel in pixels; the padding keeps the size of the image"""
 
 
 Network = Annotated[DavidNet | AirNet | ConvNet, Field(discriminator="name")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.recipe.knobs import Knobs, Momentum, NonNegative, Positive
 
@@ -24,6 +24,12 @@ class SGD(Knobs):
     """learning rate of the biases over that of the weights"""
     bias_weight_decay_factor: NonNegative = 1.0
     """weight decay of the biases over that of the weights"""
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "SGD":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=true needs a momentum above 0; say nesterov=false")
+        return self
 
 
 class AdamW(Knobs):

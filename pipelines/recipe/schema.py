@@ -105,4 +105,12 @@ class Recipe(Knobs):
 
     def steps(self, images: int) -> int:
         """Optimizer steps in the whole training over so many images."""
-        return math.ceil(self.epochs * self.steps_per_epoch(images))
+        steps = self.epochs * self.steps_per_epoch(images)
+        return max(1, math.ceil(round(steps, 6)))  # 1.1 epochs of 100 steps are 110, in floating point a bit more
+
+    def samples(self, steps: int, images: int) -> int:
+        """Training images seen in the first so many steps, each epoch over so many images."""
+        per_epoch = self.steps_per_epoch(images)
+        epochs, rest = divmod(steps, per_epoch)
+        whole = per_epoch * self.batch_size if self.drop_last else images
+        return epochs * whole + min(rest * self.batch_size, whole)

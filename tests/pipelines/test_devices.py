@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pipelines import devices
-from pipelines.devices import find_device, half_dtype
+from pipelines import devices, recipe
+from pipelines.devices import find_device, half_dtype, number_formats
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -48,8 +48,8 @@ def test_devices_that_are_there(gpus, name, count, local_rank, expected):
         ("", 0, 0, "--device '': say auto"),
         ("meta", 0, 0, "--device meta: Paceline trains on cpu and cuda"),
         ("cuda", 0, 0, "sees no CUDA device; say --device cpu"),
-        ("cuda", 2, 2, "process 2 wants cuda:2, but there are 2 CUDA devices"),
-        ("cuda:5", 2, 0, "process 0 wants cuda:5, but there are 2 CUDA devices"),
+        ("cuda", 2, 2, "process 2 wants cuda:2, but torch sees 2"),
+        ("cuda:5", 2, 0, "process 0 wants cuda:5, but torch sees 2"),
         ("auto", 2, 2, "process 2 wants cuda:2"),
     ],
 )
@@ -74,15 +74,28 @@ def test_half_precision_by_device(bfloat16, wanted, device, expected):
     assert half_dtype(wanted, device) == expected
 
 
+@pytest.mark.parametrize(
+    ("overrides", "weights", "images"),
+    [
+        (["half_dtype=float16"], torch.float32, torch.float32),
+        (["precision=autocast"], torch.float32, torch.bfloat16),
+        (["precision=half"], torch.float16, torch.float16),
+        (["precision=half", "half_dtype=bfloat16"], torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_number_formats_of_weights_and_images(overrides, weights, images):
+    assert number_formats(recipe.load("digits/quick", overrides), CUDA) == (weights, images)
+
+
 def test_float16_on_a_cpu_is_refused_with_a_sentence(bfloat16):
     bfloat16(True)
-    with pytest.raises(ValueError, match="half_dtype=float16 on a CPU: .*; say half_dtype=auto"):
+    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .*; say half_dtype=auto"):
         half_dtype("float16", CPU)
 
 
 def test_a_cpu_without_bfloat16_is_refused_with_a_sentence(bfloat16):
     bfloat16(False)
-    with pytest.raises(ValueError, match="precision=half: this CPU has no fast bfloat16 .*; say precision=float32"):
+    with pytest.raises(ValueError, match=r"precision=half: this CPU has no fast bfloat16 .*; say precision=float32"):
         half_dtype("auto", CPU)
 
 

@@ -27,7 +27,7 @@ class KeepLaps:
 
 def train(chosen, dataset, world):
     """What a test wants to know of a trial, as plain objects and tensors."""
-    bench = set_up(chosen, dataset, CPU, world)
+    bench = set_up(chosen, dataset, world)
     forward, evaluated = bench.forward, []
 
     def counting(images):
@@ -80,7 +80,7 @@ def basics(world):
     values = torch.tensor([1.0 + world.rank, 10.0])
     world.wait()
     return {
-        "world": (world.rank, world.size, world.local_rank, world.is_main),
+        "world": (world.rank, world.size, str(world.device), world.is_main),
         "sum": world.sum(values.clone()).tolist(),
         "maximum": world.maximum(values.clone()).tolist(),
         "shared": world.share({"seeds": [1, 2]} if world.is_main else None),
@@ -99,7 +99,7 @@ def test_one_process_is_a_world_of_its_own():
     assert world.maximum(values) is values
     assert world.share([3]) == [3]
     world.wait()
-    assert parallel.replicate(network, world, CPU) is network
+    assert parallel.replicate(network, world) is network
     parallel.leave(world)
 
 
@@ -120,7 +120,7 @@ def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):
 @pytest.mark.slow
 def test_processes_add_up_and_share(tmp_path):
     first, second = in_processes(tmp_path, basics)
-    assert (first["world"], second["world"]) == ((0, 2, 0, True), (1, 2, 1, False))
+    assert (first["world"], second["world"]) == ((0, 2, "cpu", True), (1, 2, "cpu", False))
     assert first["sum"] == second["sum"] == [3, 20]
     assert first["maximum"] == second["maximum"] == [2, 10]
     assert first["shared"] == second["shared"] == {"seeds": [1, 2]}

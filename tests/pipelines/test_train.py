@@ -28,7 +28,7 @@ def davidnet(*overrides):
 
 
 def bench_for(chosen, dataset):
-    return set_up(chosen, dataset, CPU, World())
+    return set_up(chosen, dataset, World())
 
 
 class Recorder:
@@ -95,14 +95,14 @@ def test_a_batch_larger_than_the_training_set_is_refused(digits):
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(digits):
     with pytest.raises(ValueError, match="batch_size=64 cannot be shared equally by 3 processes"):
-        set_up(quick(), digits, CPU, World(0, 3))
+        set_up(quick(), digits, World(0, 3))
 
 
 def test_a_last_batch_with_fewer_images_than_processes_is_refused(digits):
     """A mean loss over no image is not a number: the process without images would end the trial as diverged."""
     assert len(digits.train_images) % 4 == 1
     with pytest.raises(ValueError, match="drop_last"):
-        set_up(quick("batch_size=4", "drop_last=false"), digits, CPU, World(0, 2))
+        set_up(quick("batch_size=4", "drop_last=false"), digits, World(0, 2))
 
 
 def test_samples_are_images_and_not_steps_times_batch_size(digits):
@@ -128,6 +128,14 @@ def test_events_come_in_the_documented_order(digits, epochs, every):
         expected.append("epoch_end")
     assert recorder.names == [*expected, "trial_end"]
     assert trial.steps == math.ceil(epochs * steps_per_epoch)
+
+
+@pytest.mark.parametrize("epochs", [1.0000000000001, 1.1, 1.9999999999999])
+def test_every_epoch_has_a_step(digits, epochs):
+    chosen = quick(f"epochs={epochs}", "batch_size=200")
+    trial = run_trial(bench_for(chosen, digits), seed=0)
+    assert trial.steps == chosen.steps(1437)
+    assert len(trial.epochs) == math.ceil(trial.steps / 7)
 
 
 def test_epochs_are_evaluated_every_so_often_and_at_the_end(digits):
@@ -229,7 +237,7 @@ def test_lower_precision_learns_on_a_cpu(coloured, precision, weights):
 
 
 def test_float16_on_a_cpu_is_refused_with_a_sentence(digits):
-    with pytest.raises(ValueError, match="half_dtype=float16 on a CPU: .* say half_dtype=auto"):
+    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .* say half_dtype=auto"):
         bench_for(quick("precision=half", "half_dtype=float16"), digits)
 
 

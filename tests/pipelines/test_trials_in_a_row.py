@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import recipe
+from pipelines import recipe, train
 from pipelines.parallel import World
 from pipelines.train import run_trial, set_up, warm_up
 
@@ -24,7 +24,7 @@ def davidnet(*overrides):
 
 
 def bench_for(chosen, dataset):
-    return set_up(chosen, dataset, CPU, World())
+    return set_up(chosen, dataset, World())
 
 
 def outcome(trial, bench):
@@ -58,7 +58,9 @@ def test_nothing_leaks_from_warm_up_or_another_trial(coloured, precision):
     used, fresh = bench_for(chosen, coloured), bench_for(chosen, coloured)
     warm_up(used)
     run_trial(used, seed=0)
-    assert same(outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh))
+    again, first = outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh)
+    equal = same(again, first)
+    assert equal
 
 
 def test_nothing_leaks_from_a_trial_that_was_broken_off(digits):
@@ -70,7 +72,9 @@ def test_nothing_leaks_from_a_trial_that_was_broken_off(digits):
     used, fresh = bench_for(quick(), digits), bench_for(quick(), digits)
     with pytest.raises(KeyboardInterrupt):
         run_trial(used, seed=0, observers=[Stop()])
-    assert same(outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh))
+    again, first = outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh)
+    equal = same(again, first)
+    assert equal
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,24 @@ class OneOfMany(World):
 
     def maximum(self, values):
         return values
+
+
+def test_ranks_share_the_order_and_augment_each_in_its_own_way(digits, monkeypatch):
+    seeds = []
+
+    class Watched(train.ResidentLoader):
+        def __init__(self, *arguments, order_generator, augment_generator, **knobs):
+            seeds.append((order_generator.initial_seed(), augment_generator.initial_seed()))
+            super().__init__(*arguments, order_generator=order_generator, augment_generator=augment_generator, **knobs)
+
+    monkeypatch.setattr(train, "ResidentLoader", Watched)
+    bench = bench_for(quick("epochs=0.1"), digits)
+    for rank, seed in ((0, 7), (1, 7), (0, 7), (0, 8)):
+        run_trial(replace(bench, world=OneOfMany(rank, 2)), seed)
+    first, other_rank, again, other_seed = seeds
+    assert first == again
+    assert first[0] == other_rank[0] != other_seed[0]
+    assert len({first[1], other_rank[1], other_seed[1]}) == 3
 
 
 @pytest.mark.parametrize(

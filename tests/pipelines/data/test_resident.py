@@ -30,7 +30,7 @@ def make_loader(knobs=None, count=22, *, order_seed=0, augment_seed=0, **changes
     labels = torch.arange(count)
     pixels = torch.arange(side * side, dtype=torch.float32).reshape(1, side, side, 1)
     return ResidentLoader(
-        pixels + 100 * labels[:, None, None, None],
+        (pixels + 100 * labels[:, None, None, None]).repeat(1, 1, 1, 2),
         labels,
         knobs,
         order_generator=torch.Generator().manual_seed(order_seed),
@@ -157,7 +157,7 @@ def test_batches_are_views_of_the_epoch(channels_last):
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_the_memory_order_does_not_change_the_images(channels_last):
     epoch = make_loader(CROP_AND_FLIP, channels_last=channels_last).epoch(0)
-    assert epoch.images.shape == (22, 1, 4, 4)
+    assert epoch.images.shape == (22, 2, 4, 4)
     assert torch.equal(epoch.images, make_loader(CROP_AND_FLIP).epoch(0).images)
 
 

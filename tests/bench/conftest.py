@@ -1,0 +1,119 @@
+"""bench/run.py in a process of its own, and its `main` in this one, both with a temporary --out."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from bench import run, run_arguments, run_trials
+from bench.live_view import TrialLines, make_console
+from pipelines import host
+from pipelines.parallel import World
+from results import store
+from results.record import Run, TrialRecord
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = ROOT / "bench" / "run.py"
+TIMEOUT = 180
+"""seconds until a process counts as hung, on a machine that has other work to do"""
+
+ONE_THREAD = ("--threads", "1", "--device", "cpu")
+SMALL = ("model.widths=[4]", "epochs=2")
+"""digits/quick so small that starting up is all the time it takes"""
+
+
+class Ended(NamedTuple):
+    """What the caller of a command sees."""
+
+    status: int
+    out: str
+    err: str
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Variables for a process that finds this tree, and chooses its threads by itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "PYTEST_"))}
+    return kept | {"PYTHONPATH": str(ROOT)} | changes
+
+
+def with_ctrl_c() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would what we start from one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def launch(*command: object, cwd: Path, variables: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env=variables or environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=with_ctrl_c,
+    )
+
+
+def wait(process: subprocess.Popen[str]) -> Ended:
+    """Wait for the end; a process that hangs is killed with its children."""
+    try:
+        out, err = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Ended(process.returncode, out, err)
+
+
+def command(*arguments: object, cwd: Path, variables: dict[str, str] | None = None) -> Ended:
+    """`python bench/run.py …` in a process of its own. Records go to `cwd`/runs."""
+    return wait(launch(RUN, *arguments, cwd=cwd, variables=variables))
+
+
+def only_run(folder: Path) -> Run:
+    """The one run under a folder."""
+    (found,) = store.find([folder])
+    return found
+
+
+def measured(trial: TrialRecord) -> dict[str, object]:
+    """What a seed decides: all of a trial but times, memory and its place in the run."""
+    return trial.model_dump(exclude={"index", "laps", "peak_host_bytes", "peak_device_bytes"})
+
+
+def train(*arguments: str, view: TrialLines | None = None, world: World | None = None) -> Run:
+    """The first job of a command line, trained in this process."""
+    options = run_arguments.parse([*ONE_THREAD, "--trials", "2", *arguments])
+    (job, *_) = run_arguments.jobs(options)
+    return run_trials.train(job, options, world or World(), view or TrialLines(make_console(is_main=False)))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As under `--threads 1`: what is summed by one thread is the same every time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def main(tmp_path, monkeypatch, capsys, one_thread):
+    """`bench/run.py …` in this process. Records go to `tmp_path`/runs."""
+    monkeypatch.setattr(host, "prepare", lambda threads: None)  # it wants to come before torch
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["bench/run.py", *ONE_THREAD, *map(str, arguments)])
+        try:
+            status = run.main()
+        except SystemExit as leaving:
+            status = leaving.code
+        return Ended(status, *capsys.readouterr())
+
+    return call

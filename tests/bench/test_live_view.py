@@ -1,0 +1,255 @@
+import io
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from bench import live_view, run_trials
+from bench.live_view import EpochLines, LiveBar, TrialLines
+from pipelines import recipe
+from pipelines.clock import Lap
+from pipelines.techniques import State
+from pipelines.trial import EpochResult, Trial
+from results.record import Run
+from tests.bench.conftest import SMALL, train
+from tests.results import builders
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
+class FakeTime(SimpleNamespace):
+    """A clock that stands until it is told otherwise."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = FakeTime()
+    monkeypatch.setattr(live_view, "time", fake)
+    return fake
+
+
+def log():
+    """A console that is no terminal."""
+    return Console(file=io.StringIO(), width=160)
+
+
+def terminal(width=160):
+    return Console(file=io.StringIO(), force_terminal=True, width=width)
+
+
+def written(console):
+    return console.file.getvalue()
+
+
+def state(*, step=44, steps=44, train_seconds=1.0, augment_seconds=0.1, accuracy=0.9, epoch=1):
+    """After epoch `epoch` (from 0) of two, in the trial of seed 5."""
+    history = [EpochResult(1, 2.0, accuracy), EpochResult(2, 1.25, accuracy)][: epoch + 1]
+    laps = [
+        Lap(name, seconds, number)
+        for number in range(1, epoch + 2)
+        for name, seconds in (("augment", augment_seconds), ("train", train_seconds), ("evaluate", 9.0))
+    ]
+    chosen = recipe.load("digits/quick", ["epochs=2"])
+    return State(chosen, None, None, 5, steps, epoch=epoch, step=step, history=history, laps=laps)
+
+
+def trial(seed=5, accuracy=0.9125, outcome="missed"):
+    return Trial(seed, outcome, accuracy, accuracy, 0.97, (), (), 44, 2816, 0, None, reason=None)
+
+
+def test_a_line_as_each_trial_ends(clock):
+    console = log()
+    view = TrialLines(console)
+    view.start_run("digits/quick", 3)
+    view.trial_start(state())
+    view.epoch_end(state())
+    clock.now += 2.5
+    view.trial_finished(trial())
+    clock.now += 2.5
+    view.trial_finished(trial(6, None, "diverged"))
+    view.end_run()
+    assert written(console).splitlines() == [
+        "digits/quick: trial 1/3, seed 5: missed, 91.25%, 2.5 s so far",
+        "digits/quick: trial 2/3, seed 6: diverged, 5.0 s so far",
+    ]
+
+
+def test_names_are_not_read_as_markup_and_lines_are_not_broken(clock):
+    console = Console(file=io.StringIO(), width=20)
+    view = TrialLines(console)
+    view.start_run("mine/[bold]x[/bold].yaml", 1)
+    view.trial_finished(trial())
+    assert written(console) == "mine/[bold]x[/bold].yaml: trial 1/1, seed 5: missed, 91.25%, 0.0 s so far\n"
+
+
+def test_epoch_lines_say_how_far_it_is_and_how_long_it_takes(clock):
+    console = log()
+    view = EpochLines(console)
+    view.start_run("digits/quick", 2)
+    view.trial_start(state(step=0))
+    clock.now += 20
+    view.epoch_end(state(step=22, epoch=0))
+    assert written(console) == (
+        "digits/quick: seed 5, epoch 1/2, loss 2.000, accuracy 90.00%, 20 s so far, about 60 s to go\n"
+    )
+    view.trial_finished(trial())
+    view.trial_start(state(step=0))
+    clock.now += 20
+    view.epoch_end(state(step=22, epoch=0, accuracy=None))
+    assert (
+        written(console).splitlines()[-1]
+        == "digits/quick: seed 5, epoch 1/2, loss 2.000, 40 s so far, about 13 s to go"
+    )
+
+
+def test_the_time_to_go_is_not_reckoned_from_the_warm_up(clock):
+    console = log()
+    view = EpochLines(console)
+    view.start_run("digits/quick", 1)
+    clock.now += 300  # torch.compile, once
+    view.trial_start(state(step=0))
+    clock.now += 10
+    view.epoch_end(state(step=22, epoch=0))
+    assert "about 10 s to go" in written(console)
+
+
+def test_epoch_lines_are_few(clock):
+    console = log()
+    view = EpochLines(console)
+    view.start_run("digits/quick", 1)
+    for _ in range(5):
+        view.epoch_end(state())
+    assert len(written(console).splitlines()) == 1
+    clock.now += live_view.LINE_INTERVAL - 0.1
+    view.epoch_end(state())
+    assert len(written(console).splitlines()) == 1
+    clock.now += 0.1
+    view.epoch_end(state())
+    assert len(written(console).splitlines()) == 2
+
+
+@pytest.mark.parametrize("kind", [TrialLines, EpochLines, LiveBar])
+def test_slow_steps_are_told_of_once_with_where_the_time_goes(clock, kind):
+    console = terminal() if kind is LiveBar else log()
+    view = kind(console)
+    view.start_run("digits/quick", 2)
+    slow = state(step=44, train_seconds=33.0, augment_seconds=11.0)  # of 22 steps
+    for _ in range(3):
+        view.epoch_end(slow)
+    view.end_run()
+    view.start_run("mnist/base", 1)
+    view.epoch_end(slow)
+    view.end_run()
+    note = "note: a step takes 2.0 s, 75% of it computing and 25% preparing data"
+    assert written(console).count(note) == written(console).count("note") == 1
+
+
+def test_the_hint_looks_at_the_last_epoch_alone():
+    fast = state(step=44, train_seconds=5.0, augment_seconds=5.9)
+    assert live_view.slow_step_hint(fast) is None
+    fast.laps[-2:] = [Lap("train", 6.0, 2), Lap("augment", 6.0, 2)]
+    assert "a step takes 0.5 s" in live_view.slow_step_hint(fast)
+
+
+def test_the_steps_of_an_epoch_that_is_cut_short_are_counted_right():
+    """Epoch 2 of 1.5 has 11 steps, not 16."""
+    cut = state(step=33, steps=33, train_seconds=6.6, augment_seconds=0.0)
+    cut.recipe = cut.recipe.model_copy(update={"epochs": 1.5})
+    assert "a step takes 0.6 s, 100% of it computing" in live_view.slow_step_hint(cut)
+
+
+def test_the_bar_moves_with_the_steps_and_leaves_only_the_lines(clock):
+    console = terminal()
+    view = LiveBar(console)
+    threads = threading.active_count()
+    view.start_run("digits/quick", 2)
+    assert "warming up" in written(console)
+    view.trial_start(state(step=0))
+    clock.now += 1
+    view.step_end(state(step=11))
+    assert threading.active_count() == threads
+    drawn = len(written(console))
+    clock.now += live_view.REFRESH_INTERVAL - 0.1
+    view.step_end(state(step=12))
+    assert len(written(console)) == drawn, "drawn again too soon"
+    clock.now += 0.1
+    view.step_end(state(step=13))
+    assert len(written(console)) > drawn
+    view.epoch_end(state(step=22, epoch=0))
+    assert "seed 5, epoch 1/2, loss 2.000, accuracy 90.00%" in written(console)
+    view.trial_finished(trial())
+    assert "digits/quick: trial 1/2, seed 5: missed, 91.25%, 1.5 s so far" in written(console)
+    view.end_run()
+    assert written(console).count(HIDE_CURSOR) == written(console).count(SHOW_CURSOR) == 1
+    end = len(written(console))
+    view.end_run()
+    assert len(written(console)) == end
+
+
+def test_the_bar_counts_the_steps_of_all_trials(clock):
+    view = LiveBar(terminal())
+    view.start_run("digits/quick", 2)
+    view.trial_start(state(step=0))
+    view.trial_finished(trial())
+    view.trial_start(state(step=0))
+    view.step_end(state(step=22))
+    (task,) = view._progress.tasks
+    assert (task.completed, task.total) == (66, 88)
+    view.end_run()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of luck"), KeyboardInterrupt()])
+def test_the_bar_is_taken_down_when_a_trial_fails(tmp_path, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(run_trials, "run_trial", fail)
+    console = terminal()
+    with pytest.raises(type(error)):
+        train(*SMALL, "--out", str(tmp_path), view=LiveBar(console))
+    assert written(console).count(HIDE_CURSOR) == 1
+    assert written(console).count(SHOW_CURSOR) == 1
+
+
+def test_the_view_is_for_a_person_or_for_a_log():
+    assert type(live_view.make_view(terminal(), quiet=False)) is LiveBar
+    assert type(live_view.make_view(log(), quiet=False)) is EpochLines
+    assert type(live_view.make_view(terminal(), quiet=True)) is TrialLines
+    assert type(live_view.make_view(log(), quiet=True)) is TrialLines
+
+
+def test_lines_do_not_hook_into_the_steps():
+    assert not hasattr(TrialLines, "step_end")
+    assert not hasattr(EpochLines, "step_end")
+
+
+def test_only_the_main_process_speaks(capsys):
+    live_view.make_console(is_main=False).print("nothing")
+    assert capsys.readouterr().out == ""
+    live_view.make_console(is_main=True).print("x" * 150)
+    assert capsys.readouterr().out == "x" * 150 + "\n"
+
+
+def test_records_and_warnings_are_named_in_one_line_each(tmp_path):
+    path = tmp_path / "a long way to go" / "[run]"
+    run = Run(builders.record(recipe_name="mnist/base"), (), path, ("line 3 [is] damaged",))
+    console = Console(file=io.StringIO(), width=20)
+    live_view.print_next_steps(console, [run])
+    assert written(console).splitlines() == [f"record: {path}", "warning: line 3 [is] damaged"]
+
+
+def test_after_the_first_run_there_is_a_hint_at_the_next(tmp_path):
+    console = log()
+    first = Run(builders.record(recipe_name="digits/quick"), (), tmp_path)
+    live_view.print_next_steps(console, [first, replace(first, path=tmp_path / "second")])
+    assert written(console).count("next: accelerate launch bench/run.py mnist/base") == 1
+    for line in live_view.NEXT_STEPS.splitlines():
+        name = line.partition("bench/run.py ")[2].split()[0]
+        assert name == "--list" or name in recipe.names()

@@ -1,0 +1,274 @@
+import pytest
+import yaml
+
+from pipelines import recipe
+from pipelines.recipe import RecipeError, files
+
+BASE = """
+title: "a base"
+data: {name: digits}
+target: 0.9
+epochs: 2
+batch_size: 64
+model: {name: convnet, widths: [8, 16]}
+optimizer: {name: sgd, lr: 0.1, weight_decay: 5e-4}
+techniques: {ema: {momentum: 0.9}}
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes recipe files into a folder that takes the place of configs/; a base is there already."""
+    folder = (tmp_path / "configs").resolve()
+    monkeypatch.setattr(files, "CONFIGS", folder)
+
+    def to(name, text):
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    to("a/base", BASE)
+    return to
+
+
+def refused(name, overrides=()):
+    """The lines of what is said when a recipe is refused."""
+    with pytest.raises(RecipeError) as caught:
+        recipe.load(name, overrides)
+    return str(caught.value).splitlines()
+
+
+def test_names_are_sorted_and_leave_out_what_is_no_recipe(write):
+    for name in ("b/two", "b/one", "suites/nightly", "launch/two_gpus"):
+        write(name, BASE)
+    assert recipe.names() == ["a/base", "b/one", "b/two"]
+
+
+def test_patterns_choose_recipes_each_once(write):
+    write("b/two", BASE)
+    write("b/one", BASE)
+    assert recipe.select(["b/*", "a/base", "b/two"]) == ["b/one", "b/two", "a/base"]
+    assert recipe.select(["elsewhere/mine.yaml"]) == ["elsewhere/mine.yaml"]
+    with pytest.raises(RecipeError, match=r"no recipe is called 'b/tow' \(did you mean b/two"):
+        recipe.select(["b/tow"])
+
+
+def test_a_recipe_says_what_it_changes_against_its_base(write):
+    write("a/second", "base: a/base\ntitle: second\nepochs: 3\nmodel: {widths: [4]}\n")
+    write("b/third", "base: a/second\noptimizer: {lr: 0.5}\ntechniques: {ema: null}\n")
+    third = recipe.load("b/third")
+    assert (third.title, third.epochs, third.batch_size) == ("second", 3, 64)
+    assert (third.model.widths, third.optimizer.lr, third.optimizer.weight_decay) == ((4,), 0.5, 5e-4)
+    assert third.techniques.ema is None
+    assert recipe.load("a/base").techniques.ema.momentum == 0.9
+
+
+def test_another_name_starts_from_nothing(write):
+    write(
+        "a/adam",
+        "base: a/base\noptimizer: {name: adamw}\nschedule: {name: piecewise_linear, epochs: [0], values: [1]}\n",
+    )
+    write("a/again", "base: a/adam\nschedule: {name: constant}\n")
+    adam = recipe.load("a/adam").optimizer
+    assert (adam.name, adam.lr, adam.weight_decay) == ("adamw", 1e-3, 1e-2)
+    assert recipe.load("a/again").schedule.name == "constant"
+    assert recipe.load("a/base", ["optimizer.name=adamw"]).optimizer == adam
+    assert recipe.load("a/base", ["optimizer.name=sgd"]).optimizer.weight_decay == 5e-4
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_circle_of_bases_is_refused_naming_its_files(write, length):
+    for number in range(length):
+        write(f"round/{number}", f"base: round/{(number + 1) % length}\n")
+    (line,) = refused("round/0")
+    assert "goes round in a circle" in line
+    for number in range(length):
+        assert f"round/{number}" in line
+
+
+def test_a_base_that_is_not_there_is_named_with_who_asked_for_it(write):
+    write("a/lost", "base: a/nowhere\n")
+    (line,) = refused("a/lost")
+    assert "lost.yaml: base=a/nowhere" in line
+    assert "nowhere.yaml: there is no such recipe file" in line
+    write("a/many", "base: [a/base, a/lost]\n")
+    (line,) = refused("a/many")
+    assert "must be the name of one recipe" in line
+
+
+def test_the_title_is_the_nearest_one(write):
+    write("a/second", "base: a/base\n")
+    write("a/third", "base: a/second\ntitle: its own\n")
+    assert [recipe.title(name) for name in ("a/second", "a/third")] == ["a base", "its own"]
+
+
+def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
+    write("round/0", "base: round/1\n")
+    write("round/1", "base: round/0\n")
+    with pytest.raises(RecipeError):
+        recipe.title("round/0")
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("epohcs=3", ["epohcs", "there is no such knob"]),
+        ("optimizer.momentun=0.9", ["optimizer.momentun", "there is no such knob"]),
+        ("model.depth=3", ["model.depth", "there is no such knob"]),
+        ("techniques.emma={}", ["techniques.emma", "there is no such knob"]),
+        ("optimizer.lr=fast", ["optimizer.lr='fast'", "valid number"]),
+        ("optimizer.lr='0.1'", ["optimizer.lr='0.1'", "valid number"]),
+        ("optimizer.lr=-1", ["optimizer.lr=-1", "greater than 0"]),
+        ("optimizer.lr=.nan", ["optimizer.lr", "finite"]),
+        ("optimizer.lr=.inf", ["optimizer.lr", "finite"]),
+        ("batch_size=1.5", ["batch_size=1.5", "integer"]),
+        ("batch_size=true", ["batch_size=True", "integer"]),
+        ("batch_size=null", ["batch_size=None", "integer"]),
+        ("drop_last=1", ["drop_last=1", "boolean"]),
+        ("target=94", ["target=94", "less than 1"]),
+        ("data.name=imagenet", ["data.name='imagenet'", "'cifar10', 'mnist' or 'digits'"]),
+        ("precision=fp8", ["precision='fp8'", "'float32', 'autocast' or 'half'"]),
+        ("model.name=resnet18", ["model", "resnet18", "'davidnet', 'convnet'"]),
+        ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),
+        ("model=convnet", ["model='convnet'"]),
+        ("schedule={name: piecewise_linear, epochs: [0, 1], values: [1]}", ["schedule", "2 epochs but 1 values"]),
+        ("schedule={name: piecewise_linear, epochs: [0, 0], values: [1, 1]}", ["schedule", "must rise", "[0.0, 0.0]"]),
+        ("schedule={name: piecewise_linear, epochs: [0]}", ["schedule.values", "is missing"]),
+        ("optimizer={name: adamw, lr: 1e-3, momentum: 0.9}", ["optimizer.momentum", "there is no such knob"]),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_recipe_key_and_value(write, override, parts):
+    (line,) = refused("a/base", [override])
+    assert line.startswith("a/base: ")
+    for part in parts:
+        assert part in line
+
+
+def test_everything_that_is_wrong_has_its_line(write):
+    lines = refused("a/base", ["epohcs=3", "optimizer.lr=fast", "batch_size=0"])
+    assert len(lines) == 3
+    assert all(line.startswith("a/base: ") for line in lines)
+
+
+@pytest.mark.parametrize("key", ["title", "data", "target", "epochs", "batch_size", "model", "optimizer"])
+def test_a_missing_key_is_named(write, key):
+    settings = {name: value for name, value in yaml.safe_load(BASE).items() if name != key}
+    write("a/part", yaml.safe_dump(settings))
+    assert refused("a/part") == [f"a/part: {key}: is missing"]
+
+
+def test_overrides_are_yaml_values_of_nested_keys(write):
+    chosen = recipe.load(
+        "a/base",
+        [
+            "model.widths=[4,5,6]",
+            "optimizer.lr=1e-3",
+            "optimizer.weight_decay=1E2",
+            "techniques.ema=null",
+            "augment={crop: 2, flip: random}",
+            "augment.crop=3",
+            "drop_last=false",
+            "epochs=0.5",
+            "source=a=b",
+        ],
+    )
+    assert (chosen.model.widths, chosen.optimizer.lr, chosen.optimizer.weight_decay) == ((4, 5, 6), 0.001, 100)
+    assert chosen.techniques.ema is None
+    assert (chosen.augment.crop, chosen.augment.flip, chosen.drop_last) == (3, "random", False)
+    assert (chosen.epochs, chosen.source) == (0.5, "a=b")
+
+
+@pytest.mark.parametrize(
+    "override", ["epochs", "=3", "a b=3", "optimizer..lr=1", "--epochs=3", "1x=2", "epochs=[1", "epochs=!x {"]
+)
+def test_an_override_that_is_none_is_refused(write, override):
+    (line,) = refused("a/base", [override])
+    assert override in line
+
+
+@pytest.mark.parametrize("text", ["1e-3", "+1e-3", "1.0e-3", "1.e-3", "0.001", "1E-3", "10e-4"])
+def test_numbers_are_read_as_in_yaml_1_2(write, text):
+    assert recipe.load("a/base", [f"optimizer.lr={text}"]).optimizer.lr == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("text", ["1e", "e3", "1e-3x", "v1e3", "1e3.5"])
+def test_what_only_looks_like_a_number_is_a_string(write, text):
+    assert recipe.load("a/base", [f"source={text}"]).source == text
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "!!python/object/apply:os.system ['touch {flag}']",
+        "!!python/object/new:os.system ['touch {flag}']",
+        "!!python/name:os.system",
+        "!!python/module:os",
+        "!mine x",
+    ],
+)
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_hostile_tag_is_refused_and_runs_nothing(write, tmp_path, tag, in_file):
+    flag = tmp_path / "executed"
+    hostile = tag.format(flag=flag)
+    if in_file:
+        write("a/hostile", f"base: a/base\nsource: {hostile}\n")
+        (line,) = refused("a/hostile")
+        assert "hostile.yaml: is not YAML" in line
+    else:
+        (line,) = refused("a/base", [f"source={hostile}"])
+        assert "is not a YAML value" in line
+    assert not flag.exists()
+
+
+@pytest.mark.parametrize("name", ["../secret", "a/../../secret", "/etc/passwd", "a/../../configs/../secret"])
+def test_names_stay_inside_the_folder(write, tmp_path, name):
+    (tmp_path / "secret.yaml").write_text(BASE)
+    (line,) = refused(name)
+    assert "is not the name of a recipe" in line
+    write("a/hostile", f"base: {name}\n")
+    (line,) = refused("a/hostile")
+    assert "is not the name of a recipe" in line
+
+
+def test_a_path_is_a_recipe_too(write, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: a/base\ntitle: mine\n")
+    assert recipe.load(str(path)).title == "mine"
+    assert recipe.title(str(path)) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a recipe is a mapping"),
+        ("- 1\n- 2\n", "a recipe is a mapping"),
+        ("3: 4\n", "a recipe is a mapping"),
+        ("a: [1\n", "is not YAML"),
+        ("a: 1\n\tb: 2\n", "is not YAML"),
+        ("---\na: 1\n---\nb: 2\n", "is not YAML"),
+    ],
+)
+def test_a_broken_file_is_named(write, text, message):
+    write("a/broken", text)
+    (line,) = refused("a/broken")
+    assert "broken.yaml" in line
+    assert message in line
+
+
+def test_a_file_that_is_no_text_is_named(write):
+    write("a/binary", "").write_bytes(b"\xff\xfe\x00")
+    (line,) = refused("a/binary")
+    assert "binary.yaml: cannot be read" in line
+    (line,) = refused("a/missing")
+    assert "missing.yaml: there is no such recipe file" in line
+
+
+def test_a_sample_is_small_and_still_a_recipe(write):
+    chosen = recipe.load("a/base", ["epochs=30", "batch_size=512"])
+    small = recipe.sample(chosen)
+    assert (small.data.limit, small.batch_size, small.epochs) == (256, 64, 2)
+    assert small.steps(256) == 8
+    tiny = recipe.sample(recipe.load("a/base", ["epochs=0.5", "batch_size=8", "data.limit=20"]))
+    assert (tiny.data.limit, tiny.batch_size, tiny.epochs) == (20, 8, 0.5)
+    assert type(small).model_validate_json(small.model_dump_json()) == small

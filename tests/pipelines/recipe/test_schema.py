@@ -1,0 +1,195 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines import recipe
+from pipelines.recipe import Recipe
+from pipelines.recipe.knobs import documented, groups_in
+
+QUICK = recipe.load("digits/quick")
+SETTINGS = recipe.files.read("digits/quick")
+TITLES = st.text(max_size=100)
+
+
+def changed(overrides):
+    return recipe.load("digits/quick", overrides)
+
+
+def reordered(settings):
+    """The same with all keys the other way round."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: reordered(value) for key, value in reversed(settings.items())}
+
+
+def test_the_hash_of_digits_quick():
+    """When this fails, a default or a knob changed its meaning: then raise HASH_VERSION and write the new hash here."""
+    assert QUICK.hash == "7e6dab3fd69b"
+
+
+@given(TITLES, st.none() | st.text())
+def test_words_about_a_recipe_do_not_change_its_hash(title, source):
+    assert QUICK.model_copy(update={"title": title, "source": source}).hash == QUICK.hash
+
+
+def test_the_order_of_keys_does_not_change_the_hash():
+    assert list(reordered(SETTINGS)) != list(SETTINGS)
+    assert recipe.validate(reordered(SETTINGS), "reordered").hash == QUICK.hash
+
+
+def test_defaults_may_be_written_out():
+    written_out = json.loads(QUICK.model_dump_json())
+    assert len(written_out) > len(SETTINGS)
+    assert recipe.validate(written_out, "written out").hash == QUICK.hash
+    explicit = [
+        "drop_last=true",
+        "augment.cutout=0",
+        "schedule.name=piecewise_linear",
+        "techniques={}",
+        "techniques.ema=null",
+    ]
+    assert changed(explicit).hash == QUICK.hash
+
+
+def test_ten_and_ten_point_nought_are_the_same():
+    assert changed(["epochs=10"]).hash == changed(["epochs=10.0"]).hash == changed(["epochs=1e1"]).hash
+    assert changed(["schedule.values=[0, 1, 0]"]).hash == changed(["schedule.values=[0.0, 1.0, 0.0]"]).hash
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.fraction=0.5",
+        "data.split_seed=1",
+        "data.limit=100",
+        "target=0.96",
+        "epochs=21",
+        "batch_size=65",
+        "drop_last=false",
+        "augment.crop=2",
+        "augment.flip=random",
+        "augment.cutout=1",
+        "model.widths=[32,65]",
+        "model.kernel_size=5",
+        "channels_last=false",
+        "precision=autocast",
+        "half_dtype=bfloat16",
+        "compile=true",
+        "loss.label_smoothing=0.1",
+        "loss.reduction=sum",
+        "optimizer.lr=0.11",
+        "optimizer.momentum=0.8",
+        "optimizer.nesterov=false",
+        "optimizer.weight_decay=0",
+        "optimizer.bias_lr_factor=2",
+        "optimizer.bias_weight_decay_factor=2",
+        "optimizer={name: adamw}",
+        "schedule.epochs=[0,5,20]",
+        "schedule.values=[0.2,1,0]",
+        "schedule={name: constant}",
+        "evaluation.tta=flip",
+        "evaluation.every=2",
+        "evaluation.train_accuracy=true",
+        "evaluation.batch_size=999",
+        "techniques.ema={}",
+    ],
+)
+def test_every_knob_changes_the_hash(override):
+    assert changed([override]).hash != QUICK.hash
+
+
+KNOBS = st.fixed_dictionaries(
+    {
+        "epochs": st.floats(0.1, 100),
+        "batch_size": st.integers(1, 1000),
+        "optimizer.lr": st.floats(1e-6, 10),
+        "augment.flip": st.sampled_from(["none", "random", "alternating"]),
+        "techniques.ema": st.sampled_from(["null", "{}", "{momentum: 0.5}", "{every: 1}"]),
+    }
+)
+
+
+@given(KNOBS, KNOBS)
+def test_recipes_have_the_same_hash_when_and_only_when_they_are_the_same(one, other):
+    first, second = (changed([f"{key}={value}" for key, value in knobs.items()]) for knobs in (one, other))
+    assert (first.hash == second.hash) == (one == other)
+    assert len(first.hash) == 12
+
+
+@given(KNOBS)
+def test_a_recipe_survives_being_written_and_read(knobs):
+    chosen = changed([f"{key}={value}" for key, value in knobs.items()])
+    again = recipe.validate(json.loads(chosen.model_dump_json()), "again")
+    assert again == chosen
+    assert again.hash == chosen.hash
+
+
+def test_every_knob_is_documented():
+    undocumented = [key for key, field in documented(Recipe) if not field.description]
+    assert undocumented == []
+    assert {"optimizer.lr", "model.widths", "techniques.ema.momentum"} <= {key for key, _ in documented(Recipe)}
+
+
+def test_every_group_of_knobs_is_documented():
+    groups = {group for _, field in documented(Recipe) for group in groups_in(field.annotation)}
+    assert len(groups) > 10
+    assert all(group.__doc__ for group in groups)
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        QUICK.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("epochs", "images", "batch_size", "drop_last", "steps"),
+    [
+        (10, 50_000, 512, True, 970),
+        (10, 50_000, 512, False, 980),
+        (9.9, 48 * 64, 64, True, 476),
+        (0.5, 1000, 100, True, 5),
+        (0.01, 1000, 100, True, 1),
+        (1, 100, 100, True, 1),
+        (1, 99, 100, False, 1),
+    ],
+)
+def test_steps(epochs, images, batch_size, drop_last, steps):
+    chosen = changed([f"epochs={epochs}", f"batch_size={batch_size}", f"drop_last={str(drop_last).lower()}"])
+    assert chosen.steps(images) == steps
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1.1, 110), (2.2, 220), (8.3, 830), (0.07, 7)])
+def test_rounding_adds_no_step(epochs, steps):
+    """1.1 * 100 is 110.00000000000001 in floating point."""
+    assert changed([f"epochs={epochs}", "batch_size=10"]).steps(1000) == steps
+
+
+def test_a_batch_that_is_never_full_is_refused_naming_the_knobs():
+    with pytest.raises(
+        ValueError,
+        match=r"batch_size=64 is more than the 63 training images.*batch_size=63 or less, or drop_last=false",
+    ):
+        QUICK.steps(63)
+    assert changed(["drop_last=false"]).steps_per_epoch(63) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["loss.reduction=sum", "optimizer={name: adamw}"], "loss.reduction=sum needs optimizer.name=sgd"),
+        (["precision=autocast", "half_dtype=float16"], "half_dtype=float16 does not go with precision=autocast"),
+    ],
+)
+def test_knobs_that_do_not_go_together(overrides, message):
+    with pytest.raises(recipe.RecipeError, match=message) as caught:
+        changed(overrides)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_nesterov_without_momentum_is_refused_before_the_training():
+    """torch refuses it too, but only when the optimizer is made, within a trial."""
+    with pytest.raises(recipe.RecipeError, match="nesterov"):
+        changed(["optimizer.momentum=0"])
+    assert changed(["optimizer.momentum=0", "optimizer.nesterov=false"]).optimizer.momentum == 0

@@ -1,0 +1,74 @@
+"""Every recipe under configs/ can be loaded, listed and built."""
+
+import pytest
+import torch
+
+from pipelines import models, recipe
+from pipelines.optimizers import lr_factors
+from pipelines.schedules import make_schedule
+from pipelines.techniques import make_techniques
+
+SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
+TRAINING_IMAGES = {"cifar10": 50_000, "mnist": 60_000, "digits": 1437}
+shipped = pytest.mark.parametrize("name", recipe.names())
+
+
+def test_the_recipes_that_the_documentation_speaks_of_are_there():
+    assert {"digits/quick", "cifar10/davidnet-10", "mnist/base"} <= set(recipe.names())
+
+
+@shipped
+def test_a_recipe_lies_in_the_folder_of_its_data_set(name):
+    assert name.split("/")[0] == recipe.load(name).data.name
+
+
+@shipped
+def test_a_title_fits_its_line(name):
+    title = recipe.title(name)
+    assert title == recipe.load(name).title
+    assert 10 <= len(title) <= 100
+    assert len(title.splitlines()) == 1
+    assert title == title.strip()
+    assert len(name) <= 44
+
+
+@shipped
+def test_a_recipe_builds(name):
+    chosen = recipe.load(name)
+    with torch.device("meta"):
+        network = models.build_network(chosen.model, SHAPES[chosen.data.name], 10)
+        logits = network(torch.empty(chosen.batch_size, *SHAPES[chosen.data.name]))
+    assert logits.shape == (chosen.batch_size, 10)
+
+
+@shipped
+def test_a_recipe_s_steps_have_learning_rates(name):
+    chosen = recipe.load(name)
+    images = round(TRAINING_IMAGES[chosen.data.name] * chosen.data.fraction)
+    steps = chosen.steps(images)
+    factors = lr_factors(make_schedule(chosen), steps, chosen.steps_per_epoch(images))
+    assert len(factors) == steps > 0
+    assert max(factors) == pytest.approx(1, rel=0.05), "optimizer.lr is the rate where the schedule is 1"
+
+
+@shipped
+def test_a_recipe_s_techniques_can_be_made(name):
+    chosen = recipe.load(name)
+    wanted = [value for value in dict(chosen.techniques).values() if value is not None]
+    assert len(make_techniques(chosen)) == len(wanted)
+
+
+@shipped
+def test_a_crop_reflects_no_more_than_the_image_has(name):
+    chosen = recipe.load(name)
+    side = min(SHAPES[chosen.data.name][1:])
+    assert chosen.augment.crop < side
+    assert chosen.augment.cutout <= side
+
+
+def test_no_two_recipes_are_the_same():
+    """But for the ladder's highest rungs, which stand on one page as well."""
+    by_hash = {}
+    for name in recipe.names():
+        by_hash.setdefault((recipe.load(name).hash, "/ladder/" in name), []).append(name)
+    assert [names for names in by_hash.values() if len(names) > 1] == []
