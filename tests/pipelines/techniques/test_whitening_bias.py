@@ -9,7 +9,9 @@ OVERRIDES = ["precision=float32", "model.widths=[8,8,8]"]
 
 def network(recipe):
     torch.manual_seed(0)
-    return models.build_network(recipe.model, (3, 32, 32), 10)
+    built = models.build_network(recipe.model, (3, 32, 32), 10)
+    built.whiten.fit(torch.randn(8, 32, 32, 3))
+    return built
 
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
