@@ -12,8 +12,9 @@ def main() -> int:
     options = run_arguments.parse()
     try:
         if options.list:
-            for name in recipe.names():
-                print(f"{name:<36} {recipe.title(name)}")
+            names = recipe.names()
+            for name in names:
+                print(name.ljust(max(map(len, names))), recipe.title(name), sep="  ")
             return 0
         jobs = run_arguments.jobs(options)
         host.prepare(options.threads)
@@ -28,6 +29,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
     from bench import dry_run, live_view, run_trials
     from pipelines import parallel
+    from results.ladder import is_ladder, ladder_table
     from results.tables import summary_tables, trials_table
 
     world = parallel.join(options.device)
@@ -46,7 +48,8 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         return 143 if isinstance(interrupt, run_trials.Terminated) else 130
     finally:
         parallel.leave(world)
-    for table in summary_tables(runs, options.protocol):
+    tables = [ladder_table(runs, options.protocol)] if is_ladder(runs) else summary_tables(runs, options.protocol)
+    for table in tables:
         console.print(table.rich())
     live_view.print_next_steps(console, runs)
     return 0

@@ -91,7 +91,7 @@ def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:
     """Bytes a parameter beside the parameter itself: gradient, optimizer state, master, average."""
     has_masters = weights_dtype == torch.bfloat16
     trained = 4 if has_masters else weights_dtype.itemsize
-    states = {"sgd": 1, "adamw": 2}[recipe.optimizer.name] * trained
+    states = {"sgd": 1, "muon": 1, "adamw": 2}[recipe.optimizer.name] * trained
     master = 4 if has_masters else 0
     average = 4 if recipe.techniques.ema else 0
     return trained + states + master + average

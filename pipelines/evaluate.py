@@ -1,9 +1,11 @@
 """Accuracy on the whole test set, with the recipe's test-time augmentation."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines.parallel import World
@@ -18,14 +20,26 @@ class View:
 
     weight: float
     flip: bool = False
+    shift: int = 0
+    """pixels by which the image is moved down and to the right; what comes in is its reflection"""
 
     def __call__(self, images: Tensor) -> Tensor:
+        """The view of (N, C, H, W) images."""
+        if self.shift:
+            pad, (height, width) = abs(self.shift), images.shape[2:]
+            first = pad - self.shift
+            images = F.pad(images, (pad,) * 4, "reflect")[:, :, first : first + height, first : first + width]
         return images.flip(3) if self.flip else images
 
 
 VIEWS = {
     "none": (View(1.0),),
     "flip": (View(0.5), View(0.5, flip=True)),
+    "crops": (
+        View(0.25),
+        View(0.25, flip=True),
+        *(View(0.125, flip, shift) for shift in (-1, 1) for flip in (False, True)),
+    ),
 }
 """Test-time augmentation by the recipe's name for it. The first view is the image itself."""
 
@@ -36,12 +50,30 @@ def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation
 
     images: (N, C, H, W) in the network's dtype; labels: (N,). Each process takes its share of the images.
     """
-    views = VIEWS[knobs.tta]
-    correct = torch.zeros(2, dtype=torch.int64, device=images.device)
     my_images, my_labels = (tensor.tensor_split(world.size)[world.rank] for tensor in (images, labels))
-    for batch, wanted in zip(my_images.split(knobs.batch_size), my_labels.split(knobs.batch_size), strict=True):
-        logits = [forward(view(batch)).float() for view in views]
-        mean = sum(view.weight * part for view, part in zip(views, logits, strict=True))
-        correct += torch.stack([(mean.argmax(1) == wanted).sum(), (logits[0].argmax(1) == wanted).sum()])
+    itself, *others = VIEWS[knobs.tta]
+    first = sum_of_views(forward, my_images, [View(1.0)], knobs.batch_size)
+    mean = itself.weight * first
+    if others:
+        chosen = least_certain(first, knobs.tta_share)
+        mean[chosen] += sum_of_views(forward, my_images[chosen], others, knobs.batch_size)
+    correct = torch.stack([(logits.argmax(1) == my_labels).sum() for logits in (mean, first)])
     with_tta, plain = world.sum(correct).tolist()
     return with_tta / len(images), plain / len(images)
+
+
+def sum_of_views(forward: Forward, images: Tensor, views: Sequence[View], batch_size: int) -> Tensor:
+    """Each view's logits times its weight, added up: (N, classes), float32."""
+    parts = [
+        torch.stack([view.weight * forward(view(batch)).float() for view in views]).sum(0)
+        for batch in images.split(batch_size)
+    ]
+    return torch.cat(parts)
+
+
+def least_certain(logits: Tensor, share: float) -> Tensor | slice:
+    """Which images, a share of all, have the smallest probability of their likeliest class."""
+    if share == 1:
+        return slice(None)
+    certainty = logits.softmax(1).amax(1)
+    return certainty.topk(math.ceil(share * len(logits)), largest=False).indices

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipelines.recipe.training import Constant, PiecewiseLinear, Schedule
+from pipelines.recipe import Recipe
+from pipelines.recipe.schedules import Constant, PiecewiseLinear
+from pipelines.recipe.techniques import WhiteningBias
 
 ScheduleFunction = Callable[[float], float]
 
@@ -22,12 +24,11 @@ def piecewise_linear(knobs: PiecewiseLinear) -> ScheduleFunction:
 SCHEDULES: dict[str, Callable[..., ScheduleFunction]] = {"constant": constant, "piecewise_linear": piecewise_linear}
 
 
-def make_schedule(knobs: Schedule) -> ScheduleFunction:
+def make_schedule(recipe: Recipe) -> ScheduleFunction:
     """The factor on the learning rate as a function of the (fractional) number of epochs done."""
-    return SCHEDULES[knobs.name](knobs)
+    return SCHEDULES[recipe.schedule.name](recipe.schedule)
 
 
-def learning_rate_factors(knobs: Schedule, steps: int, steps_per_epoch: int) -> list[float]:
-    """The factor at each step of a training: step 0 is at 0 epochs, and so on."""
-    schedule = make_schedule(knobs)
-    return [schedule(step / steps_per_epoch) for step in range(steps)]
+def whitening_bias_schedule(knobs: WhiteningBias) -> ScheduleFunction:
+    """From 1 to 0 in a straight line over the epochs in which the whitening layer's bias is trained."""
+    return lambda epoch: max(0.0, 1 - epoch / knobs.epochs)

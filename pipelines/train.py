@@ -19,7 +19,6 @@ from pipelines.evaluate import evaluate
 from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
-from pipelines.schedules import learning_rate_factors
 from pipelines.techniques import Hooks, State, make_techniques
 from pipelines.trial import EpochResult, Trial
 
@@ -91,14 +90,14 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         test_images = preprocess(test_bytes, dataset, bench.dtype).permute(0, 3, 1, 2)
 
     with clock.lap("build"):
-        models.initialize(network, seed)
+        models.initialize(network, seed, recipe.initialization)
         network.zero_grad(set_to_none=True)  # of a trial that was broken off
         network.train()
 
     if whitening_layers := models.whitening_layers(network):
         with clock.lap("whiten"):
             for layer in whitening_layers:
-                layer.fit(unpadded(train_images[: layer.images], recipe.augment.crop))
+                layer.fit(unpadded(train_images[: layer.knobs.images], recipe.augment.crop))
 
     with clock.lap("build"):
         loader = ResidentLoader(
@@ -113,10 +112,15 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             rank=world.rank,
             world_size=world.size,
         )
-        lr_factors = learning_rate_factors(recipe.schedule, steps, steps_per_epoch)
-        stepper = optimizers.make_optimizer(network, recipe, bench.local_batch_size)
+        stepper = optimizers.make_stepper(
+            network,
+            recipe,
+            local_batch_size=bench.local_batch_size,
+            steps=steps,
+            steps_per_epoch=steps_per_epoch,
+        )
         loss_function = make_loss(recipe.loss)
-        state = State(recipe, network, stepper, seed, steps, laps=clock.laps)
+        state = State(recipe, network, bench.forward, stepper, seed, steps, laps=clock.laps)
         hooks = Hooks([*make_techniques(recipe), *observers])
         for hook in hooks.trial_start:
             hook(state)
@@ -130,8 +134,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            factors = lr_factors[state.step : state.step + steps_per_epoch]
-            losses = train_epoch(bench.forward, batches, loss_function, factors, state, hooks)
+            losses = train_epoch(batches, loss_function, state, hooks)
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
@@ -211,24 +214,20 @@ def warm_up(bench: Workbench) -> Lap:
 
 
 def train_epoch(
-    forward: Callable[[Tensor], Tensor],
-    batches: Epoch,
-    loss_function: Callable[[Tensor, Tensor], Tensor],
-    lr_factors: Sequence[float],
-    state: State,
-    hooks: Hooks,
+    batches: Epoch, loss_function: Callable[[Tensor, Tensor], Tensor], state: State, hooks: Hooks
 ) -> list[Tensor]:
-    """One step per learning-rate factor; returns the loss of each, still on the device."""
+    """One step a batch, as far as the trial goes; returns the loss of each step, still on the device."""
     losses = []
-    for (state.images, state.labels), lr_factor in zip(batches, lr_factors, strict=False):
+    steps_left = range(state.step, state.steps)
+    for step, (state.images, state.labels) in zip(steps_left, batches, strict=False):
         for hook in hooks.batch_ready:
             hook(state)
-        loss = loss_function(forward(state.images), state.labels)
+        loss = loss_function(state.forward(state.images), state.labels)
         loss.backward()
         for hook in hooks.gradients_ready:
             hook(state)
-        state.stepper.step(lr_factor)
-        state.step += 1
+        state.stepper.step(step)
+        state.step = step + 1
         losses.append(loss.detach())
         for hook in hooks.step_end:
             hook(state)

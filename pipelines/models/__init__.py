@@ -3,12 +3,15 @@
 import torch
 from torch import nn
 
+from pipelines.models.airnet import AirNet
 from pipelines.models.convnet import ConvNet
 from pipelines.models.davidnet import DavidNet
+from pipelines.models.initialization import initialize_convolution, initialize_head
 from pipelines.models.layers import PatchWhitening
 from pipelines.recipe.networks import Network
+from pipelines.recipe.training import Initialization
 
-NETWORKS: dict[str, type[nn.Module]] = {"davidnet": DavidNet, "convnet": ConvNet}
+NETWORKS: dict[str, type[nn.Module]] = {"airnet": AirNet, "convnet": ConvNet, "davidnet": DavidNet}
 
 
 def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -28,12 +31,15 @@ def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool)
     return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
-def initialize(network: nn.Module, seed: int) -> None:
+def initialize(network: nn.Module, seed: int, knobs: Initialization) -> None:
     """Draw every parameter anew and reset every statistic, in place: a compiled network stays compiled."""
     torch.manual_seed(seed)
     for module in network.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
+        if isinstance(module, nn.Conv2d) and not isinstance(module, PatchWhitening):
+            initialize_convolution(module.weight, knobs.convolutions)
+    initialize_head(network.head.weight, knobs.head)
 
 
 def whitening_layers(network: nn.Module) -> list[PatchWhitening]:

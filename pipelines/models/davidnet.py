@@ -43,13 +43,13 @@ class DavidNet(nn.Module):
         if (height, width) != (32, 32):
             raise ValueError(f"model.name=davidnet takes images of 32 x 32 pixels, not {height} x {width}")
         first, second, third, last = knobs.widths
-        if knobs.whitening is None:
-            prepare: list[nn.Module] = [ConvBlock(channels, first, knobs)]
+        self.whiten = PatchWhitening(channels, knobs.whitening) if knobs.whitening else None
+        if self.whiten:
+            prepare = ConvBlock(self.whiten.out_channels, first, knobs, kernel_size=1)
         else:
-            whiten = PatchWhitening(channels, kernel_size=3, padding=1, knobs=knobs.whitening)
-            prepare = [whiten, ConvBlock(whiten.out_channels, first, knobs, kernel_size=1)]
+            prepare = ConvBlock(channels, first, knobs)
         self.layers = nn.Sequential(
-            *prepare,
+            prepare,
             ConvBlock(first, second, knobs, pool=True),
             Residual(second, knobs),
             ConvBlock(second, third, knobs, pool=True),
@@ -61,5 +61,7 @@ class DavidNet(nn.Module):
         self.head = nn.Linear(last, classes, bias=False)
         self.logit_scale = knobs.logit_scale
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
+        if self.whiten:
+            images = self.whiten(images, train_whitening_bias)
         return self.head(self.layers(images)) * self.logit_scale

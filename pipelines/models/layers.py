@@ -77,19 +77,32 @@ class PatchWhitening(nn.Conv2d):
     From post 8 of David Page's "How to train your ResNet" (2019).
     """
 
-    def __init__(self, channels: int, kernel_size: int, padding: int, knobs: networks.Whitening) -> None:
-        super().__init__(channels, channels * kernel_size**2, kernel_size, padding=padding, bias=False)
+    def __init__(self, channels: int, knobs: networks.Whitening) -> None:
+        outputs = channels * knobs.kernel_size**2 * (2 if knobs.both_signs else 1)
+        super().__init__(channels, outputs, knobs.kernel_size, padding=knobs.padding, bias=knobs.bias)
         self.weight.requires_grad = False
-        self.images = knobs.images
-        self.eps = knobs.eps
+        self.knobs = knobs
+
+    def reset_parameters(self) -> None:
+        """Zero: `fit` sets the weights, and the bias starts from nothing."""
+        nn.init.zeros_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, images: Tensor, train_bias: bool = True) -> Tensor:
+        """`train_bias` is an argument, and not `requires_grad`, because a compiled graph must see it change."""
+        bias = self.bias if self.bias is None or train_bias else self.bias.detach()
+        return F.conv2d(images, self.weight, bias, padding=self.padding)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
         """Set the weights from the covariance of the patches of `images`, (N, height, width, channels)."""
-        covariance = patch_covariance(images.permute(0, 3, 1, 2).float(), self.kernel_size[0])
+        covariance = patch_covariance(images.permute(0, 3, 1, 2).float(), self.knobs.kernel_size)
         eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
-        whitening = eigenvectors.T / torch.sqrt(eigenvalues + self.eps)[:, None]
-        self.weight.copy_(whitening.flip(0).reshape(self.weight.shape))
+        whitening = (eigenvectors.T / torch.sqrt(eigenvalues + self.knobs.eps)[:, None]).flip(0)
+        if self.knobs.both_signs:
+            whitening = torch.cat([whitening, -whitening])
+        self.weight.copy_(whitening.reshape(self.weight.shape))
 
 
 def patch_covariance(images: Tensor, kernel_size: int, chunk: int = 1000) -> Tensor:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipelines.recipe.knobs import Knobs
 
+Channels = Annotated[int, Field(ge=1)]
+
 
 class Norm(Knobs):
     """Batch normalisation (Ioffe & Szegedy 2015), always computed in float32."""
@@ -36,6 +38,14 @@ class Whitening(Knobs):
     """training images, unpadded, whose patches give the covariance"""
     eps: Annotated[float, Field(gt=0)] = 1e-2
     """added to the eigenvalues of the covariance"""
+    kernel_size: Annotated[int, Field(ge=2)] = 3
+    """side of a patch in pixels"""
+    padding: Annotated[int, Field(ge=0)] = 1
+    """zeros around the image, in pixels"""
+    both_signs: bool = False
+    """a second output for each, with the opposite sign, so that an activation after it loses nothing (airbench)"""
+    bias: bool = False
+    """a bias after the whitening, which is trained; see `techniques.whitening_bias` for how long"""
 
 
 class DavidNet(Knobs):
@@ -43,7 +53,7 @@ class DavidNet(Knobs):
 
     name: Literal["davidnet"]
     """the network"""
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    widths: tuple[Channels, Channels, Channels, Channels] = (64, 128, 256, 512)
     """channels after the first layer and after each of the three stages"""
     pool_before_norm: bool = False
     """max-pool right after the convolution, so that norm and activation touch a quarter of the pixels"""
@@ -57,15 +67,38 @@ class DavidNet(Knobs):
     """factor on the logits"""
 
 
+class AirNet(Knobs):
+    """The network of airbench94, 95 and 96 (Jordan 2024)."""
+
+    name: Literal["airnet"]
+    """the network"""
+    widths: tuple[Channels, Channels, Channels] = (64, 256, 256)
+    """channels of the three stages"""
+    depth: Literal[2, 3] = 2
+    """convolutions a stage; with three, the last two have a residual connection around them"""
+    norm: Norm = Norm()
+    """the norm after every convolution"""
+    activation: Activation = Activation(name="gelu")
+    """the activation after every norm"""
+    first_activation: Activation | None = None
+    """the activation after the first layer; null: as everywhere"""
+    whitening: Whitening | None = None
+    """whiten 2x2 patches with a frozen first layer; null: a trained 2x2 convolution with 24 channels"""
+    global_pool: bool = False
+    """max-pool over whatever is left of the image, so that smaller images pass too; false: over 3x3 pixels"""
+    logit_scale: Annotated[float, Field(gt=0)] = 1 / 9
+    """factor on the logits"""
+
+
 class ConvNet(Knobs):
     """Convolutions, each with ReLU and 2x2 max-pooling, and one linear layer: the baseline of the MNIST tutorials."""
 
     name: Literal["convnet"]
     """the network"""
-    widths: tuple[Annotated[int, Field(ge=1)], ...] = (16, 32)
+    widths: tuple[Channels, ...] = (16, 32)
     """channels after each convolution"""
     kernel_size: Annotated[int, Field(ge=1)] = 5
     """side of each convolution's kernel in pixels; the padding keeps the size of the image"""
 
 
-Network = Annotated[DavidNet | ConvNet, Field(discriminator="name")]
+Network = Annotated[DavidNet | AirNet | ConvNet, Field(discriminator="name")]

@@ -9,13 +9,15 @@ from pydantic import Field, model_validator
 
 from pipelines.recipe.knobs import Knobs
 from pipelines.recipe.networks import Network
+from pipelines.recipe.optimizers import Optimizer
+from pipelines.recipe.schedules import Constant, Schedule
 from pipelines.recipe.techniques import Techniques
-from pipelines.recipe.training import Augment, Constant, Data, Evaluation, Loss, Optimizer, Schedule
+from pipelines.recipe.training import Augment, Data, Evaluation, Initialization, Loss
 
 HASH_VERSION = 1
 """Goes into every recipe hash: raise it when a default or the meaning of a knob changes."""
 
-DESCRIPTIVE = {"title", "source"}
+DESCRIPTIVE = {"title", "trick", "source"}
 """Knobs that say something about the recipe and change nothing in it."""
 
 
@@ -24,6 +26,8 @@ class Recipe(Knobs):
 
     title: Annotated[str, Field(max_length=100)]
     """one line for lists and tables"""
+    trick: Annotated[str, Field(max_length=60)] | None = None
+    """what it does differently from its base, in a few words"""
     source: str | None = None
     """where the recipe comes from"""
     data: Data
@@ -40,6 +44,8 @@ class Recipe(Knobs):
     """what is done to the training images"""
     model: Network
     """the network"""
+    initialization: Initialization = Initialization()
+    """where the weights start"""
     channels_last: bool = True
     """keep images and weights in NHWC order in memory, which the fast convolutions of GPUs and CPUs want"""
     precision: Literal["float32", "autocast", "half"] = "float32"
@@ -62,11 +68,14 @@ class Recipe(Knobs):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Recipe":
-        if self.loss.reduction == "sum" and self.optimizer.name != "sgd":
+        if self.loss.reduction == "sum" and self.optimizer.name == "adamw":
             raise ValueError(
-                f"loss.reduction=sum needs optimizer.name=sgd: {self.optimizer.name} divides the gradient's scale out; "
+                "loss.reduction=sum does nothing under optimizer.name=adamw, which divides the gradient's scale out; "
                 "say loss.reduction=mean"
             )
+        whitening = getattr(self.model, "whitening", None)
+        if self.techniques.whitening_bias and not (whitening and whitening.bias):
+            raise ValueError("techniques.whitening_bias needs model.whitening.bias=true: there is no such bias")
         if self.precision == "autocast" and self.half_dtype == "float16":
             raise ValueError(
                 "half_dtype=float16 does not go with precision=autocast, which uses bfloat16 because that needs no "

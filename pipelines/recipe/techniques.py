@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipelines.recipe.knobs import Knobs
+from pipelines.recipe.knobs import Knobs, Positive
 
 
 class EMA(Knobs):
@@ -19,8 +19,36 @@ class EMA(Knobs):
     """steps between two updates, which then use momentum to the power of this"""
 
 
+class Lookahead(Knobs):
+    """Every few steps, pull the weights back to a slow average of themselves (Zhang et al. 2019, as in airbench).
+
+    The share of the average that stays is `decay` times (progress to the power of 3): it starts at 0 and ends at
+    `decay`.
+    """
+
+    every: Annotated[int, Field(ge=1)] = 5
+    """steps between two updates"""
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.95**5
+    """share of the old average that stays at the end of the training"""
+
+
+class WhiteningBias(Knobs):
+    """Train the bias of the whitening layer for the first epochs only: from then on its gradient, which is the dearest
+    of all, is not computed (airbench)."""
+
+    epochs: Positive = 3.0
+    """epochs in which it is trained"""
+    decay: bool = False
+    """let its learning rate fall linearly to zero over them; false: it follows the schedule of the others"""
+
+
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
+
+    whitening_bias: WhiteningBias | None = None
+    """freeze the bias of the whitening layer early"""
+    lookahead: Lookahead | None = None
+    """pull the weights back to a slow average"""
 
     ema: EMA | None = None
     """evaluate a moving average of the weights"""

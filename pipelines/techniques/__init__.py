@@ -50,6 +50,8 @@ class State:
 
     recipe: Recipe
     network: nn.Module
+    forward: Callable[..., Tensor]
+    """the network as the training calls it; a technique may put another function in its place"""
     stepper: Stepper
     seed: int
     steps: int

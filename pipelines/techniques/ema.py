@@ -25,7 +25,7 @@ class EMA:
         self._momentum = knobs.momentum**knobs.every
 
     def trial_start(self, state: State) -> None:
-        self._current = [tensor for tensor in state.network.state_dict().values() if tensor.is_floating_point()]
+        self._current = state.stepper.averageable(state.network)
         self._average = [tensor.float().clone() for tensor in self._current]
 
     def step_end(self, state: State) -> None:
@@ -34,8 +34,12 @@ class EMA:
 
     def evaluation_start(self, state: State) -> None:
         self._trained = [tensor.clone() for tensor in self._current]
-        torch._foreach_copy_(self._current, self._average)
+        self._put(state, self._average)
 
     def evaluation_end(self, state: State) -> None:
-        torch._foreach_copy_(self._current, self._trained)
+        self._put(state, self._trained)
         del self._trained
+
+    def _put(self, state: State, tensors: list[Tensor]) -> None:
+        torch._foreach_copy_(self._current, tensors)
+        state.stepper.publish()

@@ -6,6 +6,7 @@ from pipelines import models, recipe
 from pipelines.models.davidnet import DavidNet
 from pipelines.models.layers import BatchNorm, PatchWhitening
 from pipelines.recipe import networks
+from pipelines.recipe.training import Initialization
 
 SMALL = {"name": "davidnet", "widths": (4, 4, 6, 8)}
 
@@ -86,15 +87,15 @@ def test_other_sizes_are_refused_with_a_sentence():
 
 def test_initialize_draws_everything_anew_in_place():
     network = small(whitening=networks.Whitening(), norm=networks.Norm(scale=False))
-    models.initialize(network, seed=3)
+    models.initialize(network, 3, Initialization())
     first = {name: values.clone() for name, values in network.state_dict().items()}
     pointers = [values.data_ptr() for values in network.state_dict().values()]
     for values in network.state_dict().values():
         values.fill_(7)
-    models.initialize(network, seed=3)
+    models.initialize(network, 3, Initialization())
     assert all(torch.equal(values, first[name]) for name, values in network.state_dict().items())
     assert [values.data_ptr() for values in network.state_dict().values()] == pointers
-    models.initialize(network, seed=4)
+    models.initialize(network, 4, Initialization())
     assert not torch.equal(network.head.weight, first["head.weight"])
 
 

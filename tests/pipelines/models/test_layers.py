@@ -121,7 +121,7 @@ def test_covariance_does_not_depend_on_the_chunk(chunk):
 
 def test_whitened_patches_have_identity_covariance():
     images = correlated_images()
-    layer = PatchWhitening(2, kernel_size=3, padding=0, knobs=networks.Whitening(eps=1e-9))
+    layer = PatchWhitening(2, networks.Whitening(eps=1e-9, padding=0))
     layer.fit(images)
     whitened = layer(images.permute(0, 3, 1, 2)).transpose(0, 1).flatten(1)
     assert len(whitened) == 18
@@ -130,7 +130,7 @@ def test_whitened_patches_have_identity_covariance():
 
 def test_eps_is_added_to_the_eigenvalues():
     images = correlated_images()
-    layer = PatchWhitening(2, kernel_size=3, padding=0, knobs=networks.Whitening(eps=0.5))
+    layer = PatchWhitening(2, networks.Whitening(eps=0.5, padding=0))
     layer.fit(images)
     whitened = layer(images.permute(0, 3, 1, 2)).transpose(0, 1).flatten(1)
     eigenvalues = torch.linalg.eigvalsh(patch_covariance(images.permute(0, 3, 1, 2), 3)).flip(0)
@@ -140,7 +140,7 @@ def test_eps_is_added_to_the_eigenvalues():
 
 def test_whitening_is_fitted_in_float32_whatever_the_dtype():
     images = correlated_images().bfloat16()
-    layers = [PatchWhitening(2, kernel_size=3, padding=1, knobs=networks.Whitening()) for _ in range(2)]
+    layers = [PatchWhitening(2, networks.Whitening()) for _ in range(2)]
     layers[0].bfloat16().fit(images)
     layers[1].fit(images.float())
     assert torch.equal(layers[0].weight, layers[1].weight.bfloat16())
@@ -148,7 +148,7 @@ def test_whitening_is_fitted_in_float32_whatever_the_dtype():
 
 def test_training_leaves_whitening_alone():
     images = correlated_images()
-    layer = PatchWhitening(2, kernel_size=3, padding=1, knobs=networks.Whitening())
+    layer = PatchWhitening(2, networks.Whitening())
     layer.fit(images)
     fitted = deepcopy(layer.state_dict())
     network = nn.Sequential(layer, nn.Conv2d(18, 2, 1))
@@ -158,3 +158,12 @@ def test_training_leaves_whitening_alone():
     assert layer.weight.grad is None
     assert torch.equal(layer.weight, fitted["weight"])
     assert [name for name, parameter in network.named_parameters() if parameter.requires_grad] == ["1.weight", "1.bias"]
+
+
+def test_both_signs_of_every_output():
+    images = correlated_images()
+    layer = PatchWhitening(2, networks.Whitening(kernel_size=2, padding=0, both_signs=True, bias=True))
+    layer.fit(images)
+    whitened = layer(images.permute(0, 3, 1, 2))
+    assert whitened.shape[1] == 2 * 2 * 2 * 2
+    assert torch.equal(whitened[:, :8], -whitened[:, 8:])

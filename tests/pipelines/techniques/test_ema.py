@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.optimizers import Stepper
 from pipelines.recipe import techniques
 from pipelines.techniques import State
 from pipelines.techniques.ema import EMA, update
@@ -13,7 +14,7 @@ def make_network(dtype=torch.float32):
 
 
 def make_state(network):
-    return State(recipe=None, network=network, stepper=None, seed=0, steps=100)
+    return State(recipe=None, network=network, forward=network, stepper=Stepper([], {}), seed=0, steps=100)
 
 
 def change(network, step):

@@ -1,0 +1,78 @@
+"""Muon: momentum whose update is orthogonalised (Jordan et al. 2024), as airbench94_muon uses it on convolutions."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from kernels.orthogonalize import orthogonalize
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps filters (output channels first, any further dimensions) along the orthogonalised Nesterov momentum.
+
+    Before each step every filter tensor is scaled to a norm of sqrt(output channels), in place of weight decay.
+    Filters of one shape are orthogonalised in one batch.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | list[dict],
+        lr: float,
+        momentum: float,
+        steps: int,
+        coefficients: tuple[float, float, float],
+        renormalize_every: int = 1,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "steps": steps,
+            "coefficients": coefficients,
+            "renormalize_every": renormalize_every,
+        }
+        super().__init__(params, defaults)
+        self._steps_done = 0
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """One step over all groups; parameters without a gradient are left alone."""
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            if self._steps_done % group["renormalize_every"] == 0:
+                renormalize(parameters)
+            updates = self._nesterov(parameters, group["momentum"])
+            for shape in by_shape(updates).values():
+                batch = torch.stack([updates[index].flatten(1) for index in shape])
+                directions = orthogonalize(batch, group["steps"], group["coefficients"])
+                for index, direction in zip(shape, directions, strict=True):
+                    parameters[index].add_(direction.view_as(parameters[index]), alpha=-group["lr"])
+        self._steps_done += 1
+
+    def _nesterov(self, parameters: list[nn.Parameter], momentum: float) -> list[Tensor]:
+        gradients = [parameter.grad for parameter in parameters]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, gradients)
+        return torch._foreach_add(gradients, buffers, alpha=momentum)
+
+
+def renormalize(parameters: list[nn.Parameter]) -> None:
+    """Scale each tensor to a norm of sqrt(its first dimension), in place."""
+    norms = torch._foreach_norm(parameters)
+    for parameter, norm in zip(parameters, norms, strict=True):
+        parameter.mul_(len(parameter) ** 0.5 / norm)
+
+
+def by_shape(tensors: list[Tensor]) -> dict[torch.Size, list[int]]:
+    """Which tensors, by position, have the same shape."""
+    groups: dict[torch.Size, list[int]] = defaultdict(list)
+    for index, tensor in enumerate(tensors):
+        groups[tensor.shape].append(index)
+    return groups

@@ -1,0 +1,35 @@
+"""Lookahead with a decay that grows over the training (Zhang et al. 2019; airbench94, Jordan 2024)."""
+
+import torch
+from torch import Tensor
+
+from pipelines.recipe import techniques
+from pipelines.techniques import State
+
+
+@torch.no_grad()
+def pull(slow: list[Tensor], fast: list[Tensor], decay: float) -> None:
+    """slow = decay * slow + (1 - decay) * fast, and fast = slow, both in place."""
+    torch._foreach_lerp_(slow, fast, 1 - decay)
+    torch._foreach_copy_(fast, slow)
+
+
+class Lookahead:
+    """Keeps slow copies of the weights and statistics; the trained ones are set back to them every few steps."""
+
+    def __init__(self, knobs: techniques.Lookahead) -> None:
+        self._knobs = knobs
+
+    def trial_start(self, state: State) -> None:
+        self._fast = state.stepper.averageable(state.network)
+        self._slow = [tensor.clone() for tensor in self._fast]
+
+    def step_end(self, state: State) -> None:
+        if state.step % self._knobs.every == 0:
+            self._pull(state, self._knobs.decay * (state.step / state.steps) ** 3)
+        if state.step == state.steps:
+            self._pull(state, 1.0)  # the training ends on the slow weights
+
+    def _pull(self, state: State, decay: float) -> None:
+        pull(self._slow, self._fast, decay)
+        state.stepper.publish()

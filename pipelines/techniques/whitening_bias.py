@@ -1,0 +1,24 @@
+"""Train the whitening layer's bias for the first epochs only (airbench94, Jordan 2024)."""
+
+from functools import partial
+
+from pipelines.recipe import techniques
+from pipelines.techniques import State
+
+
+class WhiteningBias:
+    """After its epochs the network is called with `train_whitening_bias=False`.
+
+    An argument of the forward function, because torch.compile reuses a stale graph when `requires_grad` is flipped
+    (pytorch/pytorch#139476).
+    """
+
+    def __init__(self, knobs: techniques.WhiteningBias) -> None:
+        self._epochs = knobs.epochs
+
+    def trial_start(self, state: State) -> None:
+        self._last = round(self._epochs * state.steps / state.recipe.epochs)
+
+    def step_end(self, state: State) -> None:
+        if state.step == self._last:
+            state.forward = partial(state.forward, train_whitening_bias=False)

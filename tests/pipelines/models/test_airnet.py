@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from pipelines import models
+from pipelines.models.initialization import initialize_convolution, initialize_head
+from pipelines.recipe import load
+
+
+def build(name="cifar10/airbench94", *overrides):
+    return models.build_network(load(name, ["precision=float32", *overrides]).model, (3, 32, 32), 10)
+
+
+def test_logits_and_their_scale():
+    network, images = build("cifar10/airbench94", "model.widths=[8,8,8]").eval(), torch.randn(2, 3, 32, 32)
+    logits = network(images)
+    network.logit_scale *= 2
+    assert logits.shape == (2, 10)
+    assert torch.allclose(network(images), 2 * logits)
+
+
+def test_three_convolutions_a_stage_have_a_residual():
+    network = build("cifar10/airbench94", "model.widths=[8,8,8]", "model.depth=3").eval()
+    stage = network.layers[1]
+    assert len(stage.convolutions) == 3
+    for convolution in stage.convolutions[1:]:
+        torch.nn.init.zeros_(convolution.weight)
+    images = torch.randn(2, 24, 31, 31)
+    first = stage.activation(stage.norms[0](stage.pool(stage.convolutions[0](images))))
+    assert torch.allclose(stage(images), stage.activation(first))
+
+
+def test_smaller_images_pass_with_a_global_pool_only():
+    small = torch.randn(2, 3, 24, 24)
+    assert build("cifar10/airbench94", "model.global_pool=true")(small).shape == (2, 10)
+    with pytest.raises(RuntimeError):
+        build("cifar10/airbench94")(small)
+
+
+def test_images_that_are_too_small_are_refused():
+    with pytest.raises(ValueError, match="airnet takes images of at least 25 x 25 pixels, not 8 x 8"):
+        models.build_network(load("cifar10/airbench94").model, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (4, 8), (8, 4)])
+def test_dirac_convolutions_pass_their_inputs_through(inputs, outputs):
+    convolution = torch.nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    drawn = convolution.weight.detach().clone()
+    initialize_convolution(convolution.weight, "dirac")
+    images, passed = torch.randn(2, inputs, 6, 6), min(inputs, outputs)
+    assert torch.allclose(convolution(images)[:, :passed], images[:, :passed])
+    assert torch.equal(convolution.weight[passed:], drawn[passed:])
+
+
+def test_unit_std_head():
+    head = torch.nn.Linear(64, 10, bias=False)
+    initialize_head(head.weight, "unit_std")
+    assert head.weight.std().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_orthogonal_filters(dtype):
+    weight = torch.nn.Parameter(torch.empty(6, 3, 3, 3, dtype=dtype))
+    initialize_convolution(weight, "orthogonal")
+    gram = weight.float().flatten(1) @ weight.float().flatten(1).T
+    assert torch.allclose(gram, torch.eye(6), atol=0.02)
