@@ -16,9 +16,9 @@ def show(console: Console, name: str, recipe: Recipe, device: torch.device) -> N
     """Print the resolved recipe and its estimate. ValueError when recipe, data and device do not go together."""
     dataset = split.select(sources.blank(recipe.data.name), recipe.data)
     costs = estimate(recipe, dataset, device)
-    console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False)
+    console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False, soft_wrap=True)
     settings = recipe.model_dump(mode="json", exclude_none=True)
-    console.print(yaml.safe_dump(settings, sort_keys=False, width=110), markup=False, highlight=False)
+    console.print(yaml.safe_dump(settings, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
     table = Table(show_header=False)
     for label, value in (
         ("parameters", f"{costs.parameters:,}"),

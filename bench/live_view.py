@@ -35,11 +35,15 @@ class TrialLines:
         self._hinted = False
 
     def start_run(self, name: str, trials: int) -> None:
-        self._name, self._trials, self._done = name, trials, 0
+        """A run of so many trials begins, with its warm-up."""
+        self.name, self._trials, self._done = name, trials, 0
         self._started = time.monotonic()
+        self._first_trial: float | None = None
 
     def trial_start(self, state: State) -> None:
         """Begin to show a trial (an event of the loop)."""
+        if self._first_trial is None:
+            self._first_trial = time.monotonic()
 
     def epoch_end(self, state: State) -> None:
         """Hint at slow steps, once a command (an event of the loop)."""
@@ -48,6 +52,7 @@ class TrialLines:
             self.console.print(hint, highlight=False)
 
     def trial_finished(self, trial: Trial) -> None:
+        """A trial is over and kept."""
         self._done += 1
         accuracy = "" if trial.accuracy is None else f", {trial.accuracy:.2%}"
         seconds = time.monotonic() - self._started
@@ -55,7 +60,8 @@ class TrialLines:
         self.line(f"{number}, seed {trial.seed}: {trial.outcome}{accuracy}, {seconds:.1f} s so far")
 
     def line(self, text: str) -> None:
-        self.console.print(f"{self._name}: {text}", highlight=False, markup=False, soft_wrap=True)
+        """Say something of this run."""
+        self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def end_run(self) -> None:
         """The run is over, or broken off."""
@@ -70,9 +76,11 @@ class EpochLines(TrialLines):
         super().epoch_end(state)
         if time.monotonic() - self._last >= LINE_INTERVAL:
             self._last = time.monotonic()
-            elapsed = self._last - self._started
+            assert self._first_trial is not None
+            training = self._last - self._first_trial  # without the warm-up, which comes once
             share = (self._done + state.step / state.steps) / self._trials
-            self.line(f"{describe(state)}, {elapsed:.0f} s so far, about {elapsed / share - elapsed:.0f} s to go")
+            to_go = training / share - training
+            self.line(f"{describe(state)}, {self._last - self._started:.0f} s so far, about {to_go:.0f} s to go")
 
 
 class LiveBar(TrialLines):
@@ -95,6 +103,7 @@ class LiveBar(TrialLines):
         self._next = 0.0
 
     def trial_start(self, state: State) -> None:
+        super().trial_start(state)
         self._progress.update(self._task, total=state.steps * self._trials, status=describe(state), refresh=True)
 
     def step_end(self, state: State) -> None:
@@ -149,9 +158,9 @@ def describe(state: State) -> str:
 def slow_step_hint(state: State) -> str | None:
     """A sentence on where the time goes, when the steps of the epoch that ended were slow."""
     seconds = {lap.name: lap.seconds for lap in state.laps if lap.epoch == state.epoch + 1}
-    steps = state.step / (state.epoch + 1)
-    step = (seconds["train"] + seconds["augment"]) / steps
-    if step < SLOW_STEP:
+    together = seconds["train"] + seconds["augment"]
+    steps = state.step - state.epoch * state.steps_per_epoch
+    if together / steps < SLOW_STEP:
         return None
-    data = seconds["augment"] / (seconds["train"] + seconds["augment"])
-    return f"note: a step takes {step:.1f} s, {1 - data:.0%} of it computing and {data:.0%} preparing data"
+    data = seconds["augment"] / together
+    return f"note: a step takes {together / steps:.1f} s, {1 - data:.0%} of it computing and {data:.0%} preparing data"

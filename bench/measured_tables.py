@@ -32,7 +32,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args()
     old = README.read_text(encoding="utf-8")
-    new = with_tables(old, MEASURED)
+    try:
+        new = with_tables(old, MEASURED)
+    except ValueError as error:
+        parser.error(str(error))
     if options.check:
         print("README.md is up to date" if new == old else "README.md is out of date: run bench/measured_tables.py")
         return int(new != old)

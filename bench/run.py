@@ -5,6 +5,7 @@ import sys
 
 from bench import run_arguments
 from pipelines import host, recipe
+from results.record import Run
 
 
 def main() -> int:
@@ -19,10 +20,10 @@ def main() -> int:
         jobs = run_arguments.jobs(options)
         host.prepare(options.threads)
         return run(options, jobs)
-    except ValueError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"bench/run.py: error: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    except KeyboardInterrupt:
+        return 130
 
 
 def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
@@ -35,24 +36,33 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     world = parallel.join(options.device)
     console = live_view.make_console(is_main=world.is_main)
     view = live_view.make_view(console, quiet=options.quiet)
-    runs = []
+    runs: list[Run] = []
+    status = 0
     try:
         for job in jobs:
             if options.dry_run:
                 dry_run.show(console, job.name, job.recipe, world.device)
                 continue
-            runs.append(run_trials.train(job, options, world, view))
+            runs.append(run_trials.train(job, options, world, view, is_first=not runs))
             console.print(trials_table(runs[-1], options.protocol).rich())
     except KeyboardInterrupt as interrupt:
-        console.print("stopped; finished trials are kept, and --resume RUN trains the rest")
-        return 143 if isinstance(interrupt, run_trials.Terminated) else 130
+        status = 143 if isinstance(interrupt, run_trials.Terminated) else 130
+    except (ValueError, OSError) as error:
+        status = refuse(error)
     finally:
         parallel.leave(world)
     tables = [ladder_table(runs, options.protocol)] if is_ladder(runs) else summary_tables(runs, options.protocol)
     for table in tables:
         console.print(table.rich())
     live_view.print_next_steps(console, runs)
-    return 0
+    return status
+
+
+def refuse(error: Exception) -> int:
+    """Say in one line what was wrong, once for all processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"bench/run.py: error: {error}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import textwrap
 import typing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from pipelines import recipe as recipes
 from pipelines.data.sources import default_folder
@@ -47,6 +48,13 @@ class Options(argparse.Namespace):
     list: bool
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
+
+
 @dataclass(frozen=True)
 class Job:
     """One run to make, or to finish."""
@@ -71,12 +79,17 @@ def jobs(options: Options) -> list[Job]:
     found = [(name, recipes.load(name, overrides)) for name in recipes.select(names)]
     if options.sample:
         found = [(name, recipes.sample(recipe)) for name, recipe in found]
-    return [Job(name, recipe, seeds, options.sample) for name, recipe in found]
+    return [Job(run_name(name), recipe, seeds, options.sample) for name, recipe in found]
+
+
+def run_name(recipe_name: str) -> str:
+    """The name of a recipe, or of a YAML file anywhere, as records have it."""
+    return Path(recipe_name).stem if recipe_name.endswith((".yaml", ".yml")) else recipe_name
 
 
 def parse(arguments: list[str] | None = None) -> Options:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="bench/run.py",
         description="Train recipes under the clock and keep the record.",
         epilog=EPILOG + knob_help(),
@@ -99,7 +112,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
     add("--quiet", action="store_true", help="a line a trial instead of live progress")
     add("--list", action="store_true", help="list the recipes that ship")
-    options = parser.parse_args(arguments, Options())
+    options = parser.parse_intermixed_args(arguments, Options())
     if options.resume and (options.words or options.trials or options.seed is not None or options.sample):
         parser.error("--resume goes on with the recipe, trials and seeds of the run: give no others")
     return options

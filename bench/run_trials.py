@@ -27,19 +27,23 @@ from results import store
 from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
+"""when this process was started, before Python began, on the clock that laps are measured with"""
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM came. Handled as Ctrl-C is: the trial in progress is lost, the others are kept."""
 
 
-def train(job: Job, options: Options, world: World, view: TrialLines) -> Run:
+def train(job: Job, options: Options, world: World, view: TrialLines, *, is_first: bool = True) -> Run:
     """Run the trials of a job, or those that its run still misses; returns the run as it was kept.
 
-    Raises ValueError for data, a recipe or a resumed run that will not do; whatever ends the run early is raised again
-    after the record says so.
+    `is_first`: the first job of this process, whose first trial is timed from the start of the process.
+
+    Raises ValueError for data, a recipe or a resumed run that will not do, and OSError for a record that cannot be
+    written; whatever else ends the run early is told of in a RuntimeError, after the record says so.
     """
-    startup = Lap("startup", process_age())
+    before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
     clock = make_clock(world.device)
     with clock.lap("load"):
         dataset = load_data(job.recipe.data, options.data_dir, world)
@@ -51,16 +55,18 @@ def train(job: Job, options: Options, world: World, view: TrialLines) -> Run:
         directory = store.resume(job.resume, record) if job.resume else store.create(options.out, record)
     seeds = world.share(directory.missing_seeds if directory else None)
     view.start_run(job.name, len(seeds))
-    with ending(directory, world.device), contextlib.ExitStack() as stack:
-        stack.callback(view.end_run)
-        before_first = [startup, *clock.laps]
+    with ending(directory, world.device, view):
+        before_first += clock.laps
         if seeds:
             before_first.append(warm_up(bench))
+        else:
+            view.line("nothing to do: no trial is missing")
         for seed in seeds:
             trial = run_trial(bench, seed, [view])
             if before_first:
-                laps = (*before_first, *trial.laps, Lap("total", process_age()))
-                trial, before_first = dataclasses.replace(trial, laps=laps), []
+                total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
+                trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
+                before_first = []
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed)))
             view.trial_finished(trial)
@@ -99,16 +105,12 @@ def to_record(trial: Trial, index: int) -> TrialRecord:
     return TrialRecord(index=index, **dataclasses.asdict(trial))
 
 
-def process_age() -> float:
-    """Seconds since this process was started, before Python began."""
-    return time.time() - psutil.Process().create_time()
-
-
 @contextlib.contextmanager
-def ending(directory: store.RunDirectory | None, device: torch.device) -> Iterator[None]:
+def ending(directory: store.RunDirectory | None, device: torch.device, view: TrialLines) -> Iterator[None]:
     """Write down how the run ended, whichever way it does."""
 
     def finish(status: store.Status, reason: str | None = None) -> None:
+        view.end_run()
         if directory:
             directory.finish(status, reason, {"after": environment.telemetry(device)})
 
@@ -120,10 +122,16 @@ def ending(directory: store.RunDirectory | None, device: torch.device) -> Iterat
         yield
     except KeyboardInterrupt as interrupt:
         finish("interrupted", "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C")
+        if directory:
+            view.line(f"stopped; finished trials are kept. Go on with --resume {directory.path}")
+        raise
+    except OSError as error:
+        finish("failed", str(error))
         raise
     except Exception as error:
         finish("failed", f"{type(error).__name__}: {error}")
-        raise
+        kept = f"; finished trials are kept in {directory.path}" if directory else ""
+        raise RuntimeError(f"a trial of {view.name} broke off{kept}") from error
     finally:
         signal.signal(signal.SIGTERM, previous)
     finish("finished")

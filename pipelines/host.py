@@ -6,17 +6,20 @@ to the system as soon as they are freed, so that every training step on a CPU pa
 
 import ctypes
 import os
+import signal
 import sys
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_PR_SET_PDEATHSIG = 1
 
 
 def prepare(threads: int | None = None) -> None:
-    """Set the threads of this process (None: its share of the host's cores) and keep freed memory."""
+    """Set this process's threads (None: its share of the host's cores), keep freed memory, end with the launcher."""
     assert "torch" not in sys.modules, "OpenMP has already read OMP_NUM_THREADS"
     os.environ["OMP_NUM_THREADS"] = str(threads or cores() // processes_on_host() or 1)
     keep_memory()
+    end_with_launcher()
 
 
 def cores() -> int:
@@ -38,3 +41,13 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def end_with_launcher() -> bool:
+    """Have SIGTERM sent to this process when `accelerate launch` dies, which does not pass signals on.
+
+    False where nothing was done: another launcher, or not Linux.
+    """
+    if "ACCELERATE_MIXED_PRECISION" not in os.environ or sys.platform != "linux":
+        return False
+    return ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipelines import models, optimizers, parallel
 from pipelines.clock import Lap
+from pipelines.data import resident
 from pipelines.data.dataset import Dataset
 from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device
 from pipelines.devices import make_clock, number_formats
@@ -58,6 +59,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
             f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
             "say drop_last=true or another batch_size"
         )
+    resident.check(recipe.augment, *dataset.image_shape[1:])
     weights_dtype, dtype = number_formats(recipe, device)
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
@@ -120,7 +122,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             steps_per_epoch=steps_per_epoch,
         )
         loss_function = make_loss(recipe.loss)
-        state = State(recipe, network, bench.forward, stepper, seed, steps, laps=clock.laps)
+        state = State(recipe, network, bench.forward, stepper, seed, steps, steps_per_epoch, laps=clock.laps)
         hooks = Hooks([*make_techniques(recipe), *observers])
         for hook in hooks.trial_start:
             hook(state)

@@ -55,7 +55,7 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
         bench.network, recipe, local_batch_size=recipe.batch_size, steps=steps, steps_per_epoch=batches_per_epoch
     )
     loss_function = make_loss(recipe.loss)
-    state = State(recipe, bench.network, bench.forward, stepper, seed=0, steps=steps)
+    state = State(recipe, bench.network, bench.forward, stepper, seed=0, steps=steps, steps_per_epoch=batches_per_epoch)
     techniques = make_techniques(recipe)
     hooks = Hooks(techniques)
     for hook in hooks.trial_start:

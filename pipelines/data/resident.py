@@ -34,10 +34,18 @@ def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 
     return result
 
 
+def check(knobs: Augment, height: int, width: int) -> None:
+    """ValueError for augmentation that images of this size cannot have."""
+    side = min(height, width)
+    if knobs.crop >= side:
+        raise ValueError(f"augment.crop={knobs.crop} reflects more than an image of {side} pixels has: give less")
+    if knobs.cutout > side:
+        raise ValueError(f"augment.cutout={knobs.cutout} is more than the {side} pixels of an image: give at most that")
+
+
 def _reflected(side: int, pad: int, device: torch.device) -> Tensor:
     """Indices that pad `side` pixels by `pad` on both ends, mirrored at the border pixel."""
-    if pad >= side:
-        raise ValueError(f"augment.crop={pad} reflects more than an image of {side} pixels has: give less than {side}")
+    assert pad < side
     indices = torch.arange(-pad, side + pad, device=device).abs()
     return torch.where(indices >= side, 2 * (side - 1) - indices, indices)
 
@@ -71,8 +79,6 @@ class ResidentLoader:
         count = len(labels)
         self._flip_first = torch.randint(2, (count,), generator=order_generator, device=padded.device).bool()
         height, width, channels = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop, padded.shape[3]
-        if knobs.cutout > min(height, width):
-            raise ValueError(f"augment.cutout={knobs.cutout} is more than the {height} x {width} pixels of an image")
         self._images = torch.empty(0, height, width, channels, dtype=padded.dtype, device=padded.device)
 
     def epoch(self, epoch: int) -> "Epoch":

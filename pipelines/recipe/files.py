@@ -73,12 +73,12 @@ def title(name: str) -> str:
 
 
 def validate(settings: Mapping[str, object], name: str) -> Recipe:
-    """Settings as a Recipe. Raises RecipeError with one line for each thing that is wrong."""
+    """Settings as a Recipe. Raises RecipeError, a line that names everything that is wrong."""
     try:
         # strict types, but JSON's: a list is a tuple, and 10 will do where 10.0 is meant
         return Recipe.model_validate_json(json.dumps(settings, default=str))
     except ValidationError as error:
-        raise RecipeError("\n".join(_explain(name, detail) for detail in error.errors())) from None
+        raise RecipeError(f"{name}: {'; '.join(map(_explain, error.errors()))}") from None
 
 
 def sample(recipe: Recipe) -> Recipe:
@@ -160,7 +160,7 @@ def _parse_override(override: str) -> dict[str, object]:
     return value
 
 
-def _explain(name: str, detail: Mapping[str, object]) -> str:
+def _explain(detail: Mapping[str, object]) -> str:
     location = detail["loc"]
     assert isinstance(location, tuple)
     path = [str(part) for part in location]
@@ -169,14 +169,14 @@ def _explain(name: str, detail: Mapping[str, object]) -> str:
     key = ".".join(path)
     message = str(detail["msg"]).removeprefix("Value error, ")
     if not key:
-        return f"{name}: {message}"
+        return message
     if detail["type"] == "extra_forbidden":
-        return f"{name}: {key}: there is no such knob; --help lists them"
+        return f"{key}: there is no such knob; --help lists them"
     if detail["type"] == "missing":
-        return f"{name}: {key}: is missing"
+        return f"{key}: is missing"
     value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"
     message = message.replace("Input should be", "it should be").replace("a valid array", "a list like [1, 2]")
-    return f"{name}: {key}{value}: {message}"
+    return f"{key}{value}: {message}"
 
 
 def _did_you_mean(pattern: str) -> str:

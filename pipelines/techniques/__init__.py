@@ -56,6 +56,7 @@ class State:
     seed: int
     steps: int
     """steps of the whole trial"""
+    steps_per_epoch: int
     epoch: int = 0
     """the epoch in progress, from 0"""
     step: int = 0

@@ -17,7 +17,7 @@ class WhiteningBias:
         self._epochs = knobs.epochs
 
     def trial_start(self, state: State) -> None:
-        self._last = round(self._epochs * state.steps / state.recipe.epochs)
+        self._last = round(self._epochs * state.steps_per_epoch)
 
     def step_end(self, state: State) -> None:
         if state.step == self._last:

@@ -57,7 +57,7 @@ def state(*, step=44, steps=44, train_seconds=1.0, augment_seconds=0.1, accuracy
         for name, seconds in (("augment", augment_seconds), ("train", train_seconds), ("evaluate", 9.0))
     ]
     chosen = recipe.load("digits/quick", ["epochs=2"])
-    return State(chosen, None, None, 5, steps, epoch=epoch, step=step, history=history, laps=laps)
+    return State(chosen, None, None, None, 5, steps, 22, epoch=epoch, step=step, history=history, laps=laps)
 
 
 def trial(seed=5, accuracy=0.9125, outcome="missed"):
@@ -124,6 +124,8 @@ def test_epoch_lines_are_few(clock):
     console = log()
     view = EpochLines(console)
     view.start_run("digits/quick", 1)
+    view.trial_start(state(step=0))
+    clock.now += 1
     for _ in range(5):
         view.epoch_end(state())
     assert len(written(console).splitlines()) == 1
@@ -140,6 +142,8 @@ def test_slow_steps_are_told_of_once_with_where_the_time_goes(clock, kind):
     console = terminal() if kind is LiveBar else log()
     view = kind(console)
     view.start_run("digits/quick", 2)
+    view.trial_start(state(step=0))
+    clock.now += 1
     slow = state(step=44, train_seconds=33.0, augment_seconds=11.0)  # of 22 steps
     for _ in range(3):
         view.epoch_end(slow)

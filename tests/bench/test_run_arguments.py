@@ -104,7 +104,7 @@ def test_a_path_to_a_yaml_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("base: digits/quick\nbatch_size: 48\n")
     (job,) = jobs(str(path))
-    assert (job.name, job.recipe) == (str(path), recipe.load("digits/quick", ["batch_size=48"]))
+    assert (job.name, job.recipe) == ("mine", recipe.load("digits/quick", ["batch_size=48"]))
 
 
 def test_seeds_count_up_from_the_first():
@@ -159,7 +159,7 @@ def test_an_option_with_a_wrong_value_is_named(refusal, arguments, words):
 
 
 def test_a_wrong_option_takes_one_line(refusal):
-    assert refusal("--trials", "0") == "bench/run.py: error: argument --trials: must be at least 1\n"
+    assert refusal("--trials", "0") == "bench/run.py: error: argument --trials: must be at least 1; see --help\n"
     assert refusal("--nonsense").count("\n") == 1
 
 
@@ -180,7 +180,7 @@ def test_a_few_knobs_as_the_help_shows_them(help_text):
     text = squeezed(help_text)
     assert squeezed("  epochs number: passes over the training images") in text
     assert squeezed('  augment.flip none|random|alternating ["none"]: left-right flip') in text
-    assert squeezed("  optimizer sgd|adamw: the optimizer") in text
+    assert squeezed("  optimizer sgd|adamw|muon: the optimizer") in text
 
 
 def test_the_help_shows_every_option(help_text):

@@ -116,8 +116,9 @@ def test_a_trial_that_raises_fails_the_run_and_keeps_the_others(tmp_path, traine
         raise RuntimeError("out of luck")
 
     at_seed(1, fail)
-    with pytest.raises(RuntimeError, match="out of luck"):
+    with pytest.raises(RuntimeError, match="broke off; finished trials are kept in") as raised:
         trained("--trials", "3")
+    assert str(raised.value.__cause__) == "out of luck"
     run = only_run(tmp_path)
     assert (run.record.status, run.record.reason) == ("failed", "RuntimeError: out of luck")
     assert [trial.seed for trial in run.trials] == [0]

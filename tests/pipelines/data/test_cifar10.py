@@ -1,7 +1,6 @@
 import os
 import pickle
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -122,9 +121,7 @@ def test_checksums_are_those_of_torchvision() -> None:
 
 
 def test_the_published_images(real_data: Path) -> None:
-    start = time.perf_counter()
     dataset = load("cifar10", real_data, download=False)
-    assert time.perf_counter() - start < 5
     assert np.bincount(dataset.train_labels).tolist() == [5_000] * 10
     assert np.bincount(dataset.test_labels).tolist() == [1_000] * 10
     for channel in range(3):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
-from pipelines.data.resident import ResidentLoader, preprocess, to_device
+from pipelines.data.resident import ResidentLoader, check, preprocess, to_device
 from pipelines.recipe.training import Augment
 
 CROP_AND_FLIP = Augment(crop=1, flip="random")
@@ -54,16 +54,15 @@ def test_preprocess_normalises_and_reflects(monkeypatch, dtype, pad):
 
 @pytest.mark.parametrize("pad", [6, 7, 100])
 def test_a_crop_larger_than_the_image_names_the_knob(pad):
-    images, labels = byte_images()
-    with pytest.raises(ValueError, match=rf"augment\.crop={pad} .* an image of 6 pixels .*: give less than 6"):
-        preprocess(torch.from_numpy(images), described(images, labels), torch.float32, pad)
+    check(Augment(crop=5), height=9, width=6)
+    with pytest.raises(ValueError, match=rf"augment\.crop={pad} .* an image of 6 pixels .*: give less"):
+        check(Augment(crop=pad), height=9, width=6)
 
 
 def test_a_cutout_larger_than_the_image_names_the_knob():
-    loader = make_loader(Augment(cutout=4))
-    loader.epoch(0)
-    with pytest.raises(ValueError, match=r"augment\.cutout=5"):
-        make_loader(Augment(cutout=5)).epoch(0)
+    check(Augment(cutout=4), height=4, width=9)
+    with pytest.raises(ValueError, match=r"augment\.cutout=5 is more than the 4 pixels"):
+        check(Augment(cutout=5), height=4, width=9)
 
 
 def test_to_device_keeps_bytes_and_labels():

@@ -178,7 +178,10 @@ def test_a_batch_that_is_never_full_is_refused_naming_the_knobs():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["loss.reduction=sum", "optimizer={name: adamw}"], "loss.reduction=sum does nothing under optimizer.name=adamw"),
+        (
+            ["loss.reduction=sum", "optimizer={name: adamw}"],
+            "loss.reduction=sum does nothing under optimizer.name=adamw",
+        ),
         (["precision=autocast", "half_dtype=float16"], "half_dtype=float16 does not go with precision=autocast"),
     ],
 )

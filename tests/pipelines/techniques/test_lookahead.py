@@ -28,7 +28,7 @@ def test_against_a_plain_reference():
     """airbench94's schedule: every five steps, with decay 0.95^5 (t/T)^3, and the slow weights at the end."""
     steps, weight = 23, torch.zeros(1)
     stepper = PlainStepper(weight)
-    state = State(recipe=None, network=None, forward=None, stepper=stepper, seed=0, steps=steps)
+    state = State(recipe=None, network=None, forward=None, stepper=stepper, seed=0, steps=steps, steps_per_epoch=10)
     technique = Lookahead(techniques.Lookahead())
     technique.trial_start(state)
     fast = slow = 0.0
