@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -117,3 +118,34 @@ def main(tmp_path, monkeypatch, capsys, one_thread):
         return Ended(status, *capsys.readouterr())
 
     return call
+
+
+def wait_for_a_trial(folder, process):
+    """Return when a whole line is in trials.jsonl."""
+    end = time.monotonic() + TIMEOUT
+    while not any(path.read_bytes().count(b"\n") for path in folder.glob("runs/*/trials.jsonl")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def settled(run):
+    return [measured(trial) for trial in run.trials]
+
+
+def error_of(ended):
+    """The one line on stderr of a command that its caller can mend."""
+    assert ended.status == 2, ended
+    assert ended.err.startswith("bench/run.py: error: ")
+    assert ended.err.endswith("\n")
+    assert ended.err.count("\n") == 1, ended.err
+    return ended.err
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """(what the caller saw, seconds, folder) of a shortened first run, in which a warning of ours would be an error."""
+    folder = tmp_path_factory.mktemp("first")
+    start = time.monotonic()
+    ended = wait(launch("-W", "error::UserWarning", RUN, *SMALL, *ONE_THREAD, cwd=folder))
+    return ended, time.monotonic() - start, folder

@@ -14,7 +14,7 @@ def make_network(dtype=torch.float32):
 
 
 def make_state(network):
-    return State(recipe=None, network=network, forward=network, stepper=Stepper([], {}), seed=0, steps=100, steps_per_epoch=10)
+    return State(None, network, network, Stepper([], {}), seed=0, steps=100, steps_per_epoch=10)
 
 
 def change(network, step):

@@ -1,0 +1,138 @@
+"""bench/run.py: signals and crashes keep finished trials, and --resume finishes the run."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from bench import run_trials
+from pipelines.environment import git_state
+from results import store
+from tests.bench.conftest import (
+    ONE_THREAD,
+    ROOT,
+    RUN,
+    SMALL,
+    command,
+    environment,
+    error_of,
+    launch,
+    only_run,
+    settled,
+    train,
+    wait,
+    wait_for_a_trial,
+)
+
+LONG = ("model.widths=[16]", "epochs=10")
+"""digits/quick with trials that last long enough to be killed in"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, one_thread):
+    """The run that the killed ones should have been."""
+    return train(*LONG, "--trials", "3", "--out", str(tmp_path_factory.mktemp("undisturbed")))
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """What is left of a run of three trials that got a signal after its first; the run as it was kept."""
+
+    def call(number):
+        process = launch(RUN, *LONG, *ONE_THREAD, cwd=tmp_path)
+        try:
+            wait_for_a_trial(tmp_path, process)
+            process.send_signal(number)
+            ended = wait(process)
+        finally:
+            process.kill()
+        return ended, only_run(tmp_path / "runs")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "reason"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")]
+)
+def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed, number, status, reason):
+    ended, broken_off = killed(number)
+    assert (ended.status, ended.err) == (status, "")
+    assert "stopped; finished trials are kept" in ended.out
+    assert (broken_off.record.status, broken_off.record.reason) == ("interrupted", reason)
+    assert [trial.seed for trial in broken_off.trials] in ([0], [0, 1])
+    assert "after" in broken_off.record.environment
+    check_resumed(main, broken_off, undisturbed)
+
+
+def test_a_kill_keeps_finished_trials(killed, main, undisturbed):
+    ended, broken_off = killed(signal.SIGKILL)
+    assert (ended.status, ended.err) == (-signal.SIGKILL, "")
+    assert broken_off.record.status == "running"
+    assert [trial.seed for trial in broken_off.trials] in ([0], [0, 1])
+    check_resumed(main, broken_off, undisturbed)
+
+
+def check_resumed(main, broken_off, undisturbed):
+    """All seeds, and the numbers of a run that nothing disturbed."""
+    assert main("--resume", broken_off.path, "--quiet").status == 0
+    resumed = store.read(broken_off.path)
+    assert (resumed.record.status, resumed.record.reason, resumed.missing_seeds) == ("finished", None, [])
+    assert resumed.trials[: len(broken_off.trials)] == broken_off.trials
+    assert settled(resumed) == settled(undisturbed)
+
+
+def test_after_ctrl_c_it_is_said_which_run_to_resume(main, monkeypatch):
+    monkeypatch.setattr(run_trials, "run_trial", lambda *arguments: signal.raise_signal(signal.SIGINT))
+    ended = main(*SMALL)
+    assert ended.status == 130
+    (path,) = Path("runs").iterdir()
+    assert f"--resume {path}" in ended.out
+
+
+def test_resume_in_a_process_of_its_own(first_run, tmp_path):
+    """A run that lost its last two trials, one of them torn, given by its run.json."""
+    _, _, folder = first_run
+    whole = only_run(folder / "runs")
+    commit, dirty = git_state(ROOT)  # now: somebody may be at work in this tree
+    record = whole.record.model_copy(update={"commit": commit, "dirty": dirty})
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "run.json").write_text(record.model_dump_json())
+    (copy / "trials.jsonl").write_text((whole.path / "trials.jsonl").read_text().splitlines()[0] + '\n{"index": 1, "se')
+    ended = command("--resume", copy / "run.json", *ONE_THREAD, cwd=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert "trial 1/2, seed 1" in ended.out
+    assert "trials.jsonl:2: skipped a damaged line" in ended.out
+    assert settled(store.read(copy)) == settled(whole)
+
+
+def test_resume_of_a_finished_run_trains_nothing_and_says_so(main):
+    main(*SMALL, "--trials", "2")
+    run = only_run("runs")
+    ended = main("--resume", run.path)
+    assert (ended.status, ended.err) == (0, "")
+    assert only_run("runs").trials == run.trials
+    assert f"run {run.record.id}" in ended.out
+    assert f"record: {run.path}" in ended.out
+    assert "trial 1/" not in ended.out
+    assert "no trial is missing" in ended.out or "nothing" in ended.out
+
+
+def test_a_doctored_recipe_is_not_resumed(main):
+    main(*SMALL, "--trials", "1")
+    run = only_run("runs")
+    path = run.path / "run.json"
+    text = path.read_text().replace('"batch_size": 64', '"batch_size": 32')
+    path.write_text(text)
+    (run.path / "trials.jsonl").write_text("")
+    message = error_of(main("--resume", run.path))
+    assert "can not be resumed: recipe_hash was" in message
+    assert path.read_text() == text
+
+
+def test_ctrl_c_while_torch_is_imported(tmp_path):
+    (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    variables = environment(PYTHONPATH=f"{tmp_path}:{RUN.parents[1]}")
+    ended = wait(launch(RUN, cwd=tmp_path, variables=variables))
+    assert ended.status in (130, -signal.SIGINT)
+    assert "Traceback" not in ended.err

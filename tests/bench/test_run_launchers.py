@@ -1,0 +1,81 @@
+"""bench/run.py under accelerate launch, and on a terminal."""
+
+import os
+import pty
+import signal
+import sys
+import time
+
+import pytest
+
+from tests.bench.conftest import ONE_THREAD, RUN, SMALL, TIMEOUT, environment, launch, only_run, wait, wait_for_a_trial
+
+LONG = ("model.widths=[16]", "epochs=10")
+"""digits/quick with trials that last long enough to be killed in"""
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_a_bar_that_is_taken_down(tmp_path):
+    """A process on a pseudo-terminal, whose output is read until it ends."""
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(tmp_path)
+        os.execve(sys.executable, [sys.executable, str(RUN), *SMALL, *ONE_THREAD], environment(TERM="xterm"))
+    output = b""
+    try:
+        while chunk := os.read(terminal, 4096):
+            output += chunk
+    except OSError:  # Linux says so when the other end is closed
+        pass
+    _, status = os.waitpid(child, 0)
+    text = output.decode()
+    assert os.waitstatus_to_exitcode(status) == 0, text
+    assert "warming up" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert "trial 3/3, seed 2" in text
+
+
+@pytest.mark.slow
+def test_accelerate_launches_one_process(tmp_path):
+    ended = wait(launch("-m", "accelerate.commands.launch", RUN, "epochs=1", "--trials", "1", cwd=tmp_path))
+    assert ended.status == 0, ended.err
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, run.record.world_size, len(run.trials)) == ("finished", 1, 1)
+    assert run.record.environment["threads"]["intra_op"] > 1, "the launcher's OMP_NUM_THREADS=1 was obeyed"
+
+
+@pytest.mark.slow
+def test_a_sigterm_to_the_launcher_stops_what_it_launched(tmp_path):
+    """Of the one process too, which the launcher does not wait for: it would train on with nobody to see it."""
+    launched = ("-m", "accelerate.commands.launch", RUN, *LONG, *ONE_THREAD, "--trials", 8)
+    process = launch(*launched, cwd=tmp_path)
+    try:
+        wait_for_a_trial(tmp_path, process)
+        process.terminate()
+        end = time.monotonic() + TIMEOUT
+        while (run := only_run(tmp_path / "runs")).record.status == "running" and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert (run.record.status, run.record.reason) == ("interrupted", "SIGTERM")
+    assert 1 <= len(run.trials) < 8
+
+
+@pytest.mark.slow
+def test_accelerate_launches_two_processes_that_write_one_record(tmp_path):
+    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
+    ended = wait(launch(*two, RUN, "--device", "cpu", "epochs=1", "--trials", "1", cwd=tmp_path))
+    assert ended.status == 0, ended.err
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, run.record.world_size, len(run.trials)) == ("finished", 2, 1)
+    assert ended.out.count("trial 1/1, seed 0") == 1
+    assert ended.out.count("record: ") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_report_an_error_once(tmp_path):
+    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
+    ended = wait(launch(*two, RUN, "--device", "cpu", "batch_size=65", "--trials", "1", cwd=tmp_path))
+    assert ended.status != 0
+    assert ended.err.count("bench/run.py: error: batch_size=65 cannot be shared equally by 2 processes") == 1
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,90 @@
+"""bench/run.py: what a caller can mend is one line and exit status 2."""
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.bench.conftest import ONE_THREAD, SMALL, command, environment, error_of, only_run
+
+LONG = ("model.widths=[16]", "epochs=10")
+"""digits/quick with trials that last long enough to be killed in"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("digits/quik",), "no recipe is called 'digits/quik' (did you mean digits/quick?); --list shows them all"),
+        (("nosuch=1",), "digits/quick: nosuch: there is no such knob; --help lists them"),
+        (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
+        (("augment.flip=up",), "augment.flip='up': it should be 'none', 'random' or 'alternating'"),
+        (("batch_size=5000",), "batch_size=5000 is more than the 1437 training images, and drop_last leaves out"),
+        (("data.limit=10",), "batch_size=64 is more than the 10 training images"),
+        (("--device", "tpu"), "--device 'tpu': say auto, cpu, cuda or cuda:N"),
+        (("--device", "mps"), "--device mps: Paceline trains on cpu and cuda"),
+        (("precision=half", "half_dtype=float16"), "half_dtype=float16 on a CPU: convolutions would train about"),
+        (("nowhere.yaml",), "nowhere.yaml: there is no such recipe file"),
+        (("--resume", "nowhere"), "nowhere: no run there; a run is a directory with a file run.json"),
+        (("--data-dir", "/dev/null"), "/dev/null: Not a directory; change its permissions or name another folder"),
+    ],
+)
+def test_what_the_caller_can_mend_is_one_line(main, arguments, words):
+    if "--data-dir" in arguments:
+        arguments = ("mnist/base", *arguments)
+    assert words in error_of(main(*arguments))
+    assert not Path("runs").exists()
+
+
+def test_cuda_where_there_is_none(main):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    assert "sees no CUDA device; say --device cpu" in error_of(main("--device", "cuda"))
+
+
+def test_several_wrong_knobs_are_named_in_one_line(main):
+    message = error_of(main("nosuch=1", "epochs=many"))
+    assert "nosuch" in message
+    assert "epochs='many'" in message
+
+
+def test_a_broken_yaml_file(main):
+    Path("broken.yaml").write_text("epochs: [1\nbatch_size: }")
+    assert "broken.yaml: is not YAML" in error_of(main("broken.yaml"))
+
+
+def test_missing_data_without_a_network(tmp_path):
+    """In a process of its own, so that a traceback would be seen, and the proxy is not one that was asked before."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    variables = environment(**nowhere, no_proxy="", NO_PROXY="")
+    folder = tmp_path / "empty"
+    ended = command("mnist/base", *ONE_THREAD, "--data-dir", folder, cwd=tmp_path, variables=variables)
+    message = error_of(ended)
+    assert f"mnist is not in {folder}: missing MNIST/raw/train-images-idx3-ubyte" in message
+    assert f"python bench/data.py mnist --data-dir {folder}" in message
+    assert "could not be downloaded" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_out_that_is_no_folder(main):
+    Path("file").touch()
+    message = error_of(main(*SMALL, "--out", "file"))
+    assert "file" in message
+
+
+@pytest.fixture
+def small_files():
+    """No file may grow beyond 5,000 bytes: run.json does not, and a few trials do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_what_was_written(main, small_files):
+    message = error_of(main(*SMALL, "--trials", "9", "--quiet"))
+    assert "make room and resume the run" in message
+    run = only_run("runs")
+    assert 1 <= len(run.trials) < 9
+    assert run.record.status == "failed"
+    assert f"the trial of seed={len(run.trials)} could not be written (File too large)" in run.record.reason
