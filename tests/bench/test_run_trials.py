@@ -236,12 +236,12 @@ def test_the_base_case_of_mnist_learns_what_it_should(tmp_path):
     (trial,) = run.trials
     assert (trial.steps, trial.samples) == (1880, 60_000)
     assert trial.accuracy == trial.accuracy_plain
-    assert 0.965 < trial.accuracy < 0.99
+    assert 0.95 < trial.accuracy < 0.985
 
 
 @pytest.mark.slow
 def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
     arguments = ("mnist/base", "optimizer.lr=0.001", "epochs=4", "--trials", "1")
     (trial,) = conftest.train(*arguments, "--data-dir", str(at_hand("mnist")), "--out", str(tmp_path)).trials
-    assert 0.97 < trial.accuracy < 0.99
+    assert 0.96 < trial.accuracy < 0.99
     assert trial.epochs[-1].train_accuracy > trial.accuracy
