@@ -1,5 +1,6 @@
 """Train one recipe's trials and keep the record: where the pipelines and the results meet."""
 
+import argparse
 import contextlib
 import dataclasses
 import signal
@@ -91,13 +92,21 @@ def new_record(job: Job, world: World) -> RunRecord:
         recipe=job.recipe.model_dump(mode="json"),
         recipe_hash=job.recipe.hash,
         sample=job.sample,
-        command=sys.argv,
+        command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,
         environment=environment.capture(world.device) | {"before": environment.telemetry(world.device)},
         world_size=world.size,
         seeds=list(job.seeds),
     )
+
+
+def without_folders(arguments: list[str]) -> list[str]:
+    """A command line without the folders of this machine, which say nothing of a run and may name a person."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
+    for option in ("--out", "--data-dir", "--resume"):
+        options.add_argument(option)
+    return options.parse_known_args(arguments)[1]
 
 
 def to_record(trial: Trial, index: int) -> TrialRecord:

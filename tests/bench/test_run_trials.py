@@ -245,3 +245,15 @@ def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
     (trial,) = conftest.train(*arguments, "--data-dir", str(at_hand("mnist")), "--out", str(tmp_path)).trials
     assert 0.96 < trial.accuracy < 0.99
     assert trial.epochs[-1].train_accuracy > trial.accuracy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["mnist/base", "--out", "/home/ada/runs", "--trials", "3"], ["mnist/base", "--trials", "3"]),
+        (["--data-dir=/home/ada/data", "epochs=2", "--sample"], ["epochs=2", "--sample"]),
+        (["--resume", "/home/ada/runs/x"], []),
+    ],
+)
+def test_the_record_s_command_names_no_folder(arguments, kept):
+    assert run_trials.without_folders(arguments) == kept
