@@ -83,12 +83,6 @@ class PatchWhitening(nn.Conv2d):
         self.weight.requires_grad = False
         self.knobs = knobs
 
-    def reset_parameters(self) -> None:
-        """Zero: `fit` sets the weights, and the bias starts from nothing."""
-        nn.init.zeros_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
     def forward(self, images: Tensor, train_bias: bool = True) -> Tensor:
         """`train_bias` is an argument, and not `requires_grad`, because a compiled graph must see it change."""
         bias = self.bias if self.bias is None or train_bias else self.bias.detach()

@@ -46,7 +46,8 @@ class Initialization(Knobs):
     """the filters. `dirac`: the first outputs pass the inputs through, the others are as by default (airbench);
     `xavier`: Glorot & Bengio 2010; `kaiming`: He et al. 2015; `orthogonal`: Saxe et al. 2014"""
     head: Literal["default", "unit_std"] = "default"
-    """the weights of the last layer; `unit_std` scales them to a standard deviation of 1 (airbench94_muon)"""
+    """the weights of the last layer; `unit_std` scales them to a standard deviation of 1, which wants a small
+    `model.logit_scale` (airbench94_muon)"""
 
 
 class Loss(Knobs):

@@ -1,0 +1,10 @@
+"""Tests run side by side: one thread each, so that they do not wait for one another."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
+
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # a neighbour may take the processor at any moment
+settings.load_profile("shared")
