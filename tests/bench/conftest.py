@@ -149,3 +149,11 @@ def first_run(tmp_path_factory):
     start = time.monotonic()
     ended = wait(launch("-W", "error::UserWarning", RUN, *SMALL, *ONE_THREAD, cwd=folder))
     return ended, time.monotonic() - start, folder
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Also where the tests run in the background, whose shell has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

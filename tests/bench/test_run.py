@@ -44,7 +44,7 @@ def test_a_first_run_is_kept(first_run):
     assert json.loads((run.path / "run.json").read_text())["status"] == "finished"
     lines = (run.path / "trials.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [0, 1, 2]
-    assert run.record.command == [str(RUN), *SMALL, *ONE_THREAD]
+    assert run.record.command == ["bench/run.py", *SMALL, *ONE_THREAD]
     assert run.record.environment["variables"]["OMP_NUM_THREADS"] == "1"
     assert run.record.environment["threads"]["intra_op"] == 1
     first, *others = run.trials
