@@ -44,7 +44,7 @@ def select(patterns: Iterable[str]) -> list[str]:
     chosen: dict[str, None] = {}
     for pattern in patterns:
         is_path = pattern.endswith((".yaml", ".yml"))
-        matches = [pattern] if is_path else fnmatch.filter(names(), pattern)
+        matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
             raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; --list shows them all")
         chosen.update(dict.fromkeys(matches))
@@ -177,6 +177,12 @@ def _explain(detail: Mapping[str, object]) -> str:
     value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"
     message = message.replace("Input should be", "it should be").replace("a valid array", "a list like [1, 2]")
     return f"{key}{value}: {message}"
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a name is what a pattern stands for; as in a shell, `*` stays within one folder."""
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def _did_you_mean(pattern: str) -> str:

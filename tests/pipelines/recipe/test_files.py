@@ -272,3 +272,10 @@ def test_a_sample_is_small_and_still_a_recipe(write):
     tiny = recipe.sample(recipe.load("a/base", ["epochs=0.5", "batch_size=8", "data.limit=20"]))
     assert (tiny.data.limit, tiny.batch_size, tiny.epochs) == (20, 8, 0.5)
     assert type(small).model_validate_json(small.model_dump_json()) == small
+
+
+def test_a_star_stays_within_its_folder():
+    chosen = recipe.select(["cifar10/*"])
+    assert "cifar10/davidnet-10" in chosen
+    assert all(name.count("/") == 1 for name in chosen)
+    assert recipe.select(["cifar10/ladder/2*"])[0] == "cifar10/ladder/20-davidnet-on-device"
