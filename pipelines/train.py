@@ -52,7 +52,11 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     device = world.device
     recipe.steps_per_epoch(len(dataset.train_images))
     if recipe.batch_size % world.size:
-        raise ValueError(f"batch_size={recipe.batch_size} cannot be shared equally by {world.size} processes")
+        nearest = max(recipe.batch_size // world.size, 1) * world.size
+        raise ValueError(
+            f"batch_size={recipe.batch_size} cannot be shared equally by {world.size} processes; "
+            f"say batch_size={nearest}"
+        )
     rest = len(dataset.train_images) % recipe.batch_size
     if not recipe.drop_last and 0 < rest < world.size:
         raise ValueError(
@@ -152,7 +156,8 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             if recipe.evaluation.train_accuracy:
                 with clock.lap("evaluate", epoch + 1):
                     plain_images = unpadded(train_images, recipe.augment.crop).permute(0, 3, 1, 2)
-                    _, train_accuracy = evaluate(bench.forward, plain_images, train_labels, recipe.evaluation, world)
+                    one_view = recipe.evaluation.model_copy(update={"tta": "none"})
+                    train_accuracy, _ = evaluate(bench.forward, plain_images, train_labels, one_view, world)
             network.train()
             for hook in hooks.evaluation_end:
                 hook(state)
