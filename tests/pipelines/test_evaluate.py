@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from pipelines.evaluate import VIEWS, evaluate
+from pipelines.evaluate import VIEWS, View, evaluate
 from pipelines.parallel import World
 from pipelines.recipe.training import Evaluation
 
@@ -98,3 +98,27 @@ def test_nothing_is_recorded_for_a_backward_pass():
         return logits
 
     evaluate(watched, images, labels, Evaluation(), World())
+
+
+def test_only_the_least_certain_share_gets_more_views():
+    images, labels = draw(40)
+    batches = []
+
+    def watched(batch):
+        batches.append(batch)
+        return forward(batch)
+
+    evaluate(watched, images, labels, Evaluation(tta="flip", tta_share=0.25), World())
+    first, second = batches
+    assert torch.equal(first, images)
+    certainty = forward(images).softmax(1).amax(1)
+    expected = images[certainty.argsort()[:10]].flip(3)
+    assert sorted(second.flatten(1).sum(1).tolist()) == sorted(expected.flatten(1).sum(1).tolist())
+
+
+def test_a_shifted_view_moves_the_image_and_reflects_what_comes_in():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3)
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), "reflect")
+    assert torch.equal(View(1.0, shift=1)(image), padded[:, :, :3, :3])
+    assert torch.equal(View(1.0, shift=-1)(image), padded[:, :, 2:, 2:])
+    assert torch.equal(View(1.0, flip=True, shift=1)(image), padded[:, :, :3, :3].flip(3))
