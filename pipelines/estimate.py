@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines import models
 from pipelines.data.dataset import Dataset
 from pipelines.devices import number_formats
 from pipelines.losses import make_loss
+from pipelines.optimizers import make_stepper, needs_master
 from pipelines.recipe import Recipe
 
 
@@ -89,9 +91,18 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
 
 def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:
     """Bytes a parameter beside the parameter itself: gradient, optimizer state, master, average."""
-    has_masters = weights_dtype == torch.bfloat16
+    has_masters = needs_master(recipe, weights_dtype)
     trained = 4 if has_masters else weights_dtype.itemsize
-    states = {"sgd": 1, "muon": 1, "adamw": 2}[recipe.optimizer.name] * trained
     master = 4 if has_masters else 0
     average = 4 if recipe.techniques.ema else 0
-    return trained + states + master + average
+    return trained + _optimizer_states(recipe) * trained + master + average
+
+
+def _optimizer_states(recipe: Recipe) -> int:
+    """Tensors of the size of a filter that the optimizer keeps for it: counted after a step on a small one."""
+    network = nn.Conv2d(1, 2, 3)
+    stepper = make_stepper(network, recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
+    network(torch.ones(1, 1, 3, 3)).sum().backward()
+    stepper.step(0)
+    kept = [value for one in stepper.optimizers for state in one.state.values() for value in state.values()]
+    return sum(isinstance(value, torch.Tensor) and value.shape == network.weight.shape for value in kept)

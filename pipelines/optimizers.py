@@ -1,95 +1,125 @@
-"""Optimizers from the recipe's knobs: what each parameter is to them, its rate, decay and schedule."""
+"""Optimizers from the recipe's knobs, and the learning rates of every step."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipelines.models.layers import PatchWhitening
-from pipelines.muon import Muon as MuonOptimizer
+from pipelines.lamb import LAMB
+from pipelines.lars import LARS
+from pipelines.muon import Muon
+from pipelines.parameter_groups import (
+    FILTER,
+    VECTORS,
+    WHITENING_BIAS,
+    Trained,
+    bias_rates,
+    depth_rates,
+    depths,
+    muon_rates,
+    parameter_groups,
+    role_of,
+    trust_ratio_rates,
+)
 from pipelines.recipe import Recipe
-from pipelines.recipe.optimizers import SGD, AdamW, Muon, Optimizer
+from pipelines.recipe import optimizers as recipe_optimizers
 from pipelines.schedules import ScheduleFunction, make_schedule, whitening_bias_schedule
 
-WEIGHT, FILTER, HEAD, BIAS, WHITENING_BIAS = "weight", "filter", "head", "bias", "whitening_bias"
-Roles = dict[str, list[nn.Parameter]]
+Optimizers = list[torch.optim.Optimizer]
 
 
-def role_of(network: nn.Module, name: str) -> str:
-    """What a parameter is to the optimizer: every recipe's groups are made of these."""
-    parameter = network.get_parameter(name)
-    if name.endswith("bias"):
-        module = network.get_submodule(name.rpartition(".")[0])
-        return WHITENING_BIAS if isinstance(module, PatchWhitening) else BIAS
-    if name == "head.weight":
-        return HEAD
-    return FILTER if parameter.ndim == 4 else WEIGHT
-
-
-def rates(knobs: Optimizer) -> dict[str, tuple[float, float]]:
-    """Learning rate and weight decay of each role, for the mean loss."""
-    if isinstance(knobs, Muon):
-        by_rate = {BIAS: knobs.bias_lr, WHITENING_BIAS: knobs.bias_lr, HEAD: knobs.head_lr, WEIGHT: knobs.bias_lr}
-        return {FILTER: (knobs.lr, 0.0)} | {role: (lr, knobs.decay / lr) for role, lr in by_rate.items()}
-    plain = (knobs.lr, knobs.weight_decay)
-    bias = (knobs.lr * knobs.bias_lr_factor, knobs.weight_decay * knobs.bias_weight_decay_factor)
-    return {WEIGHT: plain, FILTER: plain, HEAD: plain, WHITENING_BIAS: plain, BIAS: bias}
-
-
-def parameter_groups(roles: Roles, knobs: Optimizer, gradient_scale: int) -> list[dict]:
-    """One group a role, as torch's optimizers take them.
-
-    `gradient_scale` is how many times the gradient of the mean loss the optimizer sees (the batch of one process under
-    `loss.reduction: sum`, since DDP takes the mean over the processes): rate and decay are divided and multiplied by
-    it, so that the weights take the same path.
-    """
-    groups = []
-    for role, parameters in roles.items():
-        lr, decay = rates(knobs)[role]
-        lr, decay = lr / gradient_scale, decay * gradient_scale
-        groups.append({"params": parameters, "role": role, "lr": lr, "base_lr": lr, "weight_decay": decay})
-    return groups
-
-
-def sgd(roles: Roles, knobs: SGD, scale: int) -> list[torch.optim.Optimizer]:
-    groups = parameter_groups(roles, knobs, scale)
+def sgd(trained: list[Trained], knobs: recipe_optimizers.SGD, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, depth_rates(knobs), scale)
     return [torch.optim.SGD(groups, momentum=knobs.momentum, nesterov=knobs.nesterov, fused=True)]
 
 
-def adamw(roles: Roles, knobs: AdamW, scale: int) -> list[torch.optim.Optimizer]:
-    assert scale == 1
-    return [torch.optim.AdamW(parameter_groups(roles, knobs, scale), betas=knobs.betas, eps=knobs.eps, fused=True)]
+def adam(trained: list[Trained], knobs: recipe_optimizers.Adam, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, depth_rates(knobs))
+    return [torch.optim.Adam(groups, betas=knobs.betas, eps=knobs.eps, fused=True)]
 
 
-def muon(roles: Roles, knobs: Muon, scale: int) -> list[torch.optim.Optimizer]:
-    others = {role: parameters for role, parameters in roles.items() if role != FILTER}
-    filters = {"params": roles[FILTER], "role": FILTER, "base_lr": knobs.lr}  # its rate knows no scale of gradients
+def adamw(trained: list[Trained], knobs: recipe_optimizers.AdamW, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, depth_rates(knobs))
+    return [torch.optim.AdamW(groups, betas=knobs.betas, eps=knobs.eps, fused=True)]
+
+
+def rmsprop(trained: list[Trained], knobs: recipe_optimizers.RMSProp, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, bias_rates(knobs))
+    options = {"alpha": knobs.alpha, "eps": knobs.eps, "momentum": knobs.momentum, "centered": knobs.centered}
+    return [torch.optim.RMSprop(groups, foreach=True, **options)]
+
+
+def adadelta(trained: list[Trained], knobs: recipe_optimizers.Adadelta, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, bias_rates(knobs))
+    return [torch.optim.Adadelta(groups, rho=knobs.rho, eps=knobs.eps, foreach=True)]
+
+
+def lars(trained: list[Trained], knobs: recipe_optimizers.LARS, scale: int) -> Optimizers:
+    return [LARS(trust_ratio_groups(trained, knobs), momentum=knobs.momentum, trust=knobs.trust)]
+
+
+def lamb(trained: list[Trained], knobs: recipe_optimizers.LAMB, scale: int) -> Optimizers:
+    return [LAMB(trust_ratio_groups(trained, knobs), betas=knobs.betas, eps=knobs.eps)]
+
+
+def trust_ratio_groups(trained: list[Trained], knobs: recipe_optimizers.TrustRatio) -> list[dict]:
+    groups = parameter_groups(trained, trust_ratio_rates(knobs))
+    return [group | {"adaptive": group["role"] not in VECTORS} for group in groups]
+
+
+def muon(trained: list[Trained], knobs: recipe_optimizers.Muon, scale: int) -> Optimizers:
+    filters = [one.parameter for one in trained if one.role == FILTER]
+    others = parameter_groups([one for one in trained if one.role != FILTER], muon_rates(knobs), scale)
+    group = {"params": filters, "role": FILTER, "base_lr": knobs.lr}  # its rate knows no scale of gradients
     return [
-        MuonOptimizer([filters], knobs.lr, knobs.momentum, knobs.steps, knobs.coefficients, knobs.renormalize_every),
-        torch.optim.SGD(parameter_groups(others, knobs, scale), momentum=knobs.sgd_momentum, nesterov=True, fused=True),
+        Muon([group], knobs.lr, knobs.momentum, knobs.steps, knobs.coefficients, knobs.renormalize_every),
+        torch.optim.SGD(others, momentum=knobs.sgd_momentum, nesterov=True, fused=True),
     ]
 
 
-OPTIMIZERS: dict[str, Callable[..., list[torch.optim.Optimizer]]] = {"sgd": sgd, "adamw": adamw, "muon": muon}
+OPTIMIZERS: dict[str, Callable[[list[Trained], Any, int], Optimizers]] = {
+    "sgd": sgd,
+    "adamw": adamw,
+    "muon": muon,
+    "adam": adam,
+    "rmsprop": rmsprop,
+    "adadelta": adadelta,
+    "lars": lars,
+    "lamb": lamb,
+}
+"""from the parameters, the knobs, and how many times the gradient of the mean loss the optimizer sees"""
 
 
 def make_stepper(
     network: nn.Module, recipe: Recipe, *, local_batch_size: int, steps: int, steps_per_epoch: int
 ) -> "Stepper":
     """The recipe's optimizer over the parameters of `network` that are trained, with every step's learning rates."""
-    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
-    masters = {
-        name: nn.Parameter(parameter.detach().float()) if parameter.dtype == torch.bfloat16 else parameter
-        for name, parameter in trained.items()
-    }
-    roles: Roles = {}
-    for name, master in masters.items():
-        roles.setdefault(role_of(network, name), []).append(master)
+    depth_of = depths(network)
+    parameters = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    trained, pairs = [], []
+    for name, parameter in parameters.items():
+        master = parameter
+        if needs_master(recipe, parameter.dtype):
+            master = nn.Parameter(parameter.detach().float())
+            pairs.append((parameter, master))
+        trained.append(Trained(master, role_of(network, name), depth_of[name]))
     scale = local_batch_size if recipe.loss.reduction == "sum" else 1
-    optimizers = OPTIMIZERS[recipe.optimizer.name](roles, recipe.optimizer, scale)
-    factors = {role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch) for role in roles}
-    pairs = [(trained[name], master) for name, master in masters.items() if master is not trained[name]]
+    assert scale == 1 or not isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
+    optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, scale)
+    factors = {
+        role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch) for role in {t.role for t in trained}
+    }
     return MasterStepper(optimizers, factors, pairs) if pairs else Stepper(optimizers, factors)
+
+
+def needs_master(recipe: Recipe, dtype: torch.dtype) -> bool:
+    """Whether parameters of this dtype are trained through float32 copies of themselves.
+
+    bfloat16 has too few bits for SGD's small updates; float16 has too small a range for the squares of gradients.
+    """
+    is_scale_free = isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
+    return dtype == torch.bfloat16 or (dtype == torch.float16 and is_scale_free)
 
 
 def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
@@ -119,6 +149,11 @@ class Stepper:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
+    def scale_rates(self, factor: float) -> None:
+        """From the next step on, every learning rate is this times what it would have been."""
+        for group, _ in self._groups:
+            group["base_lr"] *= factor
+
     def averageable(self, network: nn.Module) -> list[Tensor]:
         """What an average is taken over: the network's floating-point parameters and buffers, in full precision."""
         return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
@@ -128,9 +163,9 @@ class Stepper:
 
 
 class MasterStepper(Stepper):
-    """Steps float32 masters of bfloat16 parameters, whose 8 bits would lose most of SGD's small updates.
+    """Steps float32 masters of half-precision parameters.
 
-    pairs: (bfloat16 parameter, its float32 master). Mixed precision with master weights: Micikevicius et al. 2018.
+    pairs: (parameter, its float32 master). Mixed precision with master weights: Micikevicius et al. 2018.
     """
 
     def __init__(

@@ -7,7 +7,31 @@ from pydantic import Field, model_validator
 from pipelines.recipe.knobs import Knobs, Momentum, NonNegative, Positive
 
 
-class SGD(Knobs):
+class BiasFactors(Knobs):
+    """What optimizers with one rate for all have: factors for the biases."""
+
+    name: str
+    """the optimizer"""
+    lr: Positive
+    """learning rate where the schedule is 1"""
+    weight_decay: NonNegative = 0.0
+    """L2 penalty added to the gradient"""
+    bias_lr_factor: Positive = 1.0
+    """learning rate of the biases over that of the weights"""
+    bias_weight_decay_factor: NonNegative = 1.0
+    """weight decay of the biases over that of the weights"""
+
+
+class DepthFactors(BiasFactors):
+    """Factors for the layers, too: layer-wise rates and decays. A norm belongs to the layer before it."""
+
+    depth_lr_factor: Positive = 1.0
+    """learning rate of a layer over that of the next one: d layers before the last, the rate is times this to the d"""
+    depth_weight_decay_factor: Positive = 1.0
+    """weight decay of a layer over that of the next one"""
+
+
+class SGD(DepthFactors):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
@@ -20,10 +44,6 @@ class SGD(Knobs):
     """Nesterov's form of the momentum"""
     weight_decay: NonNegative = 0.0
     """L2 penalty added to the gradient, for the mean loss"""
-    bias_lr_factor: Positive = 1.0
-    """learning rate of the biases over that of the weights"""
-    bias_weight_decay_factor: NonNegative = 1.0
-    """weight decay of the biases over that of the weights"""
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> "SGD":
@@ -32,10 +52,10 @@ class SGD(Knobs):
         return self
 
 
-class AdamW(Knobs):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+class Adam(DepthFactors):
+    """Adam (Kingma & Ba 2015)."""
 
-    name: Literal["adamw"]
+    name: Literal["adam"]
     """the optimizer"""
     lr: Positive = 1e-3
     """learning rate where the schedule is 1"""
@@ -43,12 +63,83 @@ class AdamW(Knobs):
     """decay of the gradient's and of its square's running mean"""
     eps: Positive = 1e-8
     """added to the denominator"""
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adamw"]
+    """the optimizer"""
     weight_decay: NonNegative = 1e-2
     """decoupled weight decay, times the learning rate"""
+
+
+class RMSProp(BiasFactors):
+    """The gradient over a running mean of its size (Tieleman & Hinton 2012)."""
+
+    name: Literal["rmsprop"]
+    """the optimizer"""
+    lr: Positive = 1e-2
+    """learning rate where the schedule is 1"""
+    alpha: Momentum = 0.99
+    """decay of the squared gradient's running mean"""
+    eps: Positive = 1e-8
+    """added to the denominator"""
+    momentum: Momentum = 0.0
+    """momentum of the step"""
+    centered: bool = False
+    """take the square of the mean from the mean of the squares"""
+
+
+class Adadelta(BiasFactors):
+    """RMSProp whose step has the units of the weights (Zeiler 2012)."""
+
+    name: Literal["adadelta"]
+    """the optimizer"""
+    lr: Positive = 1.0
+    """factor on the step where the schedule is 1"""
+    rho: Momentum = 0.9
+    """decay of the running means of the squared gradient and the squared step"""
+    eps: Positive = 1e-6
+    """added to both means"""
+
+
+class TrustRatio(Knobs):
+    """What LARS and LAMB have: the step of each weight tensor is in proportion to its norm; biases and norms are exempt
+    from that and from weight decay."""
+
+    name: str
+    """the optimizer"""
+    lr: Positive
+    """learning rate where the schedule is 1"""
+    weight_decay: NonNegative = 0.0
+    """weight decay of all but biases and norms"""
     bias_lr_factor: Positive = 1.0
     """learning rate of the biases over that of the weights"""
-    bias_weight_decay_factor: NonNegative = 1.0
-    """weight decay of the biases over that of the weights"""
+
+
+class LARS(TrustRatio):
+    """SGD with layer-wise adaptive rates for very large batches (You et al. 2017)."""
+
+    name: Literal["lars"]
+    """the optimizer"""
+    momentum: Momentum = 0.9
+    """momentum of the step, learning rate included"""
+    trust: Positive = 1e-3
+    """norm of a tensor's step over that of the tensor, where the learning rate is 1"""
+
+
+class LAMB(TrustRatio):
+    """Adam with layer-wise adaptive rates for very large batches (You et al. 2020)."""
+
+    name: Literal["lamb"]
+    """the optimizer"""
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    """decay of the gradient's and of its square's running mean"""
+    eps: Positive = 1e-6
+    """added to the denominator"""
+    weight_decay: NonNegative = 1e-2
+    """decoupled weight decay of all but biases and norms, within the norm of the step"""
 
 
 class Muon(Knobs):
@@ -76,4 +167,10 @@ class Muon(Knobs):
     """weight decay of everything but the filters, times the learning rate: what a step takes off a weight"""
 
 
-Optimizer = Annotated[SGD | AdamW | Muon, Field(discriminator="name")]
+Optimizer = Annotated[
+    SGD | AdamW | Muon | Adam | RMSProp | Adadelta | LARS | LAMB,
+    Field(discriminator="name"),
+]
+
+SCALE_FREE = (Adam, AdamW, RMSProp, Adadelta, LARS, LAMB)
+"""Those that divide the gradient's scale out: a loss times a constant takes the weights the same way."""

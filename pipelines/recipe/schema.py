@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.recipe.knobs import Knobs
 from pipelines.recipe.networks import Network
-from pipelines.recipe.optimizers import Optimizer
+from pipelines.recipe.optimizers import SCALE_FREE, Optimizer
 from pipelines.recipe.schedules import Constant, Schedule
 from pipelines.recipe.techniques import Techniques
 from pipelines.recipe.training import Augment, Data, Evaluation, Initialization, Loss
@@ -68,10 +68,10 @@ class Recipe(Knobs):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Recipe":
-        if self.loss.reduction == "sum" and self.optimizer.name == "adamw":
+        if self.loss.reduction == "sum" and isinstance(self.optimizer, SCALE_FREE):
             raise ValueError(
-                "loss.reduction=sum does nothing under optimizer.name=adamw, which divides the gradient's scale out; "
-                "say loss.reduction=mean"
+                f"loss.reduction=sum does nothing under optimizer.name={self.optimizer.name}, which divides the "
+                "gradient's scale out; say loss.reduction=mean"
             )
         whitening = getattr(self.model, "whitening", None)
         if self.techniques.whitening_bias and not (whitening and whitening.bias):

@@ -180,7 +180,7 @@ def test_a_few_knobs_as_the_help_shows_them(help_text):
     text = squeezed(help_text)
     assert squeezed("  epochs number: passes over the training images") in text
     assert squeezed('  augment.flip none|random|alternating ["none"]: left-right flip') in text
-    assert squeezed("  optimizer sgd|adamw|muon: the optimizer") in text
+    assert squeezed("  optimizer sgd|adamw|muon|adam|rmsprop|adadelta|lars|lamb: the optimizer") in text
 
 
 def test_the_help_shows_every_option(help_text):

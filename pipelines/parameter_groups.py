@@ -1,0 +1,105 @@
+"""What each parameter is to the optimizers, and the groups of equal rate and decay that follow from it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import nn
+
+from pipelines.models.layers import PatchWhitening
+from pipelines.recipe.optimizers import BiasFactors, DepthFactors, Muon, TrustRatio
+
+WEIGHT, FILTER, HEAD, SCALE, BIAS, WHITENING_BIAS = "weight", "filter", "head", "scale", "bias", "whitening_bias"
+VECTORS = {SCALE, BIAS, WHITENING_BIAS}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A parameter that is trained, as the optimizers see it."""
+
+    parameter: nn.Parameter
+    role: str
+    depth: int
+    """layers after its own"""
+
+
+Rates = Callable[[Trained], tuple[float, float]]
+"""Learning rate and weight decay of a parameter, for the mean loss."""
+
+
+def role_of(network: nn.Module, name: str) -> str:
+    """What a parameter is to the optimizer: every recipe's groups are made of these."""
+    parameter = network.get_parameter(name)
+    if name.endswith("bias"):
+        module = network.get_submodule(name.rpartition(".")[0])
+        return WHITENING_BIAS if isinstance(module, PatchWhitening) else BIAS
+    if name == "head.weight":
+        return HEAD
+    if parameter.ndim < 2:
+        return SCALE
+    return FILTER if parameter.ndim == 4 else WEIGHT
+
+
+def depths(network: nn.Module) -> dict[str, int]:
+    """How many layers come after that of each parameter, by the parameter's name.
+
+    A layer is a module with a weight of two or more dimensions, in the order in which the network holds them; what
+    follows without one, such as a norm, belongs to it.
+    """
+    layer, layers = 0, {}
+    for name, module in network.named_modules():
+        own = dict(module.named_parameters(name, recurse=False))
+        layer += any(parameter.ndim > 1 for parameter in own.values())
+        layers |= dict.fromkeys(own, layer)
+    return {name: layer - number for name, number in layers.items()}
+
+
+def bias_rates(knobs: BiasFactors) -> Rates:
+    """One rate and decay for all, with factors for the biases."""
+    plain = (knobs.lr, knobs.weight_decay)
+    bias = (knobs.lr * knobs.bias_lr_factor, knobs.weight_decay * knobs.bias_weight_decay_factor)
+    return lambda trained: bias if trained.role == BIAS else plain
+
+
+def depth_rates(knobs: DepthFactors) -> Rates:
+    """The same, with a factor from each layer to the next: layer-wise rates and decays."""
+    of_last_layer = bias_rates(knobs)
+
+    def rates(trained: Trained) -> tuple[float, float]:
+        lr, decay = of_last_layer(trained)
+        return lr * knobs.depth_lr_factor**trained.depth, decay * knobs.depth_weight_decay_factor**trained.depth
+
+    return rates
+
+
+def trust_ratio_rates(knobs: TrustRatio) -> Rates:
+    """One rate, with a factor for the biases; no decay for biases and norms."""
+    return lambda trained: (
+        knobs.lr * (knobs.bias_lr_factor if trained.role == BIAS else 1),
+        0.0 if trained.role in VECTORS else knobs.weight_decay,
+    )
+
+
+def muon_rates(knobs: Muon) -> Rates:
+    """Of everything but the filters: one rate for the head and one for the rest, and one decay a step."""
+
+    def rates(trained: Trained) -> tuple[float, float]:
+        lr = knobs.head_lr if trained.role == HEAD else knobs.bias_lr
+        return lr, knobs.decay / lr
+
+    return rates
+
+
+def parameter_groups(trained: Iterable[Trained], rates: Rates, gradient_scale: int = 1) -> list[dict]:
+    """Groups of equal role, rate and decay, as torch's optimizers take them.
+
+    `gradient_scale` is how many times the gradient of the mean loss the optimizer sees (the batch of one process under
+    `loss.reduction: sum`, since DDP takes the mean over the processes): rate and decay are divided and multiplied by
+    it, so that the weights take the same path.
+    """
+    groups: dict[tuple[str, float, float], dict] = {}
+    for one in trained:
+        lr, decay = rates(one)
+        lr, decay = lr / gradient_scale, decay * gradient_scale
+        new = {"params": [], "role": one.role, "lr": lr, "base_lr": lr, "weight_decay": decay}
+        groups.setdefault((one.role, lr, decay), new)["params"].append(one.parameter)
+    return list(groups.values())
