@@ -42,6 +42,19 @@ class WhiteningBias(Knobs):
     """let its learning rate fall linearly to zero over them; false: it follows the schedule of the others"""
 
 
+class ReduceOnPlateau(Knobs):
+    """Lower the learning rate when the training loss stops falling, as torch's ReduceLROnPlateau does."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """what a reduction multiplies every learning rate by, on top of the schedule"""
+    patience: Annotated[int, Field(ge=0)] = 10
+    """epochs in a row without a better loss that are borne; the next one reduces"""
+    threshold: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    """share of the best loss by which a loss must lie below it to be better"""
+    min_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """all reductions together go no lower than this"""
+
+
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
 
@@ -52,3 +65,5 @@ class Techniques(Knobs):
 
     ema: EMA | None = None
     """evaluate a moving average of the weights"""
+    reduce_on_plateau: ReduceOnPlateau | None = None
+    """lower the learning rate when the training loss stops falling"""
