@@ -7,11 +7,17 @@ from pipelines.models.airnet import AirNet
 from pipelines.models.convnet import ConvNet
 from pipelines.models.davidnet import DavidNet
 from pipelines.models.initialization import initialize_convolution, initialize_head
-from pipelines.models.layers import PatchWhitening
+from pipelines.models.layers import BatchNorm, PatchWhitening
+from pipelines.models.resnet18 import ResNet18
 from pipelines.recipe.networks import Network
 from pipelines.recipe.training import Initialization
 
-NETWORKS: dict[str, type[nn.Module]] = {"airnet": AirNet, "convnet": ConvNet, "davidnet": DavidNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "airnet": AirNet,
+    "convnet": ConvNet,
+    "davidnet": DavidNet,
+    "resnet18": ResNet18,
+}
 
 
 def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -23,10 +29,10 @@ def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: in
 
 
 def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool) -> nn.Module:
-    """The network with weights of this dtype, its norms in float32, in place."""
+    """The network with weights of this dtype, its norms in float32 unless their knobs say otherwise, in place."""
     network.to(dtype=dtype)
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, BatchNorm) and not module.is_half:
             module.float()
     return network.to(memory_format=torch.channels_last) if channels_last else network
 

@@ -29,11 +29,13 @@ class Activation(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm whose parameters and statistics are float32 whatever the images are, with an optional frozen scale."""
+    """Batch norm whose parameters and statistics are float32 whatever the images are (unless the recipe wants them in
+    half precision as well), with an optional frozen scale."""
 
     def __init__(self, channels: int, knobs: networks.Norm) -> None:
         super().__init__(channels, eps=knobs.eps, momentum=knobs.momentum)
         self.weight.requires_grad = knobs.scale
+        self.is_half = knobs.half
 
     def forward(self, images: Tensor) -> Tensor:
         # nn.BatchNorm2d would also count its batches, one more small kernel at every step

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.recipe.knobs import Knobs
 
@@ -10,7 +10,7 @@ Channels = Annotated[int, Field(ge=1)]
 
 
 class Norm(Knobs):
-    """Batch normalisation (Ioffe & Szegedy 2015), always computed in float32."""
+    """Batch normalisation (Ioffe & Szegedy 2015)."""
 
     group_size: Annotated[int, Field(ge=2)] | None = None
     """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch"""
@@ -20,6 +20,15 @@ class Norm(Knobs):
     """share of the newest batch in the running statistics"""
     eps: Annotated[float, Field(gt=0)] = 1e-5
     """added to the variance"""
+    half: bool = False
+    """under `precision: half`, keep scales, biases and statistics in half precision too, as the DAWNBench entry of
+    April 2018 did; false: they are float32"""
+
+    @model_validator(mode="after")
+    def _ghosts_are_single(self) -> "Norm":
+        if self.half and self.group_size is not None:
+            raise ValueError("half=true does not go with a group_size; say half=false")
+        return self
 
 
 class Activation(Knobs):
@@ -90,6 +99,21 @@ class AirNet(Knobs):
     """factor on the logits"""
 
 
+class ResNet18(Knobs):
+    """The pre-activation ResNet-18 of Ben Johnson's DAWNBench entry (2018)."""
+
+    name: Literal["resnet18"]
+    """the network"""
+    widths: tuple[Channels, Channels, Channels, Channels] = (64, 128, 256, 256)
+    """channels of the four stages; all but the first halve height and width"""
+    duplicate_norm: bool = False
+    """norm and activation after the first convolution, although the first block begins with them as well"""
+    norm: Norm = Norm()
+    """the norm before every convolution but the first"""
+    activation: Activation = Activation()
+    """the activation after every norm"""
+
+
 class ConvNet(Knobs):
     """Convolutions, each with ReLU and 2x2 max-pooling, and one linear layer: the baseline of the MNIST tutorials."""
 
@@ -101,4 +125,4 @@ class ConvNet(Knobs):
     """side of each convolution's kernel in pixels; the padding keeps the size of the image"""
 
 
-Network = Annotated[DavidNet | AirNet | ConvNet, Field(discriminator="name")]
+Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet, Field(discriminator="name")]

@@ -129,7 +129,7 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("target=94", ["target=94", "less than 1"]),
         ("data.name=imagenet", ["data.name='imagenet'", "'cifar10', 'mnist' or 'digits'"]),
         ("precision=fp8", ["precision='fp8'", "'float32', 'autocast' or 'half'"]),
-        ("model.name=resnet18", ["model", "resnet18", "'davidnet', 'airnet', 'convnet'"]),
+        ("model.name=vgg16", ["model", "vgg16", "'davidnet', 'airnet', 'resnet18', 'convnet'"]),
         ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),
         ("model=convnet", ["model='convnet'"]),
         ("schedule={name: piecewise_linear, epochs: [0, 1], values: [1]}", ["schedule", "2 epochs but 1 values"]),

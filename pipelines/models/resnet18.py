@@ -1,0 +1,58 @@
+"""The pre-activation ResNet-18 of Ben Johnson's DAWNBench entry (2018), from which "How to train your ResNet" starts.
+
+Source: bkj/basenet, examples/cifar10.py at commit 49b2b61.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipelines.models.layers import Activation, make_norm
+from pipelines.recipe import networks
+
+
+class Block(nn.Module):
+    """Norm, activation and 3x3 convolution, twice, with a shortcut around them (He et al. 2016, "Identity mappings").
+
+    Where the shape changes, the shortcut is a 1x1 convolution of the activated images instead of the images as they
+    came.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, knobs: networks.ResNet18) -> None:
+        super().__init__()
+        self.prepare = nn.Sequential(make_norm(inputs, knobs.norm), Activation(knobs.activation))
+        self.branch = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            make_norm(outputs, knobs.norm),
+            Activation(knobs.activation),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        )
+        changes_shape = stride > 1 or inputs != outputs
+        self.projection = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False) if changes_shape else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        prepared = self.prepare(images)
+        shortcut = self.projection(prepared) if self.projection else images
+        return self.branch(prepared) + shortcut
+
+
+class ResNet18(nn.Module):
+    """(N, channels, height, width) images to (N, classes) logits, from the mean and the maximum of each channel."""
+
+    def __init__(self, knobs: networks.ResNet18, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        first, *_, last = knobs.widths
+        layers: list[nn.Module] = [nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
+        if knobs.duplicate_norm:
+            layers += [make_norm(first, knobs.norm), Activation(knobs.activation)]
+        for stage, (inputs, outputs) in enumerate(pairwise((first, *knobs.widths))):
+            layers += [Block(inputs, outputs, 2 if stage else 1, knobs), Block(outputs, outputs, 1, knobs)]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(2 * last, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.layers(images)
+        pooled = [F.adaptive_avg_pool2d(features, 1), F.adaptive_max_pool2d(features, 1)]
+        return self.head(torch.cat(pooled, 1).flatten(1))
