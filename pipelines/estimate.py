@@ -70,8 +70,9 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     channels, height, width = dataset.image_shape
     padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
     plain = channels * height * width
-    data_bytes = (images * (padded + plain) + len(dataset.test_images) * plain) * dtype.itemsize
-    data_bytes += (images + len(dataset.test_images)) * plain
+    in_memory = images if recipe.loader.name == "resident" or device.type == "cpu" else recipe.batch_size
+    data_bytes = (in_memory * (padded + plain) + len(dataset.test_images) * plain) * dtype.itemsize
+    data_bytes += (in_memory + len(dataset.test_images)) * plain
     steps = recipe.steps(images)
     count = sum(parameter.numel() for parameter in parameters)
     flops = counter.get_total_flops()

@@ -14,7 +14,8 @@ from pipelines import models, optimizers, parallel
 from pipelines.clock import Lap
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
-from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device
+from pipelines.data.loaders import Batches, Setting, make_loader
+from pipelines.data.resident import preprocess, to_device
 from pipelines.devices import make_clock, number_formats
 from pipelines.evaluate import evaluate
 from pipelines.losses import make_loss
@@ -87,12 +88,13 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
+    loader = make_loader(Setting(recipe, dataset, world, bench.dtype, seed, seed_of_rank(seed, world.rank)))
     with clock.lap("transfer"):
-        train_bytes, train_labels = to_device(dataset.train_images, dataset.train_labels, device)
+        loader.transfer()
         test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, device)
 
     with clock.lap("preprocess"):
-        train_images = preprocess(train_bytes, dataset, bench.dtype, pad=recipe.augment.crop)
+        loader.preprocess()
         test_images = preprocess(test_bytes, dataset, bench.dtype).permute(0, 3, 1, 2)
 
     with clock.lap("build"):
@@ -103,21 +105,9 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     if whitening_layers := models.whitening_layers(network):
         with clock.lap("whiten"):
             for layer in whitening_layers:
-                layer.fit(unpadded(train_images[: layer.knobs.images], recipe.augment.crop))
+                layer.fit(loader.plain(layer.knobs.images)[0])
 
     with clock.lap("build"):
-        loader = ResidentLoader(
-            train_images,
-            train_labels,
-            recipe.augment,
-            batch_size=recipe.batch_size,
-            drop_last=recipe.drop_last,
-            channels_last=recipe.channels_last,
-            order_generator=torch.Generator(device).manual_seed(seed),
-            augment_generator=torch.Generator(device).manual_seed(seed_of_rank(seed, world.rank)),
-            rank=world.rank,
-            world_size=world.size,
-        )
         stepper = optimizers.make_stepper(
             network,
             recipe,
@@ -155,9 +145,11 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 accuracy, accuracy_plain = evaluate(bench.forward, test_images, test_labels, recipe.evaluation, world)
             if recipe.evaluation.train_accuracy:
                 with clock.lap("evaluate", epoch + 1):
-                    plain_images = unpadded(train_images, recipe.augment.crop).permute(0, 3, 1, 2)
+                    plain_images, plain_labels = loader.plain()
                     one_view = recipe.evaluation.model_copy(update={"tta": "none"})
-                    train_accuracy, _ = evaluate(bench.forward, plain_images, train_labels, one_view, world)
+                    train_accuracy, _ = evaluate(
+                        bench.forward, plain_images.permute(0, 3, 1, 2), plain_labels, one_view, world
+                    )
             network.train()
             for hook in hooks.evaluation_end:
                 hook(state)
@@ -167,6 +159,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         if diverged:
             break
 
+    loader.close()
     for hook in hooks.trial_end:
         hook(state)
     last = state.history[-1]
@@ -221,7 +214,7 @@ def warm_up(bench: Workbench) -> Lap:
 
 
 def train_epoch(
-    batches: Epoch, loss_function: Callable[[Tensor, Tensor], Tensor], state: State, hooks: Hooks
+    batches: Batches, loss_function: Callable[[Tensor, Tensor], Tensor], state: State, hooks: Hooks
 ) -> list[Tensor]:
     """One step a batch, as far as the trial goes; returns the loss of each step, still on the device."""
     losses = []
@@ -249,11 +242,6 @@ def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, worl
         sums = sums * sizes
     total, images = world.sum(torch.stack([sums.sum(), sizes.sum()])).tolist()
     return total / images
-
-
-def unpadded(images: Tensor, pad: int) -> Tensor:
-    """(N, height, width, channels) images without the `pad` pixels around them."""
-    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
 
 
 def seed_of_rank(seed: int, rank: int) -> int:

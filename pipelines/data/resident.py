@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pipelines import augment
 from pipelines.data.dataset import Dataset
+from pipelines.data.order import shuffled_batches
 from pipelines.recipe.training import Augment
 
 CHUNK = 2000
@@ -32,6 +33,11 @@ def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 
     for source, target in zip(images.split(CHUNK), result.split(CHUNK), strict=True):
         target.copy_(((source.float() - mean) * scale)[:, rows[:, None], columns])
     return result
+
+
+def unpadded(images: Tensor, pad: int) -> Tensor:
+    """(N, height, width, channels) images without the `pad` pixels around them."""
+    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
 
 
 def check(knobs: Augment, height: int, width: int) -> None:
@@ -83,11 +89,15 @@ class ResidentLoader:
 
     def epoch(self, epoch: int) -> "Epoch":
         """The batches of epoch `epoch` (from 0), with all augmentation already applied."""
-        order = torch.randperm(len(self._labels), generator=self._order_generator, device=self._padded.device)
-        if self._drop_last:
-            order = order[: len(order) // self._batch_size * self._batch_size]
-        batches = [part.tensor_split(self._world_size)[self._rank] for part in order.split(self._batch_size)]
-        order = torch.cat(batches) if self._world_size > 1 else order
+        batches = shuffled_batches(
+            len(self._labels),
+            self._batch_size,
+            self._order_generator,
+            drop_last=self._drop_last,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        order = torch.cat(batches)
         size = (self._images.shape[1], self._images.shape[2])
         choices = augment.draw(self._knobs, len(order), size, self._augment_generator, self._flip_first[order], epoch)
         if len(self._images) != len(order):

@@ -164,7 +164,7 @@ def _explain(detail: Mapping[str, object]) -> str:
     location = detail["loc"]
     assert isinstance(location, tuple)
     path = [str(part) for part in location]
-    if path and path[0] in {"model", "optimizer", "schedule"}:
+    if path and path[0] in {"loader", "model", "optimizer", "schedule"}:
         del path[1:2]  # pydantic names the member of the union there, which is no key of the file
     key = ".".join(path)
     message = str(detail["msg"]).removeprefix("Value error, ")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipelines.recipe.knobs import Knobs
+from pipelines.recipe.loaders import Loader, Resident
 from pipelines.recipe.networks import Network
 from pipelines.recipe.optimizers import SCALE_FREE, Optimizer
 from pipelines.recipe.schedules import Constant, Schedule
@@ -42,6 +43,8 @@ class Recipe(Knobs):
     """leave out the images of an epoch that do not fill a batch"""
     augment: Augment = Augment()
     """what is done to the training images"""
+    loader: Loader = Resident(name="resident")
+    """who does it, where, and how many at a time"""
     model: Network
     """the network"""
     initialization: Initialization = Initialization()
@@ -73,6 +76,8 @@ class Recipe(Knobs):
                 f"loss.reduction=sum does nothing under optimizer.name={self.optimizer.name}, which divides the "
                 "gradient's scale out; say loss.reduction=mean"
             )
+        if self.loader.name == "torchvision":
+            self._torchvision_can()
         whitening = getattr(self.model, "whitening", None)
         if self.techniques.whitening_bias and not (whitening and whitening.bias):
             raise ValueError("techniques.whitening_bias needs model.whitening.bias=true: there is no such bias")
@@ -82,6 +87,16 @@ class Recipe(Knobs):
                 "loss scaling; say half_dtype=auto or precision=half"
             )
         return self
+
+    def _torchvision_can(self) -> None:
+        """ValueError for augmentation that the per-image loader does not have."""
+        changed = self.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "cutout"}
+        if changed:
+            raise ValueError(f"loader.name=torchvision has no augment.{min(changed)}; say loader={{name: bulk}}")
+        if self.augment.flip == "alternating" and self.loader.choices == "per_sample":
+            raise ValueError(
+                "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
+            )
 
     @property
     def hash(self) -> str:

@@ -151,7 +151,7 @@ def test_slow_steps_are_told_of_once_with_where_the_time_goes(clock, kind):
     view.start_run("mnist/base", 1)
     view.epoch_end(slow)
     view.end_run()
-    note = "note: a step takes 2.0 s, 75% of it computing and 25% preparing data"
+    note = "note: a step takes 2.0 s, 75% of it in the training loop and 25% on data before it"
     assert written(console).count(note) == written(console).count("note") == 1
 
 

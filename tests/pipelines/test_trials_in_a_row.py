@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from pipelines import recipe, train
+from pipelines import recipe
+from pipelines.data import loaders
 from pipelines.parallel import World
 from pipelines.train import run_trial, set_up, warm_up
 
@@ -77,6 +79,33 @@ def test_nothing_leaks_from_a_trial_that_was_broken_off(digits):
     assert equal
 
 
+@pytest.mark.parametrize(
+    "loader",
+    ["{name: bulk}", *(f"{{name: torchvision, workers: {n}, preprocess: once, choices: bulk}}" for n in (0, 1))],
+)
+def test_the_loader_does_not_change_a_trial(coloured, loader):
+    """On a CPU all that draw in bulk serve the same pixels; the whitening too sees the same images."""
+    chosen = davidnet("precision=float32", "augment={crop: 4, flip: random, cutout: 4}", "drop_last=false")
+    results = []
+    for settings in ("{name: resident}", loader):
+        bench = bench_for(
+            recipe.validate(chosen.model_dump() | {"loader": yaml.safe_load(settings)}, "loader"), coloured
+        )
+        warm_up(bench)
+        results.append(outcome(run_trial(bench, 1), bench))
+    equal = same(*results)
+    assert equal
+
+
+def test_trials_with_workers_depend_on_their_seeds_alone(digits):
+    chosen = quick("augment={crop: 1, flip: random}", "loader={name: torchvision, workers: 1}", "epochs=1")
+    used, fresh = bench_for(chosen, digits), bench_for(chosen, digits)
+    run_trial(used, seed=0)
+    again, first = outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh)
+    equal = same(again, first)
+    assert equal
+
+
 @dataclass(frozen=True)
 class OneOfMany(World):
     """One process, looked at alone."""
@@ -91,12 +120,12 @@ class OneOfMany(World):
 def test_ranks_share_the_order_and_augment_each_in_its_own_way(digits, monkeypatch):
     seeds = []
 
-    class Watched(train.ResidentLoader):
+    class Watched(loaders.ResidentLoader):
         def __init__(self, *arguments, order_generator, augment_generator, **knobs):
             seeds.append((order_generator.initial_seed(), augment_generator.initial_seed()))
             super().__init__(*arguments, order_generator=order_generator, augment_generator=augment_generator, **knobs)
 
-    monkeypatch.setattr(train, "ResidentLoader", Watched)
+    monkeypatch.setattr(loaders, "ResidentLoader", Watched)
     bench = bench_for(quick("epochs=0.1"), digits)
     for rank, seed in ((0, 7), (1, 7), (0, 7), (0, 8)):
         run_trial(replace(bench, world=OneOfMany(rank, 2)), seed)

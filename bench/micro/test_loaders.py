@@ -1,0 +1,47 @@
+"""An epoch through each loader alone: crop, flip and cutout of CIFAR-sized images, batches of 512, nothing trained."""
+
+import warnings
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from pipelines.data.dataset import Dataset
+from pipelines.data.loaders import Setting, make_loader
+from pipelines.parallel import World
+from pipelines.recipe import load
+
+IMAGES = 10_240
+PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
+LOADERS = {
+    "resident": "{name: resident}",
+    "bulk": "{name: bulk}",
+    "no_workers": PER_IMAGE % (0, "once", "bulk"),
+    "choices_in_bulk": PER_IMAGE % (2, "once", "bulk"),
+    "preprocess_once": PER_IMAGE % (2, "once", "per_sample"),
+    "as_most_write_it": PER_IMAGE % (2, "per_sample", "per_sample"),
+}
+"""by what the ladder's rungs call them, the slowest last; two workers instead of the entry's 16"""
+
+
+def noise() -> Dataset:
+    """Random images of CIFAR's size."""
+    pixels = np.random.default_rng(0).integers(256, size=(IMAGES, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(IMAGES) % 10
+    names = tuple("0123456789")
+    return Dataset("noise", pixels, labels, pixels, labels, pixels[:0], labels[:0], names, (120.0,) * 3, (60.0,) * 3)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
+    recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={LOADERS[name]}"])
+    loader = make_loader(Setting(recipe, noise(), World(), torch.float32, order_seed=0, augment_seed=1))
+    loader.transfer()
+    loader.preprocess()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # more workers than cores
+        benchmark.pedantic(lambda: deque(loader.epoch(0), maxlen=0), rounds=5, warmup_rounds=1)
+    loader.close()
+    benchmark.extra_info["images_per_second"] = round(IMAGES / benchmark.stats.stats.median)

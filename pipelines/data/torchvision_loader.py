@@ -1,0 +1,215 @@
+"""The loader that most people write: single images, torchvision's transforms, torch's DataLoader with its workers."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pipelines import augment
+from pipelines.data.loaders import Batches, Setting
+from pipelines.data.order import shuffled_batches
+from pipelines.data.resident import preprocess
+from pipelines.recipe.training import Augment
+from pipelines.torchvision_import import import_torchvision
+
+import_torchvision()
+from torchvision.transforms import v2  # noqa: E402 (the line above makes it importable)
+
+
+class Row(NamedTuple):
+    """An image to load, and what has been drawn for it."""
+
+    index: int
+    top: int
+    left: int
+    flip: int
+    cutout_top: int
+    cutout_left: int
+
+
+class Cutout(v2.Transform):
+    """Sets a square of `side` pixels, wholly inside the image, to zero. v2.RandomErasing draws area and shape too."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def make_params(self, flat_inputs: list[Tensor]) -> dict[str, int]:
+        height, width = flat_inputs[0].shape[-2:]
+        top, left = (int(torch.randint(length - self.side + 1, ())) for length in (height, width))
+        return {"top": top, "left": left}
+
+    def transform(self, inpt: Tensor, params: dict[str, int]) -> Tensor:
+        return v2.functional.erase(inpt, params["top"], params["left"], self.side, self.side, torch.zeros(()))
+
+
+class RandomImages(torch.utils.data.Dataset):
+    """Single images for which everything is drawn as they are loaded, from torch's global generator."""
+
+    def __init__(self, images: Tensor, labels: list[int], prepare: list[v2.Transform], knobs: Augment) -> None:
+        size = [side - 2 * knobs.crop for side in padded_size(images, prepare, knobs)]
+        steps = [*prepare]
+        if knobs.crop:
+            steps.append(v2.RandomCrop(size))
+        if knobs.flip == "random":
+            steps.append(v2.RandomHorizontalFlip())
+        if knobs.cutout:
+            steps.append(Cutout(knobs.cutout))
+        self._images, self._labels = images, labels
+        self._transform = v2.Compose(steps) if steps else v2.Identity()
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(self._images[index]), self._labels[index]
+
+
+class ChosenImages(torch.utils.data.Dataset):
+    """Single images for which everything has been drawn."""
+
+    def __init__(self, images: Tensor, labels: list[int], prepare: list[v2.Transform], knobs: Augment) -> None:
+        self._size = [side - 2 * knobs.crop for side in padded_size(images, prepare, knobs)]
+        self._images, self._labels, self._cutout = images, labels, knobs.cutout
+        self._prepare = v2.Compose(prepare) if prepare else v2.Identity()
+
+    def __getitem__(self, row: Row) -> tuple[Tensor, int]:
+        image = v2.functional.crop(self._prepare(self._images[row.index]), row.top, row.left, *self._size)
+        if row.flip:
+            image = v2.functional.horizontal_flip(image)
+        if self._cutout:
+            box = (row.cutout_top, row.cutout_left, self._cutout, self._cutout)
+            image = v2.functional.erase(image, *box, torch.zeros(()))
+        return image, self._labels[row.index]
+
+
+def padded_size(images: Tensor, prepare: list[v2.Transform], knobs: Augment) -> list[int]:
+    """Height and width of an image when it has been prepared."""
+    pad = 2 * knobs.crop if prepare else 0
+    return [side + pad for side in images.shape[-2:]]
+
+
+class EpochSampler:
+    """The batches of the epoch in progress, each a list of what the data set takes for an index."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] | list[list[Row]] = []
+
+    def __iter__(self) -> Iterator[list[int]] | Iterator[list[Row]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class TorchvisionLoader:
+    """Serves a trial image by image.
+
+    The workers seed torch's global generator, from which the transforms draw, by the augmentation's seed and their
+    number, so that what is drawn depends on `loader.workers` too. They compute with one thread each and end with the
+    process that trains.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._order_generator = torch.Generator().manual_seed(setting.order_seed)
+        self._augment_generator = torch.Generator().manual_seed(setting.augment_seed)
+        count = len(setting.dataset.train_labels)
+        self._flip_first = torch.randint(2, (count,), generator=self._order_generator).bool()
+
+    def transfer(self) -> None:
+        """Nothing: the images stay in host memory."""
+
+    def preprocess(self) -> None:
+        setting, knobs = self._setting, self._setting.recipe.loader
+        dataset, crop = setting.dataset, setting.recipe.augment.crop
+        images = torch.from_numpy(dataset.train_images)
+        if knobs.preprocess == "once":
+            images = preprocess(images, dataset, setting.dtype, pad=crop)
+            prepare = []
+        else:
+            pad = [v2.Pad(crop, padding_mode="reflect")] if crop else []
+            prepare = [*pad, v2.ToDtype(torch.float32), v2.Normalize(dataset.mean, dataset.std)]
+        images = images.permute(0, 3, 1, 2).contiguous()
+        kind = ChosenImages if knobs.choices == "bulk" else RandomImages
+        self._sampler = EpochSampler()
+        self._batches = DataLoader(
+            kind(images, dataset.train_labels.tolist(), prepare, setting.recipe.augment),
+            batch_sampler=self._sampler,
+            num_workers=knobs.workers,
+            persistent_workers=knobs.workers > 0,
+            pin_memory=setting.world.device.type == "cuda",
+            generator=torch.Generator().manual_seed(setting.augment_seed),  # draws the seed of the workers
+            worker_init_fn=stand_apart,
+        )
+
+    def plain(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        dataset, device = self._setting.dataset, self._setting.world.device
+        images = torch.from_numpy(dataset.train_images[:count]).to(device)
+        labels = torch.from_numpy(dataset.train_labels[:count]).to(device)
+        return preprocess(images, dataset, self._setting.dtype), labels
+
+    def epoch(self, epoch: int) -> Batches:
+        setting, recipe = self._setting, self._setting.recipe
+        parts = shuffled_batches(
+            len(self._flip_first),
+            recipe.batch_size,
+            self._order_generator,
+            drop_last=recipe.drop_last,
+            rank=setting.world.rank,
+            world_size=setting.world.size,
+        )
+        self._sampler.batches = [part.tolist() for part in parts]
+        batches = self._batches
+        if recipe.loader.choices == "bulk":
+            rows = iter(self._draw(torch.cat(parts), epoch))
+            self._sampler.batches = [[next(rows) for _ in part] for part in parts]
+        elif not recipe.loader.workers:
+            batches = drawing_from(self._augment_generator, self._batches)
+        return Loaded(batches, [len(part) for part in parts], setting)
+
+    def _draw(self, order: Tensor, epoch: int) -> list[Row]:
+        """What to do with each image of an epoch, drawn in a few bulk calls."""
+        size = self._setting.dataset.image_shape[1:]
+        knobs = self._setting.recipe.augment
+        choices = augment.draw(knobs, len(order), size, self._augment_generator, self._flip_first[order], epoch)
+        drawn = (choices.top, choices.left, choices.flip, choices.cutout_top, choices.cutout_left)
+        columns = [order, *(torch.zeros_like(order) if column is None else column for column in drawn)]
+        return [Row(*row) for row in torch.stack(columns, 1).tolist()]
+
+    def close(self) -> None:
+        workers = self._batches._iterator
+        if workers is not None:
+            workers._shutdown_workers()
+            self._batches._iterator = None
+
+
+def stand_apart(worker: int) -> None:
+    """Leave the process group, so that Ctrl-C and SIGTERM reach the training process alone, which ends its workers."""
+    os.setpgid(0, 0)
+
+
+def drawing_from(generator: torch.Generator, batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches, while torch's global generator is in the state of `generator`, and left as it was between them."""
+    iterator = iter(batches)
+    for _ in range(len(batches)):
+        with torch.random.fork_rng(devices=()):
+            torch.set_rng_state(generator.get_state())
+            batch = next(iterator)
+            generator.set_state(torch.get_rng_state())
+        yield batch
+
+
+class Loaded:
+    """An epoch whose batches are loaded as they are asked for, or shortly before, and moved to the training device."""
+
+    def __init__(self, batches: Iterator | DataLoader, batch_sizes: list[int], setting: Setting) -> None:
+        self.batch_sizes = batch_sizes
+        self._batches = batches
+        self._device, self._dtype = setting.world.device, setting.dtype
+        self._memory = torch.channels_last if setting.recipe.channels_last else torch.contiguous_format
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._batches:
+            images, labels = (tensor.to(self._device, non_blocking=True) for tensor in (images, labels))
+            yield images.to(dtype=self._dtype, memory_format=self._memory), labels

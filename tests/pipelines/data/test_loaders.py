@@ -1,0 +1,227 @@
+"""What all loaders have in common: the images, their order, how they are augmented; and what only some must mind."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from pipelines import augment, recipe
+from pipelines.data.dataset import Dataset
+from pipelines.data.loaders import LOADERS, Setting, make_loader
+from pipelines.data.resident import preprocess
+from pipelines.parallel import World
+
+PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
+RESIDENT, BULK = "{name: resident}", "{name: bulk}"
+DRAWN_IN_BULK = [BULK, *(PER_IMAGE % (workers, "once", "bulk") for workers in (0, 2))]
+DRAWN_ONE_BY_ONE = [PER_IMAGE % (0, "per_sample", "per_sample"), PER_IMAGE % (2, "once", "per_sample")]
+AS_WRITTEN = PER_IMAGE % (0, "per_sample", "bulk")
+EVERY = [RESIDENT, *DRAWN_IN_BULK, AS_WRITTEN, *DRAWN_ONE_BY_ONE]
+SIDE, CROP, CUTOUT = 6, 2, 2
+
+
+def dataset(count=22):
+    """Images whose pixels show their row, their column and (unless they are cut out) a one."""
+    rows, columns = np.meshgrid(np.arange(1, SIDE + 1), np.arange(1, SIDE + 1), indexing="ij")
+    image = np.stack([rows, columns, np.ones_like(rows)], 2).astype(np.uint8)
+    images, labels = np.repeat(image[None], count, 0), np.arange(count)
+    return Dataset(
+        "coordinates", images, labels, images, labels, images[:0], labels[:0], ("a",), (0.0,) * 3, (1.0,) * 3
+    )
+
+
+def loader_for(loader, *overrides, data=None, rank=0, world_size=1, augment_seed=1, dtype=torch.float32):
+    wanted = ["batch_size=8", "drop_last=false", f"augment={{crop: {CROP}, flip: random, cutout: {CUTOUT}}}"]
+    chosen = recipe.load(
+        "cifar10/ladder/20-davidnet-on-device", [*wanted, "loader=null", f"loader={loader}", *overrides]
+    )
+    made = make_loader(Setting(chosen, data or dataset(), World(rank, world_size), dtype, 0, augment_seed))
+    made.transfer()
+    made.preprocess()
+    return made
+
+
+def epochs_of(loader, count=2):
+    """The batches of so many epochs, as (images, labels), and the loader closed."""
+    try:
+        return [
+            [(images.clone(), labels.clone()) for images, labels in loader.epoch(number)] for number in range(count)
+        ]
+    finally:
+        loader.close()
+
+
+def together(epoch):
+    return torch.cat([images for images, _ in epoch]), torch.cat([labels for _, labels in epoch])
+
+
+def test_every_loader_of_the_recipe_is_there():
+    assert set(LOADERS) == {"resident", "bulk", "torchvision"}
+
+
+@pytest.mark.parametrize("loader", EVERY[1:])
+@pytest.mark.parametrize("drop_last", ["true", "false"])
+def test_all_loaders_serve_the_same_images_in_the_same_batches(loader, drop_last):
+    expected = epochs_of(loader_for(RESIDENT, f"drop_last={drop_last}"))
+    other = loader_for(loader, f"drop_last={drop_last}")
+    sizes = other.epoch(0).batch_sizes
+    other.close()
+    for mine, theirs in zip(epochs_of(loader_for(loader, f"drop_last={drop_last}")), expected, strict=True):
+        assert [labels.tolist() for _, labels in mine] == [labels.tolist() for _, labels in theirs]
+        assert [len(images) for images, _ in mine] == sizes
+        assert {images.shape[1:] for images, _ in mine} == {(3, SIDE, SIDE)}
+
+
+@pytest.mark.parametrize("loader", DRAWN_IN_BULK)
+@pytest.mark.parametrize("flip", ["random", "alternating", "none"])
+def test_what_is_drawn_in_bulk_is_the_same_to_the_bit(loader, flip):
+    """On a CPU the resident loader draws from the same generators, and neither workers nor moving change a pixel."""
+    for mine, theirs in zip(
+        *(epochs_of(loader_for(name, f"augment.flip={flip}"), 3) for name in (loader, RESIDENT)), strict=True
+    ):
+        assert torch.equal(together(mine)[0], together(theirs)[0])
+
+
+def test_preprocessing_image_by_image_is_the_same_but_for_rounding():
+    mine, theirs = (epochs_of(loader_for(loader)) for loader in (AS_WRITTEN, RESIDENT))
+    torch.testing.assert_close(together(mine[1])[0], together(theirs[1])[0], rtol=1e-6, atol=1e-6)
+
+
+def every_outcome():
+    """What an image can look like, and the choices that lead there."""
+    offsets, places = range(2 * CROP + 1), range(SIDE - CUTOUT + 1)
+    outcomes = list(itertools.product(offsets, offsets, (0, 1), places, places))
+    columns = torch.tensor(outcomes).T
+    one = dataset(1)
+    padded = preprocess(torch.from_numpy(one.train_images), one, torch.float32, CROP)
+    images = torch.empty(len(outcomes), SIDE, SIDE, 3)
+    choices = augment.Choices(columns[0], columns[1], columns[2].bool(), columns[3], columns[4])
+    augment.apply(padded, torch.zeros(len(outcomes), dtype=torch.int64), choices, CUTOUT, images)
+    shown = {
+        image.numpy().tobytes(): outcome for image, outcome in zip(images.permute(0, 3, 1, 2), outcomes, strict=True)
+    }
+    assert len(shown) == len(outcomes)
+    return shown
+
+
+@pytest.mark.parametrize("loader", EVERY)
+def test_all_loaders_augment_by_the_same_distribution(loader):
+    """Offsets, flips and boxes are uniform, and independent of each other, whoever draws them."""
+    shown = every_outcome()
+    images, _ = together(epochs_of(loader_for(loader, data=dataset(2000)), 1)[0])
+    drawn = np.array([shown[image.contiguous().numpy().tobytes()] for image in images])
+    for column, values in zip(drawn.T, (5, 5, 2, 5, 5), strict=True):
+        assert chisquare(np.bincount(column, minlength=values)).pvalue > 1e-4
+    for first, second in itertools.combinations(range(5), 2):
+        assert abs(np.corrcoef(drawn[:, first], drawn[:, second])[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("loader", EVERY)
+def test_a_loader_depends_on_its_seeds_alone(loader):
+    first = epochs_of(loader_for(loader))
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    again = epochs_of(loader_for(loader))
+    assert torch.equal(torch.get_rng_state(), state)
+    other = epochs_of(loader_for(loader, augment_seed=2))
+    for one, two, three in zip(first, again, other, strict=True):
+        assert torch.equal(together(one)[0], together(two)[0])
+        assert torch.equal(together(one)[1], together(three)[1])
+        assert not torch.equal(together(one)[0], together(three)[0])
+    assert not torch.equal(together(first[0])[0], together(first[1])[0])
+
+
+@pytest.mark.parametrize("loader", [BULK, *DRAWN_ONE_BY_ONE])
+def test_the_ranks_share_every_batch(loader):
+    alone = epochs_of(loader_for(loader))
+    ranks = [epochs_of(loader_for(loader, rank=rank, world_size=2, augment_seed=rank)) for rank in range(2)]
+    for number, epoch in enumerate(alone):
+        for step, (_, labels) in enumerate(epoch):
+            assert torch.equal(torch.cat([rank[number][step][1] for rank in ranks]), labels)
+
+
+@pytest.mark.parametrize("loader", EVERY[1:])
+def test_plain_images_are_those_of_the_resident_loader(loader):
+    mine, theirs = loader_for(loader), loader_for(RESIDENT)
+    for count in (5, None):
+        for tensor, expected in zip(mine.plain(count), theirs.plain(count), strict=True):
+            assert torch.equal(tensor, expected)
+    mine.close()
+
+
+@pytest.mark.parametrize("loader", [RESIDENT, BULK, *DRAWN_ONE_BY_ONE])
+@pytest.mark.parametrize("channels_last", ["true", "false"])
+def test_batches_have_the_network_s_dtype_and_layout(loader, channels_last):
+    made = loader_for(loader, f"channels_last={channels_last}", dtype=torch.bfloat16)
+    wanted = torch.channels_last if channels_last == "true" else torch.contiguous_format
+    for images, labels in epochs_of(made, 1)[0]:
+        assert (images.dtype, labels.dtype) == (torch.bfloat16, torch.int64)
+        assert images.is_contiguous(memory_format=wanted)
+
+
+@pytest.mark.parametrize("loader", DRAWN_ONE_BY_ONE)
+def test_augmentation_that_is_off_leaves_the_images_alone(loader):
+    made = loader_for(loader, "augment={crop: 0, flip: none, cutout: 0}")
+    images, _ = together(epochs_of(made, 1)[0])
+    assert torch.equal(images, torch.from_numpy(dataset().train_images).permute(0, 3, 1, 2).float())
+
+
+def test_workers_stay_from_epoch_to_epoch_and_end_with_the_trial():
+    made = loader_for(DRAWN_ONE_BY_ONE[1])
+    seen = []
+    for epoch in range(2):
+        next(iter(made.epoch(epoch)))
+        seen.append({child.pid for child in psutil.Process().children()})
+    made.close()
+    assert len(seen[0]) >= 2
+    assert seen[0] == seen[1]
+    deadline = time.monotonic() + 5
+    while (left := {child.pid for child in psutil.Process().children()} & seen[0]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == set()
+
+
+PROGRAM = """
+import os, psutil, time
+from tests.pipelines.data.test_loaders import DRAWN_ONE_BY_ONE, loader_for
+loader = loader_for(DRAWN_ONE_BY_ONE[1])
+batches = iter(loader.epoch(0))
+next(batches)
+print(*(child.pid for child in psutil.Process().children()), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "to_group"), [(signal.SIGKILL, False), (signal.SIGINT, True)])
+def test_workers_end_with_the_process_that_trains(number, to_group):
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, process_group=0)
+    workers = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(workers) >= 2
+    (os.killpg if to_group else os.kill)(program.pid, number)
+    program.wait(30)
+    deadline = time.monotonic() + 15
+    while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(psutil.pid_exists, workers))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["augment.flip=alternating"], r"augment\.flip=alternating .* say loader\.choices=bulk"),
+        (["loader.workers=-1"], r"loader\.workers=-1"),
+        (["loader={name: bulk, workers: 2}"], r"loader\.workers: there is no such knob"),
+    ],
+)
+def test_what_a_loader_cannot_do_is_refused_with_the_remedy(overrides, message):
+    with pytest.raises(recipe.RecipeError, match=message):
+        recipe.load("cifar10/ladder/00-resnet18", overrides)
