@@ -8,6 +8,7 @@ import torch
 from pipelines import recipe as recipes
 from pipelines.data.sources import blank
 from pipelines.estimate import estimate
+from pipelines.schedules import make_schedule
 from results.literature import published
 
 LADDER = [name for name in recipes.names() if name.startswith("cifar10/ladder/")]
@@ -71,3 +72,82 @@ def test_the_peak_of_the_schedule_is_within_the_training(name):
     assert recipe.schedule.epochs[-1] <= recipe.epochs
     assert max(recipe.schedule.values) == 1
     assert math.isclose(recipe.schedule.epochs[0], 0)
+
+
+POSTS = [name for name in LADDER if name.split("/")[-1] < "21"]
+"""posts 1 to 4 of "How to train your ResNet", up to the first rung of post 8"""
+WORDS = {"title", "trick", "source"}
+
+
+def flat(settings, prefix=""):
+    """Every knob of a resolved recipe as dotted key: value."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    return {key: value for name in settings for key, value in flat(settings[name], f"{prefix}.{name}").items()}
+
+
+@pytest.mark.parametrize(
+    ("rung", "changes"),
+    [
+        ("01-no-duplicate", {"model.duplicate_norm", "epochs", "schedule.epochs", "schedule.values"}),
+        ("02-preprocess-once", {"loader.preprocess"}),
+        ("03-choices-in-bulk", {"loader.choices"}),
+        ("04-no-workers", {"loader.workers"}),
+        ("05-batch-512", {"batch_size", "optimizer.lr", "schedule.values"}),
+        ("06-norms-in-single", {"model.norm.half"}),
+        ("07-cutout", {"augment.cutout", "epochs", "optimizer.lr", "schedule.epochs", "schedule.values"}),
+        ("08-batch-768", {"batch_size", "optimizer.lr"}),
+        ("09-davidnet", {"model", "batch_size", "optimizer.lr", "epochs", "schedule.epochs"}),
+        ("10-davidnet-24-epochs", {"epochs", "schedule.epochs", "drop_last"}),
+        ("20-davidnet-on-device", {"loader"}),
+    ],
+)
+def test_a_rung_changes_what_its_trick_needs_and_nothing_else(rung, changes):
+    name = f"cifar10/ladder/{rung}"
+    below = recipes.load(POSTS[POSTS.index(name) - 1])
+    before, after = (flat(recipe.model_dump(mode="json", exclude=WORDS)) for recipe in (below, recipes.load(name)))
+    changed = {key.removeprefix(".") for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    groups = {change for change in changes if "." not in change and change in ("model", "loader")}
+    assert {key.split(".")[0] if key.split(".")[0] in groups else key for key in changed} == changes
+
+
+@pytest.mark.parametrize(
+    ("rung", "rates", "batch_size", "steps"),
+    [
+        ("00-resnet18", {0: 0, 7.5: 0.05, 15: 0.1, 30: 0.005, 35: 0, 36: 0.0005, 40: 0.0005}, 128, 40 * 391),
+        ("01-no-duplicate", {0: 0, 15: 0.1, 30: 0.005, 32.5: 0.0025, 35: 0}, 128, 35 * 391),
+        ("04-no-workers", {0: 0, 15: 0.1, 30: 0.005, 35: 0}, 128, 35 * 391),
+        ("05-batch-512", {0: 0, 15: 0.44, 30: 0.005, 35: 0}, 512, 35 * 98),
+        ("06-norms-in-single", {0: 0, 15: 0.44, 30: 0.005, 35: 0}, 512, 35 * 98),
+        ("07-cutout", {0: 0, 8: 0.4, 19: 0.2, 30: 0}, 512, 30 * 98),
+        ("08-batch-768", {0: 0, 8: 0.6, 19: 0.3, 30: 0}, 768, 30 * 66),
+        ("09-davidnet", {0: 0, 4: 0.4, 12: 0.2, 20: 0}, 512, 20 * 98),
+        ("10-davidnet-24-epochs", {0: 0, 5: 0.4, 24: 0}, 512, 24 * 97),
+        ("20-davidnet-on-device", {0: 0, 5: 0.4, 24: 0}, 512, 24 * 97),
+    ],
+)
+def test_rates_decay_and_steps_of_posts_1_to_4(rung, rates, batch_size, steps):
+    """experiments.ipynb and dawn.py of davidcpage/cifar10-fast; the first rung: basenet.json of bkj/basenet."""
+    recipe = recipes.load(f"cifar10/ladder/{rung}")
+    schedule = make_schedule(recipe)
+    assert {epoch: recipe.optimizer.lr * schedule(epoch) for epoch in rates} == pytest.approx(rates, abs=1e-12)
+    assert (recipe.optimizer.momentum, recipe.optimizer.nesterov, recipe.optimizer.weight_decay) == (0.9, True, 5e-4)
+    assert recipe.batch_size == batch_size
+    assert recipe.steps(50_000) == steps
+
+
+def test_the_early_rungs_load_image_by_image():
+    """What the later ones take away is there to be taken away."""
+    loaders = [recipes.load(name).loader for name in POSTS]
+    assert [loader.name for loader in loaders] == [*["torchvision"] * 11, "resident"]
+    assert [loader.workers for loader in loaders[:-1]] == [16] * 4 + [0] * 7
+
+
+def test_posts_1_to_4_get_faster():
+    over = [name for name in POSTS if name != "cifar10/ladder/09-davidnet"]  # whose 20 epochs end below 94%
+    seconds = [published()[name].seconds for name in over]
+    assert seconds == sorted(seconds, reverse=True)
+
+
+def test_the_first_rung_of_post_8_kept_its_hash():
+    assert recipes.load("cifar10/ladder/20-davidnet-on-device").hash == "a10eba5ab82b"
