@@ -163,4 +163,4 @@ def slow_step_hint(state: State) -> str | None:
     if together / steps < SLOW_STEP:
         return None
     data = seconds["augment"] / together
-    return f"note: a step takes {together / steps:.1f} s, {1 - data:.0%} of it in the training loop and {data:.0%} on data before it"
+    return f"note: a step takes {together / steps:.1f} s, {1 - data:.0%} in the loop and {data:.0%} on data before it"

@@ -151,7 +151,7 @@ def test_slow_steps_are_told_of_once_with_where_the_time_goes(clock, kind):
     view.start_run("mnist/base", 1)
     view.epoch_end(slow)
     view.end_run()
-    note = "note: a step takes 2.0 s, 75% of it in the training loop and 25% on data before it"
+    note = "note: a step takes 2.0 s, 75% in the loop and 25% on data before it"
     assert written(console).count(note) == written(console).count("note") == 1
 
 
@@ -166,7 +166,7 @@ def test_the_steps_of_an_epoch_that_is_cut_short_are_counted_right():
     """Epoch 2 of 1.5 has 11 steps, not 16."""
     cut = state(step=33, steps=33, train_seconds=6.6, augment_seconds=0.0)
     cut.recipe = cut.recipe.model_copy(update={"epochs": 1.5})
-    assert "a step takes 0.6 s, 100% of it computing" in live_view.slow_step_hint(cut)
+    assert "a step takes 0.6 s, 100% in the loop" in live_view.slow_step_hint(cut)
 
 
 def test_the_bar_moves_with_the_steps_and_leaves_only_the_lines(clock):
