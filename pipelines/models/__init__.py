@@ -41,8 +41,8 @@ def initialize(network: nn.Module, seed: int, knobs: Initialization) -> None:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
         if isinstance(module, nn.Conv2d) and not isinstance(module, PatchWhitening):
-            initialize_convolution(module.weight, knobs.convolutions)
-    initialize_head(network.head.weight, knobs.head)
+            initialize_convolution(module.weight, knobs)
+    initialize_head(network.head.weight, knobs)
 
 
 def whitening_layers(network: nn.Module) -> list[PatchWhitening]:
