@@ -6,6 +6,7 @@ from torch import nn
 from pipelines.models.airnet import AirNet
 from pipelines.models.convnet import ConvNet
 from pipelines.models.davidnet import DavidNet
+from pipelines.models.dropout import Dropout
 from pipelines.models.initialization import initialize_convolution, initialize_head
 from pipelines.models.layers import BatchNorm, PatchWhitening
 from pipelines.models.resnet18 import ResNet18
@@ -29,23 +30,26 @@ def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: in
 
 
 def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool) -> nn.Module:
-    """The network with weights of this dtype, its norms in float32 unless their knobs say otherwise, in place."""
+    """The network with weights of this dtype, its rates of dropout in float32, and its norms unless their knobs say
+    otherwise, in place."""
     network.to(dtype=dtype)
     for module in network.modules():
         if isinstance(module, BatchNorm) and not module.is_half:
             module.float()
+        elif isinstance(module, Dropout):
+            module.float().reset_parameters()  # the rate was rounded
     return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
 def initialize(network: nn.Module, seed: int, knobs: Initialization) -> None:
-    """Draw every parameter anew and reset every statistic, in place: a compiled network stays compiled."""
+    """Draw every parameter anew and reset every statistic and rate, in place: a compiled network stays compiled."""
     torch.manual_seed(seed)
     for module in network.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
         if isinstance(module, nn.Conv2d) and not isinstance(module, PatchWhitening):
-            initialize_convolution(module.weight, knobs.convolutions)
-    initialize_head(network.head.weight, knobs.head)
+            initialize_convolution(module.weight, knobs)
+    initialize_head(network.head.weight, knobs)
 
 
 def whitening_layers(network: nn.Module) -> list[PatchWhitening]:

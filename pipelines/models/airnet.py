@@ -4,30 +4,34 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pipelines.models.layers import Activation, PatchWhitening, make_norm
+from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
+from pipelines.models.layers import Activation, PatchWhitening, make_norm, make_pool
 from pipelines.recipe import networks
 
 
 class Stage(nn.Module):
-    """Two or three 3x3 convolutions, max-pooled after the first; with three, a residual around the last two."""
+    """Two or three 3x3 convolutions, pooled after the first; with three, a residual around the last two, which goes
+    through `drop` before it is added."""
 
-    def __init__(self, inputs: int, outputs: int, knobs: networks.AirNet) -> None:
+    def __init__(self, inputs: int, outputs: int, knobs: networks.AirNet, drop: nn.Module | None) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
             for channels in (inputs, *[outputs] * (knobs.depth - 1))
         )
         self.norms = nn.ModuleList(make_norm(outputs, knobs.norm) for _ in range(knobs.depth))
-        self.pool = nn.MaxPool2d(2)
+        self.pool = make_pool(knobs.pool)
         self.activation = Activation(knobs.activation)
         self.is_residual = knobs.depth == 3
+        self.drop = drop
 
     def forward(self, images: Tensor) -> Tensor:
         images = self.activation(self.norms[0](self.pool(self.convolutions[0](images))))
         shortcut = images
         images = self.activation(self.norms[1](self.convolutions[1](images)))
         if self.is_residual:
-            images = self.activation(self.norms[2](self.convolutions[2](images)) + shortcut)
+            branch = self.norms[2](self.convolutions[2](images))
+            images = self.activation((self.drop(branch) if self.drop else branch) + shortcut)
         return images
 
 
@@ -41,17 +45,25 @@ class AirNet(nn.Module):
             raise ValueError(f"model.name=airnet takes images of at least 25 x 25 pixels, not {height} x {width}")
         self.whiten = PatchWhitening(channels, knobs.whitening) if knobs.whitening else None
         outputs = self.whiten.out_channels if self.whiten else 24
-        self.layers = nn.Sequential(
-            *([] if self.whiten else [nn.Conv2d(channels, outputs, 2)]),
-            Activation(knobs.first_activation or knobs.activation),
-            *(Stage(before, after, knobs) for before, after in pairwise((outputs, *knobs.widths))),
-            nn.AdaptiveMaxPool2d(1) if knobs.global_pool else nn.MaxPool2d(3),
-            nn.Flatten(),
+        channels_and_drops = zip(
+            pairwise((outputs, *knobs.widths)), stochastic_depth(knobs.stochastic_depth, branches=3), strict=True
         )
-        self.head = nn.Linear(knobs.widths[-1], classes, bias=False)
+        stages = [Stage(before, after, knobs, drop) for (before, after), drop in channels_and_drops]
+        self.input_dropout = make_dropout(knobs.dropout, "input")
+        self.layers = in_a_row(
+            None if self.whiten else nn.Conv2d(channels, outputs, 2),
+            Activation(knobs.first_activation or knobs.activation),
+            *(layer for stage in stages for layer in (stage, make_dropout(knobs.dropout, "blocks"))),
+            nn.AdaptiveMaxPool2d(1) if knobs.global_pool or not knobs.pool.halves else nn.MaxPool2d(3),
+            nn.Flatten(),
+            make_dropout(knobs.dropout, "head"),
+        )
+        self.head = make_head(knobs.widths[-1], classes, knobs, bias=False)
         self.logit_scale = knobs.logit_scale
 
     def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
+        if self.input_dropout:
+            images = self.input_dropout(images)
         if self.whiten:
             images = self.whiten(images, train_whitening_bias)
         return self.head(self.layers(images)) * self.logit_scale

@@ -2,12 +2,13 @@
 
 from torch import Tensor, nn
 
-from pipelines.models.layers import Activation, PatchWhitening, make_norm
+from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
+from pipelines.models.layers import Activation, PatchWhitening, make_norm, make_pool
 from pipelines.recipe import networks
 
 
 class ConvBlock(nn.Module):
-    """3x3 (or 1x1) convolution, norm and activation, with 2x2 max-pooling at its end or right after the convolution."""
+    """3x3 (or 1x1) convolution, norm and activation, with pooling at its end or right after the convolution."""
 
     def __init__(
         self, inputs: int, outputs: int, knobs: networks.DavidNet, *, kernel_size: int = 3, pool: bool = False
@@ -16,7 +17,7 @@ class ConvBlock(nn.Module):
         convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
         layers: list[nn.Module] = [convolution, make_norm(outputs, knobs.norm), Activation(knobs.activation)]
         if pool:
-            layers.insert(1 if knobs.pool_before_norm else len(layers), nn.MaxPool2d(2))
+            layers.insert(1 if knobs.pool_before_norm else len(layers), make_pool(knobs.pool))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -24,11 +25,11 @@ class ConvBlock(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + block(block(x))."""
+    """x + block(block(x)), what is added going through `drop` first."""
 
-    def __init__(self, channels: int, knobs: networks.DavidNet) -> None:
+    def __init__(self, channels: int, knobs: networks.DavidNet, drop: nn.Module | None) -> None:
         super().__init__()
-        self.branch = nn.Sequential(ConvBlock(channels, channels, knobs), ConvBlock(channels, channels, knobs))
+        self.branch = in_a_row(ConvBlock(channels, channels, knobs), ConvBlock(channels, channels, knobs), drop)
 
     def forward(self, images: Tensor) -> Tensor:
         return images + self.branch(images)
@@ -48,20 +49,28 @@ class DavidNet(nn.Module):
             prepare = ConvBlock(self.whiten.out_channels, first, knobs, kernel_size=1)
         else:
             prepare = ConvBlock(channels, first, knobs)
-        self.layers = nn.Sequential(
+        drops = stochastic_depth(knobs.stochastic_depth, branches=2)
+        blocks = (
             prepare,
             ConvBlock(first, second, knobs, pool=True),
-            Residual(second, knobs),
+            Residual(second, knobs, drops[0]),
             ConvBlock(second, third, knobs, pool=True),
             ConvBlock(third, last, knobs, pool=True),
-            Residual(last, knobs),
-            nn.MaxPool2d(4),
-            nn.Flatten(),
+            Residual(last, knobs, drops[1]),
         )
-        self.head = nn.Linear(last, classes, bias=False)
+        self.input_dropout = make_dropout(knobs.dropout, "input")
+        self.layers = in_a_row(
+            *(layer for block in blocks for layer in (block, make_dropout(knobs.dropout, "blocks"))),
+            nn.MaxPool2d(4) if knobs.pool.halves else nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+            make_dropout(knobs.dropout, "head"),
+        )
+        self.head = make_head(last, classes, knobs, bias=False)
         self.logit_scale = knobs.logit_scale
 
     def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
+        if self.input_dropout:
+            images = self.input_dropout(images)
         if self.whiten:
             images = self.whiten(images, train_whitening_bias)
         return self.head(self.layers(images)) * self.logit_scale

@@ -6,28 +6,39 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
-CONVOLUTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "default": lambda weight: weight,
+from pipelines.recipe.training import Initialization
+
+METHODS: dict[str, Callable[[Tensor, Initialization], object]] = {
+    "default": lambda weight, knobs: weight,
     # only as many outputs as there are inputs can pass one through: the others keep what they had
-    "dirac": lambda weight: init.dirac_(weight[: weight.shape[1]]),
-    "xavier_uniform": init.xavier_uniform_,
-    "xavier_normal": init.xavier_normal_,
-    "kaiming_uniform": lambda weight: init.kaiming_uniform_(weight, nonlinearity="relu"),
-    "kaiming_normal": lambda weight: init.kaiming_normal_(weight, nonlinearity="relu"),
-    "orthogonal": init.orthogonal_,
+    "dirac": lambda weight, knobs: init.dirac_(weight[: weight.shape[1]]),
+    "xavier_uniform": lambda weight, knobs: init.xavier_uniform_(weight),
+    "xavier_normal": lambda weight, knobs: init.xavier_normal_(weight),
+    "kaiming_uniform": lambda weight, knobs: init.kaiming_uniform_(weight, nonlinearity="relu"),
+    "kaiming_normal": lambda weight, knobs: init.kaiming_normal_(weight, nonlinearity="relu"),
+    "orthogonal": lambda weight, knobs: init.orthogonal_(weight),
+    "normal": lambda weight, knobs: init.normal_(weight, std=knobs.std),
+    "constant": lambda weight, knobs: init.constant_(weight, knobs.value),
 }
 
 
 @torch.no_grad()
-def initialize_convolution(weight: Tensor, name: str) -> None:
-    """Filters (outputs, inputs, height, width) by the recipe's `initialization.convolutions`."""
-    drawn = weight.float()
-    CONVOLUTIONS[name](drawn)
-    weight.copy_(drawn)
+def initialize_convolution(weight: Tensor, knobs: Initialization) -> None:
+    """Filters (outputs, inputs, height, width) by the recipe's `initialization.convolutions` and `gain`."""
+    _draw(weight, knobs.convolutions, knobs.gain, knobs)
 
 
 @torch.no_grad()
-def initialize_head(weight: Tensor, name: str) -> None:
-    """The last layer's weights (classes, features) by the recipe's `initialization.head`."""
-    if name == "unit_std":
+def initialize_head(weight: Tensor, knobs: Initialization) -> None:
+    """The last layer's weights (classes, features) by the recipe's `initialization.head` and `head_gain`."""
+    if knobs.head == "unit_std":
         weight /= weight.float().std().to(weight.dtype)
+        weight *= knobs.head_gain
+    else:
+        _draw(weight, knobs.head, knobs.head_gain, knobs)
+
+
+def _draw(weight: Tensor, method: str, gain: float, knobs: Initialization) -> None:
+    drawn = weight.float()
+    METHODS[method](drawn, knobs)
+    weight.copy_(drawn * gain)

@@ -1,5 +1,6 @@
 """The layers that several networks share, built from the recipe's knobs."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,11 +10,16 @@ from torch import Tensor, nn
 from kernels.ghost_batch_norm import ghost_batch_norm
 from pipelines.recipe import networks
 
-_ACTIVATIONS = {
-    "relu": lambda alpha: partial(F.relu, inplace=True),
-    "celu": lambda alpha: partial(F.celu, alpha=alpha, inplace=True),
-    "gelu": lambda alpha: F.gelu,
-    "silu": lambda alpha: partial(F.silu, inplace=True),
+_ACTIVATIONS: dict[str, Callable[[networks.Activation], Callable[[Tensor], Tensor]]] = {
+    "relu": lambda knobs: partial(F.relu, inplace=True),
+    "celu": lambda knobs: partial(F.celu, alpha=knobs.alpha, inplace=True),
+    "gelu": lambda knobs: F.gelu,
+    "silu": lambda knobs: partial(F.silu, inplace=True),
+    "elu": lambda knobs: partial(F.elu, alpha=knobs.alpha, inplace=True),
+    "leaky_relu": lambda knobs: partial(F.leaky_relu, negative_slope=knobs.slope, inplace=True),
+    "mish": lambda knobs: F.mish,
+    "tanh": lambda knobs: torch.tanh_,
+    "sigmoid": lambda knobs: torch.sigmoid_,
 }
 
 
@@ -22,7 +28,7 @@ class Activation(nn.Module):
 
     def __init__(self, knobs: networks.Activation) -> None:
         super().__init__()
-        self._function = _ACTIVATIONS[knobs.name](knobs.alpha)
+        self._function = _ACTIVATIONS[knobs.name](knobs)
 
     def forward(self, images: Tensor) -> Tensor:
         return self._function(images)
@@ -71,6 +77,41 @@ class GhostBatchNorm(BatchNorm):
 def make_norm(channels: int, knobs: networks.Norm) -> BatchNorm:
     """The recipe's norm for so many channels."""
     return BatchNorm(channels, knobs) if knobs.group_size is None else GhostBatchNorm(channels, knobs)
+
+
+class FractionalMaxPool(nn.FractionalMaxPool2d):
+    """The maximum over overlapping 2x2 pixels at places that are drawn for each image and channel (Graham 2014).
+
+    In evaluation they lie at even distances, so that an evaluation draws nothing and comes out the same each time.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        super().__init__(2, output_ratio=ratio)
+
+    def forward(self, images: Tensor) -> Tensor:
+        places = None if self.training else torch.full((*images.shape[:2], 2), 0.5, device=images.device)
+        # torch computes the places in the dtype of the images, of which half precision rounds them
+        pooled = F.fractional_max_pool2d(
+            images.float(), self.kernel_size, output_ratio=self.output_ratio, _random_samples=places
+        )
+        return pooled.to(images.dtype)
+
+
+_POOLS: dict[str, Callable[[networks.Pool], nn.Module]] = {
+    "max": lambda knobs: nn.MaxPool2d(2),
+    "average": lambda knobs: nn.AvgPool2d(2),
+    "fractional": lambda knobs: FractionalMaxPool(knobs.ratio),
+}
+
+
+def make_pool(knobs: networks.Pool) -> nn.Module:
+    """The recipe's pooling between layers: a side of `n` pixels becomes one of `pooled(n, knobs)`."""
+    return _POOLS[knobs.name](knobs)
+
+
+def pooled(side: int, knobs: networks.Pool) -> int:
+    """Pixels that are left of so many."""
+    return side // 2 if knobs.halves else int(side * knobs.ratio)
 
 
 class PatchWhitening(nn.Conv2d):

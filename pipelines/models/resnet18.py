@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipelines.models.dropout import in_a_row, make_dropout, make_head
 from pipelines.models.layers import Activation, make_norm
 from pipelines.recipe import networks
 
@@ -38,21 +39,27 @@ class Block(nn.Module):
         return self.branch(prepared) + shortcut
 
 
+class MeanAndMaximum(nn.Module):
+    """Of each channel, (N, channels, height, width) to (N, 2 * channels)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([F.adaptive_avg_pool2d(images, 1), F.adaptive_max_pool2d(images, 1)], 1).flatten(1)
+
+
 class ResNet18(nn.Module):
     """(N, channels, height, width) images to (N, classes) logits, from the mean and the maximum of each channel."""
 
     def __init__(self, knobs: networks.ResNet18, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         first, *_, last = knobs.widths
-        layers: list[nn.Module] = [nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
+        layers = [make_dropout(knobs.dropout, "input"), nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
         if knobs.duplicate_norm:
             layers += [make_norm(first, knobs.norm), Activation(knobs.activation)]
         for stage, (inputs, outputs) in enumerate(pairwise((first, *knobs.widths))):
-            layers += [Block(inputs, outputs, 2 if stage else 1, knobs), Block(outputs, outputs, 1, knobs)]
-        self.layers = nn.Sequential(*layers)
-        self.head = nn.Linear(2 * last, classes)
+            for block in (Block(inputs, outputs, 2 if stage else 1, knobs), Block(outputs, outputs, 1, knobs)):
+                layers += [block, make_dropout(knobs.dropout, "blocks")]
+        self.layers = in_a_row(*layers, MeanAndMaximum(), make_dropout(knobs.dropout, "head"))
+        self.head = make_head(2 * last, classes, knobs, bias=True)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.layers(images)
-        pooled = [F.adaptive_avg_pool2d(features, 1), F.adaptive_max_pool2d(features, 1)]
-        return self.head(torch.cat(pooled, 1).flatten(1))
+        return self.head(self.layers(images))

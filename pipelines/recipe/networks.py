@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pipelines.recipe.knobs import Knobs
 
 Channels = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Norm(Knobs):
@@ -34,10 +35,52 @@ class Norm(Knobs):
 class Activation(Knobs):
     """The non-linearity."""
 
-    name: Literal["relu", "celu", "gelu", "silu"] = "relu"
+    name: Literal["relu", "celu", "gelu", "silu", "elu", "leaky_relu", "mish", "tanh", "sigmoid"] = "relu"
     """the function"""
     alpha: Annotated[float, Field(gt=0)] = 1.0
-    """CELU's scale: the negative side tends to -alpha; the others ignore it"""
+    """scale of CELU and ELU: the negative side tends to -alpha"""
+    slope: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """factor of leaky ReLU on the negative side"""
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "Activation":
+        for knob, names in (("alpha", ("celu", "elu")), ("slope", ("leaky_relu",))):
+            value = getattr(self, knob)
+            if self.name not in names and value != type(self).model_fields[knob].default:
+                raise ValueError(f"{knob}={value} does nothing for {self.name}: it is for {' and '.join(names)}")
+        return self
+
+
+class Dropout(Knobs):
+    """In training, set each value to zero with this probability and scale the others up (Srivastava et al. 2014)."""
+
+    input: Rate = 0.0
+    """of the pixels, before the first layer"""
+    blocks: Rate = 0.0
+    """of what each block, stage or convolution with its pooling puts out"""
+    head: Rate = 0.0
+    """of the features that the last layer gets"""
+
+
+class Pool(Knobs):
+    """The pooling between the layers; what is left of the image before the head is max-pooled whatever this says."""
+
+    name: Literal["max", "average", "fractional"] = "max"
+    """over 2x2 pixels, side by side (max, average); or the maximum over overlapping 2x2 pixels at places drawn for each
+    image and channel, in evaluation at even distances (Graham 2014)"""
+    ratio: Annotated[float, Field(gt=0.5, lt=1)] = 0.7071
+    """side of the image after fractional pooling over that before; the others halve it"""
+
+    @model_validator(mode="after")
+    def _halves_unless_fractional(self) -> "Pool":
+        if self.halves and self.ratio != type(self).model_fields["ratio"].default:
+            raise ValueError(f"ratio={self.ratio} does nothing for {self.name}: it is for fractional")
+        return self
+
+    @property
+    def halves(self) -> bool:
+        """Whether half of the side is left."""
+        return self.name != "fractional"
 
 
 class Whitening(Knobs):
@@ -57,26 +100,43 @@ class Whitening(Knobs):
     """a bias after the whitening, which is trained; see `techniques.whitening_bias` for how long"""
 
 
-class DavidNet(Knobs):
+class Regularized(Knobs):
+    """What every network has."""
+
+    name: str
+    """the network"""
+    dropout: Dropout = Dropout()
+    """where to drop values, and how many"""
+    drop_connect: Rate = 0.0
+    """in training, set so many of the last layer's weights to zero, drawn anew for each batch, and scale the others up
+    (Wan et al. 2013)"""
+
+
+class DavidNet(Regularized):
     """The nine-layer residual network of David Page's "How to train your ResNet" (2018-2019)."""
 
     name: Literal["davidnet"]
     """the network"""
     widths: tuple[Channels, Channels, Channels, Channels] = (64, 128, 256, 512)
     """channels after the first layer and after each of the three stages"""
+    pool: Pool = Pool()
+    """the pooling of the three stages"""
     pool_before_norm: bool = False
-    """max-pool right after the convolution, so that norm and activation touch a quarter of the pixels"""
+    """pool right after the convolution, so that norm and activation touch a quarter of the pixels"""
     norm: Norm = Norm()
     """the norm after every convolution"""
     activation: Activation = Activation()
     """the activation after every norm"""
     whitening: Whitening | None = None
     """whiten 3x3 patches with a frozen layer, then mix them with a 1x1 convolution; null: a plain 3x3 convolution"""
+    stochastic_depth: Rate = 0.0
+    """in training, leave out the last residual branch for so many of the images, and the one before for half as many
+    (Huang et al. 2016)"""
     logit_scale: Annotated[float, Field(gt=0)] = 0.125
     """factor on the logits"""
 
 
-class AirNet(Knobs):
+class AirNet(Regularized):
     """The network of airbench94, 95 and 96 (Jordan 2024)."""
 
     name: Literal["airnet"]
@@ -93,13 +153,23 @@ class AirNet(Knobs):
     """the activation after the first layer; null: as everywhere"""
     whitening: Whitening | None = None
     """whiten 2x2 patches with a frozen first layer; null: a trained 2x2 convolution with 24 channels"""
+    pool: Pool = Pool()
+    """the pooling of the three stages"""
     global_pool: bool = False
     """max-pool over whatever is left of the image, so that smaller images pass too; false: over 3x3 pixels"""
+    stochastic_depth: Rate = 0.0
+    """in training, leave out the residual branch of the last stage for so many of the images, of the first two for a
+    third and two thirds as many (Huang et al. 2016); needs a depth of 3"""
     logit_scale: Annotated[float, Field(gt=0)] = 1 / 9
     """factor on the logits"""
 
+    @model_validator(mode="after")
+    def _has_branches_to_drop(self) -> "AirNet":
+        if self.stochastic_depth and self.depth < 3:
+            raise ValueError("stochastic_depth needs residual branches: say depth=3")
+        return self
 
-class ResNet18(Knobs):
+class ResNet18(Regularized):
     """The pre-activation ResNet-18 of Ben Johnson's DAWNBench entry (2018)."""
 
     name: Literal["resnet18"]
@@ -114,8 +184,8 @@ class ResNet18(Knobs):
     """the activation after every norm"""
 
 
-class ConvNet(Knobs):
-    """Convolutions, each with ReLU and 2x2 max-pooling, and one linear layer: the baseline of the MNIST tutorials."""
+class ConvNet(Regularized):
+    """Convolutions, each with activation and pooling, and one linear layer: the baseline of the MNIST tutorials."""
 
     name: Literal["convnet"]
     """the network"""
@@ -123,6 +193,12 @@ class ConvNet(Knobs):
     """channels after each convolution"""
     kernel_size: Annotated[int, Field(ge=1)] = 5
     """side of each convolution's kernel in pixels; the padding keeps the size of the image"""
+    norm: Norm | None = None
+    """a norm between every convolution and its activation; null: none"""
+    activation: Activation = Activation()
+    """the activation after every convolution"""
+    pool: Pool = Pool()
+    """the pooling after every activation"""
 
 
 Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet, Field(discriminator="name")]

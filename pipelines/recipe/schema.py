@@ -81,6 +81,16 @@ class Recipe(Knobs):
         whitening = getattr(self.model, "whitening", None)
         if self.techniques.whitening_bias and not (whitening and whitening.bias):
             raise ValueError("techniques.whitening_bias needs model.whitening.bias=true: there is no such bias")
+        if progressive := self.techniques.progressive_dropout:
+            rates = self.model.dropout
+            if not any(dict(rates).values()):
+                raise ValueError("techniques.progressive_dropout needs a rate to go to: say model.dropout={head: 0.5}")
+            for place, rate in progressive.start:
+                if rate and not getattr(rates, place):
+                    raise ValueError(
+                        f"techniques.progressive_dropout.start.{place}={rate} does nothing without a rate to go to: "
+                        f"say model.dropout.{place}=0.5"
+                    )
         if self.precision == "autocast" and self.half_dtype == "float16":
             raise ValueError(
                 "half_dtype=float16 does not go with precision=autocast, which uses bfloat16 because that needs no "

@@ -5,9 +5,10 @@ A recipe switches one on by naming it (`techniques: {ema: {}}`) and a recipe bui
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.recipe.knobs import Knobs, Positive
+from pipelines.recipe.networks import Dropout
 
 
 class EMA(Knobs):
@@ -55,6 +56,24 @@ class ReduceOnPlateau(Knobs):
     """all reductions together go no lower than this"""
 
 
+class ProgressiveDropout(Knobs):
+    """Let the rates of `model.dropout` come from those of `start`, linearly up to `end_epoch`, or exponentially with
+    `gamma` (curriculum dropout, Morerio et al. 2017); say one of the two."""
+
+    start: Dropout = Dropout()
+    """rates at the first step"""
+    end_epoch: Positive | None = None
+    """epochs after which the rates are those of `model.dropout`, and stay there"""
+    gamma: Positive | None = None
+    """share of the rest of the way that a step goes, as an exponent: after t steps, exp(-gamma t) of it is left"""
+
+    @model_validator(mode="after")
+    def _has_one_schedule(self) -> "ProgressiveDropout":
+        if (self.end_epoch is None) == (self.gamma is None):
+            raise ValueError("say either end_epoch (linear) or gamma (exponential)")
+        return self
+
+
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
 
@@ -62,6 +81,8 @@ class Techniques(Knobs):
     """freeze the bias of the whitening layer early"""
     lookahead: Lookahead | None = None
     """pull the weights back to a slow average"""
+    progressive_dropout: ProgressiveDropout | None = None
+    """let the rates of dropout rise during the training"""
 
     ema: EMA | None = None
     """evaluate a moving average of the weights"""

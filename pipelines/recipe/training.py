@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs
+from pipelines.recipe.knobs import Knobs, Positive
 
 
 class Data(Knobs):
@@ -42,12 +42,40 @@ class Initialization(Knobs):
         "kaiming_uniform",
         "kaiming_normal",
         "orthogonal",
+        "normal",
+        "constant",
     ] = "default"
     """the filters. `dirac`: the first outputs pass the inputs through, the others are as by default (airbench);
     `xavier`: Glorot & Bengio 2010; `kaiming`: He et al. 2015; `orthogonal`: Saxe et al. 2014"""
-    head: Literal["default", "unit_std"] = "default"
+    head: Literal[
+        "default",
+        "unit_std",
+        "xavier_uniform",
+        "xavier_normal",
+        "kaiming_uniform",
+        "kaiming_normal",
+        "orthogonal",
+        "normal",
+        "constant",
+    ] = "default"
     """the weights of the last layer; `unit_std` scales them to a standard deviation of 1, which wants a small
     `model.logit_scale` (airbench94_muon)"""
+    gain: Positive = 1.0
+    """factor on the filters after they were drawn: far from 1, the activations vanish or explode"""
+    head_gain: Positive = 1.0
+    """factor on the weights of the last layer after they were drawn"""
+    std: Positive = 0.01
+    """standard deviation of `normal`, around 0"""
+    value: float = 0.01
+    """what `constant` sets every weight to"""
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "Initialization":
+        for knob, method in (("std", "normal"), ("value", "constant")):
+            value = getattr(self, knob)
+            if method not in (self.convolutions, self.head) and value != type(self).model_fields[knob].default:
+                raise ValueError(f"{knob}={value} does nothing: say convolutions={method} or head={method}")
+        return self
 
 
 class Loss(Knobs):

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from pipelines import models
-from pipelines.models.initialization import initialize_convolution, initialize_head
 from pipelines.recipe import load
 
 
@@ -39,27 +38,3 @@ def test_smaller_images_pass_with_a_global_pool_only():
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="airnet takes images of at least 25 x 25 pixels, not 8 x 8"):
         models.build_network(load("cifar10/airbench94").model, (1, 8, 8), 10)
-
-
-@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (4, 8), (8, 4)])
-def test_dirac_convolutions_pass_their_inputs_through(inputs, outputs):
-    convolution = torch.nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    drawn = convolution.weight.detach().clone()
-    initialize_convolution(convolution.weight, "dirac")
-    images, passed = torch.randn(2, inputs, 6, 6), min(inputs, outputs)
-    assert torch.allclose(convolution(images)[:, :passed], images[:, :passed])
-    assert torch.equal(convolution.weight[passed:], drawn[passed:])
-
-
-def test_unit_std_head():
-    head = torch.nn.Linear(64, 10, bias=False)
-    initialize_head(head.weight, "unit_std")
-    assert head.weight.std().item() == pytest.approx(1)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_orthogonal_filters(dtype):
-    weight = torch.nn.Parameter(torch.empty(6, 3, 3, 3, dtype=dtype))
-    initialize_convolution(weight, "orthogonal")
-    gram = weight.float().flatten(1) @ weight.float().flatten(1).T
-    assert torch.allclose(gram, torch.eye(6), atol=0.02)

@@ -28,5 +28,26 @@ def test_each_convolution_halves_the_image():
 
 def test_too_many_convolutions_are_refused_with_a_sentence():
     build((4, 4, 4))
-    with pytest.raises(ValueError, match=r"model\.widths=\[4, 4, 4, 4\] halves 8 x 8 images to nothing: give fewer"):
+    with pytest.raises(ValueError, match=r"model\.widths=\[4, 4, 4, 4\] pools 8 x 8 images to nothing: give fewer"):
         build((4, 4, 4, 4))
+
+
+def knobs(**changes):
+    return networks.ConvNet(name="convnet", widths=(4, 5), **changes)
+
+
+def test_the_activation_and_the_norm_are_the_knobs_():
+    network = ConvNet(knobs(norm=networks.Norm(), activation=networks.Activation(name="tanh")), (1, 8, 8), 10)
+    kinds = [type(module).__name__ for module in network.layers]
+    assert kinds == ["Conv2d", "BatchNorm", "Activation", "MaxPool2d"] * 2 + ["Flatten"]
+    values = torch.linspace(-2, 2, 9)
+    assert torch.equal(network.layers[2](values.clone()), values.tanh())
+
+
+def test_without_knobs_there_is_relu_and_no_norm():
+    network = ConvNet(knobs(), (1, 8, 8), 10)
+    assert [name for name, _ in network.named_parameters()] == [
+        *("layers.0.weight", "layers.0.bias", "layers.3.weight", "layers.3.bias", "head.weight", "head.bias")
+    ]
+    values = torch.linspace(-2, 2, 9)
+    assert torch.equal(network.layers[1](values.clone()), values.relu())

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from typing import get_args
 
 import pytest
 import torch
@@ -84,13 +85,39 @@ def test_a_frozen_scale_stays_one(group_size):
 
 
 @pytest.mark.parametrize(
-    ("name", "function"),
-    [("relu", F.relu), ("celu", lambda x: F.celu(x, 0.3)), ("gelu", F.gelu), ("silu", F.silu)],
+    ("knobs", "function"),
+    [
+        ({"name": "relu"}, F.relu),
+        ({"name": "celu", "alpha": 0.3}, lambda x: F.celu(x, 0.3)),
+        ({"name": "gelu"}, F.gelu),
+        ({"name": "silu"}, F.silu),
+        ({"name": "elu", "alpha": 0.3}, lambda x: F.elu(x, 0.3)),
+        ({"name": "leaky_relu"}, lambda x: F.leaky_relu(x, 0.01)),
+        ({"name": "leaky_relu", "slope": 0.2}, lambda x: F.leaky_relu(x, 0.2)),
+        ({"name": "mish"}, F.mish),
+        ({"name": "tanh"}, torch.tanh),
+        ({"name": "sigmoid"}, torch.sigmoid),
+    ],
 )
-def test_activations(name, function):
-    values = noise(50)
-    activation = Activation(networks.Activation(name=name, alpha=0.3))
-    assert torch.equal(activation(values.clone()), function(values))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_activations(knobs, function, dtype):
+    values = noise(50).to(dtype).requires_grad_()
+    activation = Activation(networks.Activation(**knobs))
+    output, expected = activation(values.clone()), function(values)
+    assert torch.equal(output, expected)
+    gradients = [torch.autograd.grad(result.square().sum(), values)[0] for result in (output, expected)]
+    # in place, bfloat16's gradient is made from the rounded output
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5 if dtype == torch.float32 else 0.02)
+
+
+@pytest.mark.parametrize("name", get_args(networks.Activation.model_fields["name"].annotation))
+@pytest.mark.parametrize("knob", ["alpha", "slope"])
+def test_a_knob_that_a_function_does_not_have_is_refused(name, knob):
+    if name in {"alpha": ("celu", "elu"), "slope": ("leaky_relu",)}[knob]:
+        assert getattr(networks.Activation(**{"name": name, knob: 0.3}), knob) == 0.3
+    else:
+        with pytest.raises(ValueError, match=f"{knob}=0.3 does nothing for {name}"):
+            networks.Activation(**{"name": name, knob: 0.3})
 
 
 def correlated_images(count=40, side=9, channels=2):

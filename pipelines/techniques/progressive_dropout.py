@@ -1,0 +1,44 @@
+"""Dropout whose rates change during the training, linearly or as in "Curriculum Dropout" (Morerio et al. 2017)."""
+
+import math
+from functools import partial
+
+from pipelines.models.dropout import Dropout
+from pipelines.recipe import techniques
+from pipelines.techniques import State
+
+
+def linear(start: float, end: float, step: int, last: float) -> float:
+    """The rate after so many steps: from `start` to `end` at step `last`, and `end` from then on."""
+    return start + (end - start) * min(step / last, 1.0)
+
+
+def exponential(start: float, end: float, step: int, gamma: float) -> float:
+    """The rate after so many steps: exp(-gamma * step) of the way from `start` to `end` is left.
+
+    From a start of 0, a value is kept with probability (1 - p) exp(-gamma t) + p, where p is 1 - `end`: the schedule of
+    Morerio et al.
+    """
+    return end + (start - end) * math.exp(-gamma * step)
+
+
+class ProgressiveDropout:
+    """Sets the rate of every dropout in the network before each step."""
+
+    def __init__(self, knobs: techniques.ProgressiveDropout) -> None:
+        self._knobs = knobs
+
+    def trial_start(self, state: State) -> None:
+        knobs = self._knobs
+        if knobs.gamma is not None:
+            self._rate = partial(exponential, gamma=knobs.gamma)
+        else:
+            assert knobs.end_epoch is not None
+            self._rate = partial(linear, last=knobs.end_epoch * state.steps_per_epoch)
+        dropouts = [module for module in state.network.modules() if isinstance(module, Dropout)]
+        self._starts = [(dropout, getattr(knobs.start, dropout.place)) for dropout in dropouts]
+        self.step_end(state)
+
+    def step_end(self, state: State) -> None:
+        for dropout, start in self._starts:
+            dropout.set_rate(self._rate(start, dropout.rate, state.step))
