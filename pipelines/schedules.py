@@ -97,7 +97,7 @@ def make_schedule(recipe: Recipe) -> ScheduleFunction:
     A training that is shorter than the warm-up ends within it.
     """
     knobs = recipe.schedule
-    begin = min(knobs.warm_up, recipe.epochs) if isinstance(knobs, schedules.Decay) else 0.0
+    begin = knobs.warm_up if isinstance(knobs, schedules.Decay) else 0.0
     after_warm_up = SCHEDULES[knobs.name](knobs, recipe.epochs - begin)
     return lambda epoch: warm_up(knobs, epoch) * after_warm_up(max(0.0, epoch - begin))
 
@@ -108,8 +108,8 @@ def warm_up(knobs: schedules.WarmedUp, epoch: float) -> float:
 
 
 def share(epoch: float, epochs: float) -> float:
-    """The share of the epochs that is done: from 0 to 1, and then 1."""
-    return min(1.0, epoch / epochs) if epochs else 0.0
+    """The share of the epochs that is done: from 0 to 1, and then 1. Where no epoch is left by the warm-up: 0."""
+    return min(1.0, epoch / epochs) if epochs > 0 else 0.0
 
 
 def periods(epoch: float, period: float) -> int:

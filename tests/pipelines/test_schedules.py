@@ -126,7 +126,7 @@ def test_a_warm_up_is_a_straight_line_times_the_schedule(text, epoch):
 
 
 @every_schedule
-@pytest.mark.parametrize("warm_up", ["0", "1.5", "30"])
+@pytest.mark.parametrize("warm_up", ["0", "1.5", "2.5", "30"])
 @pytest.mark.parametrize("epochs", [20, 2.5, 0.01])
 def test_factors_are_finite_from_0_to_1_however_short_the_training_is(text, warm_up, epochs):
     """Sample mode and the warm-up of the machine cut `epochs` and leave the schedule's knobs as they are."""
