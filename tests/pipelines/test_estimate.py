@@ -84,6 +84,14 @@ def test_images_are_counted_as_bytes_and_in_the_dtype():
         assert estimate(chosen, DIGITS, CUDA).data_bytes == in_bytes + (padded + epoch + tests) * itemsize
 
 
+@pytest.mark.parametrize("loader", ["bulk", "torchvision"])
+def test_training_images_in_host_memory_take_a_batch_of_the_device(loader):
+    chosen = recipe.load("digits/quick", ["augment.crop=1", "batch_size=8", f"loader={{name: {loader}}}"])
+    resident = recipe.load("digits/quick", ["augment.crop=1", "batch_size=8"])
+    elsewhere = (80 - 8) * (64 + 4 * (100 + 64))
+    assert estimate(resident, DIGITS, CUDA).data_bytes - estimate(chosen, DIGITS, CUDA).data_bytes == elsewhere
+
+
 @pytest.mark.parametrize(
     ("overrides", "bytes_each"),
     [

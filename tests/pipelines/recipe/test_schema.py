@@ -71,6 +71,8 @@ def test_ten_and_ten_point_nought_are_the_same():
         "augment.crop=2",
         "augment.flip=random",
         "augment.cutout=1",
+        "loader={name: bulk}",
+        "loader={name: torchvision}",
         "model.widths=[32,65]",
         "model.kernel_size=5",
         "model.dropout.input=0.1",
