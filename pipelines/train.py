@@ -4,6 +4,7 @@ import math
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from pipelines import models, optimizers, parallel
 from pipelines.clock import Lap
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
-from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device
+from pipelines.data.pool import UnlabelledPool
+from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device, unpadded
 from pipelines.devices import make_clock, number_formats
 from pipelines.evaluate import evaluate
 from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
+from pipelines.recipe.unlabelled import Pretraining
 from pipelines.techniques import Hooks, State, make_techniques
 from pipelines.trial import EpochResult, Trial
 
@@ -125,11 +128,29 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             steps=steps,
             steps_per_epoch=steps_per_epoch,
         )
-        loss_function = make_loss(recipe.loss)
-        state = State(recipe, network, bench.forward, stepper, seed, steps, steps_per_epoch, laps=clock.laps)
+        state = State(
+            recipe,
+            network,
+            bench.forward,
+            stepper,
+            seed,
+            steps,
+            steps_per_epoch,
+            world=world,
+            loss_function=make_loss(recipe.loss),
+            train_images=train_images,
+            train_labels=train_labels,
+            pool=partial(UnlabelledPool, dataset, bench.dtype, device, seed_of_rank(seed, world.rank)),
+            laps=clock.laps,
+        )
         hooks = Hooks([*make_techniques(recipe), *observers])
         for hook in hooks.trial_start:
             hook(state)
+
+    if hooks.pretrain:
+        with clock.lap("pretrain"):
+            for hook in hooks.pretrain:
+                hook(state)
 
     diverged = False
     for epoch in range(epochs):
@@ -140,7 +161,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            losses = train_epoch(batches, loss_function, state, hooks)
+            losses = train_epoch(batches, state, hooks)
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
@@ -206,6 +227,7 @@ def warm_up(bench: Workbench) -> Lap:
             dataset,
             train_images=generator.integers(256, size=(train, *shape), dtype=np.uint8),
             train_labels=generator.integers(len(dataset.class_names), size=train),
+            pool_images=generator.integers(256, size=dataset.pool_images.shape, dtype=np.uint8),
             test_images=generator.integers(256, size=(tests, *shape), dtype=np.uint8),
             test_labels=generator.integers(len(dataset.class_names), size=tests),
         )
@@ -213,23 +235,30 @@ def warm_up(bench: Workbench) -> Lap:
     clock = make_clock(bench.world.device)
     with clock.lap("compile"):
         epochs = min(WARM_UP_STEPS / recipe.steps_per_epoch(images), recipe.epochs)
-        run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": epochs}), dataset=noise(images)), seed=0)
+        run_trial(replace(bench, recipe=shortened(recipe, epochs), dataset=noise(images)), seed=0)
         rest = images % recipe.batch_size
         if rest and not recipe.drop_last:
-            run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": 1.0}), dataset=noise(rest)), seed=0)
+            run_trial(replace(bench, recipe=shortened(recipe, 1.0), dataset=noise(rest)), seed=0)
     return clock.laps[0]
 
 
-def train_epoch(
-    batches: Epoch, loss_function: Callable[[Tensor, Tensor], Tensor], state: State, hooks: Hooks
-) -> list[Tensor]:
+def shortened(recipe: Recipe, epochs: float) -> Recipe:
+    """The recipe with so many epochs, and a step or so of each pretraining."""
+    chosen = [(name, getattr(recipe.techniques, name)) for name in type(recipe.techniques).model_fields]
+    brief = {
+        name: knobs.model_copy(update={"epochs": 1e-9}) for name, knobs in chosen if isinstance(knobs, Pretraining)
+    }
+    return recipe.model_copy(update={"epochs": epochs, "techniques": recipe.techniques.model_copy(update=brief)})
+
+
+def train_epoch(batches: Epoch, state: State, hooks: Hooks) -> list[Tensor]:
     """One step a batch, as far as the trial goes; returns the loss of each step, still on the device."""
     losses = []
     steps_left = range(state.step, state.steps)
     for step, (state.images, state.labels) in zip(steps_left, batches, strict=False):
         for hook in hooks.batch_ready:
             hook(state)
-        loss = loss_function(state.forward(state.images), state.labels)
+        loss = state.objective(state, state.images, state.labels)
         loss.backward()
         for hook in hooks.gradients_ready:
             hook(state)
@@ -249,11 +278,6 @@ def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, worl
         sums = sums * sizes
     total, images = world.sum(torch.stack([sums.sum(), sizes.sum()])).tolist()
     return total / images
-
-
-def unpadded(images: Tensor, pad: int) -> Tensor:
-    """(N, height, width, channels) images without the `pad` pixels around them."""
-    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
 
 
 def seed_of_rank(seed: int, rank: int) -> int:

@@ -21,18 +21,18 @@ class Protocol:
 
 PROTOCOLS = {
     "dawnbench": Protocol(
-        frozenset({"transfer", "preprocess", "whiten", "build", "augment", "train"}),
+        frozenset({"transfer", "preprocess", "whiten", "build", "pretrain", "augment", "train"}),
         "From the copy to the device to the last step; without reading the data, compilation and every evaluation.",
         "DAWNBench as David Page read it: github.com/davidcpage/cifar10-fast, dawn.py and torch_backend.py",
     ),
     "airbench": Protocol(
-        frozenset({"preprocess", "whiten", "augment", "train", "final_evaluate"}),
+        frozenset({"preprocess", "whiten", "pretrain", "augment", "train", "final_evaluate"}),
         "Preparation, training and the final evaluation with its test-time augmentation; without the copy to the "
         "device, building the network, compilation and the evaluation of each epoch.",
         "Keller Jordan: github.com/KellerJordan/cifar10-airbench, airbench94.py",
     ),
     "record": Protocol(
-        frozenset({"transfer", "preprocess", "build", "whiten", "augment", "train", "final_evaluate"}),
+        frozenset({"transfer", "preprocess", "build", "whiten", "pretrain", "augment", "train", "final_evaluate"}),
         "All that a trial repeats; without reading the data, compilation and the evaluation of each epoch, which only "
         "tells how far it is.",
         "Paceline's own, the strictest that leaves compilation out",

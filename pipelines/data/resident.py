@@ -34,6 +34,11 @@ def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 
     return result
 
 
+def unpadded(images: Tensor, pad: int) -> Tensor:
+    """(N, height, width, channels) images without the `pad` pixels around them."""
+    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
+
+
 def check(knobs: Augment, height: int, width: int) -> None:
     """ValueError for augmentation that images of this size cannot have."""
     side = min(height, width)

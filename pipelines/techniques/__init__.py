@@ -1,6 +1,7 @@
 """Techniques: behaviours that hook into a trial at its events, and nowhere else.
 
     trial_start                        network initialised and whitened, optimizer made
+    pretrain                           may train the network before the training; has a lap of its own
     for each epoch:
         epoch_start                    the epoch's batches are drawn and augmented
         for each batch:
@@ -24,15 +25,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.clock import Lap
+from pipelines.data.pool import UnlabelledPool
+from pipelines.data.resident import unpadded
 from pipelines.optimizers import Stepper
+from pipelines.parallel import World
 from pipelines.recipe import Recipe
 from pipelines.trial import EpochResult
 
 EVENTS = (
     "trial_start",
+    "pretrain",
     "epoch_start",
     "batch_ready",
     "gradients_ready",
@@ -42,6 +48,11 @@ EVENTS = (
     "epoch_end",
     "trial_end",
 )
+
+
+def supervised(state: "State", images: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a batch as it is without techniques: a scalar."""
+    return state.loss_function(state.forward(images), labels)
 
 
 @dataclass
@@ -57,6 +68,16 @@ class State:
     steps: int
     """steps of the whole trial"""
     steps_per_epoch: int
+    world: World = World()
+    loss_function: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    """of logits and labels, as the recipe wants it"""
+    objective: Callable[["State", Tensor, Tensor], Tensor] = supervised
+    """what is minimised, from a batch of images and labels; a technique may put another function in its place"""
+    train_images: Tensor | None = None
+    """(N, height + 2 * crop, width + 2 * crop, channels), padded for the recipe's crop"""
+    train_labels: Tensor | None = None
+    pool: Callable[..., UnlabelledPool] | None = None
+    """makes the pool of the images that have no labels"""
     epoch: int = 0
     """the epoch in progress, from 0"""
     step: int = 0
@@ -68,6 +89,11 @@ class State:
     """the laps that have ended"""
     notes: dict[str, object] = field(default_factory=dict)
     """what the record should say of this trial beside accuracy and time; must be plain JSON values"""
+
+    def labelled_images(self) -> Tensor:
+        """The training images as they are, without padding: (N, channels, height, width)."""
+        assert self.train_images is not None
+        return unpadded(self.train_images, self.recipe.augment.crop).permute(0, 3, 1, 2)
 
 
 Hook = Callable[[State], None]
@@ -82,6 +108,7 @@ class Hooks:
             setattr(self, event, methods)
 
     trial_start: tuple[Hook, ...]
+    pretrain: tuple[Hook, ...]
     epoch_start: tuple[Hook, ...]
     batch_ready: tuple[Hook, ...]
     gradients_ready: tuple[Hook, ...]
