@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from pipelines.recipe import unlabelled

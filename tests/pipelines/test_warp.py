@@ -35,7 +35,8 @@ def test_maps_stay_within_their_limits():
     linear = maps[:, :, :2].double()
     assert maps[:, :, 2].abs().max() == 0
     size = linear.det().abs().sqrt()  # a rotation and a shear keep the area
-    assert size.min() >= 1 / 1.2501 and size.max() <= 1.2501
+    assert size.min() >= 1 / 1.2501
+    assert size.max() <= 1.2501
     angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0])  # the shear leaves the first axis as it is
     assert math.radians(19.5) < angle.abs().max() <= math.radians(20.001)
     assert abs(angle.mean()) < math.radians(1)

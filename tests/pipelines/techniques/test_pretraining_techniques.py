@@ -89,7 +89,9 @@ def test_info_nce_is_the_cross_entropy_of_finding_the_own_key():
 def test_keys_and_queue_get_no_gradient():
     queries, keys, queue = (torch.randn(4, 3, requires_grad=True) for _ in range(3))
     info_nce(queries, keys, queue, 0.1).backward()
-    assert queries.grad is not None and keys.grad is None and queue.grad is None
+    assert queries.grad is not None
+    assert keys.grad is None
+    assert queue.grad is None
 
 
 def test_equal_logits_leave_nothing_to_distil():
@@ -111,10 +113,11 @@ def test_the_gradient_of_distillation_keeps_its_size_at_any_temperature():
 def test_the_teacher_gets_no_gradient():
     student, teacher = (torch.randn(4, 3, requires_grad=True) for _ in range(2))
     (soft_cross_entropy(student, teacher, 2.0) + feature_distance(student, teacher)).backward()
-    assert student.grad is not None and teacher.grad is None
+    assert student.grad is not None
+    assert teacher.grad is None
 
 
-@pytest.mark.parametrize("epochs, steps", [(1e-9, 1), (0.5, 5), (1.0, 10), (2.0, 20)])
+@pytest.mark.parametrize(("epochs", "steps"), [(1e-9, 1), (0.5, 5), (1.0, 10), (2.0, 20)])
 def test_fit_takes_so_many_steps_over_each_image_once_an_epoch(epochs, steps):
     seen, weight = [], nn.Parameter(torch.ones(1))
 
@@ -133,7 +136,8 @@ def test_fit_minimises():
     losses = fit(
         [weight], lambda chosen: weight.square().sum(), 10, Pretraining(epochs=50, batch_size=5, lr=0.1), generator()
     )
-    assert len(losses) == 50 and losses[-1] < 0.01 < losses[0]
+    assert len(losses) == 50
+    assert losses[-1] < 0.01 < losses[0]
 
 
 @pytest.mark.parametrize("technique", ["pretrained={epochs: 2}", "pretrained={epochs: 2}|linear_probe={}"])
@@ -158,7 +162,8 @@ def test_enlarged_images_keep_what_they_show():
     images[:, :2] = 1
     large = enlarge(images, (28, 28))
     assert large.shape == (1, 28, 28, 1)
-    assert large[0, :8].min() > 0.9 and large[0, -8:].max() < 0.1
+    assert large[0, :8].min() > 0.9
+    assert large[0, -8:].max() < 0.1
 
 
 def test_layer_scales_are_those_of_a_plain_calculation():

@@ -68,13 +68,15 @@ def test_only_certain_images_have_a_consistency_loss():
     assert share == 0.5
     assert loss.item() == pytest.approx(F.cross_entropy(strong[:1], torch.tensor([0])).item() / 2)
     loss.backward()
-    assert strong.grad[0].abs().sum() > 0 and strong.grad[1].abs().sum() == 0
+    assert strong.grad[0].abs().sum() > 0
+    assert strong.grad[1].abs().sum() == 0
 
 
 def test_the_weak_view_and_the_teacher_get_no_gradient():
     weak, strong = (torch.randn(4, 3, requires_grad=True) for _ in range(2))
     (consistency(weak, strong, 0.0)[0] + disagreement(strong, weak)).backward()
-    assert weak.grad is None and strong.grad is not None
+    assert weak.grad is None
+    assert strong.grad is not None
 
 
 def test_the_teacher_follows_the_student():
