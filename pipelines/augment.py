@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipelines import warp
 from pipelines.recipe.training import Augment
 
 CHUNK = 2000
@@ -28,6 +29,10 @@ class Choices:
     """first row of the square that is cut out"""
     cutout_left: Tensor | None
     """first column of it"""
+    affine: Tensor | None = None
+    """(count, 2, 3) maps from places in the result to places in the crop"""
+    elastic: Tensor | None = None
+    """(count, height, width, 2) displacements of these places"""
 
 
 def draw(
@@ -50,9 +55,11 @@ def draw(
         flip = integers(2).bool()
     else:
         flip = flip_first ^ bool(epoch % 2)
-    if not knobs.cutout:
-        return Choices(top, left, flip, None, None)
-    return Choices(top, left, flip, integers(height - knobs.cutout + 1), integers(width - knobs.cutout + 1))
+    cutout_top = integers(height - knobs.cutout + 1) if knobs.cutout else None
+    cutout_left = integers(width - knobs.cutout + 1) if knobs.cutout else None
+    affine = warp.draw_affine(knobs.affine, count, generator) if knobs.affine else None
+    elastic = warp.draw_elastic(knobs.elastic, count, size, generator) if knobs.elastic else None
+    return Choices(top, left, flip, cutout_top, cutout_left, affine, elastic)
 
 
 def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Tensor) -> None:
@@ -70,8 +77,21 @@ def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Ten
         images = windows[order[part], choices.top[part], choices.left[part]]
         if choices.flip is not None:
             images = torch.where(choices.flip[part, None, None, None], images.flip(2), images)
+        if choices.affine is not None or choices.elastic is not None:
+            affine, elastic = (None if one is None else one[part] for one in (choices.affine, choices.elastic))
+            images = warp.warp(images, affine, elastic)
         if choices.cutout_top is not None and choices.cutout_left is not None:
             top, left = choices.cutout_top[part, None, None], choices.cutout_left[part, None, None]
             inside = (rows >= top) & (rows < top + cutout) & (columns >= left) & (columns < left + cutout)
             images.masked_fill_(inside[..., None], 0)
         out[part] = images
+
+
+def augmented(padded: Tensor, order: Tensor, knobs: Augment, generator: torch.Generator) -> Tensor:
+    """Images `order` of `padded`, each with an augmentation of its own: (M, height, width, channels)."""
+    height, width = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop
+    flips = torch.randint(2, (len(order),), generator=generator, device=order.device).bool()
+    choices = draw(knobs, len(order), (height, width), generator, flips, epoch=0)
+    images = padded.new_empty(len(order), height, width, padded.shape[3])
+    apply(padded, order, choices, knobs.cutout, images)
+    return images

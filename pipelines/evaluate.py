@@ -44,8 +44,20 @@ VIEWS = {
 """Test-time augmentation by the recipe's name for it. The first view is the image itself."""
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of the test images that are classified rightly."""
+
+    with_tta: float
+    """by the recipe's rule, test-time augmentation included"""
+    plain: float
+    """from the images as they are"""
+    by_class: tuple[float | None, ...]
+    """by the recipe's rule, of the images of each class; None where there are none"""
+
+
 @torch.no_grad()
-def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation, world: World) -> tuple[float, float]:
+def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation, world: World) -> Accuracy:
     """Accuracy with the recipe's test-time augmentation and without it, over exactly the images given.
 
     images: (N, C, H, W) in the network's dtype; labels: (N,). Each process takes its share of the images.
@@ -57,9 +69,15 @@ def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation
     if others:
         chosen = least_certain(first, knobs.tta_share)
         mean[chosen] += sum_of_views(forward, my_images[chosen], others, knobs.batch_size)
-    correct = torch.stack([(logits.argmax(1) == my_labels).sum() for logits in (mean, first)])
-    with_tta, plain = world.sum(correct).tolist()
-    return with_tta / len(images), plain / len(images)
+    plain = (first.argmax(1) == my_labels).sum()
+    right = F.one_hot(my_labels, first.shape[1])[mean.argmax(1) == my_labels].sum(0)
+    correct, *by_class = world.sum(torch.cat([plain[None], right])).tolist()
+    counts = torch.bincount(labels, minlength=len(by_class)).tolist()
+    return Accuracy(
+        with_tta=sum(by_class) / len(images),
+        plain=correct / len(images),
+        by_class=tuple(hits / count if count else None for hits, count in zip(by_class, counts, strict=True)),
+    )
 
 
 def sum_of_views(forward: Forward, images: Tensor, views: Sequence[View], batch_size: int) -> Tensor:

@@ -39,7 +39,7 @@ def make_backward(recipe: Recipe, network: nn.Module, local_batch_size: int) -> 
 
 def whole_batch(state: State) -> Tensor:
     """One forward and one backward pass."""
-    loss = state.loss_function(state.forward(state.images), state.labels)
+    loss = state.objective(state, state.images, state.labels)
     loss.backward()
     return loss.detach()
 
@@ -57,7 +57,7 @@ def accumulated(
 
     def part(images: Tensor, labels: Tensor) -> Tensor:
         share = len(images) / batch if is_mean else 1.0
-        loss = share * state.loss_function(state.forward(images), labels)
+        loss = share * state.objective(state, images, labels)
         loss.backward()
         return loss.detach()
 

@@ -16,6 +16,8 @@ from pipelines.clock import Lap
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
 from pipelines.data.loaders import Batches, Setting, make_loader
+from pipelines.data.order import sample_weights
+from pipelines.data.pool import ImagePool
 from pipelines.data.resident import preprocess, to_device
 from pipelines.devices import make_clock, number_formats
 from pipelines.evaluate import evaluate
@@ -23,6 +25,7 @@ from pipelines.gradients import Backward
 from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
+from pipelines.recipe.unlabelled import Pretraining
 from pipelines.techniques import Hooks, State, make_techniques
 from pipelines.trial import EpochResult, Trial
 
@@ -69,6 +72,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
             "say drop_last=true or another batch_size"
         )
     resident.check(recipe.augment, *dataset.image_shape[1:])
+    sample_weights(torch.as_tensor(dataset.train_labels), recipe.data.class_weights, len(dataset.class_names))
     weights_dtype, dtype = number_formats(recipe, device)
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
@@ -132,11 +136,18 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             loss_function=make_loss(recipe.loss),
             gradient_scale=optimizers.gradient_scale(recipe, bench.local_batch_size),
             held_out=partial(resident.held_out, dataset, bench.dtype, device),
+            loader=loader,
+            pool=partial(ImagePool, dataset, bench.dtype, device, seed_of_rank(seed, world.rank)),
             laps=clock.laps,
         )
         hooks = Hooks([*make_techniques(recipe), *observers])
         for hook in hooks.trial_start:
             hook(state)
+
+    if hooks.pretrain:
+        with clock.lap("pretrain"):
+            for hook in hooks.pretrain:
+                hook(state)
 
     diverged = False
     while state.step < state.steps and not diverged:
@@ -159,14 +170,16 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 for hook in hooks.evaluation_start:
                     hook(state)
                 network.eval()
-                accuracy, accuracy_plain = evaluate(state.predict, test_images, test_labels, recipe.evaluation, world)
+                measured = evaluate(state.predict, test_images, test_labels, recipe.evaluation, world)
+                accuracy, accuracy_plain = measured.with_tta, measured.plain
             if recipe.evaluation.train_accuracy:
                 with clock.lap("evaluate", epoch + 1):
                     plain_images, plain_labels = loader.plain()
                     one_view = recipe.evaluation.model_copy(update={"tta": "none"})
-                    train_accuracy, _ = evaluate(
-                        state.predict, plain_images.permute(0, 3, 1, 2), plain_labels, one_view, world
-                    )
+                    plain_images = plain_images.permute(0, 3, 1, 2)
+                    train_accuracy = evaluate(state.predict, plain_images, plain_labels, one_view, world).plain
+            if recipe.evaluation.per_class:
+                state.notes["class_accuracy"] = dict(zip(dataset.class_names, measured.by_class, strict=True))
             network.train()
             for hook in hooks.evaluation_end:
                 hook(state)
@@ -211,7 +224,12 @@ def warm_up(bench: Workbench) -> Lap:
         return world.size * min(share, batch + share % batch) + more
 
     def noise(train: int) -> Dataset:
-        counts = {"train": train, "test": few(dataset.test_images), "validation": few(dataset.validation_images)}
+        counts = {
+            "train": train,
+            "test": few(dataset.test_images),
+            "validation": few(dataset.validation_images),
+            "pool": len(dataset.pool_images),
+        }
         parts = {}
         for part, count in counts.items():
             shape = (count, *dataset.train_images.shape[1:])
@@ -222,11 +240,20 @@ def warm_up(bench: Workbench) -> Lap:
     clock = make_clock(bench.world.device)
     with clock.lap("compile"):
         epochs = min(WARM_UP_STEPS / recipe.steps_per_epoch(images), recipe.epochs)
-        run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": epochs}), dataset=noise(images)), seed=0)
+        run_trial(replace(bench, recipe=shortened(recipe, epochs), dataset=noise(images)), seed=0)
         rest = images % recipe.batch_size
         if rest and not recipe.drop_last:
-            run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": 1.0}), dataset=noise(rest)), seed=0)
+            run_trial(replace(bench, recipe=shortened(recipe, 1.0), dataset=noise(rest)), seed=0)
     return clock.laps[0]
+
+
+def shortened(recipe: Recipe, epochs: float) -> Recipe:
+    """The recipe with so many epochs, and a step or so of each pretraining."""
+    chosen = [(name, getattr(recipe.techniques, name)) for name in type(recipe.techniques).model_fields]
+    brief = {
+        name: knobs.model_copy(update={"epochs": 1e-9}) for name, knobs in chosen if isinstance(knobs, Pretraining)
+    }
+    return recipe.model_copy(update={"epochs": epochs, "techniques": recipe.techniques.model_copy(update=brief)})
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> list[Tensor]:

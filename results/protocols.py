@@ -21,18 +21,18 @@ class Protocol:
 
 PROTOCOLS = {
     "dawnbench": Protocol(
-        frozenset({"transfer", "preprocess", "whiten", "build", "augment", "train"}),
+        frozenset({"transfer", "preprocess", "whiten", "build", "pretrain", "augment", "train"}),
         "From the copy to the device to the last step; without reading the data, compilation and every evaluation.",
         "DAWNBench as David Page read it: github.com/davidcpage/cifar10-fast, dawn.py and torch_backend.py",
     ),
     "airbench": Protocol(
-        frozenset({"preprocess", "whiten", "augment", "train", "final_evaluate"}),
+        frozenset({"preprocess", "whiten", "pretrain", "augment", "train", "final_evaluate"}),
         "Preparation, training and the final evaluation with its test-time augmentation; without the copy to the "
         "device, building the network, compilation and the evaluation of each epoch.",
         "Keller Jordan: github.com/KellerJordan/cifar10-airbench, airbench94.py",
     ),
     "record": Protocol(
-        frozenset({"transfer", "preprocess", "build", "whiten", "augment", "train", "final_evaluate"}),
+        frozenset({"transfer", "preprocess", "build", "whiten", "pretrain", "augment", "train", "final_evaluate"}),
         "All that a trial repeats; without reading the data, compilation and the evaluation of each epoch, which only "
         "tells how far it is.",
         "Paceline's own, the strictest that leaves compilation out",
@@ -69,10 +69,12 @@ def schedule_seconds(trial: TrialRecord, protocol: str) -> float | None:
     return sum(lap.seconds for lap in trial.laps if lap.name in laps)
 
 
-def crossing(trial: TrialRecord) -> int | None:
-    """The first epoch, counted from 1, whose accuracy is at or over the target; None if there is none."""
+def crossing(trial: TrialRecord, threshold: float | None = None) -> int | None:
+    """The first epoch, counted from 1, whose accuracy is at or over the threshold, by itself the target; None if there
+    is none."""
+    threshold = trial.target if threshold is None else threshold
     for result in trial.epochs:
-        if result.accuracy is not None and result.accuracy >= trial.target:
+        if result.accuracy is not None and result.accuracy >= threshold:
             return result.epoch
     return None
 
@@ -80,16 +82,25 @@ def crossing(trial: TrialRecord) -> int | None:
 def crossing_seconds(trial: TrialRecord, protocol: str) -> float | None:
     """Seconds up to the end of the first epoch whose accuracy is at or over the target.
 
+    None for a trial that did not reach its target, even if an epoch on its way was over it, and as `seconds_to`.
+    """
+    seconds = seconds_to(trial, trial.target, protocol)
+    return seconds if trial.outcome == "reached" else None
+
+
+def seconds_to(trial: TrialRecord, threshold: float, protocol: str) -> float | None:
+    """Seconds up to the end of the first epoch whose accuracy is at or over the threshold.
+
     The laps that belong to no epoch, plus those of the epochs up to the crossing. The final evaluation is left out
     under every protocol, because it comes after the schedule's last epoch. Under `cold`, `total` less all laps that
     came after the crossing: what went by between those laps stays in, so that one process is never flattered.
 
-    None for a trial that did not reach its target, even if an epoch on its way was over it; None where the epochs up to
-    the crossing do not all have a `train` lap of their own, so that their time is not known.
+    None where no epoch is over it; None where the epochs up to the crossing do not all have a `train` lap of their own,
+    so that their time is not known.
     """
     laps = find_protocol(protocol).laps
-    last = crossing(trial)
-    if trial.outcome != "reached" or last is None:
+    last = crossing(trial, threshold)
+    if last is None:
         return None
     if not set(range(1, last + 1)) <= {lap.epoch for lap in trial.laps if lap.name == "train"}:
         return None

@@ -37,6 +37,7 @@ LapName = Literal[
     "preprocess",
     "build",
     "whiten",
+    "pretrain",
     "compile",
     "augment",
     "train",

@@ -62,6 +62,21 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
     return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
 
 
+def accuracy_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, float | None]:
+    """first - second of the means, and the two-sided p of Welch's t-test (Welch 1947) that the true means are equal.
+
+    p is None where either has a single sample, or both have no spread. ValueError for no samples.
+    """
+    from scipy import stats
+
+    _some(first)
+    _some(second)
+    difference = _mean(first) - _mean(second)
+    if min(len(first), len(second)) < 2 or _std(first) == _std(second) == 0:
+        return difference, None
+    return difference, float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
 def time_summary(seconds: Sequence[float]) -> TimeSummary:
     """What the trials say about the true median time.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipelines.data.dataset import Dataset
+from pipelines.data.order import sample_weights
 from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device, unpadded
 from pipelines.parallel import CPU, World
 from pipelines.recipe import Recipe
@@ -57,6 +58,10 @@ class Setting:
     augment_seed: int
     """another one on each process"""
 
+    def weights(self, labels: Tensor) -> Tensor | None:
+        """The probability of each training image to be the next one; None: each comes once an epoch."""
+        return sample_weights(labels, self.recipe.data.class_weights, len(self.dataset.class_names))
+
 
 class Resident:
     """The training set on the training device."""
@@ -83,6 +88,7 @@ class Resident:
             augment_generator=torch.Generator(self._home).manual_seed(setting.augment_seed),
             rank=setting.world.rank,
             world_size=setting.world.size,
+            weights=setting.weights(self._labels),
         )
 
     def plain(self, count: int | None = None) -> tuple[Tensor, Tensor]:

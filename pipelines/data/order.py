@@ -1,17 +1,50 @@
 """The order of an epoch: equal on all processes, each of which takes its slice of every batch."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
 def shuffled_batches(
-    count: int, batch_size: int, generator: torch.Generator, *, drop_last: bool, rank: int = 0, world_size: int = 1
+    count: int,
+    batch_size: int,
+    generator: torch.Generator,
+    *,
+    drop_last: bool,
+    rank: int = 0,
+    world_size: int = 1,
+    weights: Tensor | None = None,
 ) -> list[Tensor]:
-    """Indices of this process's images of each batch of an epoch over `count` images, shuffled by `generator`.
+    """Indices of this process's images of each batch of an epoch over `count` images, drawn by `generator`.
 
-    `batch_size` is that of all processes together; `drop_last` leaves out the images that do not fill a batch.
+    `batch_size` is that of all processes together; `drop_last` leaves out the images that do not fill a batch. weights:
+    (count,), by which images are drawn with replacement; None: each image once.
     """
-    order = torch.randperm(count, generator=generator, device=generator.device)
+    order = draw_order(count, weights, generator)
     if drop_last:
         order = order[: count // batch_size * batch_size]
     return [batch.tensor_split(world_size)[rank] for batch in order.split(batch_size)]
+
+
+def draw_order(count: int, weights: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Indices of an epoch's images: all `count` in a random order, or as many draws, with replacement, by weight."""
+    if weights is None:
+        return torch.randperm(count, generator=generator, device=generator.device)
+    return torch.multinomial(weights, count, replacement=True, generator=generator)
+
+
+def sample_weights(labels: Tensor, class_weights: Sequence[float] | None, classes: int) -> Tensor | None:
+    """The probability of each image to be the next one, as torch's WeightedRandomSampler has it: float64, (N,), sum 1.
+
+    labels: (N,). None where there are no class weights. ValueError when there is not one for each class, or none of the
+    images can be drawn.
+    """
+    if class_weights is None:
+        return None
+    if len(class_weights) != classes:
+        raise ValueError(f"data.class_weights has {len(class_weights)} numbers, but there are {classes} classes")
+    weights = torch.tensor(class_weights, dtype=torch.float64, device=labels.device)[labels]
+    if not weights.sum() > 0:
+        raise ValueError("data.class_weights is zero for every class that has images: make one of them positive")
+    return weights / weights.sum()

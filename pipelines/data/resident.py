@@ -67,7 +67,7 @@ class ResidentLoader:
 
     padded: (N, height + 2 * crop, width + 2 * crop, channels); labels: (N,). `order_generator` draws the order, equal
     on all processes; `augment_generator` draws the augmentation, another one on each. This process takes the `rank`-th
-    of `world_size` slices of every batch.
+    of `world_size` slices of every batch. weights: (N,), by which the images of an epoch are drawn; None: each once.
     """
 
     def __init__(
@@ -83,11 +83,12 @@ class ResidentLoader:
         augment_generator: torch.Generator,
         rank: int = 0,
         world_size: int = 1,
+        weights: Tensor | None = None,
     ) -> None:
         self._padded, self._labels, self._knobs = padded, labels, knobs
         self._batch_size, self._drop_last, self._channels_last = batch_size, drop_last, channels_last
         self._order_generator, self._augment_generator = order_generator, augment_generator
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size, self._weights = rank, world_size, weights
         count = len(labels)
         self._flip_first = torch.randint(2, (count,), generator=order_generator, device=padded.device).bool()
         height, width, channels = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop, padded.shape[3]
@@ -102,6 +103,7 @@ class ResidentLoader:
             drop_last=self._drop_last,
             rank=self._rank,
             world_size=self._world_size,
+            weights=self._weights,
         )
         order = torch.cat(batches)
         size = (self._images.shape[1], self._images.shape[2])

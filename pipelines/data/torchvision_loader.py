@@ -158,6 +158,7 @@ class TorchvisionLoader:
             drop_last=recipe.drop_last,
             rank=setting.world.rank,
             world_size=setting.world.size,
+            weights=setting.weights(torch.as_tensor(setting.dataset.train_labels)),
         )
         self._sampler.batches = [part.tolist() for part in parts]
         batches = self._batches

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, Positive
-from pipelines.recipe.networks import Dropout
+from pipelines.recipe import unlabelled
 from pipelines.recipe.knobs import Knobs, NonNegative, Positive
+from pipelines.recipe.networks import Dropout
 
 
 class EMA(Knobs):
@@ -220,3 +220,22 @@ class Techniques(Knobs):
                 "never train it: say techniques.whitening_bias=null or restart=warm"
             )
         return self
+
+    layer_scales: unlabelled.LayerScales | None = None
+    """note the scale of activations and gradients before the first step"""
+    pretrained: unlabelled.Pretrained | None = None
+    """train on another task first"""
+    masked_image: unlabelled.MaskedImage | None = None
+    """pretrain by filling in hidden patches"""
+    contrastive: unlabelled.Contrastive | None = None
+    """pretrain by momentum contrast"""
+    distillation: unlabelled.Distillation | None = None
+    """learn from a larger network"""
+    linear_probe: unlabelled.LinearProbe | None = None
+    """train the last layer alone"""
+    self_training: unlabelled.SelfTraining | None = None
+    """learn from the network's own labels of unlabelled images"""
+    fixmatch: unlabelled.FixMatch | None = None
+    """learn from consistency between weak and strong augmentation"""
+    mean_teacher: unlabelled.MeanTeacher | None = None
+    """learn from agreement with a moving average"""

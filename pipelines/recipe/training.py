@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, Positive
+from pipelines.recipe.knobs import Knobs, NonNegative, Positive
 
 
 class Data(Knobs):
@@ -16,6 +16,9 @@ class Data(Knobs):
     """share of the training set that is used, stratified by class; the rest becomes the unlabelled pool"""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """seed of that split: the same for every trial"""
+    class_weights: tuple[NonNegative, ...] | None = None
+    """draw the images of an epoch with replacement, each with the weight of its class (torch's WeightedRandomSampler);
+    null: each image once"""
     limit: Annotated[int, Field(ge=1)] | None = None
     """use at most so many training and so many test images (sample mode sets it); null: all"""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -46,6 +49,26 @@ class Data(Knobs):
         return self.validation > 0 or self.folds is not None
 
 
+class Affine(Knobs):
+    """A small rotation, scaling and shear around the centre, each uniform from minus to plus its limit."""
+
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """degrees"""
+    scale: Annotated[float, Field(ge=0)] = 0.0
+    """larger or smaller by this share of the size"""
+    shear: Annotated[float, Field(ge=0, lt=90)] = 0.0
+    """degrees"""
+
+
+class Elastic(Knobs):
+    """A smooth random displacement of the pixels (Simard, Steinkraus & Platt 2003)."""
+
+    displacement: Annotated[float, Field(gt=0)] = 1.0
+    """its root mean square in pixels"""
+    smoothness: Annotated[float, Field(gt=0)] = 4.0
+    """standard deviation in pixels of the Gaussian that smooths it"""
+
+
 class Augment(Knobs):
     """Augmentation, drawn for a whole epoch at once. Each image draws its own."""
 
@@ -55,6 +78,10 @@ class Augment(Knobs):
     """left-right flip: each epoch at random, or drawn once and turned over every epoch (airbench)"""
     cutout: Annotated[int, Field(ge=0)] = 0
     """side in pixels of a square set to the mean colour, wholly inside the image (DeVries & Taylor 2017); 0: off"""
+    affine: Affine | None = None
+    """rotate, scale and shear a little"""
+    elastic: Elastic | None = None
+    """bend the image"""
 
 
 class Initialization(Knobs):
@@ -126,5 +153,7 @@ class Evaluation(Knobs):
     """epochs between two evaluations (the last epoch is always evaluated)"""
     train_accuracy: bool = False
     """also measure the accuracy on the training images, without augmentation"""
+    per_class: bool = False
+    """note the accuracy of each class in the record too"""
     batch_size: Annotated[int, Field(ge=1)] = 1000
     """images per forward pass"""

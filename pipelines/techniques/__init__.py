@@ -1,6 +1,7 @@
 """Techniques: behaviours that hook into a trial at its events, and nowhere else.
 
     trial_start                        network initialised and whitened, optimizer made
+    pretrain                           may train the network before the training; has a lap of its own
     for each epoch:
         epoch_start                    the epoch's batches are drawn and augmented
         for each batch:
@@ -28,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.clock import Lap
-from pipelines.data.loaders import Batches
+from pipelines.data.loaders import Batches, Loader
+from pipelines.data.pool import ImagePool
 from pipelines.optimizers import Stepper
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
@@ -36,6 +38,7 @@ from pipelines.trial import EpochResult
 
 EVENTS = (
     "trial_start",
+    "pretrain",
     "epoch_start",
     "batch_ready",
     "gradients_ready",
@@ -45,6 +48,11 @@ EVENTS = (
     "epoch_end",
     "trial_end",
 )
+
+
+def supervised(state: "State", images: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a batch as it is without techniques: a scalar."""
+    return state.loss_function(state.forward(images), labels)
 
 
 @dataclass
@@ -67,6 +75,12 @@ class State:
     """how many times the gradient of the mean loss the gradients are"""
     held_out: Callable[[], tuple[Tensor, Tensor]] | None = None
     """puts the held-out images, (N, channels, height, width), and their labels on the device"""
+    objective: Callable[["State", Tensor, Tensor], Tensor] = supervised
+    """what is minimised, from a batch of images and labels; a technique may put another function in its place"""
+    loader: Loader | None = None
+    """has the labelled images as they are, too"""
+    pool: Callable[..., ImagePool] | None = None
+    """makes a pool of the images of the data set's parts named, by itself of those without labels"""
     epoch: int = 0
     """the epoch in progress, from 0"""
     step: int = 0
@@ -100,6 +114,7 @@ class Hooks:
             setattr(self, event, methods)
 
     trial_start: tuple[Hook, ...]
+    pretrain: tuple[Hook, ...]
     epoch_start: tuple[Hook, ...]
     batch_ready: tuple[Hook, ...]
     gradients_ready: tuple[Hook, ...]

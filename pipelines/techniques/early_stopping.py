@@ -48,7 +48,7 @@ class EarlyStopping:
         if state.step % state.steps_per_epoch and state.step < state.steps:
             return
         state.network.eval()
-        accuracy, _ = evaluate(state.predict, self._images, self._labels, self._knobs, state.world)
+        accuracy = evaluate(state.predict, self._images, self._labels, self._knobs, state.world).with_tta
         state.network.train()
         if self._patience.see(accuracy):
             self._best_epoch = state.epoch + 1

@@ -1,0 +1,58 @@
+"""Pretraining without labels: momentum contrast, MoCo (He et al. 2020; the projection head of version 2)."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipelines.pretraining import fit
+from pipelines.recipe import unlabelled
+from pipelines.techniques import State
+from pipelines.techniques.mean_teacher import follow
+
+
+def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each query's own key among it and the queue (van den Oord et al. 2018).
+
+    queries, keys: (N, features) of length 1; queue: (K, features), other images' keys. Only the queries get a gradient.
+    """
+    keys, queue = keys.detach(), queue.detach()
+    positive = (queries * keys).sum(1, keepdim=True)
+    logits = torch.cat([positive, queries @ queue.T], 1) / temperature
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+class Contrastive:
+    """Trains the backbone so that two views of an image, labelled or not, lie closer than those of two images."""
+
+    def __init__(self, knobs: unlabelled.Contrastive) -> None:
+        self._knobs = knobs
+
+    def pretrain(self, state: State) -> None:
+        knobs, network = self._knobs, state.network
+        pool = state.pool("pool", "train")
+        device = state.world.device
+        generator = torch.Generator(device).manual_seed(state.seed)
+        width = network.head.in_features
+        projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, knobs.features)).to(device)
+        encoder = nn.Sequential(network.layers, projection)
+        momentum_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        queue = F.normalize(torch.randn(knobs.queue, knobs.features, generator=generator, device=device))
+        oldest = 0
+
+        def objective(chosen: Tensor) -> Tensor:
+            nonlocal oldest
+            queries = F.normalize(encoder(pool.augmented(chosen, knobs.views)))
+            with torch.no_grad():
+                keys = F.normalize(momentum_encoder(pool.augmented(chosen, knobs.views)))
+            loss = info_nce(queries, keys, queue.clone(), knobs.temperature)
+            queue[torch.arange(oldest, oldest + len(keys), device=device) % len(queue)] = keys
+            oldest = (oldest + len(keys)) % len(queue)
+            return loss
+
+        def after_step() -> None:
+            follow(list(momentum_encoder.parameters()), list(encoder.parameters()), knobs.momentum)
+
+        losses = fit(encoder.parameters(), objective, len(pool), knobs, generator, after_step)
+        state.notes["contrastive"] = {"loss_per_epoch": losses}

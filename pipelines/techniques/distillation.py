@@ -1,0 +1,66 @@
+"""Knowledge distillation: learn from a larger network's logits (Hinton et al. 2015) and features (FitNets, 2015)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipelines import models
+from pipelines.pretraining import fit
+from pipelines.recipe import unlabelled
+from pipelines.techniques import State
+from pipelines.techniques.semi_supervised import probabilities
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL divergence of (N, classes) logits at a temperature, times its square, so that its gradient keeps its size."""
+    targets = (teacher.detach() / temperature).log_softmax(1)
+    guesses = (student / temperature).log_softmax(1)
+    return F.kl_div(guesses, targets, reduction="batchmean", log_target=True) * temperature**2
+
+
+def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - cosine similarity of (N, features), the mean over the images; the teacher gets no gradient."""
+    return 1 - F.cosine_similarity(student, teacher.detach()).mean()
+
+
+class Distillation:
+    """Trains the teacher on the labelled images first, and then the student on the labels and on the teacher."""
+
+    def __init__(self, knobs: unlabelled.Distillation) -> None:
+        self._knobs = knobs
+
+    def pretrain(self, state: State) -> None:
+        knobs, recipe, device = self._knobs, state.recipe, state.world.device
+        pool = state.pool("train")
+        plain, labels = pool.images(), state.loader.plain()[1]
+        teacher = models.build_network(knobs.teacher, tuple(plain.shape[1:]), state.network.head.out_features)
+        generator = torch.Generator(device).manual_seed(state.seed)
+        teacher = teacher.to(device)
+
+        def objective(chosen: Tensor) -> Tensor:
+            return F.cross_entropy(teacher(pool.augmented(chosen, recipe.augment)), labels[chosen])
+
+        fit(teacher.parameters(), objective, len(labels), knobs, generator)
+        self._teacher = teacher.eval().requires_grad_(False)
+        right = probabilities(teacher, plain, recipe.evaluation.batch_size).argmax(1) == labels
+        state.notes["distillation"] = {"teacher_train_accuracy": right.float().mean().item()}
+        self._translate = nn.Linear(state.network.head.in_features, teacher.head.in_features).to(device)
+        self._optimizer = torch.optim.AdamW(self._translate.parameters(), lr=knobs.lr)
+        state.objective = self._objective
+
+    def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
+        knobs = self._knobs
+        with torch.no_grad():
+            teacher_features = self._teacher.layers(images)
+            targets = self._teacher.head(teacher_features)
+        features = state.network.layers(images)
+        logits = state.network.head(features)
+        return (
+            (1 - knobs.weight) * state.loss_function(logits, labels)
+            + knobs.weight * soft_cross_entropy(logits, targets, knobs.temperature)
+            + knobs.feature_weight * feature_distance(self._translate(features), teacher_features)
+        )
+
+    def step_end(self, state: State) -> None:
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)

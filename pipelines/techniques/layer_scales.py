@@ -1,0 +1,48 @@
+"""How large activations and gradients are in each layer before the first step: where they vanish or explode."""
+
+import copy
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pipelines.recipe import unlabelled
+from pipelines.techniques import State
+
+
+def layer_scales(
+    network: nn.Module, loss_function: Callable[[Tensor, Tensor], Tensor], images: Tensor, labels: Tensor
+) -> dict[str, dict[str, float]]:
+    """Root mean square of each convolution's and linear layer's output and weight gradient, for one batch.
+
+    images: (N, C, H, W); labels: (N,). The network stays as it is.
+    """
+    network = copy.deepcopy(network)
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    outputs: dict[str, Tensor] = {}
+    for name, layer in layers.items():
+        layer.register_forward_hook(lambda layer, inputs, output, name=name: outputs.update({name: output.detach()}))
+    loss_function(network(images), labels).backward()
+    return {
+        name: {
+            "activation": root_mean_square(outputs[name]),
+            "gradient": 0.0 if layer.weight.grad is None else root_mean_square(layer.weight.grad),
+        }
+        for name, layer in layers.items()
+    }
+
+
+def root_mean_square(tensor: Tensor) -> float:
+    """Of all elements, in float32."""
+    return tensor.float().square().mean().sqrt().item()
+
+
+class LayerScales:
+    """Notes the scales in the record."""
+
+    def __init__(self, knobs: unlabelled.LayerScales) -> None:
+        self._images = knobs.images
+
+    def trial_start(self, state: State) -> None:
+        images, labels = state.loader.plain(self._images)
+        scales = layer_scales(state.network, state.loss_function, images.permute(0, 3, 1, 2), labels)
+        state.notes["layer_scales"] = scales

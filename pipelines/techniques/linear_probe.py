@@ -1,0 +1,19 @@
+"""Train the last layer alone, on the features of a backbone that stays as it is (after a pretraining)."""
+
+from torch import Tensor
+
+from pipelines.recipe import unlabelled
+from pipelines.techniques import State
+
+
+class LinearProbe:
+    """No gradient goes into the backbone."""
+
+    def __init__(self, knobs: unlabelled.LinearProbe) -> None:
+        pass
+
+    def trial_start(self, state: State) -> None:
+        def forward(images: Tensor) -> Tensor:
+            return state.network.head(state.network.layers(images).detach())
+
+        state.forward = forward

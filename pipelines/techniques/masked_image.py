@@ -1,0 +1,44 @@
+"""Pretraining without labels: fill in the hidden patches of an image (He et al. 2022; SimMIM, Xie et al. 2022)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipelines.pretraining import fit
+from pipelines.recipe import unlabelled
+from pipelines.techniques import State
+
+
+def draw_masks(count: int, size: tuple[int, int], patch: int, share: float, generator: torch.Generator) -> Tensor:
+    """Which pixels are hidden: bool (count, 1, height, width), round(share * patches) square patches in each image."""
+    rows, columns = (-(-side // patch) for side in size)
+    ranks = torch.rand(count, rows * columns, generator=generator, device=generator.device).argsort(1).argsort(1)
+    hidden = (ranks < round(share * rows * columns)).view(count, 1, rows, columns)
+    return hidden.repeat_interleave(patch, 2).repeat_interleave(patch, 3)[:, :, : size[0], : size[1]]
+
+
+def reconstruction_loss(output: Tensor, images: Tensor, hidden: Tensor) -> Tensor:
+    """Mean squared error over the hidden pixels alone, (N, C, H, W)."""
+    return F.mse_loss(output, images, reduction="none").mul(hidden).sum() / (hidden.sum() * images.shape[1])
+
+
+class MaskedImage:
+    """Trains the backbone, and a linear decoder that is thrown away, on all images, labelled or not."""
+
+    def __init__(self, knobs: unlabelled.MaskedImage) -> None:
+        self._knobs = knobs
+
+    def pretrain(self, state: State) -> None:
+        knobs, network = self._knobs, state.network
+        images = state.pool("pool", "train").images()
+        generator = torch.Generator(images.device).manual_seed(state.seed)
+        decoder = nn.Linear(network.head.in_features, images[0].numel()).to(images.device, images.dtype)
+
+        def objective(chosen: Tensor) -> Tensor:
+            batch = images[chosen]
+            hidden = draw_masks(len(batch), tuple(batch.shape[2:]), knobs.patch, knobs.share, generator)
+            output = decoder(network.layers(batch.masked_fill(hidden, 0))).view_as(batch)
+            return reconstruction_loss(output, batch, hidden)
+
+        losses = fit([*network.layers.parameters(), *decoder.parameters()], objective, len(images), knobs, generator)
+        state.notes["masked_image"] = {"loss_per_epoch": losses}

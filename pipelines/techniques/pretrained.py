@@ -1,0 +1,44 @@
+"""Supervised pretraining on another task, and a new last layer for this one (Yosinski et al. 2014)."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipelines import augment
+from pipelines.data import digits
+from pipelines.data.dataset import Dataset
+from pipelines.data.resident import preprocess, to_device
+from pipelines.pretraining import fit
+from pipelines.recipe import unlabelled
+from pipelines.techniques import State
+
+
+def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, height, width, channels) images, bilinearly enlarged to `size` (height, width)."""
+    return F.interpolate(images.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+
+
+class Pretrained:
+    """Trains the network on scikit-learn's digits, enlarged, before the trial's own data."""
+
+    def __init__(self, knobs: unlabelled.Pretrained) -> None:
+        self._knobs = knobs
+
+    def pretrain(self, state: State) -> None:
+        network, device = state.network, state.world.device
+        source: Dataset = digits.read(Path())
+        *size, channels = state.loader.plain(1)[0].shape[1:]
+        raw, labels = to_device(source.train_images, source.train_labels, device)
+        images = enlarge(preprocess(raw, source, torch.float32), tuple(size)).expand(-1, -1, -1, channels)
+        generator = torch.Generator(device).manual_seed(state.seed)
+        source_head = nn.Linear(network.head.in_features, len(source.class_names)).to(device)
+
+        def objective(chosen: Tensor) -> Tensor:
+            batch = augment.augmented(images, chosen, self._knobs.views, generator).permute(0, 3, 1, 2)
+            return F.cross_entropy(source_head(network.layers(batch)), labels[chosen])
+
+        parameters = [*network.layers.parameters(), *source_head.parameters()]
+        losses = fit(parameters, objective, len(images), self._knobs, generator)
+        state.notes["pretrained"] = {"source": source.name, "loss_per_epoch": losses}

@@ -1,0 +1,28 @@
+"""What the techniques that learn from unlabelled images share."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.techniques import State
+
+
+@torch.no_grad()
+def probabilities(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    """Class probabilities of (N, C, H, W) images in evaluation mode: (N, classes), float32."""
+    was_training = network.training
+    network.eval()
+    result = torch.cat([network(batch).float().softmax(1) for batch in images.split(batch_size)])
+    network.train(was_training)
+    return result
+
+
+def unlabelled_per_step(state: State, ratio: float) -> int:
+    """Unlabelled images that this process takes a step, `ratio` for each labelled one."""
+    return max(1, round(ratio * state.recipe.batch_size / state.world.size))
+
+
+def ramp_up(epoch: float, epochs: float) -> float:
+    """From e^-5 at the start to 1 after `epochs`: exp(-5 (1 - epoch / epochs)²) (Laine & Aila 2017)."""
+    return math.exp(-5 * (1 - min(epoch / epochs, 1.0)) ** 2) if epochs else 1.0

@@ -1,0 +1,136 @@
+"""The techniques that learn from images without labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipelines import recipe
+from pipelines.data.split import labelled_fraction
+from pipelines.parallel import World
+from pipelines.recipe.unlabelled import SelfTraining
+from pipelines.techniques.fixmatch import consistency
+from pipelines.techniques.mean_teacher import disagreement, follow
+from pipelines.techniques.self_training import admit, admitted_share
+from pipelines.techniques.semi_supervised import ramp_up
+from pipelines.train import run_trial, set_up, warm_up
+
+TECHNIQUES = {
+    "self_training": "{start_epoch: 0, end_epoch: 2, ratio: 1}",
+    "fixmatch": "{ratio: 1, threshold: 0.1, strong: {crop: 1, cutout: 3}}",
+    "mean_teacher": "{ratio: 1, ramp_up_epochs: 1}",
+    "masked_image": "{epochs: 1, patch: 2}",
+    "contrastive": "{epochs: 1, queue: 64, views: {crop: 2}}",
+}
+
+
+def quick(*overrides):
+    return recipe.load("digits/quick", ["epochs=3", "schedule={name: constant}", "optimizer.lr=0.05", *overrides])
+
+
+@pytest.fixture(scope="module")
+def partly_labelled(digits):
+    return labelled_fraction(digits, 0.2, seed=0)
+
+
+def train(chosen, dataset, seed=0):
+    return run_trial(set_up(chosen, dataset, World()), seed)
+
+
+def outcome(trial):
+    return [(epoch.train_loss, epoch.accuracy) for epoch in trial.epochs]
+
+
+def test_the_most_confident_images_are_admitted():
+    confidence = torch.tensor([0.2, 0.9, 0.5, 0.95, 0.7])
+    assert set(admit(confidence, 0.4).tolist()) == {1, 3}
+    assert len(admit(confidence, 0.0)) == 0
+    assert len(admit(confidence, 1.0)) == 5
+
+
+def test_the_admitted_share_rises_in_a_straight_line():
+    knobs = SelfTraining(start_epoch=1, end_epoch=5)
+    assert [admitted_share(epoch, knobs) for epoch in range(8)] == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert admitted_share(3, SelfTraining(start_epoch=1, end_epoch=5, share=0.6)) == pytest.approx(0.3)
+
+
+def test_self_training_must_end_after_its_start():
+    with pytest.raises(ValueError, match="end_epoch=2 is not after start_epoch=2"):
+        quick("techniques.self_training={start_epoch: 2, end_epoch: 2}")
+
+
+def test_only_certain_images_have_a_consistency_loss():
+    weak = torch.tensor([[5.0, 0, 0], [0.1, 0, 0]])
+    strong = torch.randn(2, 3, requires_grad=True)
+    loss, share = consistency(weak, strong, 0.9)
+    assert share == 0.5
+    assert loss.item() == pytest.approx(F.cross_entropy(strong[:1], torch.tensor([0])).item() / 2)
+    loss.backward()
+    assert strong.grad[0].abs().sum() > 0
+    assert strong.grad[1].abs().sum() == 0
+
+
+def test_the_weak_view_and_the_teacher_get_no_gradient():
+    weak, strong = (torch.randn(4, 3, requires_grad=True) for _ in range(2))
+    (consistency(weak, strong, 0.0)[0] + disagreement(strong, weak)).backward()
+    assert weak.grad is None
+    assert strong.grad is not None
+
+
+def test_the_teacher_follows_the_student():
+    teacher, student = [torch.zeros(3)], [torch.ones(3)]
+    follow(teacher, student, 0.75)
+    assert torch.equal(teacher[0], torch.full((3,), 0.25))
+
+
+def test_the_consistency_weight_is_ramped_up():
+    assert ramp_up(0, 4) == pytest.approx(np.exp(-5))
+    assert ramp_up(2, 4) == pytest.approx(np.exp(-1.25))
+    assert ramp_up(4, 4) == ramp_up(9, 4) == ramp_up(0, 0) == 1
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_the_labels_of_the_pool_are_never_seen(name, partly_labelled):
+    chosen = quick(f"techniques.{name}={TECHNIQUES[name]}")
+    scrambled = replace(partly_labelled, pool_labels=np.random.default_rng(0).permutation(partly_labelled.pool_labels))
+    assert outcome(train(chosen, partly_labelled)) == outcome(train(chosen, scrambled))
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_the_pool_is_learnt_from(name, partly_labelled):
+    with_technique = train(quick(f"techniques.{name}={TECHNIQUES[name]}"), partly_labelled)
+    assert outcome(with_technique) != outcome(train(quick(), partly_labelled))
+    other_pool = replace(partly_labelled, pool_images=255 - partly_labelled.pool_images)
+    assert outcome(with_technique) != outcome(train(quick(f"techniques.{name}={TECHNIQUES[name]}"), other_pool))
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_a_trial_repeats_after_a_warm_up(name, partly_labelled):
+    bench = set_up(quick(f"techniques.{name}={TECHNIQUES[name]}"), partly_labelled, World())
+    first = outcome(run_trial(bench, seed=1))
+    warm_up(bench)
+    assert outcome(run_trial(bench, seed=1)) == first
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_without_unlabelled_images_it_is_refused(name, digits):
+    with pytest.raises(ValueError, match="data.fraction leaves no digits image without its label: say less than 1"):
+        train(quick(f"techniques.{name}={TECHNIQUES[name]}"), digits)
+
+
+def test_self_training_notes_what_it_admitted_and_how_much_was_right(partly_labelled):
+    notes = train(quick(f"techniques.self_training={TECHNIQUES['self_training']}"), partly_labelled).notes
+    pool = len(partly_labelled.pool_labels)
+    assert [(entry["epoch"], entry["admitted"]) for entry in notes["self_training"]] == [
+        (2, round(pool / 2)),
+        (3, pool),
+    ]
+    assert all(0 < entry["right"] <= entry["admitted"] for entry in notes["self_training"])
+
+
+def test_pretraining_has_a_lap_of_its_own(partly_labelled):
+    trial = train(quick(f"techniques.masked_image={TECHNIQUES['masked_image']}"), partly_labelled)
+    assert [lap.name for lap in trial.laps].count("pretrain") == 1
+    assert all(lap.name != "pretrain" for lap in train(quick(), partly_labelled).laps)
