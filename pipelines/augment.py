@@ -33,6 +33,10 @@ class Choices:
     """(count, 2, 3) maps from places in the result to places in the crop"""
     elastic: Tensor | None = None
     """(count, height, width, 2) displacements of these places"""
+    shift: Tensor | None = None
+    """what is added to every pixel of the image"""
+    scale: Tensor | None = None
+    """what every pixel is then multiplied by"""
 
 
 def draw(
@@ -47,6 +51,11 @@ def draw(
     def integers(high: int) -> Tensor:
         return torch.randint(high, (count,), generator=generator, device=generator.device)
 
+    def around(centre: float, radius: float) -> Tensor | None:
+        if not radius:
+            return None
+        return centre + radius * (2 * torch.rand(count, generator=generator, device=generator.device) - 1)
+
     height, width = size
     top, left = integers(2 * knobs.crop + 1), integers(2 * knobs.crop + 1)
     if knobs.flip == "none":
@@ -59,11 +68,13 @@ def draw(
     cutout_left = integers(width - knobs.cutout + 1) if knobs.cutout else None
     affine = warp.draw_affine(knobs.affine, count, generator) if knobs.affine else None
     elastic = warp.draw_elastic(knobs.elastic, count, size, generator) if knobs.elastic else None
-    return Choices(top, left, flip, cutout_top, cutout_left, affine, elastic)
+    shift, scale = around(0, knobs.brightness), around(1, knobs.contrast)
+    return Choices(top, left, flip, cutout_top, cutout_left, affine, elastic, shift, scale)
 
 
 def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Tensor) -> None:
-    """Write image `order[i]` of `padded`, cropped, mirrored and cut out by the i-th choices, to `out[i]`.
+    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out by the i-th choices, to
+    `out[i]`.
 
     padded: (N, height + 2 * pad, width + 2 * pad, channels); order: (M,) indices into it; out: (M, height, width,
     channels), same dtype.
@@ -80,6 +91,10 @@ def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Ten
         if choices.affine is not None or choices.elastic is not None:
             affine, elastic = (None if one is None else one[part] for one in (choices.affine, choices.elastic))
             images = warp.warp(images, affine, elastic)
+        if choices.shift is not None:
+            images = images + choices.shift[part, None, None, None]  # in float32: half precision would round twice
+        if choices.scale is not None:
+            images = images * choices.scale[part, None, None, None]
         if choices.cutout_top is not None and choices.cutout_left is not None:
             top, left = choices.cutout_top[part, None, None], choices.cutout_left[part, None, None]
             inside = (rows >= top) & (rows < top + cutout) & (columns >= left) & (columns < left + cutout)
