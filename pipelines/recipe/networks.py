@@ -169,6 +169,7 @@ class AirNet(Regularized):
             raise ValueError("stochastic_depth needs residual branches: say depth=3")
         return self
 
+
 class ResNet18(Regularized):
     """The pre-activation ResNet-18 of Ben Johnson's DAWNBench entry (2018)."""
 
