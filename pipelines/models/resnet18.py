@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines.models.dropout import in_a_row, make_dropout, make_head
+from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import Activation, make_norm
 from pipelines.recipe import networks
 
@@ -18,17 +18,20 @@ class Block(nn.Module):
     """Norm, activation and 3x3 convolution, twice, with a shortcut around them (He et al. 2016, "Identity mappings").
 
     Where the shape changes, the shortcut is a 1x1 convolution of the activated images instead of the images as they
-    came.
+    came. What is added to it goes through `drop` first.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, knobs: networks.ResNet18) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, knobs: networks.ResNet18, drop: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.prepare = nn.Sequential(make_norm(inputs, knobs.norm), Activation(knobs.activation))
-        self.branch = nn.Sequential(
+        self.branch = in_a_row(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
             make_norm(outputs, knobs.norm),
             Activation(knobs.activation),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            drop,
         )
         changes_shape = stride > 1 or inputs != outputs
         self.projection = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False) if changes_shape else None
@@ -55,9 +58,10 @@ class ResNet18(nn.Module):
         layers = [make_dropout(knobs.dropout, "input"), nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
         if knobs.duplicate_norm:
             layers += [make_norm(first, knobs.norm), Activation(knobs.activation)]
+        drops = iter(stochastic_depth(knobs.stochastic_depth, branches=8))
         for stage, (inputs, outputs) in enumerate(pairwise((first, *knobs.widths))):
-            for block in (Block(inputs, outputs, 2 if stage else 1, knobs), Block(outputs, outputs, 1, knobs)):
-                layers += [block, make_dropout(knobs.dropout, "blocks")]
+            for before, stride in ((inputs, 2 if stage else 1), (outputs, 1)):
+                layers += [Block(before, outputs, stride, knobs, next(drops)), make_dropout(knobs.dropout, "blocks")]
         self.layers = in_a_row(*layers, MeanAndMaximum(), make_dropout(knobs.dropout, "head"))
         self.head = make_head(2 * last, classes, knobs, bias=True)
 

@@ -183,6 +183,9 @@ class ResNet18(Regularized):
     """the norm before every convolution but the first"""
     activation: Activation = Activation()
     """the activation after every norm"""
+    stochastic_depth: Rate = 0.0
+    """in training, leave out the last of the eight residual branches for so many of the images, of the others the fewer
+    the earlier they come (Huang et al. 2016)"""
 
 
 class ConvNet(Regularized):

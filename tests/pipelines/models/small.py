@@ -8,6 +8,7 @@ from pipelines.recipe import networks
 SMALL = {
     "convnet": networks.ConvNet(name="convnet", widths=(4, 6), kernel_size=3),
     "davidnet": networks.DavidNet(name="davidnet", widths=(4, 4, 6, 8), whitening=networks.Whitening()),
+    "resnet18": networks.ResNet18(name="resnet18", widths=(4, 5, 6, 6)),
     "airnet": networks.AirNet(name="airnet", widths=(4, 6, 8), depth=3),
 }
 DROPOUT = networks.Dropout(input=0.1, blocks=0.2, head=0.5)
@@ -25,5 +26,10 @@ def images(count=4, seed=0):
 
 def everything(name):
     """All that is random in training, switched on."""
-    knobs = {"dropout": DROPOUT, "drop_connect": 0.5, "pool": networks.Pool(name="fractional")}
-    return knobs if name == "convnet" else knobs | {"stochastic_depth": 0.5}
+    knobs = {
+        "dropout": DROPOUT,
+        "drop_connect": 0.5,
+        "stochastic_depth": 0.5,
+        "pool": networks.Pool(name="fractional"),
+    }
+    return {knob: value for knob, value in knobs.items() if hasattr(SMALL[name], knob)}
