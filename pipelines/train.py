@@ -112,6 +112,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
 
     with clock.lap("build"):
         models.initialize(network, seed, recipe.initialization)
+        torch.manual_seed(seed_of_rank(seed, world.rank))  # what the network itself draws, such as dropout
         network.zero_grad(set_to_none=True)  # of a trial that was broken off
         network.train()
 

@@ -46,9 +46,9 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
         for run in runs
     )
     caption = (
-        "Labels: labelled images in an epoch. Accuracy: mean ± half of its 95% interval. Over a baseline: the difference "
-        "of the means in percentage points, and the two-sided p of Welch's t-test; a difference with p of 0.05 or more "
-        "is none. Times: median of the whole schedule, and up to the first epoch that reached so much (of k trials, "
+        "Labels: labelled images in an epoch. Accuracy: mean ± half of its 95% interval. Over a baseline: difference of "
+        "the means in percentage points, and the two-sided p of Welch's t-test; a difference with p of 0.05 or "
+        "more is none. Times: median of the whole schedule, and up to the first epoch that reached so much (of k trials, "
         f"where not all did). {protocol} time: {find_protocol(protocol).meaning}"
     )
     return Table("techniques", headers, rows, caption)

@@ -46,7 +46,7 @@ def test_every_image_is_counted_once(count, batch_size, world_size):
         return forward(batch)
 
     knobs = Evaluation(batch_size=batch_size)
-    parts = [evaluate(watched, images, labels, knobs, OneOfMany(rank, world_size))[1] for rank in range(world_size)]
+    parts = [evaluate(watched, images, labels, knobs, OneOfMany(rank, world_size)).plain for rank in range(world_size)]
     assert seen == images[:, 0, 0, 0].tolist()
     correct = (forward(images).argmax(1) == labels).sum().item()
     assert sum(parts) * count == pytest.approx(correct)
@@ -58,7 +58,22 @@ def test_accuracy_with_and_without_augmentation(tta):
     with_flip, plain = expected_accuracies(images, labels)
     assert with_flip != plain
     found = evaluate(forward, images, labels, Evaluation(tta=tta, batch_size=64), World())
-    assert found == pytest.approx((with_flip if tta == "flip" else plain, plain))
+    assert (found.with_tta, found.plain) == pytest.approx((with_flip if tta == "flip" else plain, plain))
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_the_accuracy_of_each_class(world_size):
+    images, labels = draw(60)
+    parts = [evaluate(forward, images, labels, Evaluation(), OneOfMany(rank, world_size)) for rank in range(world_size)]
+    right = forward(images).argmax(1) == labels
+    for name in range(len(parts[0].by_class)):
+        of_class = labels == name
+        found = [part.by_class[name] for part in parts]
+        assert (
+            found == [None] * world_size
+            if not of_class.any()
+            else sum(found) == pytest.approx(right[of_class].float().mean().item())
+        )
 
 
 def test_flip_is_the_mean_of_the_logits_and_not_of_the_votes():
@@ -66,7 +81,8 @@ def test_flip_is_the_mean_of_the_logits_and_not_of_the_votes():
     sides = {0.0: [3.0, 2.0, 0.0], 1.0: [0.0, 2.0, 3.0]}
     image = torch.tensor([[[[0.0, 1.0]]]])
     logits = lambda batch: torch.tensor([sides[batch[0, 0, 0, 0].item()]])  # noqa: E731
-    assert evaluate(logits, image, torch.tensor([1]), Evaluation(tta="flip"), World()) == (1, 0)
+    found = evaluate(logits, image, torch.tensor([1]), Evaluation(tta="flip"), World())
+    assert (found.with_tta, found.plain) == (1, 0)
 
 
 def test_half_precision_logits_are_added_in_float32():
@@ -74,7 +90,8 @@ def test_half_precision_logits_are_added_in_float32():
     sides = {0.0: [256.0, 256.0], 1.0: [256.0, 258.0]}
     image = torch.tensor([[[[0.0, 1.0]]]])
     logits = lambda batch: torch.tensor([sides[batch[0, 0, 0, 0].item()]], dtype=torch.bfloat16)  # noqa: E731
-    assert evaluate(logits, image, torch.tensor([1]), Evaluation(tta="flip"), World()) == (1, 0)
+    found = evaluate(logits, image, torch.tensor([1]), Evaluation(tta="flip"), World())
+    assert (found.with_tta, found.plain) == (1, 0)
 
 
 @pytest.mark.parametrize("views", VIEWS.values(), ids=VIEWS.keys())

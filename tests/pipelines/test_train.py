@@ -118,7 +118,7 @@ def test_events_come_in_the_documented_order(digits, epochs, every):
     trial = run_trial(bench_for(chosen, digits), seed=0, observers=[recorder])
     steps_per_epoch = 7
     steps = math.ceil(epochs * steps_per_epoch)
-    expected = ["trial_start"]
+    expected = ["trial_start", "pretrain"]
     for epoch in range(1, math.ceil(epochs) + 1):
         expected.append("epoch_start")
         expected += ["batch_ready", "gradients_ready", "step_end"] * min(steps_per_epoch, steps)
