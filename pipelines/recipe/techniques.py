@@ -175,6 +175,9 @@ class Ensemble(Knobs):
 EVALUATED = ("swa", "ema", "early_stopping", "ensemble")
 """Techniques that decide which weights are evaluated."""
 
+ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
+"""Techniques that change something once and for all in the course of the training."""
+
 
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
@@ -218,10 +221,11 @@ class Techniques(Knobs):
                 "techniques.lookahead pulls the weights back to those of earlier epochs, also where early_stopping or "
                 "ensemble has put others: keep one, and switch the other off with null"
             )
-        if self.whitening_bias and self.ensemble and self.ensemble.restart == "fresh":
+        once = [name for name in ONCE if getattr(self, name)]
+        if once and self.ensemble and self.ensemble.restart == "fresh":
             raise ValueError(
-                "techniques.whitening_bias freezes the bias once, so that fresh members of techniques.ensemble would "
-                "never train it: say techniques.whitening_bias=null or restart=warm"
+                f"techniques.{once[0]} acts once in a training, so that the fresh members of techniques.ensemble would "
+                f"not be alike: say techniques.{once[0]}=null or techniques.ensemble.restart=warm"
             )
         return self
 

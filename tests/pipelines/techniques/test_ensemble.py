@@ -123,8 +123,8 @@ def test_what_does_not_go_together_is_refused(overrides, message):
         load("digits/quick", overrides)
 
 
-def test_a_bias_that_is_frozen_for_good_is_refused_with_fresh_members():
+def test_what_acts_once_in_a_training_is_refused_with_fresh_members():
     plain = ["techniques.lookahead=null", "epochs=10"]
     load("cifar10/airbench94", [*plain, "techniques.ensemble={restart: warm}"])
-    with pytest.raises(RecipeError, match="would never train it"):
+    with pytest.raises(RecipeError, match="techniques.whitening_bias acts once in a training"):
         load("cifar10/airbench94", [*plain, "techniques.ensemble={restart: fresh}"])
