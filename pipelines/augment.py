@@ -28,6 +28,10 @@ class Choices:
     """first row of the square that is cut out"""
     cutout_left: Tensor | None
     """first column of it"""
+    shift: Tensor | None = None
+    """what is added to every pixel of the image"""
+    scale: Tensor | None = None
+    """what every pixel is then multiplied by"""
 
 
 def draw(
@@ -42,6 +46,11 @@ def draw(
     def integers(high: int) -> Tensor:
         return torch.randint(high, (count,), generator=generator, device=generator.device)
 
+    def around(centre: float, radius: float) -> Tensor | None:
+        if not radius:
+            return None
+        return centre + radius * (2 * torch.rand(count, generator=generator, device=generator.device) - 1)
+
     height, width = size
     top, left = integers(2 * knobs.crop + 1), integers(2 * knobs.crop + 1)
     if knobs.flip == "none":
@@ -50,13 +59,15 @@ def draw(
         flip = integers(2).bool()
     else:
         flip = flip_first ^ bool(epoch % 2)
-    if not knobs.cutout:
-        return Choices(top, left, flip, None, None)
-    return Choices(top, left, flip, integers(height - knobs.cutout + 1), integers(width - knobs.cutout + 1))
+    cutout_top = integers(height - knobs.cutout + 1) if knobs.cutout else None
+    cutout_left = integers(width - knobs.cutout + 1) if knobs.cutout else None
+    shift, scale = around(0, knobs.brightness), around(1, knobs.contrast)
+    return Choices(top, left, flip, cutout_top, cutout_left, shift, scale)
 
 
 def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Tensor) -> None:
-    """Write image `order[i]` of `padded`, cropped, mirrored and cut out by the i-th choices, to `out[i]`.
+    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out by the i-th choices, to
+    `out[i]`.
 
     padded: (N, height + 2 * pad, width + 2 * pad, channels); order: (M,) indices into it; out: (M, height, width,
     channels), same dtype.
@@ -70,6 +81,10 @@ def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Ten
         images = windows[order[part], choices.top[part], choices.left[part]]
         if choices.flip is not None:
             images = torch.where(choices.flip[part, None, None, None], images.flip(2), images)
+        if choices.shift is not None:
+            images = images + choices.shift[part, None, None, None]  # in float32: half precision would round twice
+        if choices.scale is not None:
+            images = images * choices.scale[part, None, None, None]
         if choices.cutout_top is not None and choices.cutout_left is not None:
             top, left = choices.cutout_top[part, None, None], choices.cutout_left[part, None, None]
             inside = (rows >= top) & (rows < top + cutout) & (columns >= left) & (columns < left + cutout)

@@ -1,5 +1,6 @@
 """What a recipe will cost, without training: parameters, operations, steps, memory."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class Estimate:
 
     parameters: int
     flops_per_image: int
-    """multiplications and additions of one forward pass of one image"""
+    """multiplications and additions of one forward pass of one image at full size"""
     steps: int
     train_flops: float
     """of the whole training, a backward pass taken as twice a forward pass"""
@@ -63,9 +64,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     for parameter in parameters:
         saved.pop(parameter.untyped_storage()._cdata, None)
     network.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(batch[:1])
-
+    models.check_sides(recipe, dataset.image_shape, len(dataset.class_names))
     images = len(dataset.train_images)
     channels, height, width = dataset.image_shape
     padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
@@ -73,21 +72,32 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     in_memory = images if recipe.loader.name == "resident" or device.type == "cpu" else recipe.batch_size
     data_bytes = (in_memory * (padded + plain) + len(dataset.test_images) * plain) * dtype.itemsize
     data_bytes += (in_memory + len(dataset.test_images)) * plain
-    steps = recipe.steps(images)
+    steps, steps_per_epoch = recipe.steps(images), recipe.steps_per_epoch(images)
+    resolution = recipe.augment.resolution
+    sizes = Counter(
+        (resolution.size(step // steps_per_epoch),) * 2 if resolution else (height, width) for step in range(steps)
+    )
+    forward_flops = sum(times * flops(network, batch.new_empty(1, channels, *size)) for size, times in sizes.items())
     count = sum(parameter.numel() for parameter in parameters)
-    flops = counter.get_total_flops()
     activations = sum(saved.values())
     if recipe.precision == "autocast":
         activations //= 2
     return Estimate(
         parameters=count,
-        flops_per_image=flops,
+        flops_per_image=flops(network, batch[:1]),
         steps=steps,
-        train_flops=3.0 * flops * recipe.batch_size * steps,
+        train_flops=3.0 * recipe.batch_size * forward_flops,
         data_bytes=data_bytes,
         weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, weights_dtype),
         activation_bytes=activations,
     )
+
+
+def flops(network: nn.Module, image: torch.Tensor) -> int:
+    """Multiplications and additions of one forward pass."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image)
+    return counter.get_total_flops()
 
 
 def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:

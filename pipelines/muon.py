@@ -1,7 +1,8 @@
 """Muon: momentum whose update is orthogonalised (Jordan et al. 2024), as airbench94_muon uses it on convolutions."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from kernels.orthogonalize import orthogonalize
 class Muon(torch.optim.Optimizer):
     """Steps filters (output channels first, any further dimensions) along the orthogonalised Nesterov momentum.
 
-    Before each step every filter tensor is scaled to a norm of sqrt(output channels), in place of weight decay.
-    Filters of one shape are orthogonalised in one batch.
+    Before a step every filter tensor is scaled to a norm of sqrt(output channels), in place of weight decay or beside
+    it; `renormalizations` says before which. Filters of one shape are orthogonalised in one batch.
     """
 
     def __init__(
@@ -24,25 +25,28 @@ class Muon(torch.optim.Optimizer):
         steps: int,
         coefficients: tuple[float, float, float],
         renormalize_every: int = 1,
+        renormalize_growth: float = 0.0,
+        weight_decay: float = 0.0,
     ) -> None:
         defaults = {
             "lr": lr,
             "momentum": momentum,
             "steps": steps,
             "coefficients": coefficients,
-            "renormalize_every": renormalize_every,
+            "weight_decay": weight_decay,
         }
         super().__init__(params, defaults)
-        self._steps_done = 0
+        self._renormalizations = renormalizations(renormalize_every, renormalize_growth)
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """One step over all groups; parameters without a gradient are left alone."""
+        is_due = next(self._renormalizations)
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
                 continue
-            if self._steps_done % group["renormalize_every"] == 0:
+            if is_due:
                 renormalize(parameters)
             updates = self._nesterov(parameters, group["momentum"])
             for shape in by_shape(updates).values():
@@ -50,7 +54,8 @@ class Muon(torch.optim.Optimizer):
                 directions = orthogonalize(batch, group["steps"], group["coefficients"])
                 for index, direction in zip(shape, directions, strict=True):
                     parameters[index].add_(direction.view_as(parameters[index]), alpha=-group["lr"])
-        self._steps_done += 1
+            if group["weight_decay"]:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
 
     def _nesterov(self, parameters: list[nn.Parameter], momentum: float) -> list[Tensor]:
         gradients = [parameter.grad for parameter in parameters]
@@ -61,6 +66,16 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
         return torch._foreach_add(gradients, buffers, alpha=momentum)
+
+
+def renormalizations(every: int, growth: float) -> Iterator[bool]:
+    """For each step, whether the filters are renormalised: when `every` plus `growth` times the steps done, rounded
+    down, have gone by since the last time."""
+    last = 0
+    for step in count(1):
+        is_due = step - last >= every + int(growth * step)
+        last = step if is_due else last
+        yield is_due
 
 
 def renormalize(parameters: list[nn.Parameter]) -> None:

@@ -73,7 +73,16 @@ def muon(trained: list[Trained], knobs: recipe_optimizers.Muon, scale: int) -> O
     others = parameter_groups([one for one in trained if one.role != FILTER], muon_rates(knobs), scale)
     group = {"params": filters, "role": FILTER, "base_lr": knobs.lr}  # its rate knows no scale of gradients
     return [
-        Muon([group], knobs.lr, knobs.momentum, knobs.steps, knobs.coefficients, knobs.renormalize_every),
+        Muon(
+            [group],
+            knobs.lr,
+            knobs.momentum,
+            knobs.steps,
+            knobs.coefficients,
+            knobs.renormalize_every,
+            knobs.renormalize_growth,
+            knobs.filter_decay,
+        ),
         torch.optim.SGD(others, momentum=knobs.sgd_momentum, nesterov=True, fused=True),
     ]
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines import augment
@@ -38,6 +39,13 @@ def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 
 def unpadded(images: Tensor, pad: int) -> Tensor:
     """(N, height, width, channels) images without the `pad` pixels around them."""
     return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """(N, channels, height, width) images at `side` x `side` pixels, bilinearly; themselves if that is their size."""
+    if images.shape[2:] == (side, side):
+        return images
+    return F.interpolate(images, size=(side, side), mode="bilinear")
 
 
 def check(knobs: Augment, height: int, width: int) -> None:
@@ -104,6 +112,8 @@ class ResidentLoader:
             self._images = self._images.new_empty(len(order), *self._images.shape[1:])
         augment.apply(self._padded, order, choices, self._knobs.cutout, self._images)
         images = self._images.permute(0, 3, 1, 2)
+        if self._knobs.resolution:
+            images = resized(images, self._knobs.resolution.size(epoch))
         if not self._channels_last:
             images = images.contiguous()
         return Epoch(images, self._labels[order], [len(batch) for batch in batches])

@@ -10,6 +10,7 @@ from pipelines.models.dropout import Dropout
 from pipelines.models.initialization import initialize_convolution, initialize_head
 from pipelines.models.layers import BatchNorm, PatchWhitening
 from pipelines.models.resnet18 import ResNet18
+from pipelines.recipe import Recipe
 from pipelines.recipe.networks import Network
 from pipelines.recipe.training import Initialization
 
@@ -27,6 +28,23 @@ def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: in
     image_shape: (channels, height, width). ValueError when the network does not take such images.
     """
     return NETWORKS[knobs.name](knobs, image_shape, classes)
+
+
+def check_sides(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> None:
+    """ValueError when the network is made for images of `image_shape` alone, and `augment.resolution` has others."""
+    resolution = recipe.augment.resolution
+    if not resolution:
+        return
+    with torch.device("meta"):
+        network = build_network(recipe.model, image_shape, classes).eval()
+        for side in resolution.sizes:
+            try:
+                network(torch.empty(1, image_shape[0], side, side))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"augment.resolution.sizes={list(resolution.sizes)}: model.name={recipe.model.name} does not take "
+                    f"images of {side} x {side} pixels; say larger ones, or model={{name: airnet, global_pool: true}}"
+                ) from error
 
 
 def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool) -> nn.Module:

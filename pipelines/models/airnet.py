@@ -41,8 +41,11 @@ class AirNet(nn.Module):
     def __init__(self, knobs: networks.AirNet, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, height, width = image_shape
-        if min(height, width) < 25:
-            raise ValueError(f"model.name=airnet takes images of at least 25 x 25 pixels, not {height} x {width}")
+        least = 9 if knobs.global_pool else 25
+        if min(height, width) < least:
+            raise ValueError(
+                f"model.name=airnet takes images of at least {least} x {least} pixels, not {height} x {width}"
+            )
         self.whiten = PatchWhitening(channels, knobs.whitening) if knobs.whitening else None
         outputs = self.whiten.out_channels if self.whiten else 24
         channels_and_drops = zip(

@@ -157,6 +157,10 @@ class Muon(Knobs):
     """of the Newton-Schulz polynomial"""
     renormalize_every: Annotated[int, Field(ge=1)] = 1
     """steps between two scalings of every filter tensor to a norm of the square root of its output channels"""
+    renormalize_growth: NonNegative = 0.0
+    """that interval is longer by this share of the steps done, rounded down (hiverge)"""
+    filter_decay: NonNegative = 0.0
+    """decoupled weight decay of the filters, times their learning rate"""
     sgd_momentum: Momentum = 0.85
     """Nesterov momentum of everything else"""
     bias_lr: Positive

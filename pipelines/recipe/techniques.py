@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, Positive
+from pipelines.recipe.knobs import Knobs, NonNegative, Positive
 from pipelines.recipe.networks import Dropout
 
 
@@ -23,14 +23,18 @@ class EMA(Knobs):
 class Lookahead(Knobs):
     """Every few steps, pull the weights back to a slow average of themselves (Zhang et al. 2019, as in airbench).
 
-    The share of the average that stays is `decay` times (progress to the power of 3): it starts at 0 and ends at
-    `decay`.
+    The share of the average that stays is `decay` times (progress to the power of `power`): with power 3 it starts at
+    0 and ends at `decay`.
     """
 
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates"""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.95**5
     """share of the old average that stays at the end of the training"""
+    power: NonNegative = 3.0
+    """how the share grows with the progress of the training; 0: it is `decay` from the beginning"""
+    start_epoch: NonNegative = 0.0
+    """epochs before it begins; the average starts with the weights of the first update then"""
 
 
 class WhiteningBias(Knobs):

@@ -1,10 +1,12 @@
 """The knobs of what goes in and what is measured: data, augmentation, initialisation, loss, evaluation."""
 
+from bisect import bisect_right
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, Positive
+from pipelines.recipe.knobs import Knobs, NonNegative, Positive
 
 
 class Data(Knobs):
@@ -20,6 +22,27 @@ class Data(Knobs):
     """use at most so many training and so many test images (sample mode sets it); null: all"""
 
 
+class Resolution(Knobs):
+    """Small images first: cheap epochs to begin with, the full size at the end (progressive resizing, as in E1)."""
+
+    epochs: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    """the first epoch of each size, from 0, rising"""
+    sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    """height and width in pixels from each of those epochs on"""
+
+    @model_validator(mode="after")
+    def _sizes_match(self) -> "Resolution":
+        if len(self.epochs) != len(self.sizes):
+            raise ValueError(f"{len(self.epochs)} epochs but {len(self.sizes)} sizes: give one size per epoch")
+        if self.epochs[0] != 0 or any(later <= earlier for earlier, later in pairwise(self.epochs)):
+            raise ValueError(f"epochs must begin with 0 and rise, not {list(self.epochs)}")
+        return self
+
+    def size(self, epoch: int) -> int:
+        """Height and width in epoch `epoch`, from 0."""
+        return self.sizes[bisect_right(self.epochs, epoch) - 1]
+
+
 class Augment(Knobs):
     """Augmentation, drawn for a whole epoch at once. Each image draws its own."""
 
@@ -29,6 +52,14 @@ class Augment(Knobs):
     """left-right flip: each epoch at random, or drawn once and turned over every epoch (airbench)"""
     cutout: Annotated[int, Field(ge=0)] = 0
     """side in pixels of a square set to the mean colour, wholly inside the image (DeVries & Taylor 2017); 0: off"""
+    brightness: NonNegative = 0.0
+    """shift of a whole image, up to so much up or down, in standard deviations of the pixels (hiverge); 0: off"""
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """scaling of a whole image about the mean colour, after the shift, by 1 plus or minus up to so much (hiverge);
+    0: off"""
+    resolution: Resolution | None = None
+    """resize the augmented images of early epochs, bilinearly: cropping and all else happens at full size, so that a
+    small image shows the whole scene. The test images keep their size; null: the training images too"""
 
 
 class Initialization(Knobs):
@@ -44,9 +75,12 @@ class Initialization(Knobs):
         "orthogonal",
         "normal",
         "constant",
+        "implicit_residual",
     ] = "default"
     """the filters. `dirac`: the first outputs pass the inputs through, the others are as by default (airbench);
-    `xavier`: Glorot & Bengio 2010; `kaiming`: He et al. 2015; `orthogonal`: Saxe et al. 2014"""
+    `xavier`: Glorot & Bengio 2010; `kaiming`: He et al. 2015; `orthogonal`: Saxe et al. 2014;
+    `implicit_residual`: the identity where the channels stay as many, else the default plus the identity, scaled back
+    to the default's mean and spread (hlb-CIFAR10)"""
     head: Literal[
         "default",
         "unit_std",

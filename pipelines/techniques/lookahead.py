@@ -1,4 +1,6 @@
-"""Lookahead with a decay that grows over the training (Zhang et al. 2019; airbench94, Jordan 2024)."""
+"""Lookahead with a decay that may grow over the training (Zhang et al. 2019; airbench94, Jordan 2024)."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -23,10 +25,16 @@ class Lookahead:
     def trial_start(self, state: State) -> None:
         self._fast = state.stepper.averageable(state.network)
         self._slow = [tensor.clone() for tensor in self._fast]
+        every, start = self._knobs.every, self._knobs.start_epoch * state.steps_per_epoch
+        self._first = every * math.ceil(round(start, 6) / every)
 
     def step_end(self, state: State) -> None:
-        if state.step % self._knobs.every == 0:
-            self._pull(state, self._knobs.decay * (state.step / state.steps) ** 3)
+        if state.step < self._first:
+            return
+        if state.step == self._first:
+            self._pull(state, 0.0)  # the slow weights begin here
+        elif state.step % self._knobs.every == 0:
+            self._pull(state, self._knobs.decay * (state.step / state.steps) ** self._knobs.power)
         if state.step == state.steps:
             self._pull(state, 1.0)  # the training ends on the slow weights
 

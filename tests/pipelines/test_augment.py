@@ -38,6 +38,10 @@ def one_by_one(plain, order, choices, knobs):
         image = padded[top : top + HEIGHT, left : left + WIDTH].copy()
         if choices.flip is not None and choices.flip[i]:
             image = image[:, ::-1].copy()
+        if knobs.brightness:
+            image = image + choices.shift[i].numpy()
+        if knobs.contrast:
+            image = image * choices.scale[i].numpy()
         if knobs.cutout:
             top, left = int(choices.cutout_top[i]), int(choices.cutout_left[i])
             for row in range(top, top + knobs.cutout):
@@ -52,6 +56,8 @@ KNOBS = st.builds(
     crop=st.integers(0, 4),
     flip=st.sampled_from(["none", "random", "alternating"]),
     cutout=st.integers(0, HEIGHT),
+    brightness=st.sampled_from([0.0, 0.1399]),
+    contrast=st.sampled_from([0.0, 0.1308]),
 )
 
 
@@ -67,7 +73,7 @@ def test_every_image_is_that_of_a_slow_reference(knobs, count, chunk, seed, epoc
     assert torch.equal(result, one_by_one(plain, order, choices, knobs))
 
 
-FULL = Augment(crop=2, flip="random", cutout=3)
+FULL = Augment(crop=2, flip="random", cutout=3, brightness=0.2, contrast=0.4)
 
 
 def test_an_image_depends_on_its_own_source_alone():
@@ -89,7 +95,7 @@ def test_the_source_is_not_modified():
 
 def test_the_same_seed_gives_the_same_and_another_one_another():
     first, again, other = (draw(FULL, 50, seed) for seed in (1, 1, 2))
-    for name in ("top", "left", "flip", "cutout_top", "cutout_left"):
+    for name in ("top", "left", "flip", "cutout_top", "cutout_left", "shift", "scale"):
         assert torch.equal(getattr(first, name), getattr(again, name))
         assert not torch.equal(getattr(first, name), getattr(other, name))
 
@@ -97,6 +103,7 @@ def test_the_same_seed_gives_the_same_and_another_one_another():
 def test_what_is_off_is_not_drawn():
     choices = draw(Augment(), 10)
     assert (choices.flip, choices.cutout_top, choices.cutout_left) == (None, None, None)
+    assert (choices.shift, choices.scale) == (None, None)
     assert not choices.top.any()
     assert not choices.left.any()
 
@@ -121,7 +128,8 @@ def test_every_choice_covers_its_whole_range_uniformly():
 def test_choices_are_drawn_independently():
     choices = draw(FULL, 20_000)
     drawn = [choices.top, choices.left, choices.flip, choices.cutout_top, choices.cutout_left]
-    correlations = torch.corrcoef(torch.stack([values.double() for values in drawn])) - torch.eye(5)
+    drawn += [choices.shift, choices.scale]
+    correlations = torch.corrcoef(torch.stack([values.double() for values in drawn])) - torch.eye(7)
     assert correlations.abs().max() < 5 / 20_000**0.5
 
 
@@ -145,3 +153,27 @@ def test_random_flip_does_not_follow_the_epoch():
     knobs = Augment(flip="random")
     first, second = (draw(knobs, 200, seed=epoch, epoch=epoch).flip for epoch in range(2))
     assert 0.3 < (first ^ second).double().mean() < 0.7
+
+
+def test_jitter_is_uniform_around_no_change():
+    choices = draw(FULL, 20_000)
+    for values, centre, radius in ((choices.shift, 0, FULL.brightness), (choices.scale, 1, FULL.contrast)):
+        assert uniform(((values - centre) / radius + 1) * 10, 20)
+
+
+def test_jitter_changes_no_other_choice():
+    """It is drawn last, so that a recipe with it has the crops and flips of the one without."""
+    with_jitter = draw(FULL, 100)
+    without = draw(FULL.model_copy(update={"brightness": 0.0, "contrast": 0.0}), 100)
+    for name in ("top", "left", "flip", "cutout_top", "cutout_left"):
+        assert torch.equal(getattr(with_jitter, name), getattr(without, name))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_jitter_rounds_half_precision_once(dtype):
+    knobs = Augment(brightness=0.1399, contrast=0.1308)
+    images, choices = torch.randn(50, HEIGHT, WIDTH, 3).to(dtype), draw(knobs, 50)
+    result = torch.empty_like(images)
+    augment.apply(images, torch.arange(50), choices, knobs.cutout, result)
+    exact = (images.float() + choices.shift[:, None, None, None]) * choices.scale[:, None, None, None]
+    assert torch.equal(result, exact.to(dtype))

@@ -114,3 +114,17 @@ def test_the_sum():
 def test_number_formats_that_the_device_lacks_are_refused():
     with pytest.raises(ValueError, match="half_dtype=float16 on a CPU"):
         estimate(recipe.load("digits/quick", ["precision=half", "half_dtype=float16"]), DIGITS, CPU)
+
+
+def test_small_images_are_counted_as_such():
+    """80 images in batches of 8 are 10 steps an epoch: 10 at 24 pixels, 10 at 28, 5 at 32."""
+    small = ["batch_size=8", "epochs=2.5", "precision=float32"]
+    resolution = ["augment.resolution={epochs: [0, 1, 2], sizes: [24, 28, 32]}"]
+    costs = estimate(recipe.load("cifar10/e1", [*small, *resolution]), CIFAR, CPU)
+    at = {
+        side: estimate(recipe.load("cifar10/e1", [*small, "augment.resolution=null"]), blank(80, 20, side, 3), CPU)
+        for side in (24, 28, 32)
+    }
+    expected = 3 * 8 * (10 * at[24].flops_per_image + 10 * at[28].flops_per_image + 5 * at[32].flops_per_image)
+    assert costs.train_flops == expected
+    assert costs.flops_per_image == at[32].flops_per_image > at[28].flops_per_image > at[24].flops_per_image

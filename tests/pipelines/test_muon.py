@@ -1,7 +1,10 @@
+from itertools import islice
+
+import pytest
 import torch
 
 from kernels.orthogonalize import QUINTIC, orthogonalize
-from pipelines.muon import Muon, renormalize
+from pipelines.muon import Muon, renormalizations, renormalize
 
 
 def filters(*shapes):
@@ -49,7 +52,33 @@ def test_renormalises_only_every_so_many_steps():
         parameter.grad = torch.ones_like(parameter)
         optimizer.step()
         norms.append(float(parameter.detach().norm()) / 8**0.5)
-    assert [round(norm, 3) for norm in norms] == [1.0, 2.0, 4.0, 1.0]
+    assert [round(norm / norms[0], 3) for norm in norms[:2]] == [1.0, 2.0]
+    assert [round(norm, 3) for norm in norms[2:]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("total", "growth"), [(245, 0.0612245), (272, 0.0551471), (256, 0.0585938), (200, 0.075)])
+def test_renormalisations_are_those_of_hiverge(total, growth):
+    """By the letter: every 2 + int(15 * progress) steps, counted from 1."""
+    expected, last = [], 0
+    for step in range(1, total + 1):
+        if step - last >= 2 + int(15 * (step / total)):
+            last = step
+            expected.append(step)
+    due = islice(renormalizations(2, growth), total)
+    assert [step for step, is_due in enumerate(due, 1) if is_due] == expected
+    assert len(expected) < total / 5
+
+
+def test_by_default_every_step_renormalises():
+    assert all(islice(renormalizations(1, 0.0), 300))
+
+
+def test_weight_decay_takes_its_share_after_the_step_and_nothing_else():
+    (plain,), (decayed,) = filters((8, 3, 3, 3)), filters((8, 3, 3, 3))
+    for parameter, decay in ((plain, 0.0), (decayed, 0.25)):
+        parameter.grad = torch.ones_like(parameter)
+        Muon([parameter], **options(lr=0.5, weight_decay=decay)).step()
+    torch.testing.assert_close(decayed, plain * (1 - 0.5 * 0.25))
 
 
 def test_a_filter_without_a_gradient_is_left_alone():

@@ -138,7 +138,7 @@ def test_rates_and_decays_of_airbench94_muon():
     """The summed loss: biases 0.053, head 0.67, decay 2e-6 an example over the rate; filters by Muon at 0.24."""
     found = rates("cifar10/airbench94-muon", 2000)
     decay = 2e-6 * 2000
-    assert found["filter"] == (0.24, None, 6)
+    assert found["filter"] == (0.24, 0.0, 6)
     assert found["bias"] == pytest.approx((0.053, decay / 0.053, 6))
     assert found["whitening_bias"] == pytest.approx((0.053, decay / 0.053, 1))
     assert found["head"] == pytest.approx((0.67, decay / 0.67, 1))

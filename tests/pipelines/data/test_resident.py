@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
 from pipelines.data.resident import ResidentLoader, check, preprocess, to_device
-from pipelines.recipe.training import Augment
+from pipelines.recipe.training import Augment, Resolution
 
 CROP_AND_FLIP = Augment(crop=1, flip="random")
 
@@ -166,3 +166,41 @@ def test_the_source_survives_many_epochs():
     for epoch in range(4):
         loader.epoch(epoch)
     assert torch.equal(loader._padded, copy)
+
+
+def bilinear(image, side):
+    """One channel, a pixel at a time: between the four pixels around the place, centres at half pixels."""
+    last = len(image) - 1
+    result = np.empty((side, side))
+    for row, column in np.ndindex(side, side):
+        y, x = ((place + 0.5) * len(image) / side - 0.5 for place in (row, column))
+        top, left = int(y), int(x)
+        below, right = min(top + 1, last), min(left + 1, last)
+        above = (1 - x + left) * image[top, left] + (x - left) * image[top, right]
+        under = (1 - x + left) * image[below, left] + (x - left) * image[below, right]
+        result[row, column] = (1 - y + top) * above + (y - top) * under
+    return result
+
+
+def test_resolution_resizes_the_epoch_and_changes_nothing_else():
+    full = Augment(crop=1, flip="random", cutout=2, brightness=0.1)
+    small = full.model_copy(update={"resolution": Resolution(epochs=(0, 1, 3), sizes=(2, 3, 4))})
+    plain, resized = make_loader(full), make_loader(small)
+    for number, side in enumerate((2, 3, 3, 4, 4)):
+        expected, epoch = plain.epoch(number), resized.epoch(number)
+        assert torch.equal(epoch.labels, expected.labels)
+        assert epoch.images.shape == (22, 2, side, side)
+        for image, wanted in zip(epoch.images.flatten(0, 1), expected.images.flatten(0, 1), strict=True):
+            expected_image = torch.from_numpy(bilinear(wanted.double().numpy(), side))
+            torch.testing.assert_close(image.double(), expected_image, rtol=1e-6, atol=1e-6)
+        if side == 4:
+            assert torch.equal(epoch.images, expected.images)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_resized_images_keep_dtype_and_memory_order(channels_last, dtype):
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    images = resident.resized(torch.randn(5, 3, 8, 8).to(dtype).contiguous(memory_format=order), 6)
+    assert images.dtype == dtype
+    assert images.is_contiguous(memory_format=order)

@@ -126,3 +126,22 @@ def test_a_value_for_another_method_is_refused(knob):
         load("digits/quick", [f"initialization.{knob}"])
     for part in ("convolutions", "head"):
         load("digits/quick", [f"initialization.{knob}", f"initialization.{part}={method}"])
+
+
+RESIDUAL = Initialization(convolutions="implicit_residual")
+
+
+def test_implicit_residual_is_the_identity_between_as_many_channels():
+    convolution, images = nn.Conv2d(8, 8, 3, padding=1, bias=False), torch.randn(2, 8, 6, 6)
+    initialize_convolution(convolution.weight, RESIDUAL)
+    assert torch.allclose(convolution(images), images)
+
+
+def test_implicit_residual_adds_the_identity_where_channels_grow():
+    """And brings the filters back to the mean and spread that they had, by a factor and a constant for all."""
+    weight = nn.Conv2d(8, 32, 3, bias=False).weight
+    drawn = weight.detach().clone()
+    initialize_convolution(weight, RESIDUAL)
+    torch.testing.assert_close(torch.stack([weight.mean(), weight.std()]), torch.stack([drawn.mean(), drawn.std()]))
+    wanted = drawn + nn.init.dirac_(torch.empty_like(drawn))
+    assert torch.corrcoef(torch.stack([wanted.flatten(), weight.detach().flatten()]))[0, 1].item() == pytest.approx(1)

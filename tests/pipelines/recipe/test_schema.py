@@ -71,6 +71,9 @@ def test_ten_and_ten_point_nought_are_the_same():
         "augment.crop=2",
         "augment.flip=random",
         "augment.cutout=1",
+        "augment.brightness=0.1",
+        "augment.contrast=0.1",
+        "augment.resolution={epochs: [0, 1], sizes: [6, 8]}",
         "model.widths=[32,65]",
         "model.kernel_size=5",
         "model.dropout.input=0.1",
@@ -205,6 +208,9 @@ def test_a_batch_that_is_never_full_is_refused_naming_the_knobs():
             "loss.reduction=sum does nothing under optimizer.name=adamw",
         ),
         (["precision=autocast", "half_dtype=float16"], "half_dtype=float16 does not go with precision=autocast"),
+        (["augment.resolution={epochs: [0, 3], sizes: [6]}"], "2 epochs but 1 sizes: give one size per epoch"),
+        (["augment.resolution={epochs: [1, 3], sizes: [6, 8]}"], "epochs must begin with 0 and rise"),
+        (["augment.resolution={epochs: [0, 3, 3], sizes: [6, 7, 8]}"], "epochs must begin with 0 and rise"),
     ],
 )
 def test_knobs_that_do_not_go_together(overrides, message):
@@ -218,3 +224,8 @@ def test_nesterov_without_momentum_is_refused_before_the_training():
     with pytest.raises(recipe.RecipeError, match="nesterov"):
         changed(["optimizer.momentum=0"])
     assert changed(["optimizer.momentum=0", "optimizer.nesterov=false"]).optimizer.momentum == 0
+
+
+def test_the_size_of_each_epoch_of_e1():
+    resolution = recipe.load("cifar10/e1").augment.resolution
+    assert [resolution.size(epoch) for epoch in range(9)] == [24, 24, 24, 28, 28, 28, 32, 32, 32]
