@@ -21,10 +21,12 @@ from pipelines.evaluate import evaluate
 from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
+from pipelines.rehearsal import rehearsals
 from pipelines.techniques import Hooks, State, make_techniques
 from pipelines.trial import EpochResult, Trial
 
-WARM_UP_STEPS = 3
+MOST_GRAPHS = 64
+"""of a compiled network; past this many, torch.compile would go on without compiling"""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,16 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
             "say drop_last=true or another batch_size"
         )
     resident.check(recipe.augment, *dataset.image_shape[1:])
+    models.check_sides(recipe, dataset.image_shape, len(dataset.class_names))
     weights_dtype, dtype = number_formats(recipe, device)
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
     forward: Callable[[Tensor], Tensor] = parallel.replicate(network, world)
     if recipe.compile:
-        forward = torch.compile(forward)
+        # a graph for every shape, all made in the warm-up: one for all shapes would be slower in each
+        torch._dynamo.config.recompile_limit = MOST_GRAPHS
+        forward = torch.compile(forward, dynamic=False)
     if recipe.precision == "autocast":
         forward = torch.autocast(device.type, torch.bfloat16)(forward)
     return Workbench(recipe, dataset, world, dtype, network, forward)
@@ -185,7 +190,7 @@ def warm_up(bench: Workbench) -> Lap:
     """Run whole trials on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
 
     Shapes are those of the real trials, but a few steps, the epoch's smaller last batch if there is one, and one test
-    batch of each size are enough.
+    batch of each size are enough. `rehearsals` sees to it that nothing is met for the first time in a real trial.
     """
     generator = np.random.default_rng(0)
     dataset, recipe, world = bench.dataset, bench.recipe, bench.world
@@ -205,11 +210,10 @@ def warm_up(bench: Workbench) -> Lap:
 
     clock = make_clock(bench.world.device)
     with clock.lap("compile"):
-        epochs = min(WARM_UP_STEPS / recipe.steps_per_epoch(images), recipe.epochs)
-        run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": epochs}), dataset=noise(images)), seed=0)
-        rest = images % recipe.batch_size
-        if rest and not recipe.drop_last:
-            run_trial(replace(bench, recipe=recipe.model_copy(update={"epochs": 1.0}), dataset=noise(rest)), seed=0)
+        rest = 0 if recipe.drop_last else images % recipe.batch_size
+        for count in filter(None, (images, rest)):
+            for rehearsal in rehearsals(recipe, count):
+                run_trial(replace(bench, recipe=rehearsal, dataset=noise(count)), seed=0)
     return clock.laps[0]
 
 

@@ -1,6 +1,7 @@
 """A trial depends on its seed alone, whatever was trained or warmed up on the same workbench before."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -157,6 +158,59 @@ def test_warm_up_meets_every_shape_of_a_trial(digits, world, overrides):
     warmed = set(shapes)
     run_trial(bench, seed=0)
     assert shapes - warmed == set()
+
+
+SMALL_E1 = [
+    "precision=float32",
+    "model.widths=[4,4,4]",
+    "model.whitening.images=40",
+    "batch_size=16",
+    "epochs=3",
+    "augment.resolution={epochs: [0, 1, 2], sizes: [24, 28, 32]}",
+    "evaluation.batch_size=20",
+    "techniques.whitening_bias.epochs=1.5",
+    "techniques.lookahead.start_epoch=2",
+]
+
+
+@pytest.mark.parametrize("drop_last", ["true", "false"])
+def test_warm_up_meets_every_graph_of_a_trial(coloured, drop_last):
+    """Those of each size of the images, and those with and without a gradient of the whitening's bias."""
+    bench = bench_for(recipe.load("cifar10/e1", [*SMALL_E1, "batch_size=12", f"drop_last={drop_last}"]), coloured)
+    network, graphs = bench.network, set()
+
+    def watched(images, train_whitening_bias=True):
+        graphs.add((network.training, train_whitening_bias, *images.shape))
+        return network(images, train_whitening_bias)
+
+    bench = replace(bench, forward=watched)
+    warm_up(bench)
+    warmed = set(graphs)
+    graphs.clear()
+    run_trial(bench, seed=0)
+    assert {shape[-1] for shape in graphs} == {24, 28, 32}
+    assert {train for training, train, *_ in graphs if training} == {True, False}
+    assert graphs - warmed == set()
+
+
+@pytest.mark.slow
+def test_each_size_is_compiled_for_itself_in_warm_up_alone(coloured, monkeypatch):
+    """Without inductor, which would take minutes: what matters is when torch.compile makes a graph, and of which."""
+    shapes = []
+
+    def backend(graph, inputs):
+        shapes.append([tensor.shape for tensor in inputs if isinstance(tensor, torch.Tensor) and tensor.ndim == 4])
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    bench = bench_for(recipe.load("cifar10/e1", [*SMALL_E1, "compile=true"]), coloured)
+    warm_up(bench)
+    assert all(isinstance(side, int) for made in shapes for shape in made for side in shape)
+    assert {shape[-1] for made in shapes for shape in made} >= {24, 28, 32}
+    made_in_warm_up = len(shapes)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        run_trial(bench, seed=0)
+    assert len(shapes) == made_in_warm_up > 8, "torch.compile's own limit"
 
 
 def test_warm_up_sees_none_of_the_images(digits):
