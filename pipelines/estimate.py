@@ -29,7 +29,7 @@ class Estimate:
     weight_bytes: int
     """weights, gradients, optimizer state, averages"""
     activation_bytes: int
-    """what one batch keeps for its backward pass"""
+    """what one batch, or micro-batch, keeps for its backward pass"""
 
     @property
     def memory_bytes(self) -> int:
@@ -47,8 +47,9 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names))
         network = models.to_precision(network, weights_dtype, channels_last=False)
         parameters = list(network.parameters())
-        batch = torch.empty(recipe.batch_size, *dataset.image_shape, dtype=weights_dtype)
-        labels = torch.empty(recipe.batch_size, dtype=torch.int64)
+        micro_batch = recipe.batch_size // recipe.accumulation
+        batch = torch.empty(micro_batch, *dataset.image_shape, dtype=weights_dtype)
+        labels = torch.empty(micro_batch, dtype=torch.int64)
 
     saved: dict[int, int] = {}
 
@@ -95,8 +96,10 @@ def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:
     has_masters = needs_master(recipe, weights_dtype)
     trained = 4 if has_masters else weights_dtype.itemsize
     master = 4 if has_masters else 0
-    average = 4 if recipe.techniques.ema else 0
-    return trained + _optimizer_states(recipe) * trained + master + average
+    techniques = recipe.techniques
+    copies = techniques.ensemble.members if techniques.ensemble else 0
+    copies += sum(one is not None for one in (techniques.ema, techniques.swa, techniques.early_stopping))
+    return trained + _optimizer_states(recipe) * trained + master + 4 * copies
 
 
 def _optimizer_states(recipe: Recipe) -> int:

@@ -38,6 +38,8 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         """One step over all groups; parameters without a gradient are left alone."""
+        if not self.state:  # it is new, or made to forget
+            self._steps_done = 0
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:

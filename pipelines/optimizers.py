@@ -91,6 +91,11 @@ OPTIMIZERS: dict[str, Callable[[list[Trained], Any, int], Optimizers]] = {
 """from the parameters, the knobs, and how many times the gradient of the mean loss the optimizer sees"""
 
 
+def gradient_scale(recipe: Recipe, local_batch_size: int) -> int:
+    """How many times the gradient of the mean loss the gradients are: the processes average theirs."""
+    return local_batch_size if recipe.loss.reduction == "sum" else 1
+
+
 def make_stepper(
     network: nn.Module, recipe: Recipe, *, local_batch_size: int, steps: int, steps_per_epoch: int
 ) -> "Stepper":
@@ -104,7 +109,7 @@ def make_stepper(
             master = nn.Parameter(parameter.detach().float())
             pairs.append((parameter, master))
         trained.append(Trained(master, role_of(network, name), depth_of[name]))
-    scale = local_batch_size if recipe.loss.reduction == "sum" else 1
+    scale = gradient_scale(recipe, local_batch_size)
     assert scale == 1 or not isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
     optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, scale)
     factors = {
@@ -161,6 +166,11 @@ class Stepper:
     def publish(self) -> None:
         """Carry changes of the averageable tensors into the network."""
 
+    def reset(self) -> None:
+        """Begin anew from the network as it is now, every momentum forgotten."""
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
+
 
 class MasterStepper(Stepper):
     """Steps float32 masters of half-precision parameters.
@@ -188,6 +198,11 @@ class MasterStepper(Stepper):
     def averageable(self, network: nn.Module) -> list[Tensor]:
         masters = {p.data_ptr(): master.detach() for p, master in zip(self.parameters, self.masters, strict=True)}
         return [masters.get(tensor.data_ptr(), tensor) for tensor in super().averageable(network)]
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        super().reset()
+        torch._foreach_copy_(self.masters, self.parameters)
 
     @torch.no_grad()
     def publish(self) -> None:

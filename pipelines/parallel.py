@@ -76,12 +76,21 @@ def join(device: str) -> World:
     return World(state.process_index, state.num_processes, found)
 
 
-def replicate(network: nn.Module, world: World) -> nn.Module:
-    """The network with gradients averaged over the processes; itself when there is one process."""
+def replicate(network: nn.Module, world: World, *, accumulates: bool = False) -> nn.Module:
+    """The network with gradients averaged over the processes; itself when there is one process.
+
+    accumulates: it is called several times a step. A static graph takes no backward pass before its first exchange.
+    """
     if world.size == 1:
         return network
     devices = [world.device.index] if world.device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True, static_graph=True)
+    return DistributedDataParallel(
+        network,
+        device_ids=devices,
+        gradient_as_bucket_view=True,
+        static_graph=not accumulates,
+        find_unused_parameters=accumulates,  # which a static graph finds by itself
+    )
 
 
 def leave(world: World) -> None:

@@ -4,13 +4,14 @@ import math
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines import models, optimizers, parallel
+from pipelines import gradients, models, optimizers, parallel
 from pipelines.clock import Lap
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
@@ -18,6 +19,7 @@ from pipelines.data.loaders import Batches, Setting, make_loader
 from pipelines.data.resident import preprocess, to_device
 from pipelines.devices import make_clock, number_formats
 from pipelines.evaluate import evaluate
+from pipelines.gradients import Backward
 from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
@@ -40,6 +42,8 @@ class Workbench:
     network: nn.Module
     forward: Callable[[Tensor], Tensor]
     """the network as it is called: replicated, compiled, under autocast, as the recipe and the world want it"""
+    backward: Backward = gradients.whole_batch
+    """forward and backward pass of a batch: at once, or in the recipe's micro-batches"""
 
     @property
     def local_batch_size(self) -> int:
@@ -69,12 +73,14 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
-    forward: Callable[[Tensor], Tensor] = parallel.replicate(network, world)
+    replicated = parallel.replicate(network, world, accumulates=recipe.accumulation > 1)
+    backward = gradients.make_backward(recipe, replicated, recipe.batch_size // world.size)
+    forward: Callable[[Tensor], Tensor] = replicated
     if recipe.compile:
         forward = torch.compile(forward)
     if recipe.precision == "autocast":
         forward = torch.autocast(device.type, torch.bfloat16)(forward)
-    return Workbench(recipe, dataset, world, dtype, network, forward)
+    return Workbench(recipe, dataset, world, dtype, network, forward, backward)
 
 
 def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Trial:
@@ -84,7 +90,6 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     clock = make_clock(device)
     steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
     steps = recipe.steps(len(dataset.train_images))
-    epochs = math.ceil(steps / steps_per_epoch)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -115,40 +120,52 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             steps=steps,
             steps_per_epoch=steps_per_epoch,
         )
-        loss_function = make_loss(recipe.loss)
-        state = State(recipe, network, bench.forward, stepper, seed, steps, steps_per_epoch, laps=clock.laps)
+        state = State(
+            recipe,
+            network,
+            bench.forward,
+            stepper,
+            seed,
+            steps,
+            steps_per_epoch,
+            world=world,
+            loss_function=make_loss(recipe.loss),
+            gradient_scale=optimizers.gradient_scale(recipe, bench.local_batch_size),
+            held_out=partial(resident.held_out, dataset, bench.dtype, device),
+            laps=clock.laps,
+        )
         hooks = Hooks([*make_techniques(recipe), *observers])
         for hook in hooks.trial_start:
             hook(state)
 
     diverged = False
-    for epoch in range(epochs):
-        state.epoch = epoch
+    while state.step < state.steps and not diverged:
+        epoch = state.epoch = state.step // steps_per_epoch
         with clock.lap("augment", epoch + 1):
-            batches = loader.epoch(epoch)
+            batches = state.batches = loader.epoch(epoch)
             for hook in hooks.epoch_start:
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            losses = train_epoch(batches, loss_function, state, hooks)
+            losses = train_epoch(batches, bench.backward, state, hooks)
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
         accuracy = accuracy_plain = train_accuracy = None
-        is_last = epoch + 1 == epochs
+        is_last = state.step == state.steps
         if not diverged and (is_last or (epoch + 1) % recipe.evaluation.every == 0):
             # the last epoch is evaluated once, and that is part of the recipe; the others are for our eyes only
             with clock.lap("final_evaluate") if is_last else clock.lap("evaluate", epoch + 1):
                 for hook in hooks.evaluation_start:
                     hook(state)
                 network.eval()
-                accuracy, accuracy_plain = evaluate(bench.forward, test_images, test_labels, recipe.evaluation, world)
+                accuracy, accuracy_plain = evaluate(state.predict, test_images, test_labels, recipe.evaluation, world)
             if recipe.evaluation.train_accuracy:
                 with clock.lap("evaluate", epoch + 1):
                     plain_images, plain_labels = loader.plain()
                     one_view = recipe.evaluation.model_copy(update={"tta": "none"})
                     train_accuracy, _ = evaluate(
-                        bench.forward, plain_images.permute(0, 3, 1, 2), plain_labels, one_view, world
+                        state.predict, plain_images.permute(0, 3, 1, 2), plain_labels, one_view, world
                     )
             network.train()
             for hook in hooks.evaluation_end:
@@ -156,8 +173,6 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         state.history.append(EpochResult(epoch + 1, train_loss, accuracy, accuracy_plain, train_accuracy))
         for hook in hooks.epoch_end:
             hook(state)
-        if diverged:
-            break
 
     loader.close()
     for hook in hooks.trial_end:
@@ -190,18 +205,19 @@ def warm_up(bench: Workbench) -> Lap:
     generator = np.random.default_rng(0)
     dataset, recipe, world = bench.dataset, bench.recipe, bench.world
     images, batch = len(dataset.train_images), recipe.evaluation.batch_size
-    share, more = divmod(len(dataset.test_images), world.size)
-    tests = world.size * min(share, batch + share % batch) + more
+
+    def few(images: np.ndarray) -> int:
+        share, more = divmod(len(images), world.size)
+        return world.size * min(share, batch + share % batch) + more
 
     def noise(train: int) -> Dataset:
-        shape = dataset.train_images.shape[1:]
-        return replace(
-            dataset,
-            train_images=generator.integers(256, size=(train, *shape), dtype=np.uint8),
-            train_labels=generator.integers(len(dataset.class_names), size=train),
-            test_images=generator.integers(256, size=(tests, *shape), dtype=np.uint8),
-            test_labels=generator.integers(len(dataset.class_names), size=tests),
-        )
+        counts = {"train": train, "test": few(dataset.test_images), "validation": few(dataset.validation_images)}
+        parts = {}
+        for part, count in counts.items():
+            shape = (count, *dataset.train_images.shape[1:])
+            parts[f"{part}_images"] = generator.integers(256, size=shape, dtype=np.uint8)
+            parts[f"{part}_labels"] = generator.integers(len(dataset.class_names), size=count)
+        return replace(dataset, **parts)
 
     clock = make_clock(bench.world.device)
     with clock.lap("compile"):
@@ -213,22 +229,19 @@ def warm_up(bench: Workbench) -> Lap:
     return clock.laps[0]
 
 
-def train_epoch(
-    batches: Batches, loss_function: Callable[[Tensor, Tensor], Tensor], state: State, hooks: Hooks
-) -> list[Tensor]:
+def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> list[Tensor]:
     """One step a batch, as far as the trial goes; returns the loss of each step, still on the device."""
     losses = []
     steps_left = range(state.step, state.steps)
     for step, (state.images, state.labels) in zip(steps_left, batches, strict=False):
         for hook in hooks.batch_ready:
             hook(state)
-        loss = loss_function(state.forward(state.images), state.labels)
-        loss.backward()
+        loss = backward(state)
         for hook in hooks.gradients_ready:
             hook(state)
         state.stepper.step(step)
         state.step = step + 1
-        losses.append(loss.detach())
+        losses.append(loss)
         for hook in hooks.step_end:
             hook(state)
     return losses

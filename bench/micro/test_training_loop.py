@@ -55,7 +55,16 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
         bench.network, recipe, local_batch_size=recipe.batch_size, steps=steps, steps_per_epoch=batches_per_epoch
     )
     loss_function = make_loss(recipe.loss)
-    state = State(recipe, bench.network, bench.forward, stepper, seed=0, steps=steps, steps_per_epoch=batches_per_epoch)
+    state = State(
+        recipe,
+        bench.network,
+        bench.forward,
+        stepper,
+        seed=0,
+        steps=steps,
+        steps_per_epoch=batches_per_epoch,
+        loss_function=loss_function,
+    )
     techniques = make_techniques(recipe)
     hooks = Hooks(techniques)
     for hook in hooks.trial_start:
@@ -65,7 +74,7 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
     data_seconds = time.perf_counter() - started
 
     def harness() -> None:
-        train_epoch(batches, loss_function, state, hooks)
+        train_epoch(batches, bench.backward, state, hooks)
 
     def bare() -> None:
         for images, labels in batches:

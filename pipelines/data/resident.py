@@ -40,6 +40,12 @@ def unpadded(images: Tensor, pad: int) -> Tensor:
     return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
 
 
+def held_out(dataset: Dataset, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The held-out images on the device, (N, channels, height, width), and their labels."""
+    images, labels = to_device(dataset.validation_images, dataset.validation_labels, device)
+    return preprocess(images, dataset, dtype).permute(0, 3, 1, 2), labels
+
+
 def check(knobs: Augment, height: int, width: int) -> None:
     """ValueError for augmentation that images of this size cannot have."""
     side = min(height, width)

@@ -39,6 +39,9 @@ class Recipe(Knobs):
     """passes over the training images; a fraction ends within the last epoch"""
     batch_size: Annotated[int, Field(ge=1)]
     """images per optimizer step, over all processes together"""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """micro-batches in which a process goes through its share of a batch, for less memory: their gradients add up to
+    the batch's, while norms see one micro-batch at a time"""
     drop_last: bool = True
     """leave out the images of an epoch that do not fill a batch"""
     augment: Augment = Augment()
@@ -91,6 +94,21 @@ class Recipe(Knobs):
                         f"techniques.progressive_dropout.start.{place}={rate} does nothing without a rate to go to: "
                         f"say model.dropout.{place}=0.5"
                     )
+        if self.techniques.early_stopping and not self.data.holds_out:
+            raise ValueError(
+                "techniques.early_stopping watches the accuracy on held-out images, and there are none: say "
+                "data.validation=0.1"
+            )
+        if self.techniques.swa and self.loader.name == "torchvision":
+            raise ValueError(
+                "techniques.swa goes through an epoch's batches once more, and loader.name=torchvision would draw "
+                "others: say loader={name: resident} or {name: bulk}"
+            )
+        ensemble = self.techniques.ensemble
+        if ensemble and ensemble.members > self.epochs:
+            raise ValueError(
+                f"techniques.ensemble trains {ensemble.members} members, and epochs={self.epochs:g} is less"
+            )
         if self.precision == "autocast" and self.half_dtype == "float16":
             raise ValueError(
                 "half_dtype=float16 does not go with precision=autocast, which uses bfloat16 because that needs no "

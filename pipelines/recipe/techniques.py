@@ -3,11 +3,11 @@
 A recipe switches one on by naming it (`techniques: {ema: {}}`) and a recipe built on it switches it off with `null`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, Positive
+from pipelines.recipe.knobs import Knobs, NonNegative, Positive
 from pipelines.recipe.networks import Dropout
 
 
@@ -74,11 +74,119 @@ class ProgressiveDropout(Knobs):
         return self
 
 
+class Mixing(Knobs):
+    """What the techniques share that mix the images of a batch with one another."""
+
+    from_epoch: NonNegative = 0.0
+    """epochs after which it begins"""
+    until: Positive | None = None
+    """epochs after which it ends; null: it stays to the end"""
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> "Mixing":
+        if self.until is not None and self.until <= self.from_epoch:
+            raise ValueError(f"until={self.until:g} must be more than from_epoch={self.from_epoch:g}")
+        return self
+
+
+class MixUp(Mixing):
+    """Train on weighted means of two images and of their labels (Zhang et al. 2018)."""
+
+    alpha: Positive = 0.2
+    """the weight of a batch is drawn from the Beta distribution with both parameters so large"""
+
+
+class CutMix(Mixing):
+    """Paste a rectangle of another image into each, and mix the labels by area (Yun et al. 2019)."""
+
+    alpha: Positive = 1.0
+    """the area of a batch's rectangles is drawn from the Beta distribution with both parameters so large"""
+    size: Annotated[int, Field(ge=1)] | None = None
+    """side in pixels of a square, in place of a drawn area: 3 in hlb-CIFAR10; null: draw it"""
+
+
+class Penalty(Knobs):
+    """Add the size of the weights to what is minimised. Biases and norms are exempt, and the training loss that is
+    reported is without it."""
+
+    l1: NonNegative = 0.0
+    """times the sum of absolute values, for the mean loss"""
+    l2: NonNegative = 0.0
+    """times half the sum of squares, for the mean loss: in plain SGD the same as weight decay"""
+
+    @model_validator(mode="after")
+    def _penalises(self) -> "Penalty":
+        if not self.l1 and not self.l2:
+            raise ValueError("techniques.penalty does nothing: give it an l1 or an l2 above 0")
+        return self
+
+
+class GradientClipping(Knobs):
+    """Limit the gradient before each step (Pascanu, Mikolov & Bengio 2013)."""
+
+    norm: Positive | None = None
+    """scale the gradient down to this norm over all parameters, for the mean loss"""
+    value: Positive | None = None
+    """or cut each of its entries to this size, for the mean loss"""
+
+    @model_validator(mode="after")
+    def _limits_one_way(self) -> "GradientClipping":
+        if (self.norm is None) == (self.value is None):
+            raise ValueError("techniques.gradient_clipping limits either the norm or each value: give one of the two")
+        return self
+
+
+class SWA(Knobs):
+    """Evaluate the mean of the weights at the ends of the last epochs, the statistics of the norms estimated anew
+    (stochastic weight averaging, Izmailov et al. 2018)."""
+
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.75
+    """share of the training after which the epochs count; the end of the training always does"""
+
+
+class EarlyStopping(Knobs):
+    """End the training when the accuracy on the held-out images has stopped rising. It is measured after each epoch,
+    in the training's time."""
+
+    patience: Annotated[int, Field(ge=1)] = 5
+    """epochs without a rise after which the training ends"""
+    min_delta: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """a rise is more than this, as a fraction of the images"""
+    restore_best: bool = True
+    """end on the weights of the best epoch; false: on the last ones"""
+
+
+class Ensemble(Knobs):
+    """Train several networks in turn, each for an equal share of the epochs, and evaluate their mean prediction. Let
+    the schedule repeat itself as often."""
+
+    members: Annotated[int, Field(ge=2)] = 3
+    """networks"""
+    restart: Literal["warm", "fresh"] = "warm"
+    """`warm`: each goes on from the one before (snapshot ensemble, Huang et al. 2017); `fresh`: each is initialised
+    from a seed of its own, the optimizer's memory dropped"""
+
+
+EVALUATED = ("swa", "ema", "early_stopping", "ensemble")
+"""Techniques that decide which weights are evaluated."""
+
+ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
+"""Techniques that change something once and for all in the course of the training."""
+
+
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
 
     whitening_bias: WhiteningBias | None = None
     """freeze the bias of the whitening layer early"""
+    mixup: MixUp | None = None
+    """train on means of two images"""
+    cutmix: CutMix | None = None
+    """train on images with a piece of another"""
+    penalty: Penalty | None = None
+    """penalise large weights"""
+    gradient_clipping: GradientClipping | None = None
+    """limit the gradient"""
     lookahead: Lookahead | None = None
     """pull the weights back to a slow average"""
     progressive_dropout: ProgressiveDropout | None = None
@@ -88,3 +196,30 @@ class Techniques(Knobs):
     """evaluate a moving average of the weights"""
     reduce_on_plateau: ReduceOnPlateau | None = None
     """lower the learning rate when the training loss stops falling"""
+    swa: SWA | None = None
+    """evaluate the mean of the last epochs' weights"""
+    early_stopping: EarlyStopping | None = None
+    """end when the held-out accuracy stops rising"""
+    ensemble: Ensemble | None = None
+    """evaluate the mean prediction of several networks"""
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Techniques":
+        deciding = [name for name in EVALUATED if getattr(self, name)]
+        if len(deciding) > 1:
+            raise ValueError(
+                f"techniques {' and '.join(deciding)} each decide which weights are evaluated: keep one, and say null "
+                "for the others"
+            )
+        if self.lookahead and (self.early_stopping or self.ensemble):
+            raise ValueError(
+                "techniques.lookahead pulls the weights back to those of earlier epochs, also where early_stopping or "
+                "ensemble has put others: keep one, and switch the other off with null"
+            )
+        once = [name for name in ONCE if getattr(self, name)]
+        if once and self.ensemble and self.ensemble.restart == "fresh":
+            raise ValueError(
+                f"techniques.{once[0]} acts once in a training, so that the fresh members of techniques.ensemble would "
+                f"not be alike: say techniques.{once[0]}=null or techniques.ensemble.restart=warm"
+            )
+        return self

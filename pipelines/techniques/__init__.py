@@ -5,11 +5,11 @@
         epoch_start                    the epoch's batches are drawn and augmented
         for each batch:
             batch_ready                may replace state.images and state.labels
-            forward, loss, backward
+            forward, loss, backward    of the batch, or of each of its micro-batches
             gradients_ready            may change the gradients
             optimizer step
-            step_end
-        evaluation_start               may put other weights into the network
+            step_end                   at an epoch's last step, state.steps = state.step ends the training
+        evaluation_start               may put other weights into the network, or another function in state.predict
         evaluation, over the whole test set (in the last epoch: the final one)
         evaluation_end                 puts the trained weights back
         epoch_end                      state.history[-1] holds the epoch's result; outside every lap
@@ -24,10 +24,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.clock import Lap
+from pipelines.data.loaders import Batches
 from pipelines.optimizers import Stepper
+from pipelines.parallel import World
 from pipelines.recipe import Recipe
 from pipelines.trial import EpochResult
 
@@ -55,19 +58,34 @@ class State:
     stepper: Stepper
     seed: int
     steps: int
-    """steps of the whole trial"""
+    """steps of the whole trial; a technique may end the training with an epoch by setting it to `step`"""
     steps_per_epoch: int
+    world: World = field(default_factory=World)
+    loss_function: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    """of logits and labels, as the recipe wants it"""
+    gradient_scale: int = 1
+    """how many times the gradient of the mean loss the gradients are"""
+    held_out: Callable[[], tuple[Tensor, Tensor]] | None = None
+    """puts the held-out images, (N, channels, height, width), and their labels on the device"""
     epoch: int = 0
     """the epoch in progress, from 0"""
     step: int = 0
     """steps done since the trial began"""
+    batches: Batches | None = None
+    """the batches of the epoch in progress"""
     images: Tensor | None = None
     labels: Tensor | None = None
+    """(N,) class numbers, or (N, classes) probabilities that a technique has put in their place"""
     history: list[EpochResult] = field(default_factory=list)
     laps: list[Lap] = field(default_factory=list)
     """the laps that have ended"""
     notes: dict[str, object] = field(default_factory=dict)
     """what the record should say of this trial beside accuracy and time; must be plain JSON values"""
+    predict: Callable[[Tensor], Tensor] = field(init=False)
+    """what evaluation calls, from images to logits: the network, unless a technique puts another function here"""
+
+    def __post_init__(self) -> None:
+        self.predict = self.forward
 
 
 Hook = Callable[[State], None]

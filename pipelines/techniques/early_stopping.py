@@ -1,0 +1,63 @@
+"""Early stopping on held-out images (Prechelt 1998, "Early stopping - but when?")."""
+
+import torch
+
+from pipelines.evaluate import evaluate
+from pipelines.recipe import techniques
+from pipelines.techniques import State
+
+
+class Patience:
+    """Counts the values since the best one.
+
+    best: the best value so far; waited: values since then that were not above it by more than `min_delta`.
+    """
+
+    def __init__(self, patience: int, min_delta: float) -> None:
+        self._patience, self._min_delta = patience, min_delta
+        self.best = float("-inf")
+        self.waited = 0
+
+    def see(self, value: float) -> bool:
+        """Take the next value; whether it is a rise."""
+        is_rise = value > self.best + self._min_delta
+        self.best, self.waited = (value, 0) if is_rise else (self.best, self.waited + 1)
+        return is_rise
+
+    @property
+    def is_over(self) -> bool:
+        return self.waited >= self._patience
+
+
+class EarlyStopping:
+    """Measures the held-out accuracy after each epoch, without test-time augmentation, and ends the training."""
+
+    def __init__(self, knobs: techniques.EarlyStopping) -> None:
+        self._restore_best = knobs.restore_best
+        self._patience = Patience(knobs.patience, knobs.min_delta)
+
+    def trial_start(self, state: State) -> None:
+        assert state.held_out is not None
+        self._images, self._labels = state.held_out()
+        self._knobs = state.recipe.evaluation.model_copy(update={"tta": "none"})
+        self._weights = state.stepper.averageable(state.network)
+        self._best = [weight.clone() for weight in self._weights]
+        self._best_epoch = 0
+
+    def step_end(self, state: State) -> None:
+        if state.step % state.steps_per_epoch and state.step < state.steps:
+            return
+        state.network.eval()
+        accuracy, _ = evaluate(state.predict, self._images, self._labels, self._knobs, state.world)
+        state.network.train()
+        if self._patience.see(accuracy):
+            self._best_epoch = state.epoch + 1
+            torch._foreach_copy_(self._best, self._weights)
+        if self._patience.is_over:
+            state.steps = state.step
+        if self._restore_best and state.step == state.steps:
+            torch._foreach_copy_(self._weights, self._best)
+            state.stepper.publish()
+
+    def trial_end(self, state: State) -> None:
+        state.notes["early_stopping"] = {"best_epoch": self._best_epoch, "held_out_accuracy": self._patience.best}

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+
+from pipelines.data import split
+from pipelines.parallel import World
+from pipelines.recipe import RecipeError, load
+from pipelines.techniques import early_stopping
+from pipelines.techniques.early_stopping import Patience
+from pipelines.train import run_trial, set_up
+
+PLAIN = ["epochs=5", "batch_size=256", "data.validation=0.2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "min_delta", "last", "best"),
+    [
+        ([0.1, 0.3, 0.2, 0.2, 0.9], 2, 0.0, 4, 0.3),
+        ([0.1, 0.3, 0.2, 0.31, 0.2], 2, 0.0, None, 0.31),
+        ([0.1, 0.3, 0.3, 0.3, 0.9], 2, 0.0, 4, 0.3),
+        ([0.1, 0.3, 0.2, 0.31, 0.9], 2, 0.05, 4, 0.3),
+        ([0.3, 0.1], 1, 0.0, 2, 0.3),
+    ],
+)
+def test_patience(values, patience, min_delta, last, best):
+    watch = Patience(patience, min_delta)
+    stopped = None
+    for count, value in enumerate(values, start=1):
+        watch.see(value)
+        if watch.is_over:
+            stopped = count
+            break
+    assert (stopped, watch.best) == (last, best)
+
+
+class Weights:
+    """Keeps the weights at the end of each epoch, as they were trained."""
+
+    def __init__(self):
+        self.after = []
+
+    def step_end(self, state):
+        if state.step % state.steps_per_epoch == 0:
+            self.after.append([parameter.detach().clone() for parameter in state.network.parameters()])
+
+
+def watched(dataset, monkeypatch, accuracies, *overrides, precision="float32"):
+    """A trial in which the held-out images give these accuracies. Returns it, its network and the weights seen."""
+    given = iter(accuracies)
+    sizes = []
+
+    def evaluate(forward, images, labels, knobs, world):
+        assert knobs.tta == "none"
+        sizes.append(len(images))
+        return next(given), None
+
+    chosen = load("digits/quick", [*PLAIN, f"precision={precision}", *overrides])
+    bench = set_up(chosen, split.select(dataset, chosen.data), World())
+    monkeypatch.setattr(early_stopping, "evaluate", evaluate)
+    weights = Weights()
+    trial = run_trial(bench, 0, observers=[weights])
+    assert sizes == [round(0.2 * 1437)] * len(trial.epochs)
+    return trial, list(bench.network.parameters()), weights.after
+
+
+@pytest.mark.parametrize("precision", ["float32", "half"])
+@pytest.mark.parametrize(("restore", "kept"), [("true", 1), ("false", 2)])
+def test_the_training_ends_early_on_the_best_or_the_last_weights(digits, monkeypatch, precision, restore, kept):
+    if precision == "half" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU has no fast bfloat16")
+    knobs = f"techniques.early_stopping={{patience: 1, restore_best: {restore}}}"
+    trial, network, weights = watched(digits, monkeypatch, [0.5, 0.7, 0.6], knobs, precision=precision)
+    assert [result.epoch for result in trial.epochs] == [1, 2, 3]
+    assert trial.steps == 3 * (len(digits.train_images) * 4 // 5 // 256)
+    laps = [(lap.name, lap.epoch) for lap in trial.laps if "evaluate" in lap.name]
+    assert laps == [("evaluate", 1), ("evaluate", 2), ("final_evaluate", None)]
+    assert trial.accuracy == trial.epochs[-1].accuracy is not None
+    assert trial.notes == {"early_stopping": {"best_epoch": 2, "held_out_accuracy": 0.7}}
+    assert not torch.equal(weights[0][0], weights[1][0])
+    assert not torch.equal(weights[0][0], network[0])
+    if restore == "true":  # the observer, which comes after the technique, sees what was put back
+        assert all(torch.equal(one, other) for one, other in zip(weights[1], network, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(weights[kept], network, strict=True))
+
+
+def test_a_training_that_goes_on_to_its_end_still_ends_on_the_best_weights(digits, monkeypatch):
+    accuracies = [0.5, 0.4, 0.6, 0.5, 0.4]
+    trial, network, weights = watched(digits, monkeypatch, accuracies, "techniques.early_stopping={}")
+    assert len(trial.epochs) == 5
+    assert all(torch.equal(one, other) for one, other in zip(weights[2], network, strict=True))
+
+
+def test_while_it_waits_nothing_changes(digits):
+    """The accuracies, the losses and the weights are those of a training without it."""
+    outcomes = []
+    for overrides in ([], ["techniques.early_stopping={patience: 9, restore_best: false}"]):
+        chosen = load("digits/quick", [*PLAIN, *overrides])
+        bench = set_up(chosen, split.select(digits, chosen.data), World())
+        trial = run_trial(bench, seed=0)
+        outcomes.append((trial.epochs, [parameter.detach().clone() for parameter in bench.network.parameters()]))
+    assert outcomes[0][0] == outcomes[1][0]
+    assert all(torch.equal(one, other) for one, other in zip(outcomes[0][1], outcomes[1][1], strict=True))
+
+
+def test_the_accuracy_it_watches_is_that_of_the_held_out_images(digits):
+    chosen = load("digits/quick", [*PLAIN, "data.evaluate=validation", "techniques.early_stopping={}"])
+    dataset = split.select(digits, chosen.data)
+    trial = run_trial(set_up(chosen, dataset, World()), seed=0)
+    accuracies = [result.accuracy for result in trial.epochs]
+    assert trial.notes["early_stopping"]["held_out_accuracy"] == max(accuracies) == accuracies[-1]
+    assert trial.notes["early_stopping"]["best_epoch"] == int(np.argmax(accuracies)) + 1
+
+
+def test_without_held_out_images_it_is_refused():
+    with pytest.raises(RecipeError, match="there are none: say data.validation=0.1"):
+        load("digits/quick", ["techniques.early_stopping={}"])
+    load("digits/quick", ["techniques.early_stopping={}", "data={folds: 5, fold: 0}"])

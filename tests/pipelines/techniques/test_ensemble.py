@@ -1,0 +1,130 @@
+import pytest
+import torch
+
+from pipelines import models
+from pipelines.parallel import World
+from pipelines.recipe import RecipeError, load
+from pipelines.techniques.ensemble import ends, log_mean_probability, seed_of_member
+from pipelines.train import run_trial, set_up
+from tests.pipelines.techniques.test_swa import PLAIN, Watch, equal, needs_bfloat16, trial_of
+
+
+def test_the_mean_is_that_of_the_probabilities():
+    logits = torch.randn(3, 5, 4) * 10
+    expected = torch.stack([one.softmax(1) for one in logits]).mean(0)
+    torch.testing.assert_close(log_mean_probability(logits).exp(), expected)
+    assert log_mean_probability(logits.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("steps", "members"), [(20, 4), (20, 3), (100, 7)])
+def test_the_steps_are_shared_equally(steps, members):
+    last = ends(steps, members)
+    shares = [end - start for start, end in zip([0, *last], last, strict=False)]
+    assert last[-1] == steps
+    assert max(shares) - min(shares) <= 1
+
+
+class Snapshots(Watch):
+    """Keeps also what the evaluation would predict of some images."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images, self.predicted = images, []
+
+    def evaluation_start(self, state):
+        super().evaluation_start(state)
+        state.network.eval()
+        with torch.no_grad():
+            self.predicted.append(state.predict(self.images.to(next(state.network.parameters()).dtype)).clone())
+        state.network.train()
+
+
+def ensemble_of(dataset, restart, *overrides):
+    """A trial of two members over four epochs of five steps."""
+    images = torch.randn(6, 3, 32, 32)
+    watch = Snapshots(images)
+    knobs = f"techniques.ensemble={{members: 2, restart: {restart}}}"
+    bench = set_up(load("cifar10/davidnet-10", [*PLAIN, knobs, *overrides]), dataset, World())
+    run_trial(bench, 0, observers=[watch])
+    return watch, bench
+
+
+def predictions(bench, weights, images):
+    """Of a network with these weights and statistics."""
+    floats = [tensor for tensor in bench.network.state_dict().values() if tensor.is_floating_point()]
+    with torch.no_grad():
+        for tensor, weight in zip(floats, weights, strict=True):
+            tensor.copy_(weight)
+        return bench.network.eval()(images.to(bench.network.head.weight.dtype))
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("half", marks=needs_bfloat16)])
+def test_snapshots_are_evaluated_together_and_the_training_goes_on(coloured, precision):
+    watch, bench = ensemble_of(coloured, "warm", f"precision={precision}")
+    _, without, _ = trial_of(coloured, f"precision={precision}")
+    assert all(equal(one, other) for one, other in zip(watch.trained, without.trained, strict=True))
+    assert all(equal(one, other) for one, other in zip(watch.back, without.trained[4::5], strict=True))
+    first, second = (predictions(bench, watch.trained[step], watch.images).float() for step in (9, 19))
+    alone = predictions(bench, watch.trained[4], watch.images)
+    assert torch.equal(watch.predicted[0].float(), alone.float())
+    for predicted, members in zip(watch.predicted[1:], ([first], [first], [first, second]), strict=True):
+        torch.testing.assert_close(predicted, log_mean_probability(torch.stack(members)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("half", marks=needs_bfloat16)])
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_a_fresh_member_starts_as_a_trial_of_its_own_seed(coloured, precision, optimizer):
+    """Its first weights, to the whitening that all share, are those of `initialize`, without any momentum."""
+    muon = ["optimizer={name: muon, lr: 0.1, bias_lr: 0.1, head_lr: 0.1, renormalize_every: 3}"]
+    overrides = [f"precision={precision}", *(muon if optimizer == "muon" else [])]
+    states = []
+
+    class Restarts:
+        def step_end(self, state):
+            if state.step == 10:
+                states.append([len(one.state) for one in state.stepper.optimizers])
+                self.after = [tensor.clone() for tensor in state.stepper.averageable(state.network)]
+
+    restarts = Restarts()
+    chosen = load("cifar10/davidnet-10", [*PLAIN, *overrides, "techniques.ensemble={members: 2, restart: fresh}"])
+    bench = set_up(chosen, coloured, World())
+    run_trial(bench, 0, observers=[restarts])
+    assert states == [[0] * (2 if optimizer == "muon" else 1)]
+    (layer,) = models.whitening_layers(bench.network)
+    whitening = layer.weight.clone()
+    models.initialize(bench.network, seed_of_member(0, 1), chosen.initialization)
+    layer.weight.data.copy_(whitening)
+    fresh = [tensor for tensor in bench.network.state_dict().values() if tensor.is_floating_point()]
+    assert all(torch.equal(one, other.float()) for one, other in zip(restarts.after, fresh, strict=True))
+
+
+def test_the_first_fresh_member_is_the_plain_training(coloured):
+    watch, _ = ensemble_of(coloured, "fresh")
+    _, without, _ = trial_of(coloured)
+    assert all(equal(one, other) for one, other in zip(watch.trained[:9], without.trained[:9], strict=True))
+    assert not equal(watch.trained[10], without.trained[10])
+    assert equal(watch.back[-1], watch.trained[-1])
+
+
+def test_members_have_each_a_seed_of_their_own():
+    seeds = [seed_of_member(seed, member) for seed in range(5) for member in range(1, 5)]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["techniques.ensemble={members: 30}"], "trains 30 members, and epochs=20 is less"),
+        (["techniques={ensemble: {}, lookahead: {}}"], "lookahead pulls the weights back"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, message):
+    with pytest.raises(RecipeError, match=message):
+        load("digits/quick", overrides)
+
+
+def test_what_acts_once_in_a_training_is_refused_with_fresh_members():
+    plain = ["techniques.lookahead=null", "epochs=10"]
+    load("cifar10/airbench94", [*plain, "techniques.ensemble={restart: warm}"])
+    with pytest.raises(RecipeError, match="techniques.whitening_bias acts once in a training"):
+        load("cifar10/airbench94", [*plain, "techniques.ensemble={restart: fresh}"])

@@ -1,0 +1,97 @@
+"""What every technique of the training loop keeps to: seeds, warm-up, trials in a row, compilation, processes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipelines.data import split
+from pipelines.parallel import World
+from pipelines.recipe import load
+from pipelines.train import run_trial, set_up, warm_up
+from tests.pipelines.techniques.test_swa import PLAIN
+from tests.pipelines.test_parallel import in_processes
+from tests.pipelines.test_trials_in_a_row import outcome, same
+
+LINES = {
+    "accumulation": "accumulation=2",
+    "mixup": "techniques.mixup={}",
+    "cutmix": "techniques.cutmix={size: 3}",
+    "penalty": "techniques.penalty={l1: 1e-3}",
+    "gradient_clipping": "techniques.gradient_clipping={norm: 0.1}",
+    "early_stopping": "techniques.early_stopping={patience: 1}",
+    "swa": "techniques.swa={}",
+    "snapshots": "techniques.ensemble={members: 2}",
+    "fresh_members": "techniques.ensemble={members: 2, restart: fresh}",
+}
+"""The one line that switches each on."""
+
+
+def bench_for(dataset, *overrides, world=None):
+    chosen = load("cifar10/davidnet-10", [*PLAIN, "data.validation=0.2", *overrides])
+    return set_up(chosen, split.select(dataset, chosen.data), world or World())
+
+
+def trained(bench, seed):
+    trial = run_trial(bench, seed)
+    return outcome(trial, bench), trial.notes
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_nothing_leaks_from_warm_up_or_another_trial(coloured, line):
+    used, fresh = bench_for(coloured, line), bench_for(coloured, line)
+    warm_up(used)
+    run_trial(used, seed=0)
+    (again, notes), (first, other_notes) = trained(used, 1), trained(fresh, 1)
+    equal = same(again, first)
+    assert equal
+    assert notes == other_notes
+
+
+def test_each_changes_the_trial(coloured):
+    """Those that change what is trained; the others' own tests say what they evaluate, or when they stop."""
+    plain, _ = trained(bench_for(coloured, "epochs=2"), 0)
+    for name in ("mixup", "cutmix", "penalty", "gradient_clipping", "fresh_members"):
+        other, _ = trained(bench_for(coloured, "epochs=2", LINES[name]), 0)
+        differs = not same(plain, other)
+        assert differs, name
+
+
+def test_warm_up_sees_none_of_the_held_out_images(coloured):
+    bench = bench_for(coloured, LINES["early_stopping"])
+    dark = replace(bench.dataset, validation_images=0 * bench.dataset.validation_images)
+    network, darkest = bench.network, []
+    forward = lambda images: darkest.append(images.flatten(1).float().var(1).min()) or network(images)  # noqa: E731
+    warm_up(replace(bench, dataset=dark, forward=forward))
+    assert min(darkest) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["accumulation", "mixup", "early_stopping", "swa", "fresh_members"])
+def test_a_compiled_network_is_compiled_in_warm_up_alone(coloured, name):
+    bench = bench_for(coloured, "compile=true", "precision=float32", "evaluation.batch_size=7", LINES[name])
+    warm_up(bench)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        compiled = run_trial(bench, seed=0)
+    eager = run_trial(bench_for(coloured, "precision=float32", LINES[name]), seed=0)
+    losses, expected = ([result.train_loss for result in trial.epochs] for trial in (compiled, eager))
+    assert losses == pytest.approx(expected, rel=0.02)
+
+
+def train_each(world, dataset, lines):
+    results = []
+    for line in lines:
+        bench = bench_for(dataset, "precision=float32", line, world=world)
+        trial = run_trial(bench, seed=3)
+        parameters = {name: parameter.detach().clone() for name, parameter in bench.network.named_parameters()}
+        results.append((parameters, [result.accuracy for result in trial.epochs], trial.notes, trial.steps))
+    return results
+
+
+@pytest.mark.slow
+def test_processes_agree(tmp_path, coloured):
+    """On the weights, on the accuracies and on when to stop."""
+    for first, second in zip(*in_processes(tmp_path, train_each, coloured, [*LINES.values()]), strict=True):
+        assert first[1:] == second[1:]
+        for name, parameter in first[0].items():
+            assert torch.equal(parameter, second[0][name])
