@@ -1,6 +1,6 @@
 """A data set in host memory: what a source hands to the loaders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,7 +10,8 @@ class Dataset:
     """Images as uint8 of shape (N, height, width, channels), labels as int64 of shape (N,).
 
     `pool_images` are training images whose labels the recipe may not see (empty unless the recipe trains on a part of
-    the training set); `mean` and `std` are per channel on the 0-255 scale.
+    the training set), `validation_images` are labelled ones that are held out (empty unless the recipe asks for them);
+    `mean` and `std` are per channel on the 0-255 scale.
     """
 
     name: str
@@ -23,6 +24,8 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    validation_images: np.ndarray = field(default_factory=lambda: np.empty((0, 1, 1, 1), np.uint8))
+    validation_labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

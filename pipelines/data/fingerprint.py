@@ -10,9 +10,10 @@ from pipelines.data.dataset import Dataset
 def fingerprint(dataset: Dataset) -> str:
     """SHA-256, in hexadecimal, of the sorted SHA-256 of every image with its label, training set before test set.
 
-    The pool counts to the training set, so that a part that was set aside makes no difference.
+    The pool and what is held out count to the training set, so that a part that was set aside makes no difference.
     """
     train = _digests(dataset.train_images, dataset.train_labels) + _digests(dataset.pool_images, dataset.pool_labels)
+    train += _digests(dataset.validation_images, dataset.validation_labels)
     test = _digests(dataset.test_images, dataset.test_labels)
     return hashlib.sha256(b"".join(sorted(train) + sorted(test))).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Parts of a data set: a labelled fraction of the training set, or a small sample of everything."""
+"""Parts of a data set: a labelled fraction of the training set, images held out of it, a small sample of everything."""
 
 from dataclasses import replace
 
@@ -14,8 +14,6 @@ def labelled_fraction(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     Both parts stay in the order of the data set. A fraction of 1 changes nothing. Raises ValueError for a fraction
     outside (0, 1] or one that leaves either part with fewer images than there are classes.
     """
-    from sklearn.model_selection import train_test_split
-
     assert not len(dataset.pool_images), "the training set is split already"
     if not 0 < fraction <= 1:
         raise ValueError(f"data.fraction={fraction}: it must be above 0 and at most 1 (1: the whole training set)")
@@ -23,16 +21,8 @@ def labelled_fraction(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         return dataset
     labels = dataset.train_labels
     count = round(fraction * len(labels))
-    classes = len(np.unique(labels))
-    if not classes <= count <= len(labels) - classes:
-        raise ValueError(
-            f"data.fraction={fraction} keeps {count} of {len(labels)} training images, but both they and the others "
-            f"need one of each of the {classes} classes: take a fraction from {classes / len(labels):.2g} to "
-            f"{1 - classes / len(labels):.6g}, or 1"
-        )
-    kept, pool = train_test_split(np.arange(len(labels)), train_size=count, stratify=labels, random_state=seed)
-    kept.sort()
-    pool.sort()
+    _check_parts(f"data.fraction={fraction} keeps", count, labels, "or 1")
+    kept, pool = _stratified(labels, count, seed)
     return replace(
         dataset,
         train_images=dataset.train_images[kept],
@@ -40,6 +30,37 @@ def labelled_fraction(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         pool_images=dataset.train_images[pool],
         pool_labels=labels[pool],
     )
+
+
+def held_out(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Hold round(share * N) training images out for validation, every class in its proportion.
+
+    Both parts stay in the order of the data set. A share of 0 changes nothing. Raises ValueError for one that leaves
+    either part with fewer images than there are classes.
+    """
+    if share == 0:
+        return dataset
+    labels = dataset.train_labels
+    count = round(share * len(labels))
+    _check_parts(f"data.validation={share} holds out", count, labels, "or 0")
+    validation, kept = _stratified(labels, count, seed)
+    return _with_validation(dataset, kept, validation)
+
+
+def fold_held_out(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
+    """Hold the `fold`-th of `folds` stratified parts of the training images out for validation: cross-validation.
+
+    Every image is in one of the parts, whose sizes differ by at most one a class. Raises ValueError when a class has
+    fewer images than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    labels = dataset.train_labels
+    fewest = np.unique(labels, return_counts=True)[1].min()
+    if folds > fewest:
+        raise ValueError(f"data.folds={folds}: a class has only {fewest} training images; say at most so many folds")
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+    return _with_validation(dataset, *list(parts)[fold])
 
 
 def limit(dataset: Dataset, images: int) -> Dataset:
@@ -50,7 +71,7 @@ def limit(dataset: Dataset, images: int) -> Dataset:
     if images < 1:
         raise ValueError(f"data.limit={images}: it takes at least 1 image")
     chosen: dict[str, np.ndarray] = {}
-    for part in ("train", "test", "pool"):
+    for part in ("train", "test", "pool", "validation"):
         labels = getattr(dataset, f"{part}_labels")
         first = _balanced_order(labels)[:images]
         chosen |= {f"{part}_images": getattr(dataset, f"{part}_images")[first], f"{part}_labels": labels[first]}
@@ -58,9 +79,50 @@ def limit(dataset: Dataset, images: int) -> Dataset:
 
 
 def select(dataset: Dataset, knobs: Data) -> Dataset:
-    """The part of a data set that a recipe asks for. ValueError as above."""
+    """The part of a data set that a recipe asks for. ValueError as above.
+
+    Where accuracy is measured on held-out images, they stand in the place of the test set, which nothing then sees.
+    """
     dataset = labelled_fraction(dataset, knobs.fraction, knobs.split_seed)
-    return dataset if knobs.limit is None else limit(dataset, knobs.limit)
+    if knobs.folds is not None and knobs.fold is not None:
+        dataset = fold_held_out(dataset, knobs.folds, knobs.fold, knobs.split_seed)
+    else:
+        dataset = held_out(dataset, knobs.validation, knobs.split_seed)
+    if knobs.limit is not None:
+        dataset = limit(dataset, knobs.limit)
+    if knobs.evaluate == "validation":
+        dataset = replace(dataset, test_images=dataset.validation_images, test_labels=dataset.validation_labels)
+    return dataset
+
+
+def _check_parts(what: str, count: int, labels: np.ndarray, otherwise: str) -> None:
+    """ValueError when `count` of the images, or the others, cannot have one of each class."""
+    classes = len(np.unique(labels))
+    if not classes <= count <= len(labels) - classes:
+        raise ValueError(
+            f"{what} {count} of {len(labels)} training images, but both they and the others need one of each of the "
+            f"{classes} classes: take a fraction from {classes / len(labels):.2g} to "
+            f"{1 - classes / len(labels):.6g}, {otherwise}"
+        )
+
+
+def _stratified(labels: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of `count` images with every class in its proportion, and those of the others, both in order."""
+    from sklearn.model_selection import train_test_split
+
+    first, second = train_test_split(np.arange(len(labels)), train_size=count, stratify=labels, random_state=seed)
+    return np.sort(first), np.sort(second)
+
+
+def _with_validation(dataset: Dataset, kept: np.ndarray, validation: np.ndarray) -> Dataset:
+    images, labels = dataset.train_images, dataset.train_labels
+    return replace(
+        dataset,
+        train_images=images[kept],
+        train_labels=labels[kept],
+        validation_images=images[validation],
+        validation_labels=labels[validation],
+    )
 
 
 def _balanced_order(labels: np.ndarray) -> np.ndarray:

@@ -18,6 +18,32 @@ class Data(Knobs):
     """seed of that split: the same for every trial"""
     limit: Annotated[int, Field(ge=1)] | None = None
     """use at most so many training and so many test images (sample mode sets it); null: all"""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """share of the labelled training images that is held out, stratified by class, by `split_seed`: not trained on"""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """cross-validation: the training images fall into so many stratified parts; instead of `validation`"""
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """which of these parts is held out, from 0"""
+    evaluate: Literal["test", "validation"] = "test"
+    """what accuracy is measured on: `validation`, the held-out images; the test set is then left alone"""
+
+    @model_validator(mode="after")
+    def _holds_out_one_way(self) -> "Data":
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError("data.folds and data.fold go together: say how many parts, and which of them is held out")
+        if self.folds is not None and self.fold is not None:
+            if self.fold >= self.folds:
+                raise ValueError(f"data.fold={self.fold}: of {self.folds} folds the last is {self.folds - 1}")
+            if self.validation:
+                raise ValueError("data.folds already says what is held out: leave data.validation=0")
+        if self.evaluate == "validation" and not self.holds_out:
+            raise ValueError("data.evaluate=validation needs images that are held out: say data.validation=0.1")
+        return self
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some labelled training images are not trained on."""
+        return self.validation > 0 or self.folds is not None
 
 
 class Augment(Knobs):
@@ -89,7 +115,7 @@ class Loss(Knobs):
 
 
 class Evaluation(Knobs):
-    """How accuracy is measured: always on the whole test set."""
+    """How accuracy is measured: always on the whole test set, or on all that `data.evaluate` puts in its place."""
 
     tta: Literal["none", "flip", "crops"] = "none"
     """test-time augmentation, the mean logits of several views: `flip`, the image and its mirror image; `crops`, those
