@@ -58,9 +58,9 @@ class Tracker:
             "accuracy/evaluation": result.accuracy,
             "accuracy/evaluation, one view": result.accuracy_plain,
         }
-        for optimizer in state.stepper.optimizers:
-            for group in optimizer.param_groups:
-                curves[f"learning rate/{group['role']}"] = group["lr"]
+        groups = [group for optimizer in state.stepper.optimizers for group in optimizer.param_groups]
+        for number, group in enumerate(groups):  # as the optimizer has it: of the summed loss, if that is trained on
+            curves[f"learning rate/{number} {group['role']}"] = group["lr"]
         curves |= {f"update of the epoch/{name}": share for name, share in self._updates(state).items()}
         for name, value in curves.items():
             if value is not None:
