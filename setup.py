@@ -5,8 +5,12 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "report": ["matplotlib>=3.9"],
+    "search": ["optuna>=4.0"],
+    "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
+EXTRAS["test"] += EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
 
 setup(
     name="paceline",

@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from bench.run_arguments import DEFAULT_RECIPE
 from pipelines.techniques import State
 from pipelines.trial import Trial
+from results.error_split import error_lines
+from results.folds import fold_lines
 from results.record import Run
 
 NEXT_STEPS = """\
@@ -129,7 +131,9 @@ def make_view(console: Console, *, quiet: bool) -> TrialLines:
 
 
 def print_next_steps(console: Console, runs: Sequence[Run]) -> None:
-    """Where the records lie, and what to try next."""
+    """What the runs say together, where the records lie, and what to try next."""
+    for line in (*fold_lines(runs), *error_lines(runs)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for run in runs:
         console.print(f"record: {run.path}", highlight=False, markup=False, soft_wrap=True)
         for warning in run.warnings:

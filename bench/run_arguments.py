@@ -36,6 +36,7 @@ class Options(argparse.Namespace):
     words: list[str]
     trials: int | None
     seed: int | None
+    folds: int | None
     sample: bool
     device: str
     threads: int | None
@@ -43,6 +44,7 @@ class Options(argparse.Namespace):
     data_dir: Path
     out: Path
     resume: Path | None
+    track: bool
     dry_run: bool
     quiet: bool
     list: bool
@@ -76,10 +78,18 @@ def jobs(options: Options) -> list[Job]:
     names = [word for word in options.words if "=" not in word] or [DEFAULT_RECIPE]
     first = options.seed or 0
     seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
-    found = [(name, recipes.load(name, overrides)) for name in recipes.select(names)]
+    folds = folds_of(options.folds)
+    found = [(name, recipes.load(name, [*overrides, *fold])) for name in recipes.select(names) for fold in folds]
     if options.sample:
         found = [(name, recipes.sample(recipe)) for name, recipe in found]
     return [Job(run_name(name), recipe, seeds, options.sample) for name, recipe in found]
+
+
+def folds_of(count: int | None) -> list[list[str]]:
+    """The overrides of each run of a recipe: one run as it is, or one for each fold that is held out."""
+    if count is None:
+        return [[]]
+    return [[f"data.folds={count}", f"data.fold={fold}", "data.evaluate=validation"] for fold in range(count)]
 
 
 def run_name(recipe_name: str) -> str:
@@ -100,6 +110,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("words", nargs="*", metavar="RECIPE | key=value", help=words)
     add("--trials", type=positive, metavar="N", help=f"trials a recipe, one seed each (default: {DEFAULT_TRIALS})")
     add("--seed", type=natural, metavar="S", help="seed of the first trial; the next ones count up (default: 0)")
+    folds = "cross-validation: a run for each of so many parts of the training images, which it is evaluated on"
+    add("--folds", type=several, metavar="K", help=folds)
     add("--sample", action="store_true", help="a few hundred images, a few steps: does it work at all?")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)")
     add("--threads", type=positive, metavar="N", help="CPU threads a process (default: its share of the cores)")
@@ -109,11 +121,13 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--data-dir", type=Path, default=default_folder(), metavar="DIR", help=folder)
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where records go (default: %(default)s)")
     add("--resume", type=Path, metavar="RUN", help="finish an interrupted run: train the seeds that are missing")
+    add("--track", action="store_true", help="keep TensorBoard events beside the record (extra `track`)")
     add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
     add("--quiet", action="store_true", help="a line a trial instead of live progress")
     add("--list", action="store_true", help="list the recipes that ship")
     options = parser.parse_intermixed_args(arguments, Options())
-    if options.resume and (options.words or options.trials or options.seed is not None or options.sample):
+    others = (options.words, options.trials, options.seed is not None, options.sample, options.folds)
+    if options.resume and any(others):
         parser.error("--resume goes on with the recipe, trials and seeds of the run: give no others")
     return options
 
@@ -156,4 +170,11 @@ def positive(text: str) -> int:
     """A whole number from 1 on."""
     if natural(text) == 0:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
+
+
+def several(text: str) -> int:
+    """A whole number from 2 on."""
+    if positive(text) == 1:
+        raise argparse.ArgumentTypeError("must be at least 2")
     return int(text)

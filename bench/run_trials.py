@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 import torch
 
+from bench import tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
 from pipelines import environment
@@ -49,12 +51,17 @@ def train(job: Job, options: Options, world: World, view: TrialLines, *, is_firs
     with clock.lap("load"):
         dataset = load_data(job.recipe.data, options.data_dir, world)
     bench = set_up(job.recipe, dataset, world)
+    if options.track:
+        tracking.require_extra()
 
     record = new_record(job, world)
     directory = None
     if world.is_main:
         directory = store.resume(job.resume, record) if job.resume else store.create(options.out, record)
     seeds = world.share(directory.missing_seeds if directory else None)
+    observers: list[Any] = [view]
+    if options.track and directory:
+        observers.append(tracking.Tracker(bench, directory.path))
     view.start_run(job.name, len(seeds))
     with ending(directory, world.device, view):
         before_first += clock.laps
@@ -63,7 +70,7 @@ def train(job: Job, options: Options, world: World, view: TrialLines, *, is_firs
         else:
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
-            trial = run_trial(bench, seed, [view])
+            trial = run_trial(bench, seed, observers)
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))

@@ -115,3 +115,16 @@ def test_a_sample_of_every_recipe_works_and_is_kept_apart(main, name):
     assert run.record.recipe["data"]["limit"] <= 256
     assert "record time (sample: a shortened or made-up training" in " ".join(ended.out.split())
     assert run.trials[0].samples <= 512
+
+
+def test_cross_validation_ends_with_a_line_on_all_folds(main):
+    ended = main(*SMALL, "--folds", "2", "--trials", "1", "--quiet")
+    assert (ended.status, ended.err) == (0, "")
+    runs = store.find(["runs"])
+    assert [run.record.recipe["data"]["fold"] for run in runs] == [0, 1]
+    assert "digits/quick: 2 folds, trials of each: 1: held-out accuracy" in ended.out
+
+
+def test_a_run_with_training_accuracy_ends_with_where_its_error_comes_from(main):
+    ended = main(*SMALL, "evaluation.train_accuracy=true", "--trials", "1", "--quiet")
+    assert "digits/quick: mostly underfitting (bias" in ended.out

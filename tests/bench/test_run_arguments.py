@@ -57,6 +57,7 @@ def test_defaults():
         "words": [],
         "trials": None,
         "seed": None,
+        "folds": None,
         "sample": False,
         "device": "auto",
         "threads": None,
@@ -64,6 +65,7 @@ def test_defaults():
         "data_dir": default_folder(),
         "out": Path("runs"),
         "resume": None,
+        "track": False,
         "dry_run": False,
         "quiet": False,
         "list": False,
@@ -246,3 +248,21 @@ def test_a_broken_yaml_file_is_named(tmp_path):
 def test_a_wrong_recipe_among_several_stops_all_of_them():
     with pytest.raises(RecipeError, match=r"mnist/base: augment.crop=-1"):
         jobs("mnist/base", "digits/quick", "augment.crop=-1")
+
+
+def test_cross_validation_is_a_run_for_each_fold():
+    found = jobs("digits/quick", "--folds", "3", "--trials", "1", "epochs=2")
+    assert [(job.recipe.data.folds, job.recipe.data.fold) for job in found] == [(3, 0), (3, 1), (3, 2)]
+    assert {(job.name, job.recipe.data.evaluate, job.recipe.epochs) for job in found} == {
+        ("digits/quick", "validation", 2)
+    }
+    assert len({job.recipe.hash for job in found}) == 3
+
+
+@pytest.mark.parametrize("count", ["1", "0", "x"])
+def test_cross_validation_needs_two_folds(refusal, count):
+    assert "argument --folds" in refusal("--folds", count)
+
+
+def test_a_resumed_run_has_its_own_fold(refusal, kept):
+    assert "--resume goes on with" in refusal("--resume", str(kept), "--folds", "2")

@@ -1,0 +1,75 @@
+"""How an examination is shown: tables on the console, and pictures."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from bench.extras import MissingExtraError, require
+from pipelines.doctor import Examination, Sweep
+from pipelines.recipe import Recipe
+from pipelines.torchvision_import import import_torchvision
+from results.tables import NOTHING, Table
+
+COLUMNS = 10
+"""images of each class in the picture"""
+
+
+def show(console: Console, name: str, recipe: Recipe, examination: Examination, out: Path) -> None:
+    """Print the verdicts, and write what the network is fed and the range test as pictures under `out`."""
+    console.print(findings_table(name, examination).rich())
+    console.print(layers_table(examination).rich())
+    out.mkdir(parents=True, exist_ok=True)
+    stem = name.replace("/", "-")
+    fed = out / f"{stem}-fed.png"
+    picture = grid(examination.observed.images, examination.observed.labels)
+    import_torchvision().utils.save_image(picture, fed)
+    lines = [f"picture: {fed} (what the network is fed, a class a row)"]
+    try:
+        lines.append(f"picture: {draw_sweep(examination.sweep, recipe, out / f'{stem}-range.png')} (range test)")
+    except MissingExtraError as error:
+        lines.append(f"no picture of the range test: {error}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def findings_table(name: str, examination: Examination) -> Table:
+    """One row a check."""
+    rows = tuple((finding.check, finding.verdict, finding.sentence) for finding in examination.findings)
+    return Table(f"{name}: examination", ("check", "verdict", "what was seen"), rows)
+
+
+def layers_table(examination: Examination) -> Table:
+    """One row a trained matrix or filter."""
+    rows = tuple(
+        (layer.name, f"{layer.gradient:.1e}", NOTHING if layer.update is None else f"{layer.update:.1e}")
+        for layer in examination.layers
+    )
+    caption = "As shares of the weights' norm: the first gradient, and a step at the recipe's rate after a ramp."
+    return Table("layer by layer", ("layer", "gradient", "update"), rows, caption)
+
+
+def grid(images: Tensor, labels: Tensor) -> Tensor:
+    """(3, height, width) from 0 to 1: images (N, C, height, width), a row for each class that is there."""
+    images, labels = images.float().cpu(), labels.cpu()
+    rows = []
+    for number in labels.unique():
+        row = images[labels == number][:COLUMNS]
+        rows.append(torch.cat([row, row.new_full((COLUMNS - len(row), *row.shape[1:]), images.amin())]))
+    return import_torchvision().utils.make_grid(torch.cat(rows), nrow=COLUMNS, normalize=True, padding=1)
+
+
+def draw_sweep(sweep: Sweep, recipe: Recipe, path: Path) -> Path:
+    """The loss over the learning rate. MissingExtraError without matplotlib."""
+    figure = require("matplotlib.figure", "report").Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(sweep.rates, sweep.losses)
+    for label, rate, style in (("recipe", recipe.optimizer.lr, "-"), ("falls fastest", sweep.suggestion, "--")):
+        axes.axvline(rate, color="grey", linestyle=style, label=f"{label}: {rate:.2g}")
+    if sweep.losses:
+        axes.set_ylim(0, 1.5 * sweep.losses[0])
+    axes.set(xlabel="optimizer.lr", ylabel="training loss", title="Learning-rate range test")
+    axes.legend()
+    figure.savefig(path)
+    return path

@@ -1,0 +1,176 @@
+"""One search: trials of a recipe with other knobs, scored on held-out images, kept in an Optuna study.
+
+The study lies in a journal file that any number of processes may share, and that a later search goes on with.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+import torch
+from filelock import FileLock
+from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from bench import search_space
+from bench.search_space import Choices, Range, Space
+from pipelines import recipe as recipes
+from pipelines.data import split
+from pipelines.data.dataset import Dataset
+from pipelines.parallel import World
+from pipelines.recipe import Recipe
+from pipelines.techniques import State
+from pipelines.train import run_trial, set_up
+
+STAGES = ("coarse", "refined")
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": optuna.pruners.MedianPruner,
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "none": optuna.pruners.NopPruner,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched, and how."""
+
+    name: str
+    """of the recipe, or a path to its YAML file"""
+    space: Space
+    fixed: tuple[str, ...] = ()
+    """overrides that all trials have"""
+    sampler: str = "tpe"
+    pruner: str = "median"
+    trials: int = 20
+    """of each stage, pruned ones included, over all processes"""
+    points: int = 4
+    """values of a range in a grid"""
+    validation: float = 0.1
+    seeds: int = 1
+    """trainings that a score is the mean of"""
+    sampler_seed: int | None = None
+
+    def recipe(self, values: dict[str, search_space.Value]) -> Recipe:
+        """The recipe with these values, which measures its accuracy on held-out images. RecipeError if it has none."""
+        held_out = [f"data.validation={self.validation}", "data.evaluate=validation"]
+        return recipes.load(self.name, [*self.fixed, *held_out, *search_space.overrides(values)])
+
+
+class Pruning:
+    """Tells the study how far a trial is, at the end of every epoch, and breaks off one that is behind the others."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+
+    def epoch_end(self, state: State) -> None:
+        accuracy = state.history[-1].accuracy
+        if accuracy is not None:
+            self._trial.report(accuracy, state.history[-1].epoch)
+            if self._trial.should_prune():
+                raise optuna.TrialPruned
+
+
+def without_test_set(dataset: Dataset) -> Dataset:
+    """No search can look at what it does not have."""
+    return replace(dataset, test_images=dataset.test_images[:0], test_labels=dataset.test_labels[:0])
+
+
+def score(plan: Plan, dataset: Dataset, device: torch.device, trial: optuna.Trial) -> float:
+    """Mean accuracy on the held-out images, as a fraction; 0 when a training diverged."""
+    space = search_space.from_json(trial.study.user_attrs["space"])
+    recipe = plan.recipe({key: suggest(trial, key, part) for key, part in space.items()})
+    bench = set_up(recipe, split.select(dataset, recipe.data), World(device=device))
+    accuracies = [run_trial(bench, seed, [Pruning(trial)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
+    return sum(accuracy or 0.0 for accuracy in accuracies) / plan.seeds
+
+
+def suggest(trial: optuna.Trial, key: str, part: Range | Choices) -> search_space.Value:
+    """A value for a knob, from the study's sampler."""
+    if isinstance(part, Choices):
+        return trial.suggest_categorical(key, part.options)
+    if part.whole:
+        return trial.suggest_int(key, int(part.low), int(part.high), log=part.log)
+    return trial.suggest_float(key, part.low, part.high, log=part.log)
+
+
+def make_sampler(plan: Plan, space: Space) -> BaseSampler:
+    """What draws the next trial's values."""
+    if plan.sampler == "grid":
+        return GridSampler(search_space.grid(space, plan.points), seed=plan.sampler_seed)
+    return {"random": RandomSampler, "tpe": TPESampler}[plan.sampler](seed=plan.sampler_seed)
+
+
+def run(
+    plan: Plan, dataset: Dataset, device: torch.device, journal: Path, say: Callable[[str], None]
+) -> list[optuna.Study]:
+    """Search in two stages: the whole space, then a quarter of each range around the best. Returns both studies.
+
+    Goes on with what is in the journal. ValueError when that is a search of another space, or a trial cannot be run.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    dataset = without_test_set(dataset)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    studies: list[optuna.Study] = []
+    for stage in STAGES:
+        with FileLock(f"{journal}.stage"):  # one process says where a stage searches
+            study = optuna.create_study(
+                storage=storage,
+                study_name=stage,
+                direction="maximize",
+                pruner=PRUNERS[plan.pruner](),
+                load_if_exists=True,
+            )
+            best = studies[0].best_params if studies else None
+            space = search_space.refined(plan.space, best) if best else plan.space
+            if "space" not in study.user_attrs:
+                study.set_user_attr("space", search_space.to_json(space))
+        space = search_space.from_json(study.user_attrs["space"])
+        if stage == STAGES[0] and space != plan.space:
+            raise ValueError(f"{journal} is a search of another space: give another --study")
+        study.sampler = make_sampler(plan, space)
+        search_stage(study, plan, space, dataset, device, say)
+        studies.append(study)
+    return studies
+
+
+def search_stage(
+    study: optuna.Study, plan: Plan, space: Space, dataset: Dataset, device: torch.device, say: Callable[[str], None]
+) -> None:
+    """Train until the study has as many finished trials as the plan wants, whoever ran them, and one of them whole."""
+    wanted = plan.trials
+    if plan.sampler == "grid":
+        sizes = [len(values) for values in search_space.grid(space, plan.points).values()]
+        wanted = min(wanted, math.prod(sizes))
+
+    def tell(study: optuna.Study, trial: FrozenTrial) -> None:
+        result = f"{trial.value:.2%}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+        values = ", ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+        say(f"{study.study_name} {trial.number + 1}: {result}  {values}")
+
+    while len(study.get_trials(deepcopy=False, states=FINISHED)) < wanted:
+        study.optimize(lambda trial: score(plan, dataset, device, trial), n_trials=1, callbacks=[tell])
+
+
+def best_of(studies: list[optuna.Study]) -> FrozenTrial:
+    """The best trial of all stages."""
+    return max((study.best_trial for study in studies), key=lambda trial: trial.value)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """The share of the score's variance that each knob explains (functional ANOVA, Hutter et al. 2014)."""
+    scores = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
+    if len(scores) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def shown(value: search_space.Value) -> str:
+    """A value as tables have it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,138 @@
+"""What `--track` keeps of a trial for TensorBoard, beside the record: written when an epoch ends, outside every lap."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+from torch import Tensor
+
+from bench.extras import require
+from pipelines.data.resident import preprocess
+from pipelines.losses import make_loss
+from pipelines.techniques import State
+from pipelines.train import Workbench
+
+if TYPE_CHECKING:  # an extra
+    from matplotlib.figure import Figure
+
+SHOWN = 32
+"""images in the grid"""
+
+
+def require_extra() -> None:
+    """MissingExtraError, a line with the remedy, where what tracking needs is not installed."""
+    for module in ("tensorboard", "matplotlib"):
+        require(module, "track")
+
+
+class Tracker:
+    """An observer that writes a trial's curves, pictures and settings to `folder`/tensorboard/seed-<seed>.
+
+    It looks at the weights that are being trained (a technique may have others evaluated) and changes nothing: a
+    tracked trial is the untracked one.
+    """
+
+    def __init__(self, bench: Workbench, folder: Path) -> None:
+        self._bench, self._folder = bench, folder
+        images = preprocess(torch.from_numpy(bench.dataset.test_images), bench.dataset, bench.dtype)
+        self._images = images.permute(0, 3, 1, 2)
+        self._labels = torch.from_numpy(bench.dataset.test_labels)
+        self._weights: dict[str, Tensor] = {}
+
+    def epoch_end(self, state: State) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if state.epoch == 0:
+            self._writer = SummaryWriter(str(self._folder / "tensorboard" / f"seed-{state.seed}"))
+            self._weights = {}
+        self._logits = self._evaluate(state)
+        result = state.history[-1]
+        # of the mean loss, whatever the recipe back-propagates, as the training loss of the history is
+        loss = make_loss(state.recipe.loss.model_copy(update={"reduction": "mean"}))
+        curves = {
+            "loss/training": result.train_loss,
+            "loss/evaluation": loss(self._logits, self._labels).item(),
+            "accuracy/training": result.train_accuracy,
+            "accuracy/evaluation": result.accuracy,
+            "accuracy/evaluation, one view": result.accuracy_plain,
+        }
+        groups = [group for optimizer in state.stepper.optimizers for group in optimizer.param_groups]
+        for number, group in enumerate(groups):  # as the optimizer has it: of the summed loss, if that is trained on
+            curves[f"learning rate/{number} {group['role']}"] = group["lr"]
+        curves |= {f"update of the epoch/{name}": share for name, share in self._updates(state).items()}
+        for name, value in curves.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, result.epoch)
+
+    def trial_end(self, state: State) -> None:
+        epoch, recipe = state.history[-1].epoch, state.recipe
+        self._writer.add_figure("images and predictions", self._draw_images(), epoch)
+        self._writer.add_figure("confusion matrix", self._draw_confusion(), epoch)
+        settings = recipe.model_dump(mode="json", exclude_none=True)
+        text = yaml.safe_dump(settings, sort_keys=False)
+        self._writer.add_text("recipe", "".join(f"    {line}\n" for line in text.splitlines()), epoch)
+        accuracy = state.history[-1].accuracy
+        metrics = {"accuracy": float("nan") if accuracy is None else accuracy}
+        self._writer.add_hparams(flat(settings), metrics, run_name=".", global_step=epoch)
+        self._writer.close()
+        state.notes["tracked"] = True
+
+    @torch.no_grad()
+    def _evaluate(self, state: State) -> Tensor:
+        """(N, classes) logits of the evaluation images, on the host. The network itself is called, because a replicated
+        one would wait for the other processes."""
+        device = self._bench.world.device
+        network: Callable[[Tensor], Tensor] = state.network
+        state.network.eval()
+        with torch.autocast(device.type, torch.bfloat16, enabled=state.recipe.precision == "autocast"):
+            batches = self._images.split(state.recipe.evaluation.batch_size)
+            logits = torch.cat([network(batch.to(device)).float().cpu() for batch in batches])
+        state.network.train()
+        return logits
+
+    def _updates(self, state: State) -> dict[str, float]:
+        """How far each matrix and filter went in this epoch, as a share of its norm; empty for the first epoch, before
+        which nothing could be copied outside the clock."""
+        floating = [name for name, tensor in state.network.state_dict().items() if tensor.is_floating_point()]
+        full = dict(zip(floating, state.stepper.averageable(state.network), strict=True))
+        trained = [name for name, weights in state.network.named_parameters() if weights.ndim > 1]
+        before, self._weights = self._weights, {name: full[name].detach().clone() for name in trained}
+        return {name: ((self._weights[name] - old).norm() / old.norm()).item() for name, old in before.items()}
+
+    def _draw_images(self) -> "Figure":
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(12, 7), layout="constrained")
+        names = self._bench.dataset.class_names
+        predicted = self._logits.argmax(1)
+        images = self._bench.dataset.test_images[:SHOWN]
+        for number, (axes, image) in enumerate(zip(figure.subplots(4, 8).flat, images, strict=False)):
+            right = predicted[number] == self._labels[number]
+            axes.imshow(image.squeeze(), cmap="gray")
+            title = names[predicted[number]] + ("" if right else f", not {names[self._labels[number]]}")
+            axes.set_title(title, fontsize=8, color="black" if right else "red")
+            axes.set_axis_off()
+        return figure
+
+    def _draw_confusion(self) -> "Figure":
+        from matplotlib.figure import Figure
+        from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+
+        figure = Figure(figsize=(7, 6), layout="constrained")
+        names = self._bench.dataset.class_names
+        matrix = confusion_matrix(self._labels, self._logits.argmax(1), labels=range(len(names)))
+        ConfusionMatrixDisplay(matrix, display_labels=names).plot(ax=figure.subplots(), xticks_rotation="vertical")
+        return figure
+
+
+def flat(settings: dict, prefix: str = "") -> dict[str, bool | int | float | str]:
+    """A tree of settings as dotted keys; lists as texts."""
+    found: dict[str, bool | int | float | str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
+    return found

@@ -1,0 +1,188 @@
+"""Checks of a recipe's data, network and modes: from what a short trial showed to a verdict and a sentence."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.data.resident import preprocess
+from pipelines.doctor.findings import Finding
+from pipelines.doctor.short_trial import Observed
+from pipelines.losses import make_loss
+from pipelines.train import Workbench
+
+PROBED = 64
+"""images that are put through the network for a check"""
+
+
+def check_pixels(bench: Workbench, observed: Observed) -> Finding:
+    """Images are normalised by the training set's own mean and deviation: what is fed should be near 0 and 1."""
+    images = observed.images.float()
+    means, stds = images.mean((0, 2, 3)), images.std((0, 2, 3))
+    read = f"mean {_row(means)}, standard deviation {_row(stds)}, {images.amin():.2f} to {images.amax():.2f}"
+    if not images.isfinite().all() or (stds == 0).any():
+        return Finding("pixels", "broken", f"{read}: nothing can be learnt from these")
+    if means.abs().amax() > 0.5 or stds.amin() < 0.5 or stds.amax() > 2:
+        return Finding("pixels", "suspicious", f"{read}: not what normalised images look like")
+    return Finding("pixels", "ok", read)
+
+
+def check_labels(bench: Workbench, observed: Observed) -> Finding:
+    """Labels name classes, and mean the same in what is fed and in the images of the evaluation.
+
+    The mean image of each class is compared between the two: the cheapest one-to-one matching (Kuhn 1955) of classes
+    that are named alike must be each class with itself.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    names = bench.dataset.class_names
+    labels, test_labels = observed.labels.cpu().numpy(), bench.dataset.test_labels
+    strange = sorted({*labels.tolist(), *test_labels.tolist()} - set(range(len(names))))
+    if strange:
+        return Finding("labels", "broken", f"labels {strange} name none of the {len(names)} classes")
+    counts = np.bincount(labels, minlength=len(names))
+    read = f"{len(labels)} images fed, {counts.min()} to {counts.max()} a class"
+    common = sorted({*labels.tolist()} & {*test_labels.tolist()})
+    tests = preprocess(torch.from_numpy(bench.dataset.test_images), bench.dataset, torch.float32)
+    fed = _class_means(observed.images.float().permute(0, 2, 3, 1).cpu(), labels, common)
+    rows, columns = linear_sum_assignment(cdist(fed, _class_means(tests, test_labels, common), "sqeuclidean"))
+    wrong = [(common[row], common[column]) for row, column in zip(rows, columns, strict=True) if row != column]
+    if wrong:
+        confused = ", ".join(f"{names[row]} looks like {names[column]}" for row, column in wrong[:3])
+        sentence = f"in the training {confused} of the evaluation: one of the two label mappings is wrong"
+        return Finding("labels", "broken", sentence)
+    if counts.min() * 5 < counts.max():
+        return Finding("labels", "suspicious", f"{read}: far from equal")
+    return Finding("labels", "ok", f"{read}; each class looks most like itself in the evaluation")
+
+
+def check_initial_loss(bench: Workbench, observed: Observed) -> Finding:
+    """Before any training, without weight decay, cross-entropy is about log(classes): the network knows nothing."""
+    knobs = bench.recipe.loss.model_copy(update={"reduction": "mean"})
+    loss = make_loss(knobs)(_logits(bench, observed, training=True), observed.labels[:PROBED]).item()
+    expected = math.log(len(bench.dataset.class_names))
+    read = f"{loss:.3f}, where log({len(bench.dataset.class_names)}) is {expected:.3f}"
+    if not math.isfinite(loss) or loss > 3 * expected or loss < 0.5 * expected:
+        return Finding("initial loss", "broken", read)
+    return Finding("initial loss", "ok" if abs(loss / expected - 1) < 0.25 else "suspicious", read)
+
+
+def check_logits(bench: Workbench, observed: Observed) -> Finding:
+    """The loss applies softmax itself: what it gets must be logits, not probabilities."""
+    logits = _logits(bench, observed, training=True)
+    sums = logits.sum(1)
+    if (logits >= 0).all() and (sums - sums.mean()).abs().amax() < 0.02 * sums.mean():
+        return Finding(
+            "softmax", "broken", "applied twice: the network's outputs are probabilities, and the loss wants logits"
+        )
+    if (logits <= 0).all() and logits.logsumexp(1).abs().amax() < 0.02:
+        return Finding(
+            "softmax", "suspicious", "the network's outputs are log-probabilities: the loss does that itself"
+        )
+    return Finding(
+        "softmax", "ok", f"once: the network's outputs are logits, {logits.amin():.2f} to {logits.amax():.2f}"
+    )
+
+
+def check_modes(bench: Workbench, observed: Observed) -> Finding:
+    """In evaluation an image's logits depend on it alone and nothing is updated, and the trial evaluates so."""
+    check = "modes"
+    if observed.modes.get(True, set()) - {True}:
+        return Finding(check, "broken", "the trial trains the network in evaluation mode")
+    if observed.modes.get(False, set()) - {False}:
+        return Finding(check, "broken", "the trial evaluates the network in training mode: network.eval() is forgotten")
+    bench.network.load_state_dict(observed.start)
+    once, again = (_logits(bench, observed, training=False) for _ in range(2))
+    halves = torch.cat([_logits(bench, observed, training=False, part=part) for part in (slice(0, 5), slice(5, 16))])
+    spread = once.std().item()
+    if (once - again).abs().mean().item() > 0.1 * spread:
+        return Finding(check, "broken", "evaluation mode draws at random: two looks at the same images differ")
+    if (once[: len(halves)] - halves).abs().mean().item() > 0.1 * spread:
+        sentence = "evaluation mode uses the other images of the batch: an image's logits change with its company"
+        return Finding(check, "broken", sentence)
+    moved = [name for name, buffer in bench.network.named_buffers() if not torch.equal(buffer, observed.start[name])]
+    if moved:
+        return Finding(check, "broken", f"evaluation mode updates {moved[0]}")
+    differs = (_logits(bench, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
+    bench.network.load_state_dict(observed.start)
+    has_modes = any(isinstance(module, _TWO_MODES) for module in bench.network.modules())
+    if has_modes and not differs:
+        return Finding(
+            check, "suspicious", "norm or dropout layers are there, but training and evaluation mode do the same"
+        )
+    return Finding(check, "ok", "they differ" if differs else "the network has no layer in which they would differ")
+
+
+_TWO_MODES = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
+
+
+def check_gradients(bench: Workbench, observed: Observed) -> Finding:
+    """Every layer gets a gradient, neither vanishing nor exploding, and the logits depend on the image."""
+    check, norms = "gradients", relative_gradients(observed)
+    dead = [name for name in trained_weights(bench) if norms.get(name, 0.0) == 0]
+    if dead:
+        return Finding(
+            check, "broken", f"{dead[0]} and {len(dead) - 1} more layers get none: the network is dead there"
+        )
+    strange = [name for name, norm in norms.items() if not math.isfinite(norm)]
+    if strange:
+        return Finding(check, "broken", f"that of {strange[0]} is no number")
+    bench.network.load_state_dict(observed.start)
+    logits = _logits(bench, observed, training=True)
+    if (logits.std(0) <= 1e-6 * logits.abs().amax()).all():
+        return Finding(check, "broken", "the logits are the same for every image: the network is dead")
+    low, high = min(norms, key=norms.__getitem__), max(norms, key=norms.__getitem__)
+    read = f"norm over that of the weights: {norms[low]:.1e} ({low}) to {norms[high]:.1e} ({high})"
+    if norms[high] > 1e5 * norms[low]:
+        return Finding(check, "suspicious", f"{read}: vanishing or exploding on the way")
+    return Finding(check, "ok", read)
+
+
+def relative_gradients(observed: Observed) -> dict[str, float]:
+    """Norm of the first step's gradient over the norm of the weights, of each matrix and filter."""
+    return {
+        name: (gradient.norm() / observed.start[name].float().norm()).item()
+        for name, gradient in observed.gradients.items()
+        if gradient.ndim > 1
+    }
+
+
+def trained_weights(bench: Workbench) -> list[str]:
+    """The names of the matrices and filters that are trained."""
+    parameters = bench.network.named_parameters()
+    return [name for name, parameter in parameters if parameter.requires_grad and parameter.ndim > 1]
+
+
+def check_updates(updates: dict[str, float]) -> Finding:
+    """One step at the recipe's rate should change a layer's weights by about a thousandth of their norm (Karpathy)."""
+    check = "updates"
+    if not updates:
+        return Finding(check, "broken", "none could be measured: the training broke down below the recipe's rate")
+    low, high = min(updates, key=updates.__getitem__), max(updates, key=updates.__getitem__)
+    read = f"a step moves a layer by {updates[low]:.1e} ({low}) to {updates[high]:.1e} ({high}) of its norm"
+    if not all(map(math.isfinite, updates.values())) or updates[high] > 1 or updates[low] == 0:
+        return Finding(check, "broken", f"{read}, where the rule of thumb is 1e-3")
+    if updates[high] > 0.3 or updates[low] < 1e-6:
+        return Finding(check, "suspicious", f"{read}, where the rule of thumb is 1e-3")
+    return Finding(check, "ok", f"{read}; the rule of thumb is 1e-3")
+
+
+@torch.no_grad()
+def _logits(bench: Workbench, observed: Observed, *, training: bool, part: slice = slice(0, PROBED)) -> Tensor:
+    """(n, classes) float32 outputs for the first images that were fed, in one of the two modes."""
+    bench.network.train(training)
+    logits = bench.forward(observed.images[part]).float()
+    bench.network.train()
+    return logits
+
+
+def _class_means(images: Tensor, labels: np.ndarray, classes: list[int]) -> np.ndarray:
+    """(classes, pixels), the mean image of each class."""
+    flat = images.flatten(1).numpy()
+    return np.stack([flat[labels == number].mean(0) for number in classes])
+
+
+def _row(values: Tensor) -> str:
+    return ", ".join(f"{value:.2f}" for value in values.tolist())

@@ -1,0 +1,55 @@
+"""Where a step's time goes, and how long the whole training will take."""
+
+import math
+from dataclasses import dataclass
+
+from pipelines.doctor.findings import Finding
+from pipelines.doctor.short_trial import TEST_IMAGES, Observed
+from pipelines.train import Workbench
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds, from the second epoch of a short trial."""
+
+    data_per_step: float
+    """drawing and augmenting a batch"""
+    compute_per_step: float
+    steps: int
+    """of the whole training"""
+    evaluations: float
+    """of the whole training together"""
+
+    @property
+    def training(self) -> float:
+        """Seconds of the whole training, data included, evaluation not."""
+        return self.steps * (self.data_per_step + self.compute_per_step)
+
+
+def measure(bench: Workbench, observed: Observed) -> Costs:
+    """What the laps of the short trial say of the full one."""
+    recipe, trial, images = bench.recipe, observed.trial, len(bench.dataset.train_labels)
+    seconds = {(lap.name, lap.epoch): lap.seconds for lap in trial.laps}
+    epoch = len(trial.epochs)  # the second, unless the first diverged
+    watched = math.ceil(len(observed.labels) / recipe.batch_size)
+    timed = trial.steps - watched if epoch > 1 else watched
+    steps = recipe.steps(images)
+    rounds = math.ceil(steps / recipe.steps_per_epoch(images)) // recipe.evaluation.every
+    tests = len(bench.dataset.test_labels)
+    return Costs(
+        data_per_step=seconds["augment", epoch] / watched,
+        compute_per_step=seconds["train", epoch] / timed,
+        steps=steps,
+        evaluations=max(rounds, 1) * seconds.get(("evaluate", 1), 0.0) * tests / min(tests, TEST_IMAGES),
+    )
+
+
+def check_costs(costs: Costs) -> Finding:
+    """A step should compute for longer than it waits for its data."""
+    step = costs.data_per_step + costs.compute_per_step
+    data = costs.data_per_step / step
+    sentence = (
+        f"a step takes {1000 * step:.3g} ms, {data:.0%} of it for data; {costs.steps:,} steps about "
+        f"{costs.training:,.0f} s, evaluations about {costs.evaluations:,.0f} s"
+    )
+    return Finding("time", "suspicious" if data > 0.5 else "ok", sentence)

@@ -1,0 +1,111 @@
+"""An epoch and a few steps of the recipe's own trial on about a thousand images, and what was seen in them.
+
+What the network is fed, how it is called and what its first gradients are is read off `run_trial` itself, not off a
+copy of it that could be right where the original is wrong.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.data.dataset import Dataset
+from pipelines.techniques import State
+from pipelines.train import Workbench, run_trial
+from pipelines.trial import Trial
+
+IMAGES = 1000
+"""training images that it takes at least: a class mean of a hundred images is told from the others on every data set"""
+TEST_IMAGES = 200
+TIMED_STEPS = 10
+"""steps of the second epoch, at most"""
+
+
+@dataclass
+class Observed:
+    """What one trial showed. Its first epoch was watched closely, its second was left alone and timed."""
+
+    trial: Trial
+    start: dict[str, Tensor]
+    """the network as the trial initialised it"""
+    images: Tensor
+    """(N, C, height, width), one epoch as the network was fed"""
+    labels: Tensor
+    """(N,), those of the images, on the same device"""
+    gradients: dict[str, Tensor]
+    """of the mean loss at the first step; a parameter that got none is missing"""
+    modes: dict[bool, set[bool]]
+    """whether the network was in training mode (the values) while gradients were taken (the keys)"""
+
+
+@dataclass
+class _Watch:
+    """An observer of the trial's first epoch."""
+
+    scale: int
+    """images by which a summed loss is divided"""
+    start: dict[str, Tensor] = field(default_factory=dict)
+    images: list[Tensor] = field(default_factory=list)
+    labels: list[Tensor] = field(default_factory=list)
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+    def trial_start(self, state: State) -> None:
+        self.start = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
+
+    def batch_ready(self, state: State) -> None:
+        if state.epoch == 0:
+            assert state.images is not None
+            assert state.labels is not None
+            self.images.append(state.images.clone())
+            self.labels.append(hard(state.labels))
+
+    def gradients_ready(self, state: State) -> None:
+        if state.step == 0:
+            self.gradients = {
+                name: parameter.grad.detach().float() / self.scale
+                for name, parameter in state.network.named_parameters()
+                if parameter.grad is not None
+            }
+
+
+def hard(labels: Tensor) -> Tensor:
+    """Class numbers; of mixed labels (N, classes), the largest share."""
+    return labels.argmax(1) if labels.ndim > 1 else labels.clone()
+
+
+def shortened(dataset: Dataset, batch_size: int) -> Dataset:
+    """Whole batches, at least IMAGES training images where there are so many, and a few test images."""
+    count = math.ceil(IMAGES / batch_size) * batch_size
+    count = min(count, len(dataset.train_labels) // batch_size * batch_size or len(dataset.train_labels))
+    chosen = np.random.default_rng(0).permutation(len(dataset.train_labels))[:count]
+    return replace(
+        dataset,
+        train_images=dataset.train_images[chosen],
+        train_labels=dataset.train_labels[chosen],
+        test_images=dataset.test_images[:TEST_IMAGES],
+        test_labels=dataset.test_labels[:TEST_IMAGES],
+        pool_images=dataset.pool_images[:count],
+        pool_labels=dataset.pool_labels[:count],
+    )
+
+
+def observe(bench: Workbench, seed: int = 0) -> Observed:
+    """Run a short trial of the recipe and return what happened in them. The network is left as they trained it."""
+    evaluation = bench.recipe.evaluation.model_copy(update={"every": 1, "train_accuracy": False})
+    dataset = shortened(bench.dataset, bench.recipe.batch_size)
+    steps_per_epoch = bench.recipe.steps_per_epoch(len(dataset.train_labels))
+    epochs = 1 + min(TIMED_STEPS / steps_per_epoch, 1.0)
+    recipe = bench.recipe.model_copy(update={"epochs": epochs, "evaluation": evaluation})
+    watch = _Watch(bench.local_batch_size if recipe.loss.reduction == "sum" else 1)
+    modes: dict[bool, set[bool]] = {}
+
+    def forward(*images: Tensor, **options: bool) -> Tensor:
+        modes.setdefault(torch.is_grad_enabled(), set()).add(bench.network.training)
+        return bench.forward(*images, **options)
+
+    short = replace(bench, recipe=recipe, dataset=dataset, forward=forward)
+    trial = run_trial(short, seed, [watch])
+    images, labels = torch.cat(watch.images), torch.cat(watch.labels)
+    return Observed(trial, watch.start, images, labels, watch.gradients, modes)

@@ -1,0 +1,95 @@
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+
+from bench import doctor, doctor_view, extras
+from pipelines import host, recipe
+from pipelines.data import sources
+from tests.bench.conftest import Ended
+
+
+@pytest.fixture
+def examine(tmp_path, monkeypatch, capsys, one_thread):
+    """`bench/doctor.py …` in this process; pictures go to `tmp_path`/runs/doctor."""
+    monkeypatch.setattr(host, "prepare", lambda threads: None)  # it wants to come before torch
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        try:
+            status = doctor.main(["--device", "cpu", *map(str, arguments)])
+        except SystemExit as leaving:
+            status = leaving.code
+        return Ended(status, *capsys.readouterr())
+
+    return call
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def test_a_healthy_recipe_gets_its_tables_and_pictures(examine, tmp_path):
+    pytest.importorskip("matplotlib")
+    ended = examine("digits/quick", "model.widths=[16]")
+    assert (ended.status, ended.err) == (0, "")
+    assert "digits/quick: examination" in ended.out
+    assert "broken" not in ended.out
+    assert "head.weight" in ended.out
+    pictures = sorted(path.name for path in (tmp_path / "runs" / "doctor").iterdir())
+    assert pictures == ["digits-quick-fed.png", "digits-quick-range.png"]
+    assert all(f"picture: runs/doctor/{name}" in ended.out for name in pictures)
+
+
+def test_without_matplotlib_a_line_says_what_to_install(examine, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    ended = examine("digits/quick", "model.widths=[16]")
+    assert ended.status == 0
+    assert "learning rate" in ended.out
+    assert "pip install -e '.[report]' -c constraints.txt" in words(ended.out)
+    assert [path.name for path in (tmp_path / "runs" / "doctor").iterdir()] == ["digits-quick-fed.png"]
+
+
+def test_something_broken_is_exit_status_1(examine):
+    ended = examine("digits/quick", "model.widths=[16]", "optimizer.lr=30")
+    assert ended.status == 1
+    assert "far too high" in words(ended.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere/at-all"], "there is no such recipe file"),
+        (["digits/quick", "optimizer.rl=1"], "optimizer.rl"),
+        (["digits/quick", "batch_size=5000"], "batch_size=5000"),
+        ([], "see --help"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_status_2(examine, arguments, message):
+    ended = examine(*arguments)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert ended.err.startswith("bench/doctor.py: error: ")
+    assert message in ended.err
+
+
+def test_the_grid_has_a_row_for_each_class():
+    images = torch.rand(30, 1, 8, 8)
+    labels = torch.arange(30) % 3
+    assert doctor_view.grid(images, labels).shape == (3, 3 * 9 + 1, 10 * 9 + 1)
+
+
+def test_a_missing_package_names_its_extra(monkeypatch):
+    assert extras.require("json", "search") is import_module("json")
+    with pytest.raises(extras.MissingExtraError, match=r"no_such_package is missing: pip install -e '\.\[search\]'"):
+        extras.require("no_such_package", "search")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits/quick", "mnist/base", "cifar10/davidnet-10", "cifar10/airbench94-muon"])
+def test_the_shipped_recipes_pass(examine, name):
+    folder = sources.default_folder()
+    if sources.source(recipe.load(name).data.name).find(folder) is None:
+        pytest.skip(f"{name}: its data are not in {folder}; PACELINE_DATA names the folder with the data sets")
+    ended = examine(name, "--data-dir", folder)
+    assert (ended.status, ended.err) == (0, ""), ended.out

@@ -1,0 +1,173 @@
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import search
+from pipelines import host, recipe
+from pipelines.data import digits
+from tests.bench.conftest import Ended, launch, wait
+
+optuna = pytest.importorskip("optuna")
+from bench import search_study  # noqa: E402  it imports Optuna
+from bench.search_study import Plan  # noqa: E402
+
+CPU = torch.device("cpu")
+SMALL = ("digits/quick", "optimizer.lr=log:1e-3..1", "model.widths=[4]", "epochs=1", "--threads", "1")
+STUDY = Path("runs/search/digits-quick.journal")
+
+
+@pytest.fixture
+def find(tmp_path, monkeypatch, capsys, one_thread):
+    """`bench/search.py …` in this process; the study goes to `tmp_path`/runs/search."""
+    monkeypatch.setattr(host, "prepare", lambda threads: None)  # it wants to come before torch
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        try:
+            status = search.main(["--device", "cpu", *map(str, arguments)])
+        except SystemExit as leaving:
+            status = leaving.code
+        return Ended(status, *capsys.readouterr())
+
+    return call
+
+
+def studies():
+    storage = search_study.JournalStorage(search_study.JournalFileBackend(str(STUDY)))
+    return [optuna.load_study(study_name=stage, storage=storage) for stage in search_study.STAGES]
+
+
+def values(studies):
+    return [(trial.params, trial.value) for study in studies for trial in study.trials]
+
+
+def test_a_search_ends_with_its_tables_and_a_recipe_that_runs(find):
+    ended = find(*SMALL, "--trials", "4", "--sampler-seed", "0")
+    assert (ended.status, ended.err) == (0, "")
+    coarse, refined = studies()
+    assert [len(study.trials) for study in (coarse, refined)] == [4, 4]
+    low, high = (coarse.best_params["optimizer.lr"] * 10 ** (sign * 0.75) for sign in (-1, 1))
+    assert all(low <= trial.params["optimizer.lr"] <= high for trial in refined.trials)
+    winner = recipe.load("runs/search/digits-quick.yaml")
+    best = search_study.best_of([coarse, refined])
+    assert winner.optimizer.lr == best.params["optimizer.lr"]
+    assert (winner.model.widths, winner.epochs, winner.data) == ((4,), 1, recipe.load("digits/quick").data)
+    assert "best trials" in ended.out
+    assert "importance" in ended.out
+    assert f"{100 * best.value:.2f}" in ended.out
+
+
+def test_a_search_goes_on_where_it_was(find):
+    find(*SMALL, "--trials", "2", "--sampler-seed", "0")
+    before = values(studies())
+    assert find(*SMALL, "--trials", "2").status == 0
+    assert values(studies()) == before
+    find(*SMALL, "--trials", "3")
+    assert [len(study.trials) for study in studies()] == [3, 3]
+
+
+def test_a_journal_of_another_space_is_refused(find):
+    find(*SMALL, "--trials", "1")
+    ended = find("digits/quick", "optimizer.lr=0.1..0.2", "--trials", "1")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "is a search of another space: give another --study" in ended.err
+
+
+def test_a_grid_visits_every_point_once(find):
+    words = ("optimizer.nesterov=true|false", "--sampler", "grid", "--points", "2")
+    assert find(*SMALL, *words).status == 0
+    coarse, refined = studies()
+    visited = {(trial.params["optimizer.lr"], trial.params["optimizer.nesterov"]) for trial in coarse.trials}
+    assert visited == {(lr, nesterov) for lr in (1e-3, 1.0) for nesterov in (True, False)}
+    assert (len(coarse.trials), len(refined.trials)) == (4, 2), "the second stage keeps the better choice"
+
+
+def test_a_space_may_lie_in_a_file(find):
+    Path("space.yaml").write_text("optimizer.lr: log:1e-3..1\nepochs: 1\nmodel.widths: '[4]'\n")
+    assert find("digits/quick", "--space", "space.yaml", "--trials", "1").status == 0
+    assert len(studies()[0].trials) == 1
+
+
+def test_scrambled_test_labels_give_the_same_search(tmp_path, one_thread):
+    """What the search scores, and all it keeps, comes from the training set."""
+    whole = digits.read(Path())
+    scrambled = replace(whole, test_labels=np.roll(whole.test_labels, 7), test_images=whole.test_images[::-1])
+    plan = Plan(
+        "digits/quick",
+        {"optimizer.lr": search_study.Range(1e-3, 1, log=True)},
+        ("model.widths=[4]", "epochs=1"),
+        trials=3,
+        sampler_seed=0,
+    )
+    found = [
+        values(search_study.run(plan, dataset, CPU, tmp_path / f"{number}.journal", lambda line: None))
+        for number, dataset in enumerate((whole, scrambled))
+    ]
+    assert found[0] == found[1]
+    assert len({value for _, value in found[0]}) > 1, "the search had something to find"
+
+
+def test_the_search_does_not_have_the_test_set(digits_dataset):
+    left = search_study.without_test_set(digits_dataset)
+    assert (len(left.test_images), len(left.test_labels)) == (0, 0)
+    assert left.train_images is digits_dataset.train_images
+
+
+@pytest.fixture
+def digits_dataset():
+    return digits.read(Path())
+
+
+def test_a_trial_that_is_behind_is_pruned(find):
+    """Good rates first, then one that learns nothing: it is broken off after an epoch."""
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=2))
+    plan = Plan("digits/quick", {"optimizer.lr": search_study.Range(1e-9, 1)}, ("model.widths=[4]", "epochs=3"))
+    study.set_user_attr("space", search_study.search_space.to_json(plan.space))
+    for rate in (0.1, 0.1, 1e-9):
+        study.enqueue_trial({"optimizer.lr": rate})
+    dataset = search_study.without_test_set(digits.read(Path()))
+    study.optimize(lambda trial: search_study.score(plan, dataset, CPU, trial), n_trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
+    assert list(study.trials[2].intermediate_values) == [1]
+
+
+@pytest.mark.slow
+def test_processes_share_a_study(tmp_path):
+    script = Path(search.__file__)
+    started = [launch(script, *SMALL, "--trials", "4", "--device", "cpu", cwd=tmp_path) for _ in range(2)]
+    ended = [wait(process) for process in started]
+    assert [(one.status, one.err) for one in ended] == [(0, ""), (0, "")]
+    storage = search_study.JournalStorage(search_study.JournalFileBackend(str(tmp_path / STUDY)))
+    counts = [len(optuna.load_study(study_name=stage, storage=storage).trials) for stage in search_study.STAGES]
+    assert all(4 <= count <= 5 for count in counts), "at most the trials in progress are too many"
+    assert all(one.out.count("coarse ") >= 1 for one in ended)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits/quick"], "nothing to search"),
+        (["digits/quick", "optimizer.rl=1..2"], "optimizer.rl"),
+        (["digits/quick", "optimizer.lr=-1..2"], "optimizer.lr"),
+        (["digits/quick", "optimizer.lr=2..1"], "to a larger one"),
+        (["digits/quick", "optimizer.lr"], "a knob is written"),
+        (["digits/quick", "optimizer.lr=1..2", "--validation", "0"], "data.evaluate=validation"),
+        (["digits/quick", "--space", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_status_2(find, arguments, message):
+    ended = find(*arguments)
+    assert (ended.status, ended.err.count("\n")) == (2, 1), ended
+    assert ended.err.startswith("bench/search.py: error: ")
+    assert message in ended.err
+
+
+def test_without_optuna_a_line_says_what_to_install(find, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    ended = find(*SMALL)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "pip install -e '.[search]' -c constraints.txt" in ended.err

@@ -1,0 +1,253 @@
+"""Healthy recipes pass; each planted fault is found by the check that is there for it."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pipelines import doctor, recipe
+from pipelines.doctor import checks, costs, fitting
+from pipelines.doctor.findings import Finding, worst
+from pipelines.doctor.short_trial import observe, shortened
+from pipelines.parallel import World
+from pipelines.train import set_up
+
+DAVIDNET = [
+    "model.widths=[8,8,8,8]",
+    "model.norm.group_size=8",
+    "model.whitening.images=40",
+    "batch_size=16",
+    "precision=float32",
+    "optimizer.lr=0.1",
+]
+
+
+def quick(*overrides):
+    return recipe.load("digits/quick", ["model.widths=[16]", *overrides])
+
+
+def workbench(dataset, *overrides):
+    return set_up(quick(*overrides), dataset, World())
+
+
+def observed(bench):
+    seen = observe(bench)
+    bench.network.load_state_dict(seen.start)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def healthy(digits):
+    bench = workbench(digits)
+    return bench, observe(bench)
+
+
+def verdicts(examination):
+    return {finding.check: finding.verdict for finding in examination.findings}
+
+
+def test_a_healthy_recipe_passes_every_check(digits):
+    found = verdicts(doctor.examine(workbench(digits)))
+    assert set(found.values()) == {"ok"}, found
+    assert {"pixels", "labels", "initial loss", "softmax", "modes", "gradients", "learning rate"} < set(found)
+    assert {"updates", "time", "memorise 1", "memorise 4", "memorise 100"} < set(found)
+
+
+@pytest.mark.slow
+def test_a_network_with_norms_passes_every_check(coloured):
+    chosen = recipe.load("cifar10/davidnet-10", DAVIDNET)
+    examination = doctor.examine(set_up(chosen, coloured, World()))
+    assert doctor.worst(examination.findings) != "broken", examination.findings
+    assert verdicts(examination)["modes"] == "ok"
+
+
+def test_the_softmax_is_found_when_it_is_applied_twice(digits):
+    bench = workbench(digits)
+    double = replace(bench, forward=lambda images: bench.network(images).softmax(1))
+    finding = checks.check_logits(double, observed(double))
+    assert finding.verdict == "broken"
+    assert "applied twice" in finding.sentence
+
+
+def test_log_probabilities_are_suspicious_only(digits):
+    bench = workbench(digits)
+    logged = replace(bench, forward=lambda images: bench.network(images).log_softmax(1))
+    assert checks.check_logits(logged, observed(logged)).verdict == "suspicious"
+
+
+def davidnet(dataset):
+    return set_up(recipe.load("cifar10/davidnet-10", DAVIDNET), dataset, World())
+
+
+def test_a_trial_that_forgets_the_evaluation_mode_is_found(coloured, monkeypatch):
+    bench = davidnet(coloured)
+    monkeypatch.setattr(bench.network, "eval", lambda: bench.network)
+    finding = checks.check_modes(bench, observed(bench))
+    assert (finding.verdict, "network.eval() is forgotten" in finding.sentence) == ("broken", True)
+
+
+def test_a_network_whose_norms_ignore_the_evaluation_mode_is_found(coloured):
+    bench = davidnet(coloured)
+    healthy = checks.check_modes(bench, observed(bench))
+    assert (healthy.verdict, healthy.sentence) == ("ok", "they differ")
+    for module in bench.network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.train = lambda mode=True, module=module: module
+    finding = checks.check_modes(bench, observed(bench))
+    assert (finding.verdict, "company" in finding.sentence) == ("broken", True)
+
+
+def test_dropout_that_ignores_the_evaluation_mode_is_found(healthy):
+    bench, seen = healthy
+    always = replace(bench, forward=lambda images: torch.nn.functional.dropout(bench.network(images), 0.5))
+    finding = checks.check_modes(always, seen)
+    assert (finding.verdict, "at random" in finding.sentence) == ("broken", True)
+
+
+@pytest.mark.parametrize("mapping", [lambda labels: (labels + 1) % 10, lambda labels: 9 - labels])
+def test_a_wrong_label_mapping_is_found(digits, mapping):
+    bench = workbench(replace(digits, train_labels=mapping(digits.train_labels)))
+    finding = checks.check_labels(bench, observed(bench))
+    assert (finding.verdict, "label mappings" in finding.sentence) == ("broken", True)
+
+
+def test_two_classes_with_each_other_s_name_are_found(digits):
+    swapped = digits.test_labels.copy()
+    swapped[digits.test_labels == 3], swapped[digits.test_labels == 8] = 8, 3
+    bench = workbench(replace(digits, test_labels=swapped))
+    finding = checks.check_labels(bench, observed(bench))
+    assert finding.verdict == "broken"
+    assert "3 looks like 8, 8 looks like 3" in finding.sentence
+
+
+def test_a_label_without_a_class_is_found(digits, healthy):
+    bench, seen = healthy
+    strange = replace(bench, dataset=replace(digits, test_labels=digits.test_labels + 5))
+    assert "labels [10, 11, 12, 13, 14] name none" in checks.check_labels(strange, seen).sentence
+
+
+def kill(bench):
+    """Biases so low that no ReLU ever opens."""
+    reset = bench.network.layers[0].reset_parameters
+
+    def dead():
+        reset()
+        torch.nn.init.constant_(bench.network.layers[0].bias, -1e3)
+
+    bench.network.layers[0].reset_parameters = dead
+
+
+def test_a_dead_network_is_found(digits):
+    bench = workbench(digits)
+    kill(bench)
+    seen = observed(bench)
+    gradients = checks.check_gradients(bench, seen)
+    assert (gradients.verdict, "dead" in gradients.sentence) == ("broken", True)
+    assert fitting.memorise(bench, seen, 100).verdict == "broken"
+
+
+def test_a_far_too_high_rate_is_found(digits):
+    findings = verdicts(doctor.examine(workbench(digits, "optimizer.lr=20")))
+    assert findings["learning rate"] == "broken"
+    assert findings["memorise 100"] == "ok", "the network is not to blame"
+
+
+def test_a_far_too_low_rate_is_suspicious(digits):
+    bench = workbench(digits, "optimizer.lr=1e-5")
+    sweep = fitting.range_test(bench, observe(bench))
+    assert fitting.check_rate(bench.recipe, sweep).verdict in ("broken", "suspicious")
+
+
+def test_labels_that_say_nothing_can_not_be_memorised_by_a_network_without_enough_weights(digits):
+    bench = workbench(digits)
+    blind = replace(bench, forward=lambda images: bench.network(images.mean((2, 3), keepdim=True).expand_as(images)))
+    finding = fitting.memorise(blind, observed(bench), 100)
+    assert (finding.verdict, "only" in finding.sentence) == ("broken", True)
+
+
+def test_the_initial_loss_is_measured_against_the_classes(healthy):
+    bench, seen = healthy
+    assert checks.check_initial_loss(bench, seen).verdict == "ok"
+    loud = replace(bench, forward=lambda images: 100 * bench.network(images))
+    assert checks.check_initial_loss(loud, seen).verdict == "broken"
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "ok"), (73, "suspicious"), (0, "broken"), (math.nan, "broken")])
+def test_pixels_should_be_normalised(healthy, factor, verdict):
+    bench, seen = healthy
+    assert checks.check_pixels(bench, replace(seen, images=seen.images * factor)).verdict == verdict
+
+
+def test_gradients_that_vanish_on_the_way_are_suspicious(healthy):
+    bench, seen = healthy
+    first = next(iter(seen.gradients))
+    fading = replace(seen, gradients=seen.gradients | {first: seen.gradients[first] * 1e-7})
+    assert checks.check_gradients(bench, seen).verdict == "ok"
+    assert checks.check_gradients(bench, fading).verdict == "suspicious"
+    assert "vanishing" in checks.check_gradients(bench, fading).sentence
+
+
+@pytest.mark.parametrize(
+    ("updates", "verdict"),
+    [
+        ({"a": 1e-3}, "ok"),
+        ({"a": 1e-3, "b": 0.5}, "suspicious"),
+        ({"a": 2.0}, "broken"),
+        ({"a": 0.0}, "broken"),
+        ({}, "broken"),
+    ],
+)
+def test_updates_are_compared_with_the_weights(updates, verdict):
+    assert checks.check_updates(updates).verdict == verdict
+
+
+def test_the_update_of_plain_sgd_is_rate_times_gradient(digits):
+    """At the recipe's own rate, whatever the range test did before: a step is bounded by what its rate allows."""
+    bench = workbench(digits, "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=1e-3")
+    doubled = workbench(digits, "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=2e-3")
+    one, two = (fitting.range_test(each, observe(each)).updates for each in (bench, doubled))
+    assert two["head.weight"] == pytest.approx(2 * one["head.weight"], rel=0.1)
+
+
+def test_the_gradients_are_those_of_the_mean_loss(digits):
+    mean, total = (observe(workbench(digits, f"loss.reduction={name}")) for name in ("mean", "sum"))
+    assert mean.gradients.keys() == total.gradients.keys()
+    for name, gradient in mean.gradients.items():
+        assert torch.allclose(gradient, total.gradients[name], atol=1e-6)
+
+
+def test_what_is_observed_is_the_trial_s_own(digits, healthy):
+    _, seen = healthy
+    assert seen.modes == {True: {True}, False: {False}}
+    assert len(seen.images) == len(seen.labels) == 1024
+    assert seen.trial.steps == 16 + 10
+    assert seen.images.shape[1:] == digits.image_shape
+
+
+def test_a_small_training_set_is_taken_whole_and_the_pool_is_cut(digits):
+    short = shortened(replace(digits, train_images=digits.train_images[:90], train_labels=digits.train_labels[:90]), 64)
+    assert (len(short.train_labels), len(short.test_labels)) == (64, 200)
+    assert len(shortened(digits, 5000).train_labels) == 1437
+
+
+def test_the_range_test_s_readings():
+    """Down by the square of the steps, then up: steepest just before the bottom, lost where the start is passed."""
+    losses = [2.0 - (step / 50) ** 2 for step in range(60)] + [1.0, 2.5]
+    sweep = fitting.Sweep(tuple(10.0**step for step in range(62)), tuple(losses), {})
+    assert sweep.best == 59
+    assert sweep.suggestion == 10.0**59
+    assert sweep.falls_apart == 10.0**61
+
+
+def test_costs_add_up():
+    found = costs.Costs(data_per_step=0.003, compute_per_step=0.001, steps=100, evaluations=2.0)
+    assert found.training == pytest.approx(0.4)
+    assert costs.check_costs(found).verdict == "suspicious"
+    assert "75% of it for data" in costs.check_costs(found).sentence
+
+
+def test_the_worst_verdict_counts():
+    found = [Finding("a", "ok", ""), Finding("b", "broken", ""), Finding("c", "suspicious", "")]
+    assert worst(found) == "broken"
+    assert worst([]) == "ok"
