@@ -90,10 +90,14 @@ def crossing_seconds(trial: TrialRecord, protocol: str) -> float | None:
     None for a trial that did not reach its target, even if an epoch on its way was over it; None where the epochs up to
     the crossing do not all have a `train` lap of their own, so that their time is not known.
     """
-    laps = find_protocol(protocol).laps
+    find_protocol(protocol)
     last = crossing(trial)
-    if trial.outcome != "reached" or last is None:
-        return None
+    return None if trial.outcome != "reached" or last is None else seconds_until(trial, protocol, last)
+
+
+def seconds_until(trial: TrialRecord, protocol: str, last: int) -> float | None:
+    """Seconds up to the end of an epoch, counted from 1, as `crossing_seconds` counts them; None if not known."""
+    laps = find_protocol(protocol).laps
     if not set(range(1, last + 1)) <= {lap.epoch for lap in trial.laps if lap.name == "train"}:
         return None
     if "total" in laps:
