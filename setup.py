@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "mlperf": ["mlperf-logging>=4.1"],
+    "query": ["duckdb>=1.4", "pandas>=2.2"],
     "report": ["matplotlib>=3.9"],
     "search": ["optuna>=4.0"],
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],

@@ -66,6 +66,8 @@ def test_defaults():
         "out": Path("runs"),
         "resume": None,
         "track": False,
+        "suite": None,
+        "interleave": False,
         "dry_run": False,
         "quiet": False,
         "list": False,
