@@ -32,8 +32,8 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     from bench import dry_run, live_view, run_trials
     from pipelines import parallel
     from results import compare_tables
-    from results.ladder import is_ladder, ladder_table
-    from results.tables import summary_tables, trials_table
+    from results.overview import overview
+    from results.tables import trials_table
 
     world = parallel.join(options.device)
     console = live_view.make_console(is_main=world.is_main)
@@ -56,8 +56,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         status = refuse(error)
     finally:
         parallel.leave(world)
-    tables = [ladder_table(runs, options.protocol)] if is_ladder(runs) else summary_tables(runs, options.protocol)
-    for table in tables:
+    for table in overview(runs, options.protocol):
         console.print(table.rich())
     if options.interleave:
         for first, second in pairwise(runs):

@@ -19,6 +19,11 @@ def baselines(runs: Sequence[Run]) -> dict[str, Run]:
     return {name: real[name] for name in BASELINES if name in real}
 
 
+def is_against_baselines(runs: Sequence[Run]) -> bool:
+    """Whether these are real runs with a baseline among them, and something to compare with it."""
+    return len(runs) > 1 and bool(baselines(runs)) and not any(run.record.sample for run in runs)
+
+
 def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run, in the order given. ValueError for an unknown protocol, or where there is no baseline."""
     against = baselines(runs)
@@ -46,9 +51,9 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
         for run in runs
     )
     caption = (
-        "Labels: labelled images in an epoch. Accuracy: mean ± half of its 95% interval. Over a baseline: difference of "
-        "the means in percentage points, and the two-sided p of Welch's t-test; a difference with p of 0.05 or "
-        "more is none. Times: median of the whole schedule, and up to the first epoch that reached so much (of k trials, "
+        "Labels: labelled images in an epoch. Accuracy: mean ± half of its 95% interval. Over a baseline: difference "
+        "of the means in percentage points and the two-sided p of Welch's t-test, which is no difference at 0.05 or "
+        "more. Times: median of the whole schedule, and up to the first epoch that reached so much (of k trials, "
         f"where not all did). {protocol} time: {find_protocol(protocol).meaning}"
     )
     return Table("techniques", headers, rows, caption)

@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from results.baselines import baselines, techniques_table
+from results.overview import overview
 from results.record import Run
 from tests.results.builders import record, trial
 
@@ -63,3 +64,9 @@ def test_one_baseline_is_enough_and_none_is_refused():
 
 def test_sample_runs_are_no_baselines():
     assert baselines([run_of("base", BASE, sample=True)]) == {}
+
+
+def test_the_overview_of_runs_is_the_table_that_fits_them():
+    assert [table.title for table in overview(all_runs(), "record")] == ["techniques"]
+    assert [table.title for table in overview(all_runs()[2:] * 2, "record")] == ["ladder"]
+    assert [table.title for table in overview(all_runs()[:1], "record")] == ["record time"]
