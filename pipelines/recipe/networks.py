@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pipelines.recipe.knobs import Knobs
 
 Channels = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -189,20 +190,41 @@ class ResNet18(Regularized):
 
 
 class ConvNet(Regularized):
-    """Convolutions, each with activation and pooling, and one linear layer: the baseline of the MNIST tutorials."""
+    """Convolutions, each with activation and pooling, and one or two linear layers: the baseline of the MNIST
+    tutorials."""
 
     name: Literal["convnet"]
     """the network"""
-    widths: tuple[Channels, ...] = (16, 32)
+    widths: Annotated[tuple[Channels, ...], Field(min_length=1)] = (16, 32)
     """channels after each convolution"""
-    kernel_size: Annotated[int, Field(ge=1)] = 5
-    """side of each convolution's kernel in pixels; the padding keeps the size of the image"""
+    kernel_size: Side | tuple[Side, ...] = 5
+    """side of the convolutions' kernels in pixels: of all of them, or one for each"""
+    padding: Literal["same", "valid"] = "same"
+    """zeros around the image that keep its size, or none"""
+    pool_after: Literal["each", "last"] = "each"
+    """convolution that pooling follows"""
+    hidden: Channels | None = None
+    """features after a linear layer and activation before the last layer; null: none"""
     norm: Norm | None = None
     """a norm between every convolution and its activation; null: none"""
     activation: Activation = Activation()
     """the activation after every convolution"""
     pool: Pool = Pool()
-    """the pooling after every activation"""
+    """the pooling"""
+
+    @model_validator(mode="after")
+    def _kernels_match(self) -> "ConvNet":
+        if isinstance(self.kernel_size, tuple) and len(self.kernel_size) != len(self.widths):
+            raise ValueError(
+                f"kernel_size has {len(self.kernel_size)} sides for {len(self.widths)} convolutions: give one for each"
+            )
+        return self
+
+    @property
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """One for each convolution."""
+        sizes = self.kernel_size
+        return sizes if isinstance(sizes, tuple) else (sizes,) * len(self.widths)
 
 
 Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet, Field(discriminator="name")]

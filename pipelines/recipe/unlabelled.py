@@ -25,6 +25,8 @@ class SelfTraining(Knobs):
     """epochs from one labelling to the next"""
     ratio: Positive = 3.0
     """pseudo-labelled images in a step for each labelled one"""
+    views: Augment = Augment()
+    """their augmentation, which the labels did not see (noisy student, Xie et al. 2020)"""
     reinitialize: bool = False
     """draw the weights anew after each labelling, so that early mistakes are forgotten"""
 
@@ -39,7 +41,7 @@ class SelfTraining(Knobs):
 
 class FixMatch(Knobs):
     """Learn on strongly augmented unlabelled images what the network is sure of on weakly augmented ones
-    (Sohn et al. 2020). The weak augmentation is the recipe's `augment`."""
+    (Sohn et al. 2020)."""
 
     ratio: Positive = 3.0
     """unlabelled images in a step for each labelled one"""
@@ -47,8 +49,10 @@ class FixMatch(Knobs):
     """probability of the likeliest class from which an image counts"""
     weight: Positive = 1.0
     """of the unlabelled images' loss"""
+    weak: Augment = Augment()
+    """the weak augmentation of the unlabelled images"""
     strong: Augment
-    """the strong augmentation"""
+    """the strong one"""
 
 
 class MeanTeacher(Knobs):
@@ -61,6 +65,8 @@ class MeanTeacher(Knobs):
     """share of the average that stays at each step"""
     weight: Positive = 10.0
     """of the disagreement, when it is ramped up"""
+    views: Augment
+    """augmentation from which the teacher's and the student's views of an image are drawn"""
     ramp_up_epochs: NonNegative = 3.0
     """epochs over which that weight rises"""
 

@@ -34,7 +34,7 @@ class FixMatch:
 
     def epoch_start(self, state: State) -> None:
         order = self._pool.next(self._count * state.steps_per_epoch)
-        weak = self._pool.augmented(order, state.recipe.augment).split(self._count)
+        weak = self._pool.augmented(order, self._knobs.weak).split(self._count)
         strong = self._pool.augmented(order, self._knobs.strong).split(self._count)
         self._views = zip(weak, strong, strict=True)
 

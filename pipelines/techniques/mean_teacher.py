@@ -35,7 +35,7 @@ class MeanTeacher:
 
     def epoch_start(self, state: State) -> None:
         order = self._pool.next(self._count * state.steps_per_epoch)
-        student, teacher = (self._pool.augmented(order, state.recipe.augment).split(self._count) for _ in range(2))
+        student, teacher = (self._pool.augmented(order, self._knobs.views).split(self._count) for _ in range(2))
         self._views = zip(student, teacher, strict=True)
 
     def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:

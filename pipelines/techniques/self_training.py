@@ -64,5 +64,5 @@ class SelfTraining:
     def _draw(self, state: State) -> None:
         count = unlabelled_per_step(state, self._knobs.ratio)
         which = self._pool.draw(len(self._admitted), count * state.steps_per_epoch)
-        images = self._pool.augmented(self._admitted[which], state.recipe.augment)
+        images = self._pool.augmented(self._admitted[which], self._knobs.views)
         self._batches = list(zip(images.split(count), self._labels[which].split(count), strict=True))

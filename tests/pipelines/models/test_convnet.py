@@ -28,7 +28,7 @@ def test_each_convolution_halves_the_image():
 
 def test_too_many_convolutions_are_refused_with_a_sentence():
     build((4, 4, 4))
-    with pytest.raises(ValueError, match=r"model\.widths=\[4, 4, 4, 4\] pools 8 x 8 images to nothing: give fewer"):
+    with pytest.raises(ValueError, match=r"model\.widths=\[4, 4, 4, 4\] leaves nothing of 8 x 8 images: give fewer"):
         build((4, 4, 4, 4))
 
 
@@ -51,3 +51,26 @@ def test_without_knobs_there_is_relu_and_no_norm():
     ]
     values = torch.linspace(-2, 2, 9)
     assert torch.equal(network.layers[1](values.clone()), values.relu())
+
+
+def test_parameters_of_pytorchs_example():
+    knobs = networks.ConvNet(
+        name="convnet", widths=(32, 64), kernel_size=3, padding="valid", pool_after="last", hidden=128
+    )
+    network = ConvNet(knobs, (1, 28, 28), 10)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 320 + 18_496 + 1_179_776 + 1_290
+    kinds = [type(module).__name__ for module in network.layers]
+    assert kinds == ["Conv2d", "Activation"] * 2 + ["MaxPool2d", "Flatten", "Linear", "Activation"]
+
+
+def test_each_convolution_may_have_a_kernel_of_its_own():
+    network = ConvNet(
+        networks.ConvNet(name="convnet", widths=(4, 5), kernel_size=(5, 3), padding="valid"), (1, 28, 28), 10
+    )
+    assert [tuple(layer.kernel_size) for layer in network.layers if isinstance(layer, torch.nn.Conv2d)] == [
+        (5, 5),
+        (3, 3),
+    ]
+    assert network.head.in_features == 5 * 5 * 5
+    with pytest.raises(ValueError, match="kernel_size has 3 sides for 2 convolutions: give one for each"):
+        networks.ConvNet(name="convnet", widths=(4, 5), kernel_size=(5, 3, 3))

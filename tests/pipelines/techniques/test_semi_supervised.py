@@ -20,7 +20,7 @@ from pipelines.train import run_trial, set_up, warm_up
 TECHNIQUES = {
     "self_training": "{start_epoch: 0, end_epoch: 2, ratio: 1}",
     "fixmatch": "{ratio: 1, threshold: 0.1, strong: {crop: 1, cutout: 3}}",
-    "mean_teacher": "{ratio: 1, ramp_up_epochs: 1}",
+    "mean_teacher": "{ratio: 1, ramp_up_epochs: 1, views: {crop: 1}}",
     "masked_image": "{epochs: 1, patch: 2}",
     "contrastive": "{epochs: 1, queue: 64, views: {crop: 2}}",
 }
