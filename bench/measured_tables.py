@@ -6,10 +6,14 @@ python bench/measured_tables.py --check    only say whether it is up to date (ex
 
 import argparse
 import sys
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
+from results.baselines import is_baseline
+from results.overview import overview
+from results.record import Run
 from results.store import find
-from results.tables import summary_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -23,8 +27,20 @@ def with_tables(text: str, measured: Path) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the text needs the markers {BEGIN} and {END}")
-    tables = "\n".join(table.markdown() for table in summary_tables(find([measured]), "record"))
-    return f"{head}{begin}\n{tables}{end}{tail}"
+    tables = [table for runs in by_folder(find([measured])) for table in overview(runs, "record")]
+    written = "\n".join(table.markdown() for table in tables)
+    return f"{head}{begin}\n{written}{end}{tail}"
+
+
+def by_folder(runs: Iterable[Run]) -> list[list[Run]]:
+    """The runs by the folder of their recipe, sample runs last; in a folder base cases first, the others by name."""
+    ordered = sorted(runs, key=lambda run: (folder(run), not is_baseline(run), run.record.recipe_name))
+    return [list(group) for _, group in groupby(ordered, folder)]
+
+
+def folder(run: Run) -> tuple[bool, str]:
+    """Whether it is a sample run, and the part of its recipe's name before the last slash."""
+    return run.record.sample, run.record.recipe_name.rpartition("/")[0]
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ from pipelines.gradients import Backward
 from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
+from pipelines.recipe.contradictions import BY_LAYERS, chosen
 from pipelines.rehearsal import rehearsals
 from pipelines.techniques import Hooks, State, make_techniques
 from pipelines.trial import EpochResult, Trial
@@ -72,6 +73,8 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
             f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
             "say drop_last=true or another batch_size"
         )
+    if world.size > 1 and (alone := chosen(recipe, BY_LAYERS)):
+        raise ValueError(f"techniques.{alone[0]} trains in one process, and there are {world.size}: launch one")
     resident.check(recipe.augment, *dataset.image_shape[1:])
     sample_weights(torch.as_tensor(dataset.train_labels), recipe.data.class_weights, len(dataset.class_names))
     models.check_sides(recipe, dataset.image_shape, len(dataset.class_names))

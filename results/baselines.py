@@ -13,9 +13,14 @@ BASELINES = ("base", "base-tuned")
 THRESHOLDS = (0.97, 0.98)
 
 
+def is_baseline(run: Run) -> bool:
+    """Whether others are measured against this run, by the last part of its recipe's name."""
+    return not run.record.sample and run.record.recipe_name.rpartition("/")[2] in BASELINES
+
+
 def baselines(runs: Sequence[Run]) -> dict[str, Run]:
     """Those of the runs that the others are measured against, by the last part of their recipe's name."""
-    real = {run.record.recipe_name.rpartition("/")[2]: run for run in runs if not run.record.sample}
+    real = {run.record.recipe_name.rpartition("/")[2]: run for run in runs if is_baseline(run)}
     return {name: real[name] for name in BASELINES if name in real}
 
 

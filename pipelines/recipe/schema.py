@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pipelines.recipe.contradictions import RULES
 from pipelines.recipe.knobs import Knobs
 from pipelines.recipe.loaders import Loader, Resident
 from pipelines.recipe.networks import Network
-from pipelines.recipe.optimizers import SCALE_FREE, Optimizer
+from pipelines.recipe.optimizers import Optimizer
 from pipelines.recipe.schedules import Constant, Schedule
 from pipelines.recipe.techniques import Techniques
 from pipelines.recipe.training import Augment, Data, Evaluation, Initialization, Loss
@@ -74,57 +75,10 @@ class Recipe(Knobs):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Recipe":
-        if self.loss.reduction == "sum" and isinstance(self.optimizer, SCALE_FREE):
-            raise ValueError(
-                f"loss.reduction=sum does nothing under optimizer.name={self.optimizer.name}, which divides the "
-                "gradient's scale out; say loss.reduction=mean"
-            )
-        if self.loader.name == "torchvision":
-            self._torchvision_can()
-        whitening = getattr(self.model, "whitening", None)
-        if self.techniques.whitening_bias and not (whitening and whitening.bias):
-            raise ValueError("techniques.whitening_bias needs model.whitening.bias=true: there is no such bias")
-        if progressive := self.techniques.progressive_dropout:
-            rates = self.model.dropout
-            if not any(dict(rates).values()):
-                raise ValueError("techniques.progressive_dropout needs a rate to go to: say model.dropout={head: 0.5}")
-            for place, rate in progressive.start:
-                if rate and not getattr(rates, place):
-                    raise ValueError(
-                        f"techniques.progressive_dropout.start.{place}={rate} does nothing without a rate to go to: "
-                        f"say model.dropout.{place}=0.5"
-                    )
-        if self.techniques.early_stopping and not self.data.holds_out:
-            raise ValueError(
-                "techniques.early_stopping watches the accuracy on held-out images, and there are none: say "
-                "data.validation=0.1"
-            )
-        if self.techniques.swa and self.loader.name == "torchvision":
-            raise ValueError(
-                "techniques.swa goes through an epoch's batches once more, and loader.name=torchvision would draw "
-                "others: say loader={name: resident} or {name: bulk}"
-            )
-        ensemble = self.techniques.ensemble
-        if ensemble and ensemble.members > self.epochs:
-            raise ValueError(
-                f"techniques.ensemble trains {ensemble.members} members, and epochs={self.epochs:g} is less"
-            )
-        if self.precision == "autocast" and self.half_dtype == "float16":
-            raise ValueError(
-                "half_dtype=float16 does not go with precision=autocast, which uses bfloat16 because that needs no "
-                "loss scaling; say half_dtype=auto or precision=half"
-            )
+        for rule in RULES:
+            if complaint := rule(self):
+                raise ValueError(complaint)
         return self
-
-    def _torchvision_can(self) -> None:
-        """ValueError for augmentation that the per-image loader does not have."""
-        changed = self.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "cutout"}
-        if changed:
-            raise ValueError(f"loader.name=torchvision has no augment.{min(changed)}; say loader={{name: bulk}}")
-        if self.augment.flip == "alternating" and self.loader.choices == "per_sample":
-            raise ValueError(
-                "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
-            )
 
     @property
     def hash(self) -> str:

@@ -172,13 +172,6 @@ class Ensemble(Knobs):
     from a seed of its own, the optimizer's memory dropped"""
 
 
-EVALUATED = ("swa", "ema", "early_stopping", "ensemble")
-"""Techniques that decide which weights are evaluated."""
-
-ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
-"""Techniques that change something once and for all in the course of the training."""
-
-
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
 
@@ -207,27 +200,6 @@ class Techniques(Knobs):
     """end when the held-out accuracy stops rising"""
     ensemble: Ensemble | None = None
     """evaluate the mean prediction of several networks"""
-
-    @model_validator(mode="after")
-    def _agree(self) -> "Techniques":
-        deciding = [name for name in EVALUATED if getattr(self, name)]
-        if len(deciding) > 1:
-            raise ValueError(
-                f"techniques {' and '.join(deciding)} each decide which weights are evaluated: keep one, and say null "
-                "for the others"
-            )
-        if self.lookahead and (self.early_stopping or self.ensemble):
-            raise ValueError(
-                "techniques.lookahead pulls the weights back to those of earlier epochs, also where early_stopping or "
-                "ensemble has put others: keep one, and switch the other off with null"
-            )
-        once = [name for name in ONCE if getattr(self, name)]
-        if once and self.ensemble and self.ensemble.restart == "fresh":
-            raise ValueError(
-                f"techniques.{once[0]} acts once in a training, so that the fresh members of techniques.ensemble would "
-                f"not be alike: say techniques.{once[0]}=null or techniques.ensemble.restart=warm"
-            )
-        return self
 
     layer_scales: unlabelled.LayerScales | None = None
     """note the scale of activations and gradients before the first step"""
