@@ -12,7 +12,7 @@ EXTRAS = {
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
-EXTRAS["test"] += EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
+EXTRAS["test"] += EXTRAS["query"] + EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
 
 setup(
     name="paceline",
