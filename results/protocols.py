@@ -46,6 +46,9 @@ PROTOCOLS = {
 }
 
 
+AFTER_THE_SCHEDULE = {"final_evaluate"}
+
+
 def find_protocol(name: str) -> Protocol:
     """The protocol of this name. ValueError for an unknown one."""
     if name not in PROTOCOLS:
@@ -63,8 +66,8 @@ def schedule_seconds(trial: TrialRecord, protocol: str) -> float | None:
     laps = find_protocol(protocol).laps
     if trial.outcome in ("diverged", "failed"):
         return None
-    has = {lap.name for lap in trial.laps}
-    if ("total" if "total" in laps else "train") not in has:
+    needed = "total" if "total" in laps else "train"
+    if not any(lap.name == needed for lap in trial.laps):
         return None
     return sum(lap.seconds for lap in trial.laps if lap.name in laps)
 
@@ -107,8 +110,9 @@ def seconds_to(trial: TrialRecord, threshold: float, protocol: str) -> float | N
     if "total" in laps:
         whole = schedule_seconds(trial, protocol)
         return None if whole is None else whole - sum(lap.seconds for lap in trial.laps if _is_after(lap, last))
-    return sum(lap.seconds for lap in trial.laps if lap.name in laps and not _is_after(lap, last))
+    laps = laps - AFTER_THE_SCHEDULE
+    return sum(lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last))
 
 
 def _is_after(lap: Lap, epoch: int) -> bool:
-    return lap.name == "final_evaluate" or (lap.epoch is not None and lap.epoch > epoch)
+    return lap.name in AFTER_THE_SCHEDULE or (lap.epoch is not None and lap.epoch > epoch)

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import pydantic.dataclasses
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -28,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 LapName = Literal[
     "startup",
@@ -80,7 +81,10 @@ class _Kept(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="strings")
 
 
-class Lap(_Kept):
+@pydantic.dataclasses.dataclass(
+    frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
+)
+class Lap:
     """A named stretch of the clock, of one epoch (counted from 1) or of the whole trial."""
 
     name: LapName
@@ -159,7 +163,7 @@ class TrialRecord(_Kept):
 class RunRecord(_Kept):
     """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
     recipe_name: Text = Field(min_length=1)
     recipe: JsonObject
@@ -177,6 +181,8 @@ class RunRecord(_Kept):
     environment: JsonObject
     world_size: int = Field(ge=1)
     seeds: list[Count] = Field(min_length=1)
+    turns: str | None = None
+    """shared by the runs of one launch whose trials took turns; since version 2"""
 
     @field_validator("seeds")
     @classmethod
@@ -190,10 +196,9 @@ class RunRecord(_Kept):
         """ValueError for a trial that can not be of this run."""
         if trial.seed not in self.seeds:
             raise ValueError(f"seed={trial.seed} is not among the seeds of run {self.id}")
-        total = trial.seconds("total")
-        parts = sum(lap.seconds for lap in trial.laps if lap.name != "total")
         # A lap is the maximum over the ranks, so that with several of them the sum may rightly exceed the total.
-        if self.world_size == 1 and total and parts > total + CLOCK_TOLERANCE:
+        total = trial.seconds("total") if self.world_size == 1 else 0
+        if total and (parts := sum(lap.seconds for lap in trial.laps if lap.name != "total")) > total + CLOCK_TOLERANCE:
             raise ValueError(f"seed={trial.seed}: its laps add up to {parts} s, more than its total of {total} s")
 
 

@@ -5,8 +5,9 @@ at most the trial in progress; what a crash tore is skipped by the reader with a
 writer.
 """
 
+import contextlib
+import gc
 import glob
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pydantic_core
 
+from results.files import append_line, sync_folder, write_atomically
 from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
 
 RECORD, TRIALS = "run.json", "trials.jsonl"
@@ -26,8 +28,8 @@ class Upgrade(NamedTuple):
     trial: Callable[[dict[str, Any]], dict[str, Any]]
 
 
-UPGRADES: dict[int, Upgrade] = {}
-"""By the version that they upgrade from. Version 1 is the first, so that there are none yet."""
+UPGRADES: dict[int, Upgrade] = {1: Upgrade(dict, dict)}
+"""By the version that they upgrade from. Version 1 is the first; 2 added `turns`, which may be left out."""
 
 SAME_ON_RESUME = ("recipe_hash", "world_size", "sample", "commit", "dirty")
 SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions")
@@ -58,7 +60,7 @@ class RunDirectory:
             raise ValueError(f"{self.path}: seed={trial.seed} has its trial already")
         path = self.path / TRIALS
         try:
-            _append_line(path, trial.model_dump_json().encode())
+            append_line(path, trial.model_dump_json().encode())
         except OSError as error:
             raise OSError(
                 error.errno,
@@ -91,7 +93,7 @@ def create(root: Path, record: RunRecord) -> RunDirectory:
     (path / TRIALS).touch()
     run = RunDirectory(path, record, set())
     run._write()
-    _sync_folder(root)
+    sync_folder(root)
     return run
 
 
@@ -117,21 +119,21 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
 def read(path: str | Path) -> Run:
     """A run from its directory or its `run.json`. Damaged lines are skipped and told of in `warnings`.
 
-    ValueError where there is no run, its `run.json` is damaged or newer than this Paceline, or a seed has two trials.
+    ValueError where there is no run, its `run.json` is damaged or newer than this Paceline, a seed has two trials, or a
+    line is whole but says what can not be: a negative lap, laps longer than the total, an accuracy outside [0, 1].
     """
     path = Path(path)
     path = path.parent if path.name == RECORD else path
-    loaded = _load_record(path)
-    steps = _upgrades(path, _version(loaded))
-    for step in steps:
-        loaded = step.run(loaded)
-    try:
-        record = RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION})
-    except pydantic_core.ValidationError as error:
-        raise ValueError(f"{path / RECORD}: {_first(error)}") from error
+    record, steps = _read_record(path)
     warnings: list[str] = []
     trials = tuple(_read_trials(path / TRIALS, record, steps, warnings))
     return Run(record, trials, path, tuple(warnings))
+
+
+def read_record(path: str | Path) -> RunRecord:
+    """A run's record alone. Raises as `read` does."""
+    path = Path(path)
+    return _read_record(path.parent if path.name == RECORD else path)[0]
 
 
 def find(places: Iterable[str | Path]) -> list[Run]:
@@ -139,6 +141,12 @@ def find(places: Iterable[str | Path]) -> list[Run]:
 
     ValueError for a place where there is none, and as `read`.
     """
+    with no_collector():
+        return [read(path) for path in locate(places)]
+
+
+def locate(places: Iterable[str | Path]) -> list[Path]:
+    """The `run.json` of every run at `places`, as `find` says, without reading it."""
     found: dict[Path, Path] = {}
     for place in places:
         matches = [place] if Path(place).exists() else glob.glob(str(place))  # noqa: PTH207  a glob may be absolute
@@ -146,48 +154,19 @@ def find(places: Iterable[str | Path]) -> list[Run]:
         if not records:
             raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
         found |= {record.resolve(): record for record in records}
-    return [read(record) for record in sorted(found.values(), key=lambda record: (record.parent.name, record))]
+    return sorted(found.values(), key=lambda record: (record.parent.name, record))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file by `text`, on the disk and not in a cache, so that a crash leaves the old or the new."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+@contextlib.contextmanager
+def no_collector() -> Iterator[None]:
+    """Without the garbage collector, which would walk through all records again and again and find no cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
     try:
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _append_line(path: Path, line: bytes) -> None:
-    """Append one line; begin a new one if the last was torn; leave the file as it was if that fails."""
-    with path.open("a+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(-1, os.SEEK_END)
-        rest = memoryview((b"\n" if size and file.read(1) != b"\n" else b"") + line + b"\n")
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name != "posix":
-        return  # elsewhere a folder can not be opened, and the system keeps its entries itself
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
+        yield
     finally:
-        os.close(folder)
+        if enabled:
+            gc.enable()
 
 
 def _file_name(recipe_name: str) -> str:
@@ -201,6 +180,18 @@ def _records_at(path: Path) -> list[Path]:
     if path.name == RECORD or (path / RECORD).exists():
         return [path if path.name == RECORD else path / RECORD]
     return list(path.glob(f"*/{RECORD}")) if path.is_dir() else []
+
+
+def _read_record(path: Path) -> tuple[RunRecord, list[Upgrade]]:
+    """The record, and the steps that bring it and its trials up to date."""
+    loaded = _load_record(path)
+    steps = _upgrades(path, _version(loaded))
+    for step in steps:
+        loaded = step.run(loaded)
+    try:
+        return RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION}), steps
+    except pydantic_core.ValidationError as error:
+        raise ValueError(f"{path / RECORD}: {_first(error)}") from error
 
 
 def _load_record(path: Path) -> dict[str, Any]:
@@ -244,10 +235,15 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
             continue
         try:
             trial = _read_trial(line, steps)
-            record.check(trial)
         except ValueError as error:
+            if _is_impossible(error):
+                raise ValueError(f"{path}:{number}: can not be: {_first(error)}") from error
             warnings.append(f"{path}:{number}: skipped a damaged line: {_first(error)}")
             continue
+        try:
+            record.check(trial)
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: can not be: {error}") from error
         if trial.seed in line_of:
             raise ValueError(
                 f"{path}: seed={trial.seed} has two trials, in lines {line_of[trial.seed]} and {number}: two processes "
@@ -258,6 +254,8 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
 
 
 def _read_trial(line: bytes, steps: list[Upgrade]) -> TrialRecord:
+    if not steps:
+        return TrialRecord.model_validate_json(line)
     loaded = pydantic_core.from_json(line)
     if not isinstance(loaded, dict):
         raise ValueError("no object")
@@ -266,9 +264,16 @@ def _read_trial(line: bytes, steps: list[Upgrade]) -> TrialRecord:
     return TrialRecord.model_validate(loaded)
 
 
+def _is_impossible(error: ValueError) -> bool:
+    """Whether a line has the form of a trial, and only its values are wrong."""
+    kinds = {what["type"] for what in error.errors()} if isinstance(error, pydantic_core.ValidationError) else {"text"}
+    return kinds <= {"value_error", "greater_than_equal", "less_than_equal", "finite_number"}
+
+
 def _first(error: ValueError) -> str:
     """The first thing that is wrong, in one line."""
     if isinstance(error, pydantic_core.ValidationError):
-        what = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, what['loc']))}: {what['msg']}".removeprefix(": ")
+        what = error.errors(include_url=False)[0]
+        value = f"={what['input']!r}" if isinstance(what["input"], int | float) else ""
+        return f"{'.'.join(map(str, what['loc']))}{value}: {what['msg']}".removeprefix(": ")
     return str(error)

@@ -1,9 +1,12 @@
 """Records for tests: a small run with planted numbers, any part of which can be replaced."""
 
+import itertools
 from datetime import UTC, datetime
 
 from results.record import EpochResult, Lap, RunRecord, TrialRecord
+from results.samples import FACTS, Samples
 
+NUMBERS = itertools.count()
 CREATED = datetime(2026, 11, 21, 10, 57, 31, tzinfo=UTC)
 
 
@@ -63,3 +66,22 @@ def record(**changes) -> RunRecord:
         "seeds": [0, 1, 2],
     }
     return RunRecord.model_validate(given | changes)
+
+
+def samples(seconds, **changes) -> Samples:
+    """One run's samples with these schedule times, at 95% of a target of 94%, all equal in `FACTS`."""
+    n = len(seconds)
+    given = {
+        "recipe": "cifar10/airnet",
+        "origin": f"runs/{next(NUMBERS)}",
+        "facts": dict.fromkeys(FACTS, "as ever"),
+        "notes": {"commit": "f" * 12},
+        "knobs": {"epochs": 3},
+        "target": 0.94,
+        "seeds": tuple(range(n)),
+        "schedule": tuple(seconds),
+        "crossing": tuple(seconds),
+        "accuracy": tuple(0.95 + 1e-4 * (index % 2) for index in range(n)),
+        "reached": n,
+    }
+    return Samples(**(given | changes))

@@ -72,7 +72,7 @@ def test_a_trial_that_can_not_be_is_refused(changes, told):
         ({"created": datetime(2026, 1, 1)}, "timezone"),
         ({"id": "../x"}, "pattern"),
         ({"status": "done"}, "status"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"colour": "blue"}, "Extra inputs"),
     ],
 )

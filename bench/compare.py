@@ -1,0 +1,72 @@
+"""Compare two sides: what became faster, slower or less accurate, and how sure that is."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+EPILOG = """\
+A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
+NAME@COMMIT (those at that commit), published (every figure of the literature) or published:NAME.
+
+examples:
+  python bench/compare.py runs/20260101T120000Z_mnist-base_a1b2c3 runs/20260102T120000Z_mnist-base_d4e5f6
+  python bench/compare.py mnist/base@HEAD~1 mnist/base@HEAD --fail-on time:5% --fail-on accuracy:0.3
+  python bench/compare.py published:cifar10/airbench94 cifar10/airbench94 --protocol airbench --across machine
+"""
+STATUS = "exit status: 0 nothing worse, 1 something worse, 2 could not compare (or not enough runs to say)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, compare, print; what makes --help wait is imported after it."""
+    options = parse(arguments)
+    from results import compare, compare_tables, rules, samples
+
+    try:
+        chosen = rules.rules(options.fail_on or ["time:2%"])
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        roots = (options.runs, samples.MEASURED)
+        sides = [samples.resolve(side, options.protocol, roots, workers) for side in (options.before, options.after)]
+        comparisons = compare.compare(*sides, chosen, options.across)
+    except (ValueError, OSError) as error:
+        print(f"bench/compare.py: error: {error}", file=sys.stderr)
+        return 2
+    for warning in dict.fromkeys(warning for side in sides for one in side for warning in one.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    if options.format == "table":
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else 160).print(
+            compare_tables.table(comparisons, options.protocol).rich()
+        )
+    else:
+        print(compare_tables.rendered(comparisons, options.protocol, options.format), end="")
+    return compare.status(comparisons, chosen)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="bench/compare.py",
+        description=f"{__doc__}\n{STATUS}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("before", help="the side that is compared with")
+    add("after", help="the side that is judged")
+    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    rule = (
+        "metric and the least change that counts, if it is significant too: time:5%%, time-to-target:5%%, accuracy:0.1"
+    )
+    add("--fail-on", action="append", metavar="RULE", help=f"{rule} (points); may be repeated (default: time:2%%)")
+    what = "what may differ, because its effect is asked for: recipe, data, target, machine, world, protocol or sample"
+    add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
+    add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where records lie (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Files that a crash at any moment leaves whole: replaced at once, or longer by a line."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file by `text`, on the disk and not in a cache, so that a crash leaves the old or the new."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line; begin a new one if the last was torn; leave the file as it was if that fails."""
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+        rest = memoryview((b"\n" if size and file.read(1) != b"\n" else b"") + line + b"\n")
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's entries to the disk."""
+    if os.name != "posix":
+        return  # elsewhere a folder can not be opened, and the system keeps its entries itself
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,157 @@
+"""What a comparison needs of a run: its samples under one protocol, and what must be equal for them to compare.
+
+Runs are read one after the other and only their samples are kept, so that a thousand of them fit and are read fast.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from results import store
+from results.literature import Published, published
+from results.protocols import crossing_seconds, find_protocol, schedule_seconds
+from results.record import Run
+
+MEASURED = Path(__file__).parent / "measured"
+PUBLISHED = "published"
+MANY = 200
+"""runs from which on a second process pays"""
+
+FACTS = ("recipe", "data", "target", "machine", "world", "protocol", "sample")
+"""What must be the same on both sides of a comparison."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One run, or one published figure. The lists have one entry a trial, in the order of `seeds`."""
+
+    recipe: str
+    origin: str
+    """where it comes from: the run's directory, or the source of the figure"""
+    facts: Mapping[str, str]
+    """of `FACTS`, those that are known"""
+    notes: Mapping[str, str]
+    """what may differ, but a reader wants to know: commit, versions"""
+    knobs: Mapping[str, Any]
+    """the resolved recipe"""
+    target: float | None
+    seeds: tuple[int, ...]
+    schedule: tuple[float | None, ...]
+    """seconds of the whole schedule, by `results.protocols.schedule_seconds`"""
+    crossing: tuple[float | None, ...]
+    """seconds to the first epoch at or over the target, by `results.protocols.crossing_seconds`"""
+    accuracy: tuple[float | None, ...]
+    reached: int
+    turns: str | None = None
+    """shared by runs whose trials took turns"""
+    published: Published | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def of_run(run: Run, protocol: str) -> Samples:
+    """The samples of a run. ValueError for an unknown protocol."""
+    record = run.record
+    kind, versions = record.environment.get("machine_class"), record.environment.get("versions")
+    return Samples(
+        recipe=record.recipe_name,
+        origin=str(run.path),
+        facts={
+            "recipe": record.recipe_hash,
+            "data": json.dumps(record.recipe.get("data"), sort_keys=True),
+            "target": "unknown" if run.target is None else f"{100 * run.target:g}%",
+            "machine": kind if isinstance(kind, str) else "unknown",
+            "world": str(record.world_size),
+            "protocol": protocol,
+            "sample": "yes" if record.sample else "no",
+        },
+        notes={
+            "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
+            **({name: str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}),
+        },
+        knobs=record.recipe,
+        target=run.target,
+        seeds=tuple(trial.seed for trial in run.trials),
+        schedule=tuple(schedule_seconds(trial, protocol) for trial in run.trials),
+        crossing=tuple(crossing_seconds(trial, protocol) for trial in run.trials),
+        accuracy=tuple(trial.accuracy for trial in run.trials),
+        reached=len(run.reached),
+        turns=record.turns,
+        warnings=run.warnings,
+    )
+
+
+def of_figure(figure: Published) -> Samples:
+    """A published figure, which has no samples, so that nothing is known of its spread."""
+    facts = {"machine": figure.hardware, "protocol": figure.protocol}
+    single = (None,)
+    return Samples(figure.recipe, figure.source, facts, {}, {}, None, (), single, single, single, 0, published=figure)
+
+
+def resolve(
+    word: str, protocol: str, roots: Sequence[Path] = (Path("runs"), MEASURED), workers: int = 1
+) -> list[Samples]:
+    """One side of a comparison.
+
+    `word` is a run's directory, a folder of runs, a glob, `published` (every figure), `published:RECIPE`, or the name
+    of a recipe with or without `@COMMIT`: all its runs under `roots`, at that commit. ValueError where there is none.
+    """
+    find_protocol(protocol)
+    kind, colon, name = word.partition(":")
+    if kind == PUBLISHED and not Path(word).exists():
+        figures = published()
+        if colon and name not in figures:
+            raise ValueError(f"{word}: there is no published figure of {name!r}; there are: {', '.join(figures)}")
+        return [of_figure(figure) for figure in figures.values() if not colon or figure.recipe == name]
+    if Path(word).exists() or any(character in word for character in "*?["):
+        return _read(store.locate([word]), protocol, workers)
+    recipe, _, commit = word.partition("@")
+    places = [root for root in roots if any(root.glob(f"*/{store.RECORD}"))]
+    found = store.locate(places) if places else []
+    found = [path for path in found if _is_of(path, recipe, commit and _full_hash(commit))]
+    if not found:
+        where = " and ".join(map(str, roots))
+        raise ValueError(
+            f"{word}: neither a run, nor a folder or glob of runs, nor a recipe with runs under {where}"
+            + (f" at commit {commit}" if commit else "")
+        )
+    return _read(found, protocol, workers)
+
+
+def _is_of(path: Path, recipe: str, commit: str) -> bool:
+    record = store.read_record(path)
+    return record.recipe_name == recipe and not record.sample and (record.commit or "").startswith(commit)
+
+
+def _full_hash(commit: str) -> str:
+    """A commit's hash from any name that git has for it; a hash that git does not know, as it is."""
+    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no shell
+    except FileNotFoundError:
+        return commit
+    return found.stdout.strip() or commit
+
+
+def _read(paths: Sequence[Path], protocol: str, workers: int) -> list[Samples]:
+    one = partial(_read_one, protocol=protocol)
+    if workers < 2 or len(paths) < MANY:
+        return _all(one, paths)
+    chunks = [paths[start::workers] for start in range(workers)]
+    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+        parts = list(pool.map(partial(_all, one), chunks))
+    return [parts[index % workers][index // workers] for index in range(len(paths))]
+
+
+def _all(one: Callable[[Path], Samples], paths: Iterable[Path]) -> list[Samples]:
+    with store.no_collector():
+        return [one(path) for path in paths]
+
+
+def _read_one(path: Path, protocol: str) -> Samples:
+    return of_run(store.read(path), protocol)

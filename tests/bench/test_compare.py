@@ -1,0 +1,129 @@
+"""bench/compare.py as its caller sees it: what it prints, and its exit status."""
+
+import csv
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import compare
+from results.record import Lap
+from results.store import create
+from tests.bench.conftest import ROOT
+from tests.results.builders import record, trial
+
+STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
+
+
+def keep(root, factor=1.0, seconds=STEADY, name="cifar10/airnet", **changes):
+    """A run whose trials took these times. Returns its directory."""
+    given = {"id": f"id{len(list(root.glob('*'))):02}", "recipe_name": name, "seeds": list(range(len(seconds)))}
+    run = create(root, record(**(given | changes)))
+    for seed, second in enumerate(seconds):
+        run.append(trial(seed, epochs=(), laps=[Lap(name="train", epoch=1, seconds=factor * second)]))
+    return run.path
+
+
+@pytest.mark.parametrize(("factor", "status", "verdict"), [(1.05, 1, "slower"), (1.0, 0, "same"), (0.9, 0, "faster")])
+def test_status_and_verdict(tmp_path, capsys, factor, status, verdict):
+    sides = [str(keep(tmp_path)), str(keep(tmp_path, factor))]
+    assert compare.main([*sides, "--format", "json"]) == status
+    (time_row, crossing, accuracy) = json.loads(capsys.readouterr().out)
+    assert (time_row["metric"], time_row["verdict"]) == ("time", verdict)
+    assert time_row["change"] == pytest.approx(factor)
+    assert time_row["low"] < factor < time_row["high"]
+    assert (crossing["metric"], crossing["verdict"]) == ("time-to-target", "not comparable")
+    assert (accuracy["change"], accuracy["verdict"]) == (0, "same")
+
+
+def test_the_factor_is_the_callers(tmp_path):
+    sides = [str(keep(tmp_path)), str(keep(tmp_path, 1.05))]
+    assert compare.main([*sides, "--fail-on", "time:4%"]) == 1
+    assert compare.main([*sides, "--fail-on", "time:6%"]) == 0
+    assert compare.main([*sides, "--fail-on", "accuracy:0.1"]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nothing", "nothing"], ["--fail-on", "time:5"], ["--protocol", "mine"], ["--across", "weather"]]
+)
+def test_what_can_not_be_compared_is_one_line_and_status_2(tmp_path, capsys, arguments):
+    sides = [] if arguments[0] == "nothing" else [str(keep(tmp_path)), str(keep(tmp_path))]
+    assert compare.main([*sides, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("bench/compare.py: error: ")
+    assert said.count("\n") == 1
+
+
+def test_csv_and_markdown_hold_what_json_holds(tmp_path, capsys):
+    sides = [str(keep(tmp_path, name="a|b")), str(keep(tmp_path, 1.05, name="a|b"))]
+    compare.main([*sides, "--format", "csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["metric"] for row in rows] == ["time", "time-to-target", "accuracy"]
+    assert rows[0]["verdict"] == "slower"
+    assert float(rows[0]["change"]) == pytest.approx(1.05)
+    compare.main([*sides, "--format", "markdown"])
+    assert r"| a\|b | time | 1 s (n = 8) | 1.05 s (n = 8) | 1.050 \[" in capsys.readouterr().out
+    compare.main(sides)
+    assert "slower" in capsys.readouterr().out
+
+
+def test_a_damaged_line_is_told_of(tmp_path, capsys):
+    before, after = keep(tmp_path), keep(tmp_path)
+    with (after / "trials.jsonl").open("a") as file:
+        file.write("torn")
+    compare.main([str(before), str(after)])
+    assert "skipped a damaged line" in capsys.readouterr().err
+
+
+def cpu_seconds(*command):
+    """Of a command and its children, user and system together: a busy machine does not change it much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_is_there_at_once():
+    done, seconds = cpu_seconds("bench/compare.py", "--help")
+    assert done.returncode == 0
+    assert "0 nothing worse, 1 something worse, 2 could not compare" in done.stdout
+    assert seconds < 0.3
+
+
+@pytest.mark.slow
+def test_two_thousand_runs_of_twenty_trials_in_two_seconds_on_two_cores(tmp_path):
+    """Two seconds on two cores are four seconds of processor time, however busy the machine is."""
+    epochs = [{"epoch": epoch, "train_loss": 1 / epoch, "accuracy": 0.9 + epoch / 200} for epoch in range(1, 9)]
+    for side in ("a", "b"):
+        for number in range(1000):
+            name = f"suite/{number}"
+            path = create(tmp_path / side, record(id=f"id{number:04}", recipe_name=name, seeds=list(range(20)))).path
+            seconds = 1 + (number * 7919 % 101) / 5000
+            laps = [
+                Lap(name=lap, epoch=epoch, seconds=seconds)
+                for epoch in range(1, 9)
+                for lap in ("augment", "train", "evaluate")
+            ]
+            lines = [
+                trial(seed, accuracy=0.94, epochs=epochs, laps=laps, target=0.93).model_dump_json()
+                for seed in range(20)
+            ]
+            (path / "trials.jsonl").write_text("\n".join(lines) + "\n")
+    start = time.monotonic()
+    done, processor = cpu_seconds("bench/compare.py", tmp_path / "a", tmp_path / "b", "--format", "csv")
+    print(f"{time.monotonic() - start:.1f} s, {processor:.1f} s of the processor")
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout.count("\n") == 1 + 3000
+    assert processor < 4
