@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import pairwise
 
 from bench import run_arguments
 from pipelines import host, recipe
@@ -30,6 +31,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
     from bench import dry_run, live_view, run_trials
     from pipelines import parallel
+    from results import compare_tables
     from results.ladder import is_ladder, ladder_table
     from results.tables import summary_tables, trials_table
 
@@ -39,6 +41,9 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     runs: list[Run] = []
     status = 0
     try:
+        if options.interleave and not options.dry_run:
+            views = [live_view.TrialLines(console) for _ in jobs]
+            runs, jobs = run_trials.train_in_turns(jobs, options, world, views), []
         for job in jobs:
             if options.dry_run:
                 dry_run.show(console, job.name, job.recipe, world.device)
@@ -54,6 +59,9 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     tables = [ladder_table(runs, options.protocol)] if is_ladder(runs) else summary_tables(runs, options.protocol)
     for table in tables:
         console.print(table.rich())
+    if options.interleave:
+        for first, second in pairwise(runs):
+            console.print(compare_tables.of_runs(first, second, options.protocol).rich())
     live_view.print_next_steps(console, runs)
     return status
 

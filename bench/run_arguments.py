@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from bench import suites
 from pipelines import recipe as recipes
 from pipelines.data.sources import default_folder
 from pipelines.recipe import Recipe
@@ -24,6 +25,8 @@ examples:
   accelerate launch bench/run.py mnist/base --trials 10
   accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
   accelerate launch bench/run.py 'cifar10/*' --sample             does each of them work at all?
+  accelerate launch bench/run.py mnist/base my.yaml --interleave    trials take turns: drift cancels out
+  accelerate launch bench/run.py --suite nightly                  the recipes and trials of configs/suites/nightly.yaml
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3
 
 knobs of a recipe, each to be overridden as key=value or group.key=value:
@@ -43,6 +46,8 @@ class Options(argparse.Namespace):
     data_dir: Path
     out: Path
     resume: Path | None
+    suite: str | None
+    interleave: bool
     dry_run: bool
     quiet: bool
     list: bool
@@ -73,13 +78,25 @@ def jobs(options: Options) -> list[Job]:
         recipe = recipes.validate(record.recipe, str(options.resume))
         return [Job(record.recipe_name, recipe, tuple(record.seeds), record.sample, options.resume)]
     overrides = [word for word in options.words if "=" in word]
-    names = [word for word in options.words if "=" not in word] or [DEFAULT_RECIPE]
     first = options.seed or 0
-    seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
-    found = [(name, recipes.load(name, overrides)) for name in recipes.select(names)]
+    found = [(recipes.load(name, overrides), name, trials) for name, trials in _named(options)]
+    if options.interleave and len(found) < 2:
+        raise ValueError("--interleave takes two recipes at least; the same one twice will do")
     if options.sample:
-        found = [(name, recipes.sample(recipe)) for name, recipe in found]
-    return [Job(run_name(name), recipe, seeds, options.sample) for name, recipe in found]
+        found = [(recipes.sample(recipe), name, trials) for recipe, name, trials in found]
+    return [
+        Job(run_name(name), recipe, tuple(range(first, first + trials)), options.sample)
+        for recipe, name, trials in found
+    ]
+
+
+def _named(options: Options) -> list[tuple[str, int]]:
+    """The recipes that are asked for, by name, and their number of trials. To take turns one may come twice."""
+    if options.suite:
+        return [(entry.recipe, entry.trials) for entry in suites.load(options.suite)]
+    words = [word for word in options.words if "=" not in word] or [DEFAULT_RECIPE]
+    groups = [[word] for word in words] if options.interleave else [words]
+    return [(name, options.trials or DEFAULT_TRIALS) for group in groups for name in recipes.select(group)]
 
 
 def run_name(recipe_name: str) -> str:
@@ -109,12 +126,20 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--data-dir", type=Path, default=default_folder(), metavar="DIR", help=folder)
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where records go (default: %(default)s)")
     add("--resume", type=Path, metavar="RUN", help="finish an interrupted run: train the seeds that are missing")
+    add("--suite", metavar="NAME", help="the recipes of configs/suites/NAME.yaml, or of a YAML file, with their trials")
+    turns = "recipes take turns, a trial each, and are compared; the same one twice shows the machine's own noise"
+    add("--interleave", action="store_true", help=turns)
     add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
     add("--quiet", action="store_true", help="a line a trial instead of live progress")
     add("--list", action="store_true", help="list the recipes that ship")
     options = parser.parse_intermixed_args(arguments, Options())
     if options.resume and (options.words or options.trials or options.seed is not None or options.sample):
         parser.error("--resume goes on with the recipe, trials and seeds of the run: give no others")
+    recipe_words = [word for word in options.words if "=" not in word]
+    if options.suite and (options.resume or options.trials or recipe_words):
+        parser.error("--suite says which recipes and how many trials: give no others")
+    if options.interleave and options.resume:
+        parser.error("--interleave begins new runs: --resume one of them alone")
     return options
 
 

@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import dataclasses
+import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -44,13 +45,49 @@ def train(job: Job, options: Options, world: World, view: TrialLines, *, is_firs
     Raises ValueError for data, a recipe or a resumed run that will not do, and OSError for a record that cannot be
     written; whatever else ends the run early is told of in a RuntimeError, after the record says so.
     """
+    (run,) = _in_turns([_trials(job, options, world, view, is_first=is_first)])
+    return run
+
+
+def train_in_turns(jobs: Sequence[Job], options: Options, world: World, views: Sequence[TrialLines]) -> list[Run]:
+    """All jobs at once, a trial each in turn, so that a drift of the machine meets all of them alike.
+
+    None of them is timed from the start of the process, which belongs to all. Raises as `train`.
+    """
+    turns = world.share(secrets.token_hex(4))
+    each = zip(jobs, views, strict=True)
+    return _in_turns([_trials(job, options, world, view, is_first=False, turns=turns) for job, view in each])
+
+
+def _in_turns(going: Sequence[Generator[None, None, Run]]) -> list[Run]:
+    """The runs in their order, each taken up to its next trial in turn. If one breaks off, all do."""
+    ended: dict[int, Run] = {}
+    with terminating():
+        try:
+            while len(ended) < len(going):
+                for index, trials in enumerate(going):
+                    if index not in ended:
+                        try:
+                            next(trials)
+                        except StopIteration as end:
+                            ended[index] = end.value
+        finally:
+            for trials in going:
+                trials.close()
+    return [run for _, run in sorted(ended.items())]
+
+
+def _trials(
+    job: Job, options: Options, world: World, view: TrialLines, *, is_first: bool, turns: str | None = None
+) -> Generator[None, None, Run]:
+    """One run, which lets others go on before each of its trials."""
     before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
     clock = make_clock(world.device)
     with clock.lap("load"):
         dataset = load_data(job.recipe.data, options.data_dir, world)
     bench = set_up(job.recipe, dataset, world)
 
-    record = new_record(job, world)
+    record = new_record(job, world, turns)
     directory = None
     if world.is_main:
         directory = store.resume(job.resume, record) if job.resume else store.create(options.out, record)
@@ -63,6 +100,7 @@ def train(job: Job, options: Options, world: World, view: TrialLines, *, is_firs
         else:
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
+            yield
             trial = run_trial(bench, seed, [view])
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
@@ -84,7 +122,7 @@ def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
     return split.select(dataset, knobs)
 
 
-def new_record(job: Job, world: World) -> RunRecord:
+def new_record(job: Job, world: World, turns: str | None = None) -> RunRecord:
     """What is known of a run before it begins."""
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
@@ -98,6 +136,7 @@ def new_record(job: Job, world: World) -> RunRecord:
         environment=environment.capture(world.device) | {"before": environment.telemetry(world.device)},
         world_size=world.size,
         seeds=list(job.seeds),
+        turns=turns,
     )
 
 
@@ -123,16 +162,15 @@ def ending(directory: store.RunDirectory | None, device: torch.device, view: Tri
         if directory:
             directory.finish(status, reason, {"after": environment.telemetry(device)})
 
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     except KeyboardInterrupt as interrupt:
         finish("interrupted", "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C")
         if directory:
             view.line(f"stopped; finished trials are kept. Go on with --resume {directory.path}")
+        raise
+    except GeneratorExit:
+        finish("interrupted", "a run that it took turns with broke off")
         raise
     except OSError as error:
         finish("failed", str(error))
@@ -141,6 +179,18 @@ def ending(directory: store.RunDirectory | None, device: torch.device, view: Tri
         finish("failed", f"{type(error).__name__}: {error}")
         kept = f"; finished trials are kept in {directory.path}" if directory else ""
         raise RuntimeError(f"a trial of {view.name} broke off{kept}") from error
+    finish("finished")
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM raises `Terminated`."""
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-    finish("finished")

@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from results.compare import Comparison, Measured
+from results.compare import Comparison, Measured, compare
 from results.difference import Change, reached_interval
 from results.protocols import find_protocol
+from results.record import Run
+from results.samples import of_run
 from results.tables import NOTHING, Table
 
 
@@ -35,6 +37,11 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         f"{protocol} time: {find_protocol(protocol).meaning}"
     )
     return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in told)]))
+
+
+def of_runs(before: Run, after: Run, protocol: str) -> Table:
+    """Two runs beside each other. ValueError for an unknown protocol."""
+    return table(compare([of_run(before, protocol)], [of_run(after, protocol)]), protocol)
 
 
 def rendered(comparisons: Sequence[Comparison], protocol: str, form: str) -> str:

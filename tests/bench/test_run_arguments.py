@@ -64,6 +64,8 @@ def test_defaults():
         "data_dir": default_folder(),
         "out": Path("runs"),
         "resume": None,
+        "suite": None,
+        "interleave": False,
         "dry_run": False,
         "quiet": False,
         "list": False,

@@ -70,8 +70,7 @@ def fill(run):
     for seed in run.missing_seeds:
         try:
             run.append(trial(seed))
-        except OSError as error:
-            assert f"the trial of seed={seed} could not be written" in str(error)
+        except OSError:
             return seed
     raise AssertionError("the disk was never full")
 

@@ -1,0 +1,43 @@
+"""Suites: recipes and how many trials of each, as YAML files under `configs/suites/`."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from pipelines.recipe.files import CONFIGS
+
+FOLDER = CONFIGS / "suites"
+
+
+class Entry(BaseModel):
+    """One recipe of a suite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str = Field(min_length=1)
+    trials: int = Field(ge=1)
+
+
+def names() -> list[str]:
+    """The suites that ship."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> list[Entry]:
+    """The suite of a name, or of a path to a YAML file. ValueError for one that is missing or wrong."""
+    is_path = name.endswith((".yaml", ".yml"))
+    if not is_path and name not in names():
+        raise ValueError(f"no suite is called {name!r}; there are {', '.join(names())}, or give a path ending in .yaml")
+    path = Path(name) if is_path else FOLDER / f"{name}.yaml"
+    try:
+        entries = TypeAdapter(list[Entry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        what = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, what['loc']))}: {what['msg']}") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: can not be read: {' '.join(str(error).split())}") from None
+    repeated = {entry.recipe for entry in entries if [other.recipe for other in entries].count(entry.recipe) > 1}
+    if repeated or not entries:
+        raise ValueError(f"{path}: " + (f"names {min(repeated)} twice" if repeated else "names no recipe"))
+    return entries

@@ -1,0 +1,88 @@
+"""bench/run.py A B --interleave: trials take turns, and what one of them does to the others."""
+
+import signal
+
+import pytest
+
+from bench import run_arguments, run_trials
+from results import store
+from tests.bench.conftest import SMALL, error_of
+
+
+@pytest.fixture
+def order(monkeypatch):
+    """The seeds in the order in which they were trained; `at` does something at the n-th trial."""
+    real, seeds, at = run_trials.run_trial, [], {}
+
+    def run_trial(bench, seed, views):
+        at.get(len(seeds), lambda: None)()
+        seeds.append((bench.recipe.epochs, seed))
+        return real(bench, seed, views)
+
+    monkeypatch.setattr(run_trials, "run_trial", run_trial)
+    return seeds, at
+
+
+def recipes(tmp_path):
+    """Two recipes that differ in their epochs."""
+    for epochs in (1, 2):
+        (tmp_path / f"of{epochs}.yaml").write_text(f"base: digits/quick\nepochs: {epochs}\nmodel: {{widths: [4]}}\n")
+    return [tmp_path / "of1.yaml", tmp_path / "of2.yaml"]
+
+
+def test_trials_take_turns_and_are_compared(main, tmp_path, order):
+    ended = main(*recipes(tmp_path), "--interleave", "--trials", 2)
+    assert ended.status == 0
+    assert order[0] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    first, second = store.find([tmp_path / "runs"])
+    assert first.record.turns == second.record.turns is not None
+    assert (first.missing_seeds, second.missing_seeds) == ([], [])
+    assert "comparison" in ended.out
+    assert not any(
+        lap.name in ("total", "startup") for run in (first, second) for one in run.trials for lap in one.laps
+    )
+
+
+def test_the_same_recipe_twice_gives_two_runs_of_the_same_trials(main, tmp_path):
+    main("digits/quick", "digits/quick", *SMALL, "--interleave", "--trials", 2)
+    runs = store.find([tmp_path / "runs"])
+    assert [run.accuracies for run in runs] == [runs[0].accuracies] * 2
+    assert len({run.record.recipe_hash for run in runs}) == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_all_and_keeps_what_they_had(main, tmp_path, order, number, status):
+    handler = signal.getsignal(signal.SIGTERM)
+    order[1][3] = lambda: signal.raise_signal(number)
+    assert main(*recipes(tmp_path), "--interleave", "--trials", 3).status == status
+    runs = store.find([tmp_path / "runs"])
+    assert [len(run.trials) for run in runs] == [2, 1]
+    assert {run.record.status for run in runs} == {"interrupted"}
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_runs_of_unequal_length_go_on_without_each_other(main, tmp_path, order):
+    (tmp_path / "suite.yaml").write_text(
+        "\n".join(f"- {{recipe: {path}, trials: {n}}}" for path, n in zip(recipes(tmp_path), (1, 3), strict=True))
+    )
+    order[1][3] = lambda: signal.raise_signal(signal.SIGTERM)
+    assert main("--suite", tmp_path / "suite.yaml", "--interleave").status == 143  # still heard by the one that is left
+    assert order[0] == [(1, 0), (2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--interleave", "--resume", "x"], "begins new runs"),
+        (["--suite", "nightly", "--trials", "3"], "says which recipes and how many"),
+        (["--suite", "nightly", "mnist/base"], "says which recipes and how many"),
+    ],
+)
+def test_what_does_not_go_together(capsys, arguments, told):
+    with pytest.raises(SystemExit):
+        run_arguments.parse(arguments)
+    assert told in capsys.readouterr().err
+
+
+def test_one_recipe_has_nobody_to_take_turns_with(main):
+    assert "two recipes" in error_of(main("digits/quick", "--interleave"))
