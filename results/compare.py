@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
 
-from results.difference import Change, accuracy_change, fewest_trials, time_change
+from results.difference import LEVEL, Change, accuracy_change, fewest_trials, time_change
 from results.rules import DEFAULTS, METRICS, Rule
 from results.samples import FACTS, Samples
 
@@ -67,12 +67,13 @@ def compare(
     after: Sequence[Samples],
     rules: Mapping[str, Rule] | None = None,
     across: Collection[str] = (),
+    level: float = LEVEL,
 ) -> list[Comparison]:
     """Every metric of every recipe that is on both sides; of two different recipes if each side has but one.
 
     `rules`: what counts, `results.rules.DEFAULTS` where it says nothing. `across`: the `FACTS` that may differ, because
-    it is their effect that is asked for. ValueError for an unknown fact, and where the sides have no recipe in common
-    or a run in common.
+    it is their effect that is asked for. `level`: the p from which on a change may be chance. ValueError for an unknown
+    fact, and where the sides have no recipe in common, or a run.
     """
     if shared := {one.origin for one in before if not one.published} & {one.origin for one in after}:
         raise ValueError(f"{min(shared)} is on both sides: a run can not be compared with itself")
@@ -80,7 +81,7 @@ def compare(
         raise ValueError(f"across={', '.join(sorted(unknown))}: say one of {', '.join(FACTS)}")
     chosen = {**DEFAULTS, **(rules or {})}
     return [
-        _row(name, metric, old, new, chosen[metric], across)
+        _row(name, metric, old, new, chosen[metric], across, level)
         for name, old, new in _pairs(before, after)
         for metric in METRICS
     ]
@@ -114,7 +115,7 @@ def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
 
 
 def _row(
-    name: str, metric: str, old: list[Samples], new: list[Samples], rule: Rule, across: Collection[str]
+    name: str, metric: str, old: list[Samples], new: list[Samples], rule: Rule, across: Collection[str], level: float
 ) -> Comparison:
     before, after = _measured(metric, old), _measured(metric, new)
     if name not in {one.recipe for one in old}:
@@ -131,25 +132,26 @@ def _row(
         )
     if any(one.published for one in (*old, *new)):
         return row("not enough runs", "a published figure is one number without a spread")
-    change, n = _change(metric, old, new, rule)
-    if change.significant() and abs(change.size - (metric != "accuracy")) >= rule.limit - 1e-12:
+    change, n = _change(metric, old, new, rule, level)
+    if change.significant(level) and abs(change.size - (metric != "accuracy")) >= rule.limit - 1e-12:
         up = change.size > (metric != "accuracy")
         words: tuple[Verdict, Verdict] = ("higher", "lower") if metric == "accuracy" else ("slower", "faster")
         return row(words[0] if up else words[1], "", change)
     if change.needed is None or n < change.needed:
-        needed = change.needed or fewest_trials(paired=change.paired)
+        needed = change.needed or fewest_trials(level, paired=change.paired)
         return row("not enough runs", f"{max(needed, 2) - n} more trials a side would do", change)
     return row("same", "", change)
 
 
-def _change(metric: str, old: list[Samples], new: list[Samples], rule: Rule) -> tuple[Change, int]:
+def _change(metric: str, old: list[Samples], new: list[Samples], rule: Rule, level: float) -> tuple[Change, int]:
     """And the trials of the smaller side, which limits what can be found."""
     if metric == "accuracy":
         before, after = (_values("accuracy", side) for side in (old, new))
-        return accuracy_change(before, after, rule.limit), min(len(before), len(after))
+        return accuracy_change(before, after, rule.limit, level=level), min(len(before), len(after))
     paired = _neighbours(metric, old, new)
     before, after = paired or (_values(metric, old), _values(metric, new))
-    return time_change(before, after, 1 + rule.limit, paired=paired is not None), min(len(before), len(after))
+    change = time_change(before, after, 1 + rule.limit, paired=paired is not None, level=level)
+    return change, min(len(before), len(after))
 
 
 def _neighbours(metric: str, old: list[Samples], new: list[Samples]) -> tuple[list[float], list[float]] | None:

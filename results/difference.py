@@ -40,7 +40,9 @@ class Change:
         return self.p is not None and self.p <= level
 
 
-def time_change(before: Sequence[float], after: Sequence[float], factor: float, *, paired: bool = False) -> Change:
+def time_change(
+    before: Sequence[float], after: Sequence[float], factor: float, *, paired: bool = False, level: float = LEVEL
+) -> Change:
     """The ratio of the medians, after to before; `factor` is the ratio, over 1, that `needed` is for.
 
     p by Mann and Whitney (1947), because trials now and then are slow by far and a mean follows them. `paired`: the
@@ -70,11 +72,14 @@ def time_change(before: Sequence[float], after: Sequence[float], factor: float, 
     needed = None
     if spread is not None:
         sides = 1 if paired else 2
-        needed = max(_trials(spread, math.log(factor), sides, RANK_EFFICIENCY), fewest_trials(paired=paired))
+        enough = _trials(spread, math.log(factor), sides, level, RANK_EFFICIENCY)
+        needed = max(enough, fewest_trials(level, paired=paired))
     return Change(size, interval, p, needed, paired)
 
 
-def accuracy_change(before: Sequence[float], after: Sequence[float], difference: float) -> Change:
+def accuracy_change(
+    before: Sequence[float], after: Sequence[float], difference: float, *, level: float = LEVEL
+) -> Change:
     """The difference of the means; `difference` is the one that `needed` is for. Accuracies and it as fractions.
 
     Welch's t-test (1947, "The generalization of 'Student's' problem"), which does not take the two spreads for equal.
@@ -89,10 +94,11 @@ def accuracy_change(before: Sequence[float], after: Sequence[float], difference:
     if spread is None:
         return Change(size, None, None, None)
     if all(min(side) == max(side) for side in (before, after)):  # no t-test, but the ranks still speak
-        return Change(size, None, smallest_p(len(before), len(after)) if size else 1.0, fewest_trials())
+        return Change(size, None, smallest_p(len(before), len(after)) if size else 1.0, fewest_trials(level))
     test = stats.ttest_ind(after, before, equal_var=False)
     interval = test.confidence_interval(CONFIDENCE)
-    return Change(size, (float(interval.low), float(interval.high)), float(test.pvalue), _trials(spread, difference, 2))
+    needed = _trials(spread, difference, 2, level)
+    return Change(size, (float(interval.low), float(interval.high)), float(test.pvalue), needed)
 
 
 def reached_interval(reached: int, n: int) -> tuple[float, float]:
@@ -116,12 +122,12 @@ def smallest_p(before: int, after: int, *, paired: bool = False) -> float:
     return min(1.0, 2.0 ** (1 - before) if paired else 2 / math.comb(before + after, before))
 
 
-def _trials(spread: float, change: float, sides: int, efficiency: float = 1.0) -> int:
+def _trials(spread: float, change: float, sides: int, level: float, efficiency: float = 1.0) -> int:
     """Normal approximation with Guenther's correction (1981, "Sample size formulas for normal theory t tests")."""
     from scipy import special
 
-    level, power = (float(special.ndtri(share)) for share in (1 - LEVEL / 2, POWER))
-    n = sides * (spread * (level + power) / change) ** 2 + level**2 / (2 * sides)
+    alpha, power = (float(special.ndtri(share)) for share in (1 - level / 2, POWER))
+    n = sides * (spread * (alpha + power) / change) ** 2 + alpha**2 / (2 * sides)
     return max(2, math.ceil(n / efficiency))
 
 

@@ -33,8 +33,8 @@ class Table:
     def rich(self) -> rich.table.Table:
         """For the console. Nothing in it is read as markup."""
         table = rich.table.Table(
-            title=Text(_line(self.title)),
-            caption=Text(_line(self.caption)),
+            title=Text(printable(self.title)),
+            caption=Text(printable(self.caption)),
             caption_justify="left",
             box=box.SIMPLE,
             collapse_padding=True,
@@ -42,9 +42,9 @@ class Table:
         )
         for cells in zip(self.headers, *self.rows, strict=True):
             words = " ".join(cells).split()
-            table.add_column(Text(_line(cells[0])), overflow="fold", min_width=min(WORD, max(map(len, words))))
+            table.add_column(Text(printable(cells[0])), overflow="fold", min_width=min(WORD, max(map(len, words))))
         for row in self.rows:
-            table.add_row(*(Text(_line(cell)) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
     def markdown(self) -> str:
@@ -161,13 +161,13 @@ def _seconds(seconds: float | None) -> str:
     return f"{seconds:.3f}" if seconds < 100 else f"{seconds:.1f}"
 
 
-def _line(text: str) -> str:
+def printable(text: str) -> str:
     """`text` without what would move the cursor or colour the console."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|~#&])", r"\\\1", _line(text))
+    return re.sub(r"([\\`*_{}\[\]<>|~#&])", r"\\\1", printable(text))
 
 
 def _markdown_row(cells: Iterable[str], escape: bool = True) -> str:

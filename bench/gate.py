@@ -1,0 +1,96 @@
+"""The nightly gate: train a suite, compare with this machine class's accepted baseline, confirm by re-running."""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EPILOG = """\
+A baseline is a folder of runs. Make it by training the suite five times or more, on different nights, so that the noise
+between nights is in it:
+
+  python bench/run.py --suite nightly --out baseline
+  python bench/gate.py baseline --suite nightly --junit gate.xml --benchmark-json gate.json
+  python bench/gate.py baseline --new runs/last-night            judge runs that are there, without training
+
+exit status: 0 nothing worse, 1 something worse, 2 could not be decided, or no recipe is stable enough to gate
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, train, judge, report."""
+    options = parse(arguments)
+    from results import gate, gate_reports, rules, samples
+
+    try:
+        chosen = rules.rules(options.fail_on or ["time:3%"])
+        baseline = samples.resolve(str(options.baseline), options.protocol)
+        folder = options.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        if options.new is None:
+            train(options, folder, "--suite", options.suite)
+        new = samples.resolve(str(options.new or folder), options.protocol)
+
+        def rerun(recipe: str) -> list[samples.Samples]:
+            trials = max(len(one.seeds) for one in new if one.recipe == recipe)
+            again = folder / "again" / recipe.replace("/", "-")
+            train(options, again, recipe, "--trials", str(trials))
+            return samples.resolve(str(again), options.protocol)
+
+        judgements = gate.judge(baseline, new, chosen, None if options.new else rerun)
+    except (ValueError, OSError, subprocess.CalledProcessError) as error:
+        print(f"bench/gate.py: error: {error}", file=sys.stderr)
+        return 2
+    table = gate_reports.table(judgements, options.protocol)
+    if options.summary:
+        with options.summary.open("a", encoding="utf-8") as file:
+            file.write(table.markdown())
+    if options.junit:
+        options.junit.write_text(gate_reports.junit(judgements), encoding="utf-8")
+    if options.benchmark_json:
+        options.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(table.rich())
+    return gate.status(judgements)
+
+
+def train(options: argparse.Namespace, out: Path, *what: str) -> None:
+    """Train in a process of its own. CalledProcessError if it fails."""
+    command = [*shlex.split(options.launcher), str(ROOT / "bench" / "run.py"), *what, "--quiet", "--out", str(out)]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    subprocess.run(command, check=True, env=variables)  # noqa: S603  no shell
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="bench/gate.py",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("baseline", type=Path, help="folder of the accepted runs")
+    add("--suite", default="nightly", metavar="NAME", help="what to train (default: %(default)s)")
+    add("--new", type=Path, metavar="DIR", help="judge these runs; train nothing, and so confirm nothing")
+    rule = "time:3%%, time-to-target:3%% or accuracy:0.1 (points); may be repeated (default: time:3%%)"
+    add("--fail-on", action="append", metavar="RULE", help=rule)
+    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where new records go (default: %(default)s)")
+    launcher = "what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"
+    add("--launcher", default=sys.executable, metavar="COMMAND", help=launcher)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    text = "append the table as Markdown (default: $GITHUB_STEP_SUMMARY)"
+    add("--summary", type=Path, default=Path(summary) if summary else None, metavar="FILE", help=text)
+    add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    add("--benchmark-json", type=Path, metavar="FILE", help="write JSON for github-action-benchmark")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""bench/gate.py as its caller sees it: doctored records trip it, and it writes what it says it writes."""
+
+import json
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+
+from bench import gate
+from tests.bench.test_compare import STEADY, keep
+
+
+@pytest.fixture
+def baseline(tmp_path):
+    for night in (1.0, 1.002, 0.998, 1.001, 0.999):
+        keep(tmp_path / "baseline", night, STEADY * 2)
+    return tmp_path / "baseline"
+
+
+def doctored(tmp_path, factor, name="new"):
+    """A run of the same recipe all of whose laps were made longer."""
+    return keep(tmp_path / name, factor, STEADY * 2)
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (1.05, 1), (0.9, 0)])
+def test_a_doctored_record_trips_it(tmp_path, baseline, factor, status, capsys):
+    assert gate.main([str(baseline), "--new", str(doctored(tmp_path, factor))]) == status
+    assert ("worse: not run again" in capsys.readouterr().out) == bool(status)
+
+
+def test_reports_are_written(tmp_path, baseline, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    (tmp_path / "summary.md").write_text("before\n")
+    files = ["--junit", str(tmp_path / "gate.xml"), "--benchmark-json", str(tmp_path / "gate.json")]
+    assert gate.main([str(baseline), "--new", str(doctored(tmp_path, 1.05)), *files]) == 1
+    assert (tmp_path / "summary.md").read_text().startswith("before\n**gate**")
+    assert ElementTree.parse(tmp_path / "gate.xml").getroot().get("failures") == "1"
+    (entry,) = json.loads((tmp_path / "gate.json").read_text())
+    assert entry["value"] == pytest.approx(1.05, rel=0.01)
+
+
+@pytest.mark.parametrize(("again", "status"), [(1.05, 1), (1.0, 0)])
+def test_what_looks_worse_is_trained_again(tmp_path, baseline, monkeypatch, again, status):
+    asked = []
+
+    def train(options, out, *what):
+        asked.append(what)
+        shutil.copytree(doctored(tmp_path, 1.05 if what[0] == "--suite" else again, f"made{len(asked)}").parent, out)
+
+    monkeypatch.setattr(gate, "train", train)
+    assert gate.main([str(baseline), "--out", str(tmp_path / "runs")]) == status
+    assert asked == [("--suite", "nightly"), ("cifar10/airnet", "--trials", "16")]
+
+
+def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):
+    options = ["--suite", "nowhere", "--out", str(tmp_path / "runs")]
+    assert gate.main([str(baseline), *options]) == 2
+    assert "bench/gate.py: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], ["nowhere", "--new", "nothing"], [".", "--fail-on", "time"]])
+def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert gate.main(arguments) == 2

@@ -1,0 +1,173 @@
+"""The gate: it trips on what is worse, and not on noise; its promises by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from results.compare import compare
+from results.gate import LEVEL, judge, noise_floor, status
+from results.gate_reports import benchmark_json, junit, table
+from results.rules import rules
+from tests.results.builders import samples
+
+RULES = rules(["time:3%"])
+
+
+class Machine:
+    """Times that spread by `trial` within a run, and by `night` between runs."""
+
+    def __init__(self, seed=0, trial=0.01, night=0.004):
+        self.random, self.trial, self.night = np.random.default_rng(seed), trial, night
+
+    def run(self, factor=1.0, n=12, **changes):
+        middle = factor * self.random.lognormal(0, self.night)
+        return samples(middle * self.random.lognormal(0, self.trial, n), **changes)
+
+    def baseline(self, runs=6, **changes):
+        return [self.run(**changes) for _ in range(runs)]
+
+
+def decision(*arguments, **given):
+    (judgement,) = judge(*arguments, RULES, **given)
+    return judgement.decision
+
+
+def test_the_noise_floor_is_students_prediction_interval():
+    times = [1.00, 1.01, 0.99, 1.02, 0.98]
+    spread = np.std(np.log(times), ddof=1)
+    expected = math.exp(stats.t.ppf(0.95, 4) * spread * math.sqrt(1.2)) - 1
+    assert noise_floor(times, 0.05) == pytest.approx(expected)
+    assert noise_floor([1.0], 0.05) is None
+    assert noise_floor([1.0, 1.0], 0.05) == 0
+
+
+def test_one_more_run_is_over_the_noise_floor_as_seldom_as_it_says():
+    random = np.random.default_rng(0)
+    over = 0
+    for _ in range(4000):
+        *baseline, new = random.lognormal(0, 0.01, 6)
+        over += new / stats.gmean(baseline) > 1 + noise_floor(baseline, 0.05)
+    assert 0.04 < over / 4000 < 0.06
+
+
+def test_a_slowdown_is_worse_if_it_comes_again():
+    machine = Machine()
+    baseline, slow = machine.baseline(), machine.run(1.08)
+    assert decision(baseline, [slow], rerun=lambda recipe: [machine.run(1.08)]) == "worse"
+    assert decision(baseline, [slow], rerun=lambda recipe: [machine.run()]) == "not confirmed"
+    assert decision(baseline, [slow]) == "worse"
+    assert decision(baseline, [machine.run(0.9)]) == "passed"
+
+
+def test_only_what_looks_worse_is_run_again_and_once_for_all_its_metrics():
+    machine, asked = Machine(), []
+    baseline = [*machine.baseline(), *machine.baseline(recipe="b")]
+
+    def rerun(recipe):
+        asked.append(recipe)
+        return [machine.run(1.1, recipe=recipe)]
+
+    both = rules(["time:3%", "time-to-target:3%"])
+    found = judge(baseline, [machine.run(1.1), machine.run(recipe="b")], both, rerun)
+    assert [one.decision for one in found] == ["worse", "worse", "passed", "passed"]
+    assert asked == ["cifar10/airnet"]
+
+
+def test_an_unstable_recipe_does_not_gate_and_if_none_gates_that_is_no_pass():
+    machine, steady = Machine(night=0.05), Machine()
+    noisy = machine.baseline(recipe="noisy")
+    (judgement,) = judge(noisy, [machine.run(2, recipe="noisy")], RULES)
+    assert judgement.decision == "unstable"
+    assert judgement.floor > 0.03
+    assert status([judgement]) == 2
+    assert status([judgement, *judge(steady.baseline(), [steady.run()], RULES)]) == 0
+    assert decision(steady.baseline(1), [steady.run()]) == "unstable"
+
+
+def test_what_can_not_be_decided_is_no_pass():
+    machine = Machine()
+    diverged = machine.run(accuracy=(None,) * 12, schedule=(None,) * 12)
+    assert status(judge(machine.baseline(), [diverged], RULES)) == 2
+    assert decision(machine.baseline(), [machine.run(n=2)]) == "undecided"
+    assert status([]) == 2
+
+
+def test_a_lower_accuracy_is_worse():
+    machine = Machine()
+    low = machine.run(accuracy=tuple(0.945 + 1e-4 * (index % 2) for index in range(12)))
+    (judgement,) = judge(machine.baseline(), [low], rules(["accuracy:0.1"]))
+    assert (judgement.decision, status([judgement])) == ("worse", 1)
+
+
+def test_the_baseline_is_that_of_the_machine_class():
+    machine = Machine()
+    ours = machine.baseline()
+    other = [machine.run(3, facts=ours[0].facts | {"machine": "1 × other"}) for _ in range(6)]
+    assert decision([*ours, *other], [machine.run()]) == "passed"
+    with pytest.raises(ValueError, match="the baseline has no run on as ever × as ever: train one there 5 times"):
+        judge(other, [machine.run()], RULES)
+    with pytest.raises(ValueError, match="the baseline has no run of b on"):
+        judge(ours, [machine.run(recipe="b")], RULES)
+
+
+def test_reports_say_what_was_decided_and_nothing_in_them_is_markup():
+    machine, name = Machine(), "<b>&\x1b|"
+    baseline = machine.baseline(recipe=name)
+    found = judge(baseline, [machine.run(1.1, recipe=name)], rules(["time:3%", "accuracy:0.1"]))
+    text = table(found, "record").markdown()
+    assert "worse: not run again" in text
+    assert "<b>" not in text.replace(r"\<b\>", "")
+    xml = junit(found)
+    assert '<testsuite name="gate" tests="2" failures="1" errors="0" skipped="0">' in xml
+    assert '<testcase classname="&lt;b&gt;&amp; |" name="time">' in xml
+    assert '<failure message="worse: not run again" />' in xml
+    assert "\x1b" not in xml
+
+
+def test_the_json_is_what_github_action_benchmark_reads():
+    import json
+
+    machine = Machine()
+    found = judge(machine.baseline(), [machine.run(1.1)], rules(["time:3%", "accuracy:0.1"]))
+    time, error = json.loads(benchmark_json(found))
+    assert {"name", "unit", "value"} <= time.keys()
+    assert (time["name"], time["unit"]) == ("cifar10/airnet: time", "s")
+    assert 1.05 < time["value"] < 1.15
+    assert (error["name"], error["unit"]) == ("cifar10/airnet: error", "%")
+    assert error["value"] == pytest.approx(4.995)
+
+
+def alarms(nights, factor, seed, *, night=0.004):
+    """Nights of a suite of two recipes that end with status 1, of all; each with a baseline of its own."""
+    machine, tripped = Machine(seed, night=night), 0
+    for _ in range(nights):
+        names = ("a", "b")
+        baseline = [run for name in names for run in machine.baseline(recipe=name)]
+        new = [machine.run(factor if name == "a" else 1.0, recipe=name) for name in names]
+        slow = {"a": factor, "b": 1.0}
+        found = judge(baseline, new, RULES, lambda name: [machine.run(slow[name], recipe=name)])  # noqa: B023
+        tripped += status(found) == 1
+    return tripped / nights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("night", [0.004, 0.02])
+def test_a_thousand_nights_without_a_change_give_no_more_false_alarms_than_stated(night):
+    """Also where the nights differ by 2%: most baselines show that, and those that do not by chance are allowed for."""
+    assert alarms(1000, 1.0, seed=0, night=night) <= LEVEL
+
+
+def test_a_planted_slowdown_of_five_percent_is_found_nine_times_out_of_ten():
+    """On a machine whose trials spread by 1% and whose nights by 0.4%, with 12 trials and a baseline of 6 runs."""
+    assert alarms(60, 1.05, seed=1) > 0.9
+
+
+def test_trials_alone_would_cry_wolf():
+    """Why the floor is there: within one night's spread, p-values flag nights that differ by chance."""
+    machine = Machine(2, night=0.03)
+    flagged = [
+        compare([machine.run(n=30)], [machine.run(n=30)], RULES)[0].verdict in ("slower", "faster") for _ in range(100)
+    ]
+    assert sum(flagged) > 30
