@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "mlperf": ["mlperf-logging>=4.1"],
+    "query": ["duckdb>=1.4", "pandas>=2.2"],
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
 

@@ -1,0 +1,25 @@
+"""Reading what was measured: `results.load()` is where a notebook begins."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def load(*places: str | Path, table: str = "trials", protocol: str = "record") -> "pandas.DataFrame":
+    """The runs at `places` (directories, folders of them, globs; default `runs`) as a data frame.
+
+    `table`: `runs`, `trials`, `epochs` or `laps`, with the columns of `results.flat.COLUMNS`. Accuracies are fractions,
+    times seconds under `protocol`. Raises ValueError where there is no run, and for an unknown table or protocol;
+    ModuleNotFoundError without pandas (pip install 'paceline[query]').
+    """
+    import pandas
+
+    from results.flat import COLUMNS, tables
+    from results.store import find
+
+    if table not in COLUMNS:
+        raise ValueError(f"table={table!r}: say one of {', '.join(COLUMNS)}")
+    rows = getattr(tables(find(places or ["runs"]), protocol), table)
+    return pandas.DataFrame(rows, columns=[column.name for column in COLUMNS[table]])

@@ -101,10 +101,14 @@ def seconds_to(trial: TrialRecord, threshold: float, protocol: str) -> float | N
     None where no epoch is over it; None where the epochs up to the crossing do not all have a `train` lap of their own,
     so that their time is not known.
     """
-    laps = find_protocol(protocol).laps
+    find_protocol(protocol)
     last = crossing(trial, threshold)
-    if last is None:
-        return None
+    return None if last is None else seconds_until(trial, protocol, last)
+
+
+def seconds_until(trial: TrialRecord, protocol: str, last: int) -> float | None:
+    """Seconds up to the end of an epoch, counted from 1, as `seconds_to` counts them; None if not known."""
+    laps = find_protocol(protocol).laps
     if not set(range(1, last + 1)) <= {lap.epoch for lap in trial.laps if lap.name == "train"}:
         return None
     if "total" in laps:

@@ -1,0 +1,84 @@
+"""Runs to and from other people's formats.
+
+  python bench/exchange.py to-dawnbench RUN --out submission --author NAME --email ADDRESS --code-url URL
+  python bench/exchange.py from-dawnbench submission/x.json --out runs        a record like ours, marked with its origin
+  python bench/exchange.py to-mlperf RUN --out logs                           one log a trial
+
+CSV and Parquet: python bench/query.py "select 1" RUNS --write DIR --files csv
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0, or 2 with a line on what could not be read or written."""
+    options = parse(arguments)
+    try:
+        for path in options.exchange(options):
+            print(path)
+    except (ValueError, OSError) as error:
+        print(f"bench/exchange.py: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def to_dawnbench(options: argparse.Namespace) -> list[Path]:
+    """A pair of files a trial."""
+    from results import store
+    from results.exports import dawnbench
+
+    who = {"author": options.author, "email": options.email, "code_url": options.code_url}
+    return dawnbench.write(store.read(options.source), options.out, **who, cost_per_hour=options.cost_per_hour)
+
+
+def from_dawnbench(options: argparse.Namespace) -> list[Path]:
+    """A run directory."""
+    from results import store
+    from results.exports import dawnbench
+
+    run = dawnbench.read(options.source, options.target)
+    directory = store.create(options.out, run.record)
+    for trial in run.trials:
+        directory.append(trial)
+    directory.finish("finished")
+    return [directory.path]
+
+
+def to_mlperf(options: argparse.Namespace) -> list[Path]:
+    """A log a trial."""
+    from results import store
+    from results.exports import mlperf
+
+    run = store.read(options.source)
+    options.out.mkdir(parents=True, exist_ok=True)
+    paths = [options.out / f"{run.path.name}_seed{trial.seed}.log" for trial in run.trials]
+    for trial, path in zip(run.trials, paths, strict=True):
+        mlperf.write(run, trial, path)
+    return paths
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="bench/exchange.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for exchange in (to_dawnbench, from_dawnbench, to_mlperf):
+        command = commands.add_parser(exchange.__name__.replace("_", "-"), help=exchange.__doc__)
+        command.set_defaults(exchange=exchange)
+        command.add_argument("source", type=Path, help="a run's directory, or the JSON file of a submission")
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+        if exchange is to_dawnbench:
+            for name in ("--author", "--email", "--code-url"):
+                command.add_argument(name, required=True)
+            command.add_argument("--cost-per-hour", type=float, metavar="USD", help="of the machine")
+        if exchange is from_dawnbench:
+            command.add_argument("--target", type=float, default=0.94, help="as a fraction (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

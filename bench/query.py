@@ -1,0 +1,59 @@
+"""SQL over run directories: python bench/query.py "select recipe, median(time) from trials group by 1"
+
+Tables: runs, trials, epochs, laps. `time` is the whole schedule's and `time_to_target` the first crossing's, in seconds
+under --protocol; accuracies are fractions. `describe trials` shows the columns.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0, or 2 with a line for a place without runs, or SQL that DuckDB does not take."""
+    options = parse(arguments)
+    from results import query, store
+
+    try:
+        runs = store.find(options.runs or ["runs"])
+        connection = query.database(runs, options.protocol)
+        columns, rows = query.ask(connection, options.sql)
+        written = query.write(connection, options.write, options.files) if options.write else []
+    except (ValueError, OSError) as error:
+        print(f"bench/query.py: error: {error}", file=sys.stderr)
+        return 2
+    for warning in (warning for run in runs for warning in run.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    if options.format == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+    elif options.format == "json":
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str))
+    else:
+        from rich.console import Console
+
+        Console(width=None if sys.stdout.isatty() else 160).print(query.as_table(columns, rows).rich())
+    for path in written:
+        print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="bench/query.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("sql", help="what to ask")
+    add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
+    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    add("--format", choices=("table", "csv", "json"), default="table", help="of the answer (default: %(default)s)")
+    add("--write", type=Path, metavar="DIR", help="also write the four tables there, whole")
+    add("--files", choices=("csv", "parquet"), default="parquet", help="as such files (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""bench/exchange.py: out and in again, and what it refuses."""
+
+import pytest
+
+from bench import exchange
+from results import store
+from results.protocols import crossing_seconds
+from tests.results.builders import record, trial
+
+
+@pytest.fixture
+def kept(tmp_path):
+    run = store.create(tmp_path / "runs", record(seeds=[0]))
+    run.append(trial(0))
+    return run.path
+
+
+def test_to_dawnbench_and_back(kept, tmp_path, capsys):
+    who = ["--author", "A", "--email", "a@example.org", "--code-url", "https://example.org"]
+    assert exchange.main(["to-dawnbench", str(kept), "--out", str(tmp_path / "out"), *who]) == 0
+    described, rows = capsys.readouterr().out.split()
+    assert rows.endswith(".tsv")
+    assert exchange.main(["from-dawnbench", described, "--out", str(tmp_path / "back")]) == 0
+    (back,) = store.find([tmp_path / "back"])
+    assert back.record.environment["origin"] == "DAWNBench, A"
+    assert back.record.recipe_name == "dawnbench/cifar10/airnet"
+    assert crossing_seconds(back.trials[0], "dawnbench") == pytest.approx(crossing_seconds(trial(0), "dawnbench"))
+
+
+def test_to_mlperf(kept, tmp_path, capsys):
+    pytest.importorskip("mlperf_logging")
+    assert exchange.main(["to-mlperf", str(kept), "--out", str(tmp_path / "logs")]) == 0
+    assert ":::MLLOG" in (tmp_path / "logs" / f"{kept.name}_seed0.log").read_text()
+
+
+@pytest.mark.parametrize("command", ["from-dawnbench", "to-mlperf"])
+def test_what_is_not_there_is_one_line(tmp_path, capsys, command):
+    assert exchange.main([command, str(tmp_path / "nothing.json"), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
