@@ -133,8 +133,8 @@ def _row(
     if any(one.published for one in (*old, *new)):
         return row("not enough runs", "a published figure is one number without a spread")
     change, n = _change(metric, old, new, rule, level)
-    if change.significant(level) and abs(change.size - (metric != "accuracy")) >= rule.limit - 1e-12:
-        up = change.size > (metric != "accuracy")
+    if change.significant(level) and abs(change.size - change.none) >= rule.limit - 1e-12:
+        up = change.size > change.none
         words: tuple[Verdict, Verdict] = ("higher", "lower") if metric == "accuracy" else ("slower", "faster")
         return row(words[0] if up else words[1], "", change)
     if change.needed is None or n < change.needed:
