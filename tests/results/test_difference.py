@@ -11,6 +11,7 @@ from results.difference import (
     Change,
     accuracy_change,
     fewest_trials,
+    rank_tests,
     reached_interval,
     smallest_p,
     time_change,
@@ -56,6 +57,15 @@ def test_a_test_that_the_interval_does_not_bear_out_is_not_significant():
     assert dataclasses.replace(change, interval=(0.71, 0.99)).significant()
     assert not dataclasses.replace(change, interval=(0.71, 0.99)).significant(level=0.01)
     assert not Change(-0.01, (-0.02, 0.01), 0.04, 100, none=0.0).significant()
+
+
+def test_many_rank_tests_at_once_are_those_of_each():
+    """Of several sizes, with ties and without, so that scipy takes its exact and its asymptotic method."""
+    random = np.random.default_rng(5)
+    pairs = [(list(random.random(n)), list(random.random(m))) for n, m in ((5, 5), (5, 5), (20, 20), (20, 9), (1, 3))]
+    pairs += [([1.0, 2.0, 2.0, 3.0, 4.0], [2.0, 3.0, 3.0, 4.0, 5.0]), ([1.0] * 5, [1.0] * 5)]
+    assert rank_tests(pairs) == pytest.approx([stats.mannwhitneyu(a, b).pvalue for a, b in pairs])
+    assert rank_tests([]) == []
 
 
 def test_few_samples_have_no_interval_and_can_not_be_significant():
