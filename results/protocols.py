@@ -69,7 +69,7 @@ def schedule_seconds(trial: TrialRecord, protocol: str) -> float | None:
     needed = "total" if "total" in laps else "train"
     if not any(lap.name == needed for lap in trial.laps):
         return None
-    return sum(lap.seconds for lap in trial.laps if lap.name in laps)
+    return sum([lap.seconds for lap in trial.laps if lap.name in laps])
 
 
 def crossing(trial: TrialRecord, threshold: float | None = None) -> int | None:
@@ -115,7 +115,7 @@ def seconds_until(trial: TrialRecord, protocol: str, last: int) -> float | None:
         whole = schedule_seconds(trial, protocol)
         return None if whole is None else whole - sum(lap.seconds for lap in trial.laps if _is_after(lap, last))
     laps = laps - AFTER_THE_SCHEDULE
-    return sum(lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last))
+    return sum([lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last)])
 
 
 def _is_after(lap: Lap, epoch: int) -> bool:
