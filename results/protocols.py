@@ -47,6 +47,7 @@ PROTOCOLS = {
 
 
 AFTER_THE_SCHEDULE = {"final_evaluate"}
+"""Laps that belong to no epoch and come after the last of them."""
 
 
 def find_protocol(name: str) -> Protocol:
