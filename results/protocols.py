@@ -69,7 +69,7 @@ def schedule_seconds(trial: TrialRecord, protocol: str) -> float | None:
     needed = "total" if "total" in laps else "train"
     if not any(lap.name == needed for lap in trial.laps):
         return None
-    return sum(lap.seconds for lap in trial.laps if lap.name in laps)
+    return sum([lap.seconds for lap in trial.laps if lap.name in laps])
 
 
 def crossing(trial: TrialRecord, threshold: float | None = None) -> int | None:
