@@ -20,7 +20,7 @@ from pipelines.train import set_up, train_epoch
 
 STEPS = 3
 ROUNDS = 8
-RECIPES = {"cifar10/davidnet-10": (3, 32), "mnist/base": (1, 28)}
+RECIPES = {"cifar10/davidnet-10": (3, 32), "cifar10/airbench94-muon": (3, 32), "mnist/base": (1, 28)}
 
 
 def noise(channels: int, side: int, images: int) -> Dataset:
