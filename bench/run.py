@@ -30,12 +30,12 @@ def main() -> int:
 def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
     from bench import dry_run, live_view, run_trials
-    from pipelines import parallel
+    from pipelines import failures, parallel
     from results import compare_tables
     from results.overview import overview
     from results.tables import trials_table
 
-    world = parallel.join(options.device)
+    world = parallel.join(options.device, options.timeout)
     console = live_view.make_console(is_main=world.is_main)
     view = live_view.make_view(console, quiet=options.quiet)
     runs: list[Run] = []
@@ -54,6 +54,11 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         status = 143 if isinstance(interrupt, run_trials.Terminated) else 130
     except (ValueError, OSError) as error:
         status = refuse(error)
+        failures.let_speak(world)
+    except failures.PeerError as error:
+        print(f"bench/run.py: error: rank {world.rank}: {error}", file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(1)  # the process group cannot be left in order any more: that would wait for who does not answer
     finally:
         parallel.leave(world)
     for table in overview(runs, options.protocol):
@@ -66,8 +71,8 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
 
 
 def refuse(error: Exception) -> int:
-    """Say in one line what was wrong, once for all processes."""
-    if os.environ.get("RANK", "0") == "0":
+    """Say in one line what was wrong, once for all processes of a machine, unless it is this process's alone."""
+    if os.environ.get("LOCAL_RANK", "0") == "0" or type(error).__name__ == "JoinError":
         print(f"bench/run.py: error: {error}", file=sys.stderr)
     return 2
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import textwrap
 import typing
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Options(argparse.Namespace):
     track: bool
     suite: str | None
     interleave: bool
+    timeout: int
+    batch_per_process: int | None
     dry_run: bool
     quiet: bool
     list: bool
@@ -89,6 +92,9 @@ def jobs(options: Options) -> list[Job]:
         raise ValueError("--interleave takes two recipes at least; the same one twice will do")
     if options.sample:
         found = [(recipes.sample(recipe), name, trials) for recipe, name, trials in found]
+    if options.batch_per_process:
+        batch_size = options.batch_per_process * int(os.environ.get("WORLD_SIZE", "1"))
+        found = [(recipe.with_batch(batch_size), name, trials) for recipe, name, trials in found]
     return [
         Job(run_name(name), recipe, tuple(range(first, first + trials)), options.sample)
         for recipe, name, trials in found
@@ -144,12 +150,16 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--suite", metavar="NAME", help="the recipes of configs/suites/NAME.yaml, or of a YAML file, with their trials")
     turns = "recipes take turns, a trial each, and are compared; the same one twice shows the machine's own noise"
     add("--interleave", action="store_true", help=turns)
+    weak = "images a process and step, so that more processes make a larger batch (default: they share the recipe's)"
+    add("--batch-per-process", type=positive, metavar="B", help=weak)
+    lost = "seconds until a process that does not answer the others is taken for lost (default: %(default)s)"
+    add("--timeout", type=positive, default=300, metavar="SECONDS", help=lost)
     add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
     add("--quiet", action="store_true", help="a line a trial instead of live progress")
     add("--list", action="store_true", help="list the recipes that ship")
     options = parser.parse_intermixed_args(arguments, Options())
     others = (options.words, options.trials, options.seed is not None, options.sample, options.folds)
-    if options.resume and any(others):
+    if options.resume and any((*others, options.batch_per_process)):
         parser.error("--resume goes on with the recipe, trials and seeds of the run: give no others")
     recipe_words = [word for word in options.words if "=" not in word]
     if options.suite and (options.resume or options.trials or recipe_words):

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import os
 import secrets
 import signal
 import sys
@@ -18,14 +19,14 @@ import torch
 from bench import tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
-from pipelines import environment
+from pipelines import environment, failures, parallel
 from pipelines.clock import Lap
-from pipelines.data import sources, split
+from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
-from pipelines.devices import make_clock
+from pipelines.devices import make_clock, number_formats
 from pipelines.parallel import World
 from pipelines.recipe.training import Data
-from pipelines.train import run_trial, set_up, warm_up
+from pipelines.train import Workbench, run_trial, set_up, warm_up
 from pipelines.trial import Trial
 from results import store
 from results.record import Run, RunRecord, TrialRecord
@@ -33,6 +34,10 @@ from results.record import Run, RunRecord, TrialRecord
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
 """when this process was started, before Python began, on the clock that laps are measured with"""
+
+
+INTERRUPTION = 0.5
+"""seconds in which the processes that were interrupted say so to each other"""
 
 
 class Terminated(KeyboardInterrupt):
@@ -87,20 +92,22 @@ def _trials(
     clock = make_clock(world.device)
     with clock.lap("load"):
         dataset = load_data(job.recipe.data, options.data_dir, world)
+    if world.size > 1:
+        parallel.check_alike(world, world.together(lambda: facts(job, dataset, world)))
     bench = set_up(job.recipe, dataset, world)
     if options.track:
         tracking.require_extra()
 
-    record = new_record(job, world, turns)
-    directory = None
-    if world.is_main:
-        directory = store.resume(job.resume, record) if job.resume else store.create(options.out, record)
+    captured = world.gather(environment.capture(world.device))
+    places = world.gather(failures.place(captured[world.rank]["host_hash"]))
+    record = new_record(job, bench, captured, turns)
+    directory = world.together(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.share(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
     if options.track and directory:
         observers.append(tracking.Tracker(bench, directory.path))
     view.start_run(job.name, len(seeds))
-    with ending(directory, world.device, view):
+    with ending(directory, world, places, view):
         before_first += clock.laps
         if seeds:
             before_first.append(warm_up(bench))
@@ -121,16 +128,54 @@ def _trials(
 
 def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    if world.is_main:
-        dataset = sources.load(knobs.name, folder)
-    world.wait()
-    if not world.is_main:
-        dataset = sources.load(knobs.name, folder, download=False)
+    first = world.together(lambda: sources.load(knobs.name, folder) if world.is_main else None)
+    dataset = world.together(lambda: first or sources.load(knobs.name, folder, download=False))
     return split.select(dataset, knobs)
 
 
-def new_record(job: Job, world: World, turns: str | None = None) -> RunRecord:
-    """What is known of a run before it begins."""
+def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
+    """What must be the same on all processes of a run."""
+    commit, _ = environment.git_state(REPOSITORY)
+    return {
+        "recipe": f"{job.name} {job.recipe.hash}",
+        "seeds": str(list(job.seeds)),
+        "commit": str(commit),
+        "code": environment.code_digest(REPOSITORY),
+        "torch": str(torch.__version__),
+        "number formats": str(number_formats(job.recipe, world.device)),
+        "data": fingerprint.in_order(dataset),
+    }
+
+
+def open_directory(job: Job, options: Options, record: RunRecord) -> store.RunDirectory:
+    """The directory of a new run, or of the one to go on with: when torchrun has restarted us, of the last attempt."""
+    is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.turns else None)
+    return store.resume(earlier, record) if earlier else store.create(options.out, record)
+
+
+def last_attempt(folder: Path, record: RunRecord) -> Path | None:
+    """The run of the same recipe and seeds that this launcher has begun before, if it has."""
+    alike = (
+        run
+        for run in (store.find([folder]) if any(folder.glob("*/run.json")) else [])
+        if run.record.environment.get("launcher") == record.environment.get("launcher")
+        and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
+    )
+    return next((run.path for run in alike), None)
+
+
+def launcher() -> dict[str, str]:
+    """Which torchrun, or `accelerate launch` for several processes, started this process; nothing if none did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    parent = psutil.Process().parent()
+    return {"launcher": f"{parent.pid} since {parent.create_time():.2f}"} if parent else {}
+
+
+def new_record(job: Job, bench: Workbench, captured: list[dict[str, object]], turns: str | None = None) -> RunRecord:
+    """What is known of a run before it begins. captured: the environment of every process."""
+    world = bench.world
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
         recipe_name=job.name,
@@ -140,7 +185,10 @@ def new_record(job: Job, world: World, turns: str | None = None) -> RunRecord:
         command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,
-        environment=environment.capture(world.device) | {"before": environment.telemetry(world.device)},
+        environment=captured[0]
+        | launcher()
+        | {"strategy": bench.strategy, "before": environment.telemetry(world.device)}
+        | ({"ranks": environment.of_ranks(captured)} if world.size > 1 else {}),
         world_size=world.size,
         seeds=list(job.seeds),
         turns=turns,
@@ -161,17 +209,24 @@ def to_record(trial: Trial, index: int) -> TrialRecord:
 
 
 @contextlib.contextmanager
-def ending(directory: store.RunDirectory | None, device: torch.device, view: TrialLines) -> Iterator[None]:
+def ending(
+    directory: store.RunDirectory | None, world: World, places: Sequence[failures.Place], view: TrialLines
+) -> Iterator[None]:
     """Write down how the run ended, whichever way it does."""
 
     def finish(status: store.Status, reason: str | None = None) -> None:
         view.end_run()
         if directory:
-            directory.finish(status, reason, {"after": environment.telemetry(device)})
+            directory.finish(status, reason, {"after": environment.telemetry(world.device)})
 
+    kept = f"; finished trials are kept in {directory.path}: go on with --resume" if directory else ""
     try:
         yield
     except KeyboardInterrupt as interrupt:
+        cause = failures.find_cause(world, places, INTERRUPTION)[0] if world.size > 1 else None
+        if cause:  # the launcher stops all processes when one has failed
+            finish("failed", cause)
+            raise failures.PeerError(cause + kept) from None
         finish("interrupted", "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C")
         if directory:
             view.line(f"stopped; finished trials are kept. Go on with --resume {directory.path}")
@@ -180,11 +235,14 @@ def ending(directory: store.RunDirectory | None, device: torch.device, view: Tri
         finish("interrupted", "a run that it took turns with broke off")
         raise
     except OSError as error:
-        finish("failed", str(error))
+        finish("failed", failures.explain(world, error, places) if world.size > 1 else str(error))
         raise
     except Exception as error:
-        finish("failed", f"{type(error).__name__}: {error}")
-        kept = f"; finished trials are kept in {directory.path}" if directory else ""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        reason = failures.explain(world, error, places)
+        finish("failed", reason)
+        if world.size > 1 and failures.is_of_a_peer(error):
+            raise failures.PeerError(reason + kept) from None
         raise RuntimeError(f"a trial of {view.name} broke off{kept}") from error
     finish("finished")
 
@@ -194,6 +252,7 @@ def terminating() -> Iterator[None]:
     """SIGTERM raises `Terminated`."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while it is written down
         raise Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)

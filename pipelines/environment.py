@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,9 @@ Known = TypeVar("Known", str, int)
 
 MACHINE_ID = Path("/etc/machine-id")
 CPU_INFO = Path("/proc/cpuinfo")
+
+CODE = ("bench", "kernels", "pipelines", "results")
+"""folders of the code that trains and writes the record"""
 
 PACKAGES = ("torchvision", "numpy", "accelerate", "deepspeed")
 
@@ -75,6 +78,24 @@ def capture(device: torch.device) -> dict[str, object]:
 def telemetry(device: torch.device) -> dict[str, object]:
     """What changes quickly, to be taken before and after a run: load of the CPU; clocks, heat and power of the GPUs."""
     return {"load_average": attempt(lambda: list(psutil.getloadavg())), "gpus": _gpus(device, nvml.MOVING)}
+
+
+def of_ranks(captured: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Of what every process captured, in the order of the ranks: what is not as it is on rank 0."""
+    first = captured[0]
+    return [
+        {"rank": rank, **{key: value for key, value in theirs.items() if value != first.get(key)}}
+        for rank, theirs in enumerate(captured)
+    ]
+
+
+def code_digest(folder: Path) -> str:
+    """16 hexadecimal digits of all Python files of the project: what a commit does not say of a dirty tree."""
+    files = sorted(path for part in CODE for path in (folder / part).rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:

@@ -24,6 +24,7 @@ from pipelines.parameter_groups import (
 )
 from pipelines.recipe import Recipe
 from pipelines.recipe import optimizers as recipe_optimizers
+from pipelines.scaling import scaled
 from pipelines.schedules import ScheduleFunction, make_schedule, whitening_bias_schedule
 
 Optimizers = list[torch.optim.Optimizer]
@@ -139,7 +140,8 @@ def needs_master(recipe: Recipe, dtype: torch.dtype) -> bool:
 def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
     """The factor on the learning rate of a role as a function of the epochs done."""
     own = recipe.techniques.whitening_bias
-    return whitening_bias_schedule(own) if role == WHITENING_BIAS and own and own.decay else make_schedule(recipe)
+    is_own = role == WHITENING_BIAS and own and own.decay
+    return scaled(whitening_bias_schedule(own) if is_own else make_schedule(recipe), recipe)
 
 
 def lr_factors(schedule: ScheduleFunction, steps: int, steps_per_epoch: int) -> list[float]:

@@ -1,19 +1,29 @@
-"""One process or many: who this process is, and what it adds up with the others."""
+"""One process or many: who this process is, and what it adds up and agrees upon with the others."""
 
 import gc
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from pipelines.devices import find_device
 
 CPU = torch.device("cpu")
+TIMEOUT = 300.0
+"""seconds that a process waits for the others before it takes them for lost"""
+WORKING_COMMAND = "accelerate launch --multi_gpu --num_processes N bench/run.py … (on CPUs too, or torchrun)"
+
+Result = TypeVar("Result")
+
+
+class JoinError(ValueError):
+    """This process did not find the others, so that none of them can speak for it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,11 @@ class World:
         dist.all_reduce(on_device, operation)
         return on_device.to(values.device)
 
+    def spread(self, tensor: Tensor) -> None:
+        """Put rank 0's values into the tensor of every process."""
+        if self.size > 1:
+            dist.broadcast(tensor, 0)
+
     def share(self, value: Any) -> Any:
         """Rank 0's value, on every process."""
         values = [value]
@@ -52,23 +67,86 @@ class World:
             dist.broadcast_object_list(values)
         return values[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """Everybody's value in the order of the ranks, on every process."""
+        values = [value]
+        if self.size > 1:
+            values = [None] * self.size
+            dist.all_gather_object(values, value)
+        return values
+
+    def together(self, action: Callable[[], Result]) -> Result:
+        """What `action` returns here, if it fails on no process.
+
+        ValueError, on all of them, where it raised a ValueError or OSError on one: nobody waits for who is not coming.
+        """
+        if self.size == 1:
+            return action()
+        complaint, cause = None, None
+        try:
+            result = action()
+        except (ValueError, OSError) as error:
+            complaint, cause = str(error), error
+        complaints = self.gather(complaint)
+        if len(set(complaints)) == 1 and complaint is not None:
+            raise ValueError(complaint) from cause
+        if any(complaints):
+            told = (f"rank {rank}: {text}" for rank, text in enumerate(complaints) if text)
+            raise ValueError("; ".join(told)) from cause
+        return result
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.size > 1:
             dist.barrier()
 
 
-def join(device: str) -> World:
+def check_alike(world: World, facts: Mapping[str, str]) -> None:
+    """ValueError, on all processes, where a fact is not what it is on rank 0."""
+    first, *others = world.gather(dict(facts))
+    for rank, theirs in enumerate(others, start=1):
+        for name, value in theirs.items():
+            if value != first[name]:
+                raise ValueError(
+                    f"the processes must have the same {name}: rank 0 has {first[name]!r} and rank {rank} has {value!r}"
+                )
+
+
+def check_launch(variables: Mapping[str, str]) -> None:
+    """ValueError where `accelerate launch` was asked for several processes and silently started this one alone.
+
+    It does so with `--cpu`, and without `--multi_gpu` where there are not several GPUs (huggingface/accelerate#2741).
+    It then names the address to meet at, and gives no rank.
+    """
+    if "ACCELERATE_MIXED_PRECISION" in variables and "MASTER_ADDR" in variables and "RANK" not in variables:
+        raise ValueError(
+            "accelerate launch was asked for several processes and started one: without --cpu and with --multi_gpu it "
+            f"starts them all, also on CPUs: {WORKING_COMMAND}; if one is meant, unset MASTER_ADDR"
+        )
+
+
+def join(device: str, timeout: float = TIMEOUT) -> World:
     """Join the processes that `accelerate launch` or torchrun started, and find this one's device.
 
-    ValueError when the processes do not add up, or there is no such device.
+    timeout: seconds to wait for the others, here and whenever something is exchanged. ValueError when the processes do
+    not add up or do not come together, or there is no such device.
     """
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    check_launch(os.environ)
     started = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = os.environ.get("RANK", "0")
+    limit = {"timeout": timedelta(seconds=timeout)} if started > 1 else {}
+    try:
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), **limit)
+    except (dist.DistError, RuntimeError) as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise JoinError(
+            f"rank {rank} of {started} found no way to the others through {place} within {timeout:g} s: "
+            f"{first_line(error)}; are so many processes started, and is the port free?"
+        ) from error
     if state.num_processes != started:
-        raise ValueError(
-            f"the launcher started {started} processes, but this one sees {state.num_processes}; on CPUs launch with "
-            "`accelerate launch --multi_gpu --num_processes N bench/run.py … --device cpu`"
+        raise JoinError(
+            f"the launcher started {started} processes, but this one, rank {rank}, sees {state.num_processes}; "
+            f"launch with {WORKING_COMMAND}"
         )
     found = find_device(device, state.local_process_index)
     if found.type == "cuda":
@@ -76,21 +154,9 @@ def join(device: str) -> World:
     return World(state.process_index, state.num_processes, found)
 
 
-def replicate(network: nn.Module, world: World, *, accumulates: bool = False) -> nn.Module:
-    """The network with gradients averaged over the processes; itself when there is one process.
-
-    accumulates: it is called several times a step. A static graph takes no backward pass before its first exchange.
-    """
-    if world.size == 1:
-        return network
-    devices = [world.device.index] if world.device.type == "cuda" else None
-    return DistributedDataParallel(
-        network,
-        device_ids=devices,
-        gradient_as_bucket_view=True,
-        static_graph=not accumulates,
-        find_unused_parameters=accumulates,  # which a static graph finds by itself
-    )
+def first_line(error: BaseException) -> str:
+    """What an error says, without torch's stack of C++ frames below it."""
+    return str(error).strip().partition("\n")[0]
 
 
 def leave(world: World) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines import gradients, models, optimizers, parallel
+from pipelines import engines, gradients, models, optimizers
 from pipelines.clock import Lap
 from pipelines.data import resident
 from pipelines.data.dataset import Dataset
@@ -49,6 +49,8 @@ class Workbench:
     """the network as it is called: replicated, compiled, under autocast, as the recipe and the world want it"""
     backward: Backward = gradients.whole_batch
     """forward and backward pass of a batch: at once, or in the recipe's micro-batches"""
+    strategy: str = "none"
+    """by what the processes share the network, read off it"""
 
     @property
     def local_batch_size(self) -> int:
@@ -82,7 +84,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
-    replicated = parallel.replicate(network, world, accumulates=recipe.accumulation > 1)
+    replicated = engines.replicate(network, recipe, world)
     backward = gradients.make_backward(recipe, replicated, recipe.batch_size // world.size)
     forward: Callable[[Tensor], Tensor] = replicated
     if recipe.compile:
@@ -91,7 +93,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
         forward = torch.compile(forward, dynamic=False)
     if recipe.precision == "autocast":
         forward = torch.autocast(device.type, torch.bfloat16)(forward)
-    return Workbench(recipe, dataset, world, dtype, network, forward, backward)
+    return Workbench(recipe, dataset, world, dtype, network, forward, backward, engines.strategy_of(replicated))
 
 
 def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Trial:
@@ -125,6 +127,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 layer.fit(loader.plain(layer.knobs.images)[0])
 
     with clock.lap("build"):
+        engines.align(network, world)
         stepper = optimizers.make_stepper(
             network,
             recipe,
@@ -132,6 +135,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             steps=steps,
             steps_per_epoch=steps_per_epoch,
         )
+        loss_function, companions = engines.exact(make_loss(recipe.loss), recipe, len(dataset.train_images), world)
         state = State(
             recipe,
             network,
@@ -141,14 +145,14 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
             steps,
             steps_per_epoch,
             world=world,
-            loss_function=make_loss(recipe.loss),
+            loss_function=loss_function,
             gradient_scale=optimizers.gradient_scale(recipe, bench.local_batch_size),
             held_out=partial(resident.held_out, dataset, bench.dtype, device),
             loader=loader,
             pool=partial(ImagePool, dataset, bench.dtype, device, seed_of_rank(seed, world.rank)),
             laps=clock.laps,
         )
-        hooks = Hooks([*make_techniques(recipe), *observers])
+        hooks = Hooks([*make_techniques(recipe), *companions, *observers])
         for hook in hooks.trial_start:
             hook(state)
 

@@ -32,7 +32,7 @@ UPGRADES: dict[int, Upgrade] = {1: Upgrade(dict, dict)}
 """By the version that they upgrade from. Version 1 is the first; 2 added `turns`, which may be left out."""
 
 SAME_ON_RESUME = ("recipe_hash", "world_size", "sample", "commit", "dirty")
-SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions")
+SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions", "strategy")
 """What must not change between the trials of one run."""
 
 

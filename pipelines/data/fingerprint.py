@@ -18,6 +18,14 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(b"".join(sorted(train) + sorted(test))).hexdigest()
 
 
+def in_order(dataset: Dataset) -> str:
+    """SHA-256, in hexadecimal, of all images and labels in their order, which processes that share it must agree on."""
+    digest = hashlib.sha256()
+    for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
 def _digests(images: np.ndarray, labels: np.ndarray) -> list[bytes]:
     pairs = zip(images, labels.tolist(), strict=True)
     return [hashlib.sha256(bytes((label,)) + image.tobytes()).digest() for image, label in pairs]

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.ghost_batch_norm import ghost_batch_norm
+from kernels.sync_batch_norm import sync_batch_norm
 from pipelines.recipe import networks
 
 _ACTIVATIONS: dict[str, Callable[[networks.Activation], Callable[[Tensor], Tensor]]] = {
@@ -74,8 +76,23 @@ class GhostBatchNorm(BatchNorm):
         return normalised
 
 
+class SyncBatchNorm(BatchNorm):
+    """Batch norm over the images of all processes. torch's own (nn.SyncBatchNorm) knows no CPU."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not (self.training and dist.is_initialized()):
+            return super().forward(images)
+        normalised, mean, variance, count = sync_batch_norm(images, self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)  # unbiased, as in BatchNorm2d
+        return normalised
+
+
 def make_norm(channels: int, knobs: networks.Norm) -> BatchNorm:
     """The recipe's norm for so many channels."""
+    if knobs.sync:
+        return SyncBatchNorm(channels, knobs)
     return BatchNorm(channels, knobs) if knobs.group_size is None else GhostBatchNorm(channels, knobs)
 
 

@@ -15,7 +15,9 @@ class Norm(Knobs):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
     group_size: Annotated[int, Field(ge=2)] | None = None
-    """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch"""
+    """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch. With many
+    processes a group, or the whole batch, lies within one process: groups are those of one process where their size
+    divides each process's share of the batch"""
     scale: bool = True
     """learn the scale of each channel; false: it stays 1"""
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -26,10 +28,15 @@ class Norm(Knobs):
     """under `precision: half`, keep scales, biases and statistics in half precision too, as the DAWNBench entry of
     April 2018 did; false: they are float32"""
 
+    sync: bool = False
+    """normalise with the mean and variance over the images of all processes (SyncBN); false: each with its own"""
+
     @model_validator(mode="after")
-    def _ghosts_are_single(self) -> "Norm":
-        if self.half and self.group_size is not None:
-            raise ValueError("half=true does not go with a group_size; say half=false")
+    def _goes_together(self) -> "Norm":
+        if self.half and (self.sync or self.group_size is not None):
+            raise ValueError("half=true does not go with a group_size or sync=true; say half=false")
+        if self.sync and self.group_size is not None:
+            raise ValueError("norm.sync=true makes one group of all images: say norm.group_size=null")
         return self
 
 

@@ -12,6 +12,7 @@ from pipelines.recipe.knobs import Knobs
 from pipelines.recipe.loaders import Loader, Resident
 from pipelines.recipe.networks import Network
 from pipelines.recipe.optimizers import Optimizer
+from pipelines.recipe.parallel import Parallel, Scaling
 from pipelines.recipe.schedules import Constant, Schedule
 from pipelines.recipe.techniques import Techniques
 from pipelines.recipe.training import Augment, Data, Evaluation, Initialization, Loss
@@ -68,6 +69,10 @@ class Recipe(Knobs):
     """the optimizer"""
     schedule: Schedule = Constant(name="constant")
     """factor on the learning rate, a pure function of the epochs done so far"""
+    scaling: Scaling | None = None
+    """the learning rate of a batch of another size than it was found for; null: `optimizer.lr` is for this batch"""
+    parallel: Parallel = Parallel()
+    """how several processes share a step"""
     evaluation: Evaluation = Evaluation()
     """how accuracy is measured"""
     techniques: Techniques = Techniques()
@@ -79,6 +84,11 @@ class Recipe(Knobs):
             if complaint := rule(self):
                 raise ValueError(complaint)
         return self
+
+    def with_batch(self, batch_size: int) -> "Recipe":
+        """The recipe at another batch size, its learning rate scaled as it says, or linearly with a gradual warm-up."""
+        scaling = self.scaling or Scaling(reference_batch=self.batch_size)
+        return self.model_copy(update={"batch_size": batch_size, "scaling": scaling})
 
     @property
     def hash(self) -> str:

@@ -68,6 +68,8 @@ def test_defaults():
         "track": False,
         "suite": None,
         "interleave": False,
+        "timeout": 300,
+        "batch_per_process": None,
         "dry_run": False,
         "quiet": False,
         "list": False,
@@ -268,3 +270,14 @@ def test_cross_validation_needs_two_folds(refusal, count):
 
 def test_a_resumed_run_has_its_own_fold(refusal, kept):
     assert "--resume goes on with" in refusal("--resume", str(kept), "--folds", "2")
+
+
+def test_a_batch_per_process_grows_with_the_world_and_the_rate_with_the_batch(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    (job,) = jobs("digits/quick", "--batch-per-process", "64")
+    assert job.recipe.batch_size == 512
+    assert (job.recipe.scaling.reference_batch, job.recipe.scaling.lr) == (64, "linear")
+    (job,) = jobs("digits/quick", "scaling={reference_batch: 32, lr: sqrt}", "--batch-per-process", "16")
+    assert (job.recipe.batch_size, job.recipe.scaling.reference_batch, job.recipe.scaling.lr) == (128, 32, "sqrt")
+    (job,) = jobs("digits/quick")
+    assert (job.recipe.batch_size, job.recipe.scaling) == (64, None)

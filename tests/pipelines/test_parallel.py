@@ -1,78 +1,17 @@
 """Two real processes on this machine, joined by gloo."""
 
-import os
-import socket
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as processes
 
-from pipelines import parallel, recipe
+from pipelines import engines, parallel, recipe
 from pipelines.parallel import World
-from pipelines.train import run_trial, set_up
+from tests.pipelines.processes import in_processes, train_all
 
 CPU = torch.device("cpu")
 PLAIN = ["epochs=1.5", "augment.crop=0", "evaluation.batch_size=50"]
-
-
-class KeepLaps:
-    """Keeps this process's own laps."""
-
-    def trial_end(self, state):
-        self.laps = list(state.laps)
-
-
-def train(chosen, dataset, world):
-    """What a test wants to know of a trial, as plain objects and tensors."""
-    bench = set_up(chosen, dataset, world)
-    forward, evaluated = bench.forward, []
-
-    def counting(images):
-        if not bench.network.training:
-            evaluated.extend(images.float().flatten(1).sum(1).tolist())
-        return forward(images)
-
-    observer = KeepLaps()
-    trial = run_trial(replace(bench, forward=counting), seed=5, observers=[observer])
-    return {
-        "weights": {name: tensor.clone() for name, tensor in bench.network.state_dict().items()},
-        "losses": [result.train_loss for result in trial.epochs],
-        "accuracies": [result.accuracy for result in trial.epochs],
-        "evaluated": evaluated,
-        "own": [lap.seconds for lap in observer.laps],
-        "laps": [lap.seconds for lap in trial.laps],
-        "samples": trial.samples,
-    }
-
-
-def process(rank, size, port, job, folder):
-    """The life of one process: join, do the job, leave."""
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    world = parallel.join("cpu")
-    torch.save(job[0](world, *job[1:]), f"{folder}/{rank}.pt")
-    parallel.leave(world)
-
-
-def in_processes(folder, *job, size=2, seconds=120):
-    """What a function returned in each of so many processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = processes.spawn(process, (size, port, job, str(folder)), nprocs=size, join=False)
-    try:
-        end = time.monotonic() + seconds
-        while not context.join(1):
-            if time.monotonic() > end:
-                pytest.fail(f"the processes still wait for each other after {seconds} s")
-    finally:
-        for started in context.processes:
-            started.kill()
-    return [torch.load(f"{folder}/{rank}.pt") for rank in range(size)]
 
 
 def basics(world):
@@ -87,10 +26,6 @@ def basics(world):
     }
 
 
-def train_all(world, jobs):
-    return [train(chosen, dataset, world) for chosen, dataset in jobs]
-
-
 def test_one_process_is_a_world_of_its_own():
     world, network = World(), torch.nn.Linear(1, 1)
     values = torch.ones(2)
@@ -99,7 +34,8 @@ def test_one_process_is_a_world_of_its_own():
     assert world.maximum(values) is values
     assert world.share([3]) == [3]
     world.wait()
-    assert parallel.replicate(network, world) is network
+    assert engines.replicate(network, recipe.load("digits/quick"), world) is network
+    assert engines.strategy_of(network) == "none"
     parallel.leave(world)
 
 
@@ -107,13 +43,13 @@ def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):
     class Alone:
         num_processes, process_index, local_process_index = 1, 0, 0
 
-        def __init__(self, cpu):
+        def __init__(self, cpu, timeout=None):
             pass
 
     monkeypatch.setattr(parallel, "PartialState", Alone)
     assert parallel.join("cpu") == World()
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ValueError, match="the launcher started 4 processes, but this one sees 1"):
+    with pytest.raises(ValueError, match="the launcher started 4 processes, but this one, rank 0, sees 1"):
         parallel.join("cpu")
 
 

@@ -111,6 +111,9 @@ def test_trials_with_workers_depend_on_their_seeds_alone(digits):
 class OneOfMany(World):
     """One process, looked at alone."""
 
+    def spread(self, tensor):
+        pass
+
     def sum(self, values):
         return values
 

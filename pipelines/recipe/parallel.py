@@ -1,0 +1,30 @@
+"""The knobs of training in large batches and by many processes."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.recipe.knobs import Knobs, NonNegative, Positive
+
+
+class Scaling(Knobs):
+    """What a batch of another size changes in the learning rate (Goyal et al. 2017, arXiv 1706.02677).
+
+    k is `batch_size` over `reference_batch`: how many processes share the batch makes no difference.
+    """
+
+    reference_batch: Annotated[int, Field(ge=1)]
+    """the batch size that `optimizer.lr` is meant for"""
+    lr: Literal["linear", "sqrt", "none"] = "linear"
+    """multiply the learning rate by k, by its square root, or by nothing"""
+    warmup: Literal["gradual", "constant", "none"] = "gradual"
+    """the way there: in a straight line from the unscaled rate; at the unscaled rate, and then at once; or none"""
+    warmup_epochs: NonNegative = 5.0
+    """how long the way is"""
+
+
+class Parallel(Knobs):
+    """How several processes share the work of a step. One process alone takes no notice of it."""
+
+    bucket_mb: Positive | None = None
+    """gradients are exchanged in buckets of so many MiB, each as soon as it is full; null: torch's own size"""

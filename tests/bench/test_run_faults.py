@@ -1,0 +1,171 @@
+"""Many real processes, one of which fails: all of them end soon, it is said which one and why, and trials are kept."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.bench.conftest import RUN, SMALL, environment, launch, only_run, wait
+
+pytestmark = pytest.mark.slow
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
+TRAPPED = Path(__file__).with_name("trap.py")
+QUIET = (*SMALL, "--device", "cpu", "--threads", "1", "--quiet", "--trials", "3")
+SECONDS = 90
+"""in which everything must have ended: starting up takes most of it on a busy machine"""
+
+
+def trapped(folder, what, *options, rank=1, size=2, launcher=TORCHRUN):
+    """A run in which something happens to a process in its second trial: how it ended, and how long that took."""
+    variables = environment(TRAP=what, TRAP_RANK=str(rank), TRAP_SEED="1", OMP_NUM_THREADS="1")
+    start = time.monotonic()
+    process = launch(*launcher, size, TRAPPED, *QUIET, *options, cwd=folder, variables=variables)
+    ended = wait(process)
+    assert time.monotonic() - start < SECONDS
+    assert ended.status != 0
+    check_nobody_is_left(process.pid)
+    return ended
+
+
+def check_nobody_is_left(session):
+    """`launch` gives every command a session of its own."""
+
+    def is_left(process):
+        with contextlib.suppress(psutil.Error, OSError):
+            return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+    end = time.monotonic() + 5
+    while left := [process for process in psutil.process_iter() if is_left(process)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+def check_resumed(folder, run):
+    """`--resume` completes a run that has its first trial."""
+    ended = wait(launch(*TORCHRUN, 2, RUN, *QUIET[2:6], "--resume", run.path, cwd=folder))
+    assert ended.status == 0, ended.err
+    resumed = only_run(folder / "runs")
+    assert (resumed.record.status, [trial.seed for trial in resumed.trials]) == ("finished", [0, 1, 2])
+    assert resumed.trials[0] == run.trials[0]
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "cause"),
+    [
+        ("kill", (), r"rank 1 \(process \d+\) was killed or crashed"),
+        ("raise", (), r"rank 1: ZeroDivisionError: planted"),
+        ("hang", ("--timeout", "5"), r"rank 1 \(process \d+\) did not answer: it hangs, or .*[Tt]imed out"),
+    ],
+)
+def test_the_other_rank_says_which_one_and_why(tmp_path, what, options, cause):
+    ended = trapped(tmp_path, what, *options)
+    run = only_run(tmp_path / "runs")
+    assert run.record.status == "failed"
+    assert re.search(cause, run.record.reason), (run.record.reason, ended.err)
+    assert re.search(cause, ended.err)
+    assert [trial.seed for trial in run.trials] == [0]
+    check_resumed(tmp_path, run)
+
+
+def test_an_elastic_restart_goes_on_from_the_last_finished_trial(tmp_path):
+    variables = environment(TRAP="kill", TRAP_RANK="1", TRAP_SEED="1", OMP_NUM_THREADS="1")
+    elastic = (*TORCHRUN[:-1], "--max_restarts", "1", TORCHRUN[-1])
+    ended = wait(launch(*elastic, 2, TRAPPED, *QUIET, cwd=tmp_path, variables=variables))
+    assert ended.status == 0, ended.err
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, [trial.seed for trial in run.trials]) == ("finished", [0, 1, 2])
+    assert "trial 1/3, seed 0" in ended.out
+    assert "trial 1/2, seed 1" in ended.out
+
+
+def test_rank_0_is_killed(tmp_path):
+    ended = trapped(tmp_path, "kill", rank=0)
+    assert re.search(r"rank 1: rank 0 \(process \d+\) was killed or crashed", ended.err), ended.err
+    run = only_run(tmp_path / "runs")
+    assert [trial.seed for trial in run.trials] == [0]
+    check_resumed(tmp_path, run)
+
+
+def test_one_of_four_raises(tmp_path):
+    ended = trapped(tmp_path, "raise", rank=2, size=4)
+    assert only_run(tmp_path / "runs").record.reason == "rank 2: ZeroDivisionError: planted"
+    assert "rank 2: ZeroDivisionError: planted" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("data", "the processes must have the same data: rank 0 has '"),
+        ("recipe", "the processes must have the same recipe: rank 0 has 'digits/quick "),
+        ("missing", "rank 1: planted: no data here"),
+    ],
+)
+def test_unlike_processes_are_refused_before_anything_is_written(tmp_path, what, told):
+    ended = trapped(tmp_path, what)
+    assert ended.err.count(f"bench/run.py: error: {told}") == 1, ended.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_world_size(tmp_path):
+    """One of two processes never comes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    variables = environment(RANK="0", LOCAL_RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    ended = wait(launch(RUN, *QUIET, "--timeout", "3", cwd=tmp_path, variables=variables))
+    assert ended.status == 2
+    assert f"error: rank 0 of 2 found no way to the others through 127.0.0.1:{port} within 3 s" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        variables = environment(RANK="0", LOCAL_RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        ended = wait(launch(RUN, *QUIET, "--timeout", "3", cwd=tmp_path, variables=variables))
+    assert ended.status == 2
+    assert re.search(rf"error: rank 0 of 2 found no way .*127.0.0.1:{port} .*(in use|EADDRINUSE)", ended.err), ended.err
+
+
+def test_one_process_where_two_were_asked_for(tmp_path):
+    """What `accelerate launch --cpu` does without a word."""
+    two = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2)
+    ended = wait(launch(*two, RUN, *QUIET, cwd=tmp_path))
+    assert ended.status != 0
+    assert "error: accelerate launch was asked for several processes and started one" in ended.err
+    assert "accelerate launch --multi_gpu --num_processes N bench/run.py" in ended.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sigterm_to_torchrun_is_no_failure(tmp_path):
+    process = launch(*TORCHRUN, 2, RUN, *QUIET, "epochs=400", cwd=tmp_path)
+    try:
+        end = time.monotonic() + SECONDS
+        while not list(tmp_path.glob("runs/*/run.json")):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        ended = wait(process)
+    finally:
+        process.kill()
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, run.record.reason) == ("interrupted", "SIGTERM"), ended.err
+    check_nobody_is_left(process.pid)
+
+
+def test_launches_in_a_row_end_with_status_0(tmp_path):
+    """gloo's threads used to abort one interpreter in seven at its end."""
+    for _ in range(5):
+        ended = wait(launch(*TORCHRUN, 2, RUN, *QUIET, "epochs=0.2", "--trials", "1", cwd=tmp_path))
+        assert ended.status == 0, ended.err

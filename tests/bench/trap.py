@@ -1,0 +1,65 @@
+"""bench/run.py with something that happens to one process in the middle of a trial. Run by test_run_faults.py.
+
+Variables: TRAP what happens, TRAP_RANK to whom, TRAP_SEED in which trial.
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+
+from bench import run
+
+TRAP, RANK = os.environ["TRAP"], os.environ["TRAP_RANK"]
+IS_MINE = os.environ["RANK"] == RANK
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise ZeroDivisionError("planted")
+
+
+def hang():
+    time.sleep(10_000)
+
+
+class Trap:
+    def step_end(self, state):
+        if state.step == 3:
+            {"kill": kill, "raise": fail, "hang": hang}[TRAP]()
+
+
+def spring(options, jobs):
+    """Set the trap after the threads are settled, which comes before torch."""
+    from bench import run_trials
+    from pipelines.data import sources
+
+    whole_trial, whole_load = run_trials.run_trial, sources.load
+
+    def run_trial(bench, seed, observers):
+        mine = IS_MINE and seed == int(os.environ["TRAP_SEED"]) and not RESTARTED
+        return whole_trial(bench, seed, [*observers, *([Trap()] if mine else [])])
+
+    def load(name, folder, download=True):
+        dataset = whole_load(name, folder, download=download)
+        if TRAP == "missing":
+            raise ValueError("planted: no data here")
+        return dataclasses.replace(dataset, train_images=255 - dataset.train_images)
+
+    if TRAP in ("kill", "raise", "hang"):
+        run_trials.run_trial = run_trial
+    if TRAP in ("data", "missing") and IS_MINE:
+        sources.load = load
+    return whole_run(options, jobs)
+
+
+RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+if TRAP == "recipe" and IS_MINE:
+    sys.argv.append("optimizer.lr=0.3")
+if __name__ == "__main__":
+    whole_run, run.run = run.run, spring
+    sys.exit(run.main())

@@ -1,0 +1,57 @@
+"""The launch files: each is read by Accelerate's own loader, and those for a CPU launch and train."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+
+from tests.bench.conftest import ONE_THREAD, RUN, SMALL, launch, only_run, wait
+
+LAUNCH = Path(__file__).resolve().parents[1] / "configs" / "launch"
+FILES = sorted(LAUNCH.glob("*.yaml"))
+PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16}
+
+
+def test_every_file_is_known():
+    assert {path.stem for path in FILES} == set(PROCESSES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_accelerate_reads_it(path):
+    config = load_config_from_file(str(path))
+    processes = PROCESSES[path.stem]
+    assert config.num_processes == processes
+    assert config.num_machines == (2 if path.stem == "two-machines" else 1)
+    assert config.distributed_type.value == ("NO" if processes == 1 else "MULTI_GPU")
+    assert config.mixed_precision == "no"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_the_slurm_script_is_bash():
+    script = LAUNCH / "slurm.sh"
+    subprocess.run(["bash", "-n", script], check=True)
+    assert "srun" in script.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cpu-1", "cpu-2", "cpu-4"])
+def test_it_launches_and_trains(tmp_path, name):
+    command = ("-m", "accelerate.commands.launch", "--config_file", LAUNCH / f"{name}.yaml")
+    ended = wait(launch(*command, RUN, *SMALL, *ONE_THREAD, "--trials", "1", cwd=tmp_path))
+    assert ended.status == 0, ended.err
+    record = only_run(tmp_path / "runs").record
+    size = PROCESSES[name]
+    assert (record.status, record.world_size) == ("finished", size)
+    assert record.environment["strategy"] == ("none" if size == 1 else "DDP")
+    assert [rank["rank"] for rank in record.environment.get("ranks", [])] == list(range(size if size > 1 else 0))
+
+
+@pytest.mark.slow
+def test_torchrun_launches_and_trains(tmp_path):
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+    ended = wait(launch(*command, RUN, *SMALL, *ONE_THREAD, "--trials", "1", cwd=tmp_path))
+    assert ended.status == 0, ended.err
+    record = only_run(tmp_path / "runs").record
+    assert (record.world_size, record.environment["strategy"]) == (2, "DDP")
