@@ -15,9 +15,10 @@ from pipelines.recipe import unlabelled
 from pipelines.techniques import State
 
 
-def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, height, width, channels) images, bilinearly enlarged to `size` (height, width)."""
-    return F.interpolate(images.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+def enlarge(images: Tensor, size: tuple[int, int], pad: int = 0) -> Tensor:
+    """(N, height, width, channels) images, bilinearly enlarged to `size` (height, width), then padded by reflection."""
+    enlarged = F.interpolate(images.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)
+    return F.pad(enlarged, (pad,) * 4, mode="reflect").permute(0, 2, 3, 1)
 
 
 class Pretrained:
@@ -31,7 +32,8 @@ class Pretrained:
         source: Dataset = digits.read(Path())
         *size, channels = state.loader.plain(1)[0].shape[1:]
         raw, labels = to_device(source.train_images, source.train_labels, device)
-        images = enlarge(preprocess(raw, source, torch.float32), tuple(size)).expand(-1, -1, -1, channels)
+        images = enlarge(preprocess(raw, source, torch.float32), tuple(size), pad=self._knobs.views.crop)
+        images = images.expand(-1, -1, -1, channels)
         generator = torch.Generator(device).manual_seed(state.seed)
         source_head = nn.Linear(network.head.in_features, len(source.class_names)).to(device)
 

@@ -140,7 +140,7 @@ def test_fit_minimises():
     assert losses[-1] < 0.01 < losses[0]
 
 
-@pytest.mark.parametrize("technique", ["pretrained={epochs: 2}", "pretrained={epochs: 2}|linear_probe={}"])
+@pytest.mark.parametrize("technique", ["pretrained={epochs: 2}", "pretrained={epochs: 2, views: {crop: 1}}|linear_probe={}"])
 def test_a_pretraining_trains_the_backbone_and_not_the_head(technique, digits):
     chosen = quick(*(f"techniques.{one}" for one in technique.split("|")))
     seen, _ = watch(chosen, digits)
@@ -162,6 +162,7 @@ def test_enlarged_images_keep_what_they_show():
     images[:, :2] = 1
     large = enlarge(images, (28, 28))
     assert large.shape == (1, 28, 28, 1)
+    assert enlarge(images, (28, 28), pad=3).shape == (1, 34, 34, 1)
     assert large[0, :8].min() > 0.9
     assert large[0, -8:].max() < 0.1
 
