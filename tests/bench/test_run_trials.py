@@ -153,7 +153,7 @@ def test_a_signal_interrupts_the_run_and_resume_finishes_it(tmp_path, trained, a
 
 
 def resume(run):
-    options = run_trials.Options(data_dir=sources.default_folder(), resume=run.path, words=[])
+    options = run_arguments.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder())])
     (job,) = run_arguments.jobs(options)
     return run_trials.train(job, options, World(), TrialLines(make_console(is_main=False)))
 

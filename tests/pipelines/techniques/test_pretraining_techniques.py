@@ -140,7 +140,9 @@ def test_fit_minimises():
     assert losses[-1] < 0.01 < losses[0]
 
 
-@pytest.mark.parametrize("technique", ["pretrained={epochs: 2}", "pretrained={epochs: 2, views: {crop: 1}}|linear_probe={}"])
+@pytest.mark.parametrize(
+    "technique", ["pretrained={epochs: 2}", "pretrained={epochs: 2, views: {crop: 1}}|linear_probe={}"]
+)
 def test_a_pretraining_trains_the_backbone_and_not_the_head(technique, digits):
     chosen = quick(*(f"techniques.{one}" for one in technique.split("|")))
     seen, _ = watch(chosen, digits)
