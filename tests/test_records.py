@@ -1,5 +1,7 @@
 """hlb, hiverge and E1 against their sources: the rates of every step, in the units that the sources use."""
 
+import math
+
 import pytest
 import torch
 
@@ -108,6 +110,8 @@ def test_the_schedule_of_hlb_is_its_one_cycle():
 def test_networks_and_evaluation_of_the_records():
     hlb, hiverge, e1 = (recipe.load(f"cifar10/{name}") for name in ("hlb", "hiverge", "e1"))
     assert hlb.model.widths == (64, 256, 512)
+    assert hlb.techniques.cutmix.size == 3
+    assert hlb.techniques.cutmix.from_epoch == math.ceil(12.1 - 6)
     assert (hlb.model.whitening.images, hlb.model.whitening.eps, hlb.model.norm.momentum) == (50_000, 1e-2, 0.4)
     assert (hiverge.model.whitening.images, e1.model.whitening.images) == (960, 5000)
     assert hiverge.model.norm.momentum == e1.model.norm.momentum == pytest.approx(1 - 0.5566)
