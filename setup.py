@@ -5,6 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "triton": [
+        "triton>=3.4"
+    ],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring their own
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kernels import choice
 from pipelines import gradients, models, optimizers, parallel
 from pipelines.clock import Lap
 from pipelines.data import resident
@@ -95,6 +96,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
     recipe, dataset, world, network = bench.recipe, bench.dataset, bench.world, bench.network
     device = world.device
+    choice.use(recipe.kernels)
     clock = make_clock(device)
     steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
     steps = recipe.steps(len(dataset.train_images))

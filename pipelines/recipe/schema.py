@@ -61,6 +61,9 @@ class Recipe(Knobs):
     """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
     compile: bool = False
     """torch.compile the network; the compilation has a lap of its own"""
+    kernels: Literal["reference", "fast"] = "fast"
+    """the operations of `kernels/`: what is fastest on CUDA for the tensors at hand, or everywhere the plain PyTorch
+    that defines them, as on a CPU"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer
