@@ -10,6 +10,7 @@ EXTRAS = {
     "report": ["matplotlib>=3.9"],
     "search": ["optuna>=4.0"],
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
+    "triton": ["triton>=3.4"],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring it
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
 EXTRAS["test"] += EXTRAS["query"] + EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]

@@ -26,7 +26,8 @@ from pipelines.data.dataset import Dataset
 from pipelines.devices import make_clock, number_formats
 from pipelines.parallel import World
 from pipelines.recipe.training import Data
-from pipelines.train import Workbench, run_trial, set_up, warm_up
+from pipelines.rehearsal import warm_up
+from pipelines.train import Workbench, run_trial, set_up
 from pipelines.trial import Trial
 from results import store
 from results.record import Run, RunRecord, TrialRecord

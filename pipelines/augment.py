@@ -3,16 +3,15 @@
 Images are (N, height, width, channels) here, so that a row of a crop is one run of memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from kernels import augment as kernel
 from pipelines import warp
 from pipelines.recipe.training import Augment
-
-CHUNK = 2000
-"""images that are gathered at a time: keeps what is intermediate within a few MB"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,11 @@ class Choices:
     """what is added to every pixel of the image"""
     scale: Tensor | None = None
     """what every pixel is then multiplied by"""
+
+    def of(self, part: slice) -> "Choices":
+        """What is done to some of the images."""
+        every = (getattr(self, field.name) for field in fields(self))
+        return Choices(*(None if one is None else one[part] for one in every))
 
 
 def draw(
@@ -79,27 +83,28 @@ def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Ten
     padded: (N, height + 2 * pad, width + 2 * pad, channels); order: (M,) indices into it; out: (M, height, width,
     channels), same dtype.
     """
-    height, width = out.shape[1:3]
-    windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
-    rows = torch.arange(height, device=out.device)[None, :, None]
-    columns = torch.arange(width, device=out.device)[None, None, :]
-    for start in range(0, len(out), CHUNK):
-        part = slice(start, start + CHUNK)
-        images = windows[order[part], choices.top[part], choices.left[part]]
-        if choices.flip is not None:
-            images = torch.where(choices.flip[part, None, None, None], images.flip(2), images)
-        if choices.affine is not None or choices.elastic is not None:
-            affine, elastic = (None if one is None else one[part] for one in (choices.affine, choices.elastic))
-            images = warp.warp(images, affine, elastic)
-        if choices.shift is not None:
-            images = images + choices.shift[part, None, None, None]  # in float32: half precision would round twice
-        if choices.scale is not None:
-            images = images * choices.scale[part, None, None, None]
-        if choices.cutout_top is not None and choices.cutout_left is not None:
-            top, left = choices.cutout_top[part, None, None], choices.cutout_left[part, None, None]
-            inside = (rows >= top) & (rows < top + cutout) & (columns >= left) & (columns < left + cutout)
-            images.masked_fill_(inside[..., None], 0)
-        out[part] = images
+    if choices.affine is None and choices.elastic is None:
+        painting = _painting(choices, cutout)
+        kernel.augment(padded, order, out, choices.top, choices.left, flip=choices.flip, **painting)
+        return
+    for start in range(0, len(out), kernel.CHUNK):
+        part = slice(start, start + kernel.CHUNK)
+        some, result = choices.of(part), out[part]
+        kernel.augment(padded, order[part], result, some.top, some.left, flip=some.flip)
+        warped = warp.warp(result, some.affine, some.elastic)
+        everyone, nowhere = torch.arange(len(warped), device=out.device), torch.zeros_like(some.top)
+        kernel.augment(warped, everyone, result, nowhere, nowhere, **_painting(some, cutout))
+
+
+def _painting(choices: Choices, cutout: int) -> dict[str, Any]:
+    """What is done to the values of the pixels, wherever they come from."""
+    return {
+        "shift": choices.shift,
+        "scale": choices.scale,
+        "cutout_top": choices.cutout_top,
+        "cutout_left": choices.cutout_left,
+        "cutout": cutout,
+    }
 
 
 def augmented(padded: Tensor, order: Tensor, knobs: Augment, generator: torch.Generator) -> Tensor:

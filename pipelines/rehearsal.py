@@ -1,13 +1,57 @@
-"""Which trainings the warm-up runs so that a trial meets no network, shape or graph for the first time."""
+"""The warm-up: short trainings on noise, so that a trial meets no network, shape or graph for the first time."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
+
+from pipelines.clock import Lap
+from pipelines.data.dataset import Dataset
+from pipelines.devices import make_clock
 from pipelines.recipe import Recipe
 from pipelines.recipe.techniques import WhiteningBias
 from pipelines.recipe.training import Resolution
 from pipelines.recipe.unlabelled import Pretraining
+from pipelines.train import Workbench, run_trial
 
 STEPS = 3
+
+
+def warm_up(bench: Workbench) -> Lap:
+    """Run whole trials on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
+
+    Shapes are those of the real trials, but a few steps, the epoch's smaller last batch if there is one, and one test
+    batch of each size are enough. `rehearsals` sees to it that nothing is met for the first time in a real trial.
+    """
+    generator = np.random.default_rng(0)
+    dataset, recipe, world = bench.dataset, bench.recipe, bench.world
+    images, batch = len(dataset.train_images), recipe.evaluation.batch_size
+
+    def few(images: np.ndarray) -> int:
+        share, more = divmod(len(images), world.size)
+        return world.size * min(share, batch + share % batch) + more
+
+    def noise(train: int) -> Dataset:
+        counts = {
+            "train": train,
+            "test": few(dataset.test_images),
+            "validation": few(dataset.validation_images),
+            "pool": len(dataset.pool_images),
+        }
+        parts = {}
+        for part, count in counts.items():
+            shape = (count, *dataset.train_images.shape[1:])
+            parts[f"{part}_images"] = generator.integers(256, size=shape, dtype=np.uint8)
+            parts[f"{part}_labels"] = generator.integers(len(dataset.class_names), size=count)
+        return replace(dataset, **parts)
+
+    clock = make_clock(bench.world.device)
+    with clock.lap("compile"):
+        rest = 0 if recipe.drop_last else images % recipe.batch_size
+        for count in filter(None, (images, rest)):
+            for rehearsal in rehearsals(recipe, count):
+                run_trial(replace(bench, recipe=rehearsal, dataset=noise(count)), seed=0)
+    return clock.laps[0]
 
 
 def rehearsals(recipe: Recipe, images: int) -> Iterator[Recipe]:

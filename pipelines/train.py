@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kernels import choice
 from pipelines import engines, gradients, models, optimizers
 from pipelines.clock import Lap
 from pipelines.data import resident
@@ -26,7 +27,6 @@ from pipelines.losses import make_loss
 from pipelines.parallel import World
 from pipelines.recipe import Recipe
 from pipelines.recipe.contradictions import BY_LAYERS, chosen
-from pipelines.rehearsal import rehearsals
 from pipelines.techniques import Hooks, State, make_techniques
 from pipelines.trial import EpochResult, Trial
 
@@ -100,6 +100,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
     recipe, dataset, world, network = bench.recipe, bench.dataset, bench.world, bench.network
     device = world.device
+    choice.use(recipe.kernels)
     clock = make_clock(device)
     steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
     steps = recipe.steps(len(dataset.train_images))
@@ -219,43 +220,6 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         notes=state.notes,
     )
-
-
-def warm_up(bench: Workbench) -> Lap:
-    """Run whole trials on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
-
-    Shapes are those of the real trials, but a few steps, the epoch's smaller last batch if there is one, and one test
-    batch of each size are enough. `rehearsals` sees to it that nothing is met for the first time in a real trial.
-    """
-    generator = np.random.default_rng(0)
-    dataset, recipe, world = bench.dataset, bench.recipe, bench.world
-    images, batch = len(dataset.train_images), recipe.evaluation.batch_size
-
-    def few(images: np.ndarray) -> int:
-        share, more = divmod(len(images), world.size)
-        return world.size * min(share, batch + share % batch) + more
-
-    def noise(train: int) -> Dataset:
-        counts = {
-            "train": train,
-            "test": few(dataset.test_images),
-            "validation": few(dataset.validation_images),
-            "pool": len(dataset.pool_images),
-        }
-        parts = {}
-        for part, count in counts.items():
-            shape = (count, *dataset.train_images.shape[1:])
-            parts[f"{part}_images"] = generator.integers(256, size=shape, dtype=np.uint8)
-            parts[f"{part}_labels"] = generator.integers(len(dataset.class_names), size=count)
-        return replace(dataset, **parts)
-
-    clock = make_clock(bench.world.device)
-    with clock.lap("compile"):
-        rest = 0 if recipe.drop_last else images % recipe.batch_size
-        for count in filter(None, (images, rest)):
-            for rehearsal in rehearsals(recipe, count):
-                run_trial(replace(bench, recipe=rehearsal, dataset=noise(count)), seed=0)
-    return clock.laps[0]
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> list[Tensor]:

@@ -4,6 +4,11 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton, where it is installed
+
 from hypothesis import settings
 
 settings.register_profile("shared", deadline=None)  # a neighbour may take the processor at any moment

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import Activation, PatchWhitening, make_norm, make_pool
+from pipelines.models.layers import PatchWhitening, make_pool, norm_and_activation
 from pipelines.recipe import networks
 
 
@@ -15,7 +15,7 @@ class ConvBlock(nn.Module):
     ):
         super().__init__()
         convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
-        layers: list[nn.Module] = [convolution, make_norm(outputs, knobs.norm), Activation(knobs.activation)]
+        layers: list[nn.Module] = [convolution, *norm_and_activation(outputs, knobs.norm, knobs.activation)]
         if pool:
             layers.insert(1 if knobs.pool_before_norm else len(layers), make_pool(knobs.pool))
         self.layers = nn.Sequential(*layers)

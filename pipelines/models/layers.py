@@ -8,8 +8,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels import activations
 from kernels.ghost_batch_norm import ghost_batch_norm
 from kernels.sync_batch_norm import sync_batch_norm
+from kernels.whiten import patch_covariance
 from pipelines.recipe import networks
 
 _ACTIVATIONS: dict[str, Callable[[networks.Activation], Callable[[Tensor], Tensor]]] = {
@@ -53,27 +55,30 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class GhostBatchNorm(BatchNorm):
-    """Batch norm over groups of images; running statistics are the mean over the groups."""
+    """Batch norm over groups of images, and an activation; running statistics are the mean over the groups."""
 
-    def __init__(self, channels: int, knobs: networks.Norm) -> None:
+    def __init__(self, channels: int, knobs: networks.Norm, activation: networks.Activation | None = None) -> None:
         super().__init__(channels, knobs)
         assert knobs.group_size is not None
         self.group_size = knobs.group_size
+        self._activation = (activation.name, activation.alpha) if activation else (None, 1.0)
 
     def forward(self, images: Tensor) -> Tensor:
+        name, alpha = self._activation
         if not self.training:
-            return super().forward(images)
-        normalised, means, inverse_stds = ghost_batch_norm(images, self.weight, self.bias, self.group_size, self.eps)
-        with torch.no_grad():
-            pixels = images[0, 0].numel()
-            full = min(self.group_size, len(images)) * pixels
-            last = ((len(images) - 1) % self.group_size + 1) * pixels
-            variances = inverse_stds**-2 - self.eps
-            variances[:-1] *= full / (full - 1)  # unbiased, as in BatchNorm2d
-            variances[-1] *= last / (last - 1)
-            self.running_mean.lerp_(means.mean(0), self.momentum)
-            self.running_var.lerp_(variances.mean(0), self.momentum)
-        return normalised
+            return activations.FUSED[name](super().forward(images), alpha)
+        return ghost_batch_norm(
+            images,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            self.group_size,
+            self.momentum,
+            self.eps,
+            name,
+            alpha,
+        )
 
 
 class SyncBatchNorm(BatchNorm):
@@ -94,6 +99,13 @@ def make_norm(channels: int, knobs: networks.Norm) -> BatchNorm:
     if knobs.sync:
         return SyncBatchNorm(channels, knobs)
     return BatchNorm(channels, knobs) if knobs.group_size is None else GhostBatchNorm(channels, knobs)
+
+
+def norm_and_activation(channels: int, norm: networks.Norm, activation: networks.Activation) -> list[nn.Module]:
+    """The recipe's norm and the activation after it: one module where a kernel has both."""
+    if norm.group_size is not None and activation.name in activations.FUSED:
+        return [GhostBatchNorm(channels, norm, activation)]
+    return [make_norm(channels, norm), Activation(activation)]
 
 
 class FractionalMaxPool(nn.FractionalMaxPool2d):
@@ -157,21 +169,3 @@ class PatchWhitening(nn.Conv2d):
         if self.knobs.both_signs:
             whitening = torch.cat([whitening, -whitening])
         self.weight.copy_(whitening.reshape(self.weight.shape))
-
-
-def patch_covariance(images: Tensor, kernel_size: int, chunk: int = 1000) -> Tensor:
-    """Covariance of all kernel_size x kernel_size patches: (P, P) with P = channels * kernel_size squared, float32.
-
-    Goes through `chunk` images at a time, since the patches take kernel_size squared times the memory of the images.
-    """
-    size = images.shape[1] * kernel_size**2
-    products = torch.zeros(size, size, device=images.device)
-    total = torch.zeros(size, device=images.device)
-    count = 0
-    for part in images.split(chunk):
-        patches = F.unfold(part.contiguous(), kernel_size).transpose(1, 2).reshape(-1, size)
-        products.addmm_(patches.T, patches)
-        total += patches.sum(0)
-        count += len(patches)
-    mean = total / count
-    return products / count - mean.outer(mean)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import Activation, make_norm
+from pipelines.models.layers import norm_and_activation
 from pipelines.recipe import networks
 
 
@@ -25,11 +25,10 @@ class Block(nn.Module):
         self, inputs: int, outputs: int, stride: int, knobs: networks.ResNet18, drop: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.prepare = nn.Sequential(make_norm(inputs, knobs.norm), Activation(knobs.activation))
+        self.prepare = nn.Sequential(*norm_and_activation(inputs, knobs.norm, knobs.activation))
         self.branch = in_a_row(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            make_norm(outputs, knobs.norm),
-            Activation(knobs.activation),
+            *norm_and_activation(outputs, knobs.norm, knobs.activation),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             drop,
         )
@@ -57,7 +56,7 @@ class ResNet18(nn.Module):
         first, *_, last = knobs.widths
         layers = [make_dropout(knobs.dropout, "input"), nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
         if knobs.duplicate_norm:
-            layers += [make_norm(first, knobs.norm), Activation(knobs.activation)]
+            layers += norm_and_activation(first, knobs.norm, knobs.activation)
         drops = iter(stochastic_depth(knobs.stochastic_depth, branches=8))
         for stage, (inputs, outputs) in enumerate(pairwise((first, *knobs.widths))):
             for before, stride in ((inputs, 2 if stage else 1), (outputs, 1)):

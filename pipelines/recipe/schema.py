@@ -63,6 +63,9 @@ class Recipe(Knobs):
     """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
     compile: bool = False
     """torch.compile the network; the compilation has a lap of its own"""
+    kernels: Literal["reference", "fast"] = "reference"
+    """the operations of `kernels/`: the plain PyTorch that defines them; or, on CUDA alone, versions with fewer passes
+    over memory, some in Triton"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

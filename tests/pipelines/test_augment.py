@@ -68,7 +68,7 @@ def test_every_image_is_that_of_a_slow_reference(knobs, count, chunk, seed, epoc
     order = torch.randint(9, (count,), generator=torch.Generator().manual_seed(seed))
     choices = draw(knobs, count, seed, epoch)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment, "CHUNK", chunk)
+        patch.setattr("kernels.augment.CHUNK", chunk)
         result = apply(padded, order, choices, knobs)
     assert torch.equal(result, one_by_one(plain, order, choices, knobs))
 

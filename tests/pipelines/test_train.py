@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from kernels import choice
 from pipelines import recipe
 from pipelines.models.layers import BatchNorm
 from pipelines.parallel import World
@@ -52,6 +53,14 @@ def test_the_data_set_is_not_modified(digits):
     run_trial(bench_for(quick("epochs=0.2"), digits), seed=0)
     after = digits.train_images, digits.test_images, digits.train_labels
     assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("version", ["reference", "fast"])
+def test_the_recipe_says_which_kernels_run(digits, version, monkeypatch):
+    monkeypatch.setattr(choice, "_version", None)
+    recorder = Recorder(lambda state: choice._version)
+    run_trial(bench_for(quick("epochs=0.1", f"kernels={version}"), digits), seed=0, observers=[recorder])
+    assert {seen for _, seen in recorder.events} == {version}
 
 
 def test_digits_are_learnt(digits):

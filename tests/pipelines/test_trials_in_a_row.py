@@ -11,7 +11,8 @@ import yaml
 from pipelines import recipe
 from pipelines.data import loaders
 from pipelines.parallel import World
-from pipelines.train import run_trial, set_up, warm_up
+from pipelines.rehearsal import warm_up
+from pipelines.train import run_trial, set_up
 
 CPU = torch.device("cpu")
 DAVIDNET = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]

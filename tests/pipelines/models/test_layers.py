@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipelines.models.layers import Activation, BatchNorm, GhostBatchNorm, PatchWhitening, make_norm, patch_covariance
+from kernels.whiten import patch_covariance
+from pipelines.models.layers import (
+    Activation,
+    BatchNorm,
+    GhostBatchNorm,
+    PatchWhitening,
+    make_norm,
+    norm_and_activation,
+)
 from pipelines.recipe import networks
 
 
@@ -70,6 +78,18 @@ def test_a_smaller_last_group_is_a_group_like_the_others(count, group_size, mome
     check_ghost_statistics(count, group_size, momentum, seed)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["celu", "gelu", "mish"])
+def test_norm_and_activation_are_one_module_where_a_kernel_has_both(name, training):
+    norm, activation = networks.Norm(group_size=3), networks.Activation(name=name)
+    together = nn.Sequential(*norm_and_activation(4, norm, activation)).train(training)
+    assert len(together) == (2 if name == "mish" else 1)
+    apart = nn.Sequential(make_norm(4, norm), Activation(activation)).train(training)
+    images = noise(7, 4, 3, 3)
+    assert torch.equal(together(images), apart(images))
+    assert torch.equal(together[0].running_var, apart[0].running_var)
+
+
 def test_the_recipe_s_group_size_chooses_the_norm():
     assert type(make_norm(2, networks.Norm())) is BatchNorm
     assert type(make_norm(2, networks.Norm(group_size=2))) is GhostBatchNorm
@@ -125,25 +145,6 @@ def correlated_images(count=40, side=9, channels=2):
     images = F.avg_pool2d(noise(count, channels, side + 2, side + 2), 3, stride=1)
     images[:, 1] += 0.8 * images[:, 0]
     return (images + 0.5).permute(0, 2, 3, 1)
-
-
-def patches_of(images, size):
-    """All patches of (N, channels, height, width) images, one by one."""
-    height, width = images.shape[2:]
-    corners = [(i, j) for i in range(height - size + 1) for j in range(width - size + 1)]
-    return torch.stack([images[:, :, i : i + size, j : j + size].flatten(1) for i, j in corners]).flatten(0, 1)
-
-
-def test_covariance_is_that_of_all_patches():
-    images = correlated_images(count=11).permute(0, 3, 1, 2)
-    expected = torch.cov(patches_of(images, 3).double().T, correction=0)
-    torch.testing.assert_close(patch_covariance(images, 3).double(), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("chunk", [1, 4, 11, 100])
-def test_covariance_does_not_depend_on_the_chunk(chunk):
-    images = correlated_images(count=11).permute(0, 3, 1, 2)
-    torch.testing.assert_close(patch_covariance(images, 3, chunk), patch_covariance(images, 3), rtol=1e-5, atol=1e-6)
 
 
 def test_whitened_patches_have_identity_covariance():

@@ -8,7 +8,8 @@ import torch
 from pipelines.data import split
 from pipelines.parallel import World
 from pipelines.recipe import load
-from pipelines.train import run_trial, set_up, warm_up
+from pipelines.rehearsal import warm_up
+from pipelines.train import run_trial, set_up
 from tests.pipelines.techniques.test_swa import PLAIN
 from tests.pipelines.test_parallel import in_processes
 from tests.pipelines.test_trials_in_a_row import outcome, same

@@ -1,0 +1,118 @@
+"""Crop, flip, brightness, contrast and cutout of many images, gathered from where they lie padded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.choice import is_for_triton
+from kernels.triton_import import jit, tl, triton
+
+CHUNK = 2000
+"""images that the definition gathers at a time: keeps what is intermediate within a few MB"""
+BLOCK = 1024
+"""values of an image that a Triton program writes"""
+
+
+def augment(padded: Tensor, order: Tensor, out: Tensor, top: Tensor, left: Tensor, **choices: Any) -> None:
+    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out, to `out[i]`.
+
+    padded: (N, H, W, channels); order: (M,), int64; out: (M, height, width, channels) of the same dtype, contiguous.
+    top, left: (M,), int64, first row and column of the crop.
+    The choices are None, or left out, for what is not done, and have one entry an image else:
+    flip: bool, whether it is mirrored; shift, scale: float32, what is added to its pixels, and what they are then
+    multiplied by, rounded once; cutout_top, cutout_left: int64, first row and column of a square of `cutout` pixels
+    that is set to 0.
+    """
+    can_triton = is_for_triton(padded) and out.is_contiguous() and padded.is_contiguous() and out.numel() > 0
+    version = gathered if can_triton and out.dtype == padded.dtype else reference
+    version(padded, order, out, top, left, **choices)
+
+
+def reference(
+    padded: Tensor,
+    order: Tensor,
+    out: Tensor,
+    top: Tensor,
+    left: Tensor,
+    *,
+    flip: Tensor | None = None,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    cutout_top: Tensor | None = None,
+    cutout_left: Tensor | None = None,
+    cutout: int = 0,
+) -> None:
+    """The definition, for images in any dtype."""
+    height, width = out.shape[1:3]
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+    rows = torch.arange(height, device=out.device)[None, :, None]
+    columns = torch.arange(width, device=out.device)[None, None, :]
+    for start in range(0, len(out), CHUNK):
+        part = slice(start, start + CHUNK)
+        images = windows[order[part], top[part], left[part]]
+        if flip is not None:
+            images = torch.where(flip[part, None, None, None], images.flip(2), images)
+        if shift is not None:
+            images = images + shift[part, None, None, None]  # in float32: half precision would round twice
+        if scale is not None:
+            images = images * scale[part, None, None, None]
+        if cutout_top is not None and cutout_left is not None:
+            first_row, first_column = cutout_top[part, None, None], cutout_left[part, None, None]
+            inside = (rows >= first_row) & (rows < first_row + cutout)
+            inside = inside & (columns >= first_column) & (columns < first_column + cutout)
+            images.masked_fill_(inside[..., None], 0)
+        out[part] = images
+
+
+@jit
+def _gather(
+    padded, order, out, top, left, flip, shift, scale, cutout_top, cutout_left, cutout, by_image, by_row,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """A block of the values of an image, in the order in which they are written."""
+    image = tl.program_id(0)
+    places = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = places < HEIGHT * WIDTH * CHANNELS
+    row, column, channel = places // (WIDTH * CHANNELS), places // CHANNELS % WIDTH, places % CHANNELS
+    source_column = column
+    if flip is not None:
+        source_column = tl.where(tl.load(flip + image) != 0, WIDTH - 1 - column, column)
+    first = tl.load(order + image) * by_image + tl.load(top + image) * by_row + tl.load(left + image) * CHANNELS
+    values = tl.load(padded + first + row * by_row + source_column * CHANNELS + channel, inside, 0.0)
+    if shift is not None:
+        values = values.to(tl.float32) + tl.load(shift + image)
+    if scale is not None:
+        values = values.to(tl.float32) * tl.load(scale + image)
+    if cutout_top is not None:
+        down, right = row - tl.load(cutout_top + image), column - tl.load(cutout_left + image)
+        is_cut = (down >= 0) & (down < cutout) & (right >= 0) & (right < cutout)
+        values = tl.where(is_cut, 0.0, values.to(tl.float32))
+    start = image.to(tl.int64) * (HEIGHT * WIDTH * CHANNELS)
+    tl.store(out + start + places, values.to(out.dtype.element_ty), inside)
+
+
+def gathered(
+    padded: Tensor,
+    order: Tensor,
+    out: Tensor,
+    top: Tensor,
+    left: Tensor,
+    *,
+    flip: Tensor | None = None,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    cutout_top: Tensor | None = None,
+    cutout_left: Tensor | None = None,
+    cutout: int = 0,
+) -> None:
+    """In Triton, for contiguous float32, float16 or bfloat16 images: each value is read once and written once."""
+    count, height, width, channels = out.shape
+    numbers = (top, left, flip, shift, scale, cutout_top, cutout_left)
+    numbers = (None if one is None else one.contiguous() for one in numbers)
+    _gather[count, triton.cdiv(height * width * channels, BLOCK)](
+        padded, order.contiguous(), out, *numbers, cutout, *padded.stride()[:2],
+        HEIGHT=height, WIDTH=width, CHANNELS=channels, BLOCK=BLOCK,
+    )  # fmt: skip

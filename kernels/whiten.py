@@ -1,0 +1,62 @@
+"""Covariance of the patches of images, from which a whitening layer is made."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kernels.choice import is_fast
+
+CHUNK = 1000
+"""images that are gone through at a time"""
+
+
+def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
+    """Covariance of all kernel_size x kernel_size patches: (P, P) with P = channels * kernel_size squared, float32.
+
+    images: (N, channels, height, width), float32; `chunk` of them are gone through at a time.
+    """
+    version = without_patches if is_fast(images) else reference
+    return version(images, kernel_size, chunk)
+
+
+def reference(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
+    """The definition, from the patches themselves, which take kernel_size squared times the memory of the images."""
+    size = images.shape[1] * kernel_size**2
+    products = torch.zeros(size, size, device=images.device)
+    total = torch.zeros(size, device=images.device)
+    count = 0
+    for part in images.split(chunk):
+        patches = F.unfold(part.contiguous(), kernel_size).transpose(1, 2).reshape(-1, size)
+        products.addmm_(patches.T, patches)
+        total += patches.sum(0)
+        count += len(patches)
+    mean = total / count
+    return products / count - mean.outer(mean)
+
+
+def without_patches(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
+    """The same from the products of whole rows of pixels, summed over the images before they are sorted into patches.
+
+    Two pixels of a patch are `down` rows apart. One batched matrix product has the products of every pixel of every row
+    with every pixel `down` rows below; what a pair of places in the patch needs of them lies on a diagonal.
+    """
+    count, channels, height, width = images.shape
+    size, area = channels * kernel_size**2, (height - kernel_size + 1, width - kernel_size + 1)
+    products = images.new_empty(channels, kernel_size, kernel_size, channels, kernel_size, kernel_size)
+    rows = images.permute(2, 0, 3, 1).flatten(2)  # (height, N, width * channels): a view, if channels come last
+    for down in range(kernel_size):
+        pairs = images.new_zeros(height - down, width * channels, width * channels)
+        for part in rows.split(chunk, dim=1):
+            pairs.baddbmm_(part[: height - down].mT, part[down:])
+        for top in range(kernel_size - down):
+            below = top + down
+            pair = pairs[top : top + area[0]].sum(0).view(width, channels, width, channels)
+            for left in range(kernel_size):
+                for right in range(kernel_size):
+                    block = pair[left : left + area[1], :, right : right + area[1]]
+                    product = block.diagonal(dim1=0, dim2=2).sum(2)
+                    products[:, top, left, :, below, right] = product
+                    products[:, below, right, :, top, left] = product.T
+    mean_image = images.mean(0)
+    mean = F.unfold(mean_image[None], kernel_size)[0].mean(1)
+    return products.view(size, size) / (count * area[0] * area[1]) - mean.outer(mean)

@@ -1,0 +1,99 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.augment import augment, gathered, reference
+from tests.kernels.versions import DEVICE, with_triton
+
+HEIGHT, WIDTH = 6, 7
+
+
+def draw(count, crop, cutout, what, dtype, seed, channels=3, of=9):
+    """Padded images, an order with repetitions, and the choices for it that are named in `what`."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def integers(high):
+        return torch.randint(high, (count,), generator=generator).to(DEVICE)
+
+    padded = torch.randn(of, HEIGHT + 2 * crop, WIDTH + 2 * crop, channels, generator=generator).to(DEVICE, dtype)
+    choices = {"flip": integers(2).bool()}
+    choices |= {"shift": integers(99) / 100 - 0.5, "scale": integers(99) / 100 + 0.5}
+    places = {"cutout_top": integers(HEIGHT - cutout + 1), "cutout_left": integers(WIDTH - cutout + 1)}
+    chosen = {name: value for name, value in choices.items() if name in what}
+    chosen |= places | {"cutout": cutout} if cutout else {}
+    return padded, integers(of), integers(2 * crop + 1), integers(2 * crop + 1), chosen
+
+
+def run(version, padded, order, top, left, choices):
+    out = padded.new_full((len(order), HEIGHT, WIDTH, padded.shape[3]), 7)
+    version(padded, order, out, top, left, **choices)
+    return out
+
+
+EXAMPLES = {
+    "count": st.integers(1, 13),
+    "crop": st.integers(0, 3),
+    "cutout": st.integers(0, HEIGHT),
+    "what": st.sets(st.sampled_from(["flip", "shift", "scale"])),
+    "channels": st.integers(1, 3),
+    "seed": st.integers(0, 2**32 - 1),
+}
+
+
+@given(**EXAMPLES)
+@settings(max_examples=30)
+def test_the_definition_is_that_of_an_image_at_a_time(**example):
+    padded, order, top, left, choices = draw(**example, dtype=torch.float64)
+    results = run(reference, padded, order, top, left, choices)
+    for i, (index, row, column) in enumerate(zip(order.tolist(), top.tolist(), left.tolist(), strict=True)):
+        image = padded[index, row : row + HEIGHT, column : column + WIDTH].clone()
+        if "flip" in choices and choices["flip"][i]:
+            image = image.flip(1)
+        image = (image + choices.get("shift", torch.zeros(99))[i]) * choices.get("scale", torch.ones(99))[i]
+        if choices.get("cutout"):
+            row, column = choices["cutout_top"][i], choices["cutout_left"][i]
+            image[row : row + choices["cutout"], column : column + choices["cutout"]] = 0
+        assert torch.equal(results[i], image)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("version", [with_triton(gathered)])
+@given(**EXAMPLES)
+@settings(max_examples=20)
+def test_triton_gives_the_same_to_the_bit(version, dtype, **example):
+    arguments = draw(**example, dtype=dtype)
+    assert torch.equal(run(version, *arguments), run(reference, *arguments))
+
+
+@pytest.mark.parametrize("version", [with_triton(gathered)])
+@given(**EXAMPLES)
+@settings(max_examples=10)
+def test_triton_gives_the_same_in_bfloat16(version, **example):
+    arguments = draw(**example, dtype=torch.bfloat16)
+    result, expected = run(version, *arguments), run(reference, *arguments)
+    # the interpreter cuts off where a GPU rounds
+    torch.testing.assert_close(result, expected, rtol=2**-7, atol=0)
+
+
+@pytest.mark.parametrize("version", [reference, with_triton(gathered)])
+def test_special_values_are_carried_along_and_cut_out(version):
+    padded, order, top, left, choices = draw(4, 0, 2, {"flip", "shift", "scale"}, torch.float32, seed=0)
+    padded[:] = torch.tensor([float("nan"), float("inf"), -float("inf")], device=DEVICE)
+    result = run(version, padded, order, top, left, choices)
+    assert (result == 0).sum() == 4 * 2 * 2 * 3
+    assert result[..., 0].isnan().sum() == result[..., 1].isposinf().sum() == result[..., 2].isneginf().sum()
+
+
+@pytest.mark.parametrize("version", [reference, with_triton(gathered)])
+def test_choices_with_gaps_in_memory(version):
+    padded, order, top, left, choices = draw(12, 2, 3, {"flip"}, torch.float32, seed=0)
+    every = {name: value if name == "cutout" else value[::3] for name, value in choices.items()}
+    result = run(version, padded, order[::3], top[::3], left[::3], every)
+    assert torch.equal(result, run(reference, padded, order, top, left, choices)[::3])
+
+
+def test_the_public_name_takes_what_triton_does_not():
+    padded, order, top, left, choices = draw(5, 2, 3, {"flip"}, torch.int16, seed=0)
+    result, expected = (run(version, padded, order, top, left, choices) for version in (augment, reference))
+    assert torch.equal(result, expected)
