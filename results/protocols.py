@@ -47,6 +47,7 @@ PROTOCOLS = {
 
 
 AFTER_THE_SCHEDULE = {"final_evaluate"}
+"""Laps that belong to no epoch and come after the last of them."""
 
 
 def find_protocol(name: str) -> Protocol:
@@ -115,7 +116,7 @@ def seconds_until(trial: TrialRecord, protocol: str, last: int) -> float | None:
         whole = schedule_seconds(trial, protocol)
         return None if whole is None else whole - sum(lap.seconds for lap in trial.laps if _is_after(lap, last))
     laps = laps - AFTER_THE_SCHEDULE
-    return sum(lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last))
+    return sum([lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last)])
 
 
 def _is_after(lap: Lap, epoch: int) -> bool:
