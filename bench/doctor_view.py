@@ -6,8 +6,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from bench.extras import MissingExtraError, require
 from pipelines.doctor import Examination, Sweep
+from pipelines.extras import MissingExtraError, require
 from pipelines.recipe import Recipe
 from pipelines.torchvision_import import import_torchvision
 from results.tables import NOTHING, Table

@@ -13,10 +13,10 @@ from pathlib import Path
 import yaml
 
 from bench import search_space
-from bench.extras import require
 from bench.run_arguments import OneLineParser, natural, positive, run_name
 from pipelines import host
 from pipelines.data.sources import default_folder
+from pipelines.extras import require
 
 
 def main(arguments: list[str] | None = None) -> int:

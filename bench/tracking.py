@@ -8,8 +8,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from bench.extras import require
 from pipelines.data.resident import preprocess
+from pipelines.extras import require
 from pipelines.losses import make_loss
 from pipelines.techniques import State
 from pipelines.train import Workbench

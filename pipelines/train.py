@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kernels import choice
 from pipelines import engines, gradients, models, optimizers
 from pipelines.clock import Lap
-from pipelines.data import resident
+from pipelines.data import loaders, resident
 from pipelines.data.dataset import Dataset
 from pipelines.data.loaders import Batches, Setting, make_loader
 from pipelines.data.order import sample_weights
@@ -62,6 +62,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe
     and data, do not go together."""
     device = world.device
+    loaders.check(recipe)
     recipe.steps_per_epoch(len(dataset.train_images))
     if recipe.batch_size % world.size:
         nearest = max(recipe.batch_size // world.size, 1) * world.size

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 
 from results.baselines import is_against_baselines, techniques_table
 from results.ladder import is_ladder, ladder_table
+from results.loaders_table import is_of_loaders, loaders_table
 from results.record import Run
 from results.tables import Table, summary_tables
 
 
 def overview(runs: Sequence[Run], protocol: str) -> list[Table]:
-    """Techniques against their base case, the rungs of a ladder, or a row a run. ValueError for an unknown protocol."""
+    """Loaders side by side, techniques against their base case, the rungs of a ladder, or a row a run. ValueError for
+    an unknown protocol."""
+    if is_of_loaders(runs):
+        return [loaders_table(runs, protocol)]
     if is_against_baselines(runs):
         return [techniques_table(runs, protocol)]
     if is_ladder(runs):

@@ -9,7 +9,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pipelines.data.dataset import Dataset
-from pipelines.data.loaders import Setting, make_loader
+from pipelines.data.loaders import OPTIONAL, Setting, make_loader
 from pipelines.parallel import World
 from pipelines.recipe import load
 
@@ -18,6 +18,7 @@ PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
 LOADERS = {
     "resident": "{name: resident}",
     "bulk": "{name: bulk}",
+    "dali": "{name: dali, threads: 1}",
     "no_workers": PER_IMAGE % (0, "once", "bulk"),
     "choices_in_bulk": PER_IMAGE % (2, "once", "bulk"),
     "preprocess_once": PER_IMAGE % (2, "once", "per_sample"),
@@ -36,6 +37,8 @@ def noise() -> Dataset:
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={LOADERS[name]}"])
     loader = make_loader(Setting(recipe, noise(), World(), torch.float32, order_seed=0, augment_seed=1))
     loader.transfer()

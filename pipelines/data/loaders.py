@@ -10,6 +10,7 @@ from torch import Tensor
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
 from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device, unpadded
+from pipelines.extras import require
 from pipelines.parallel import CPU, World
 from pipelines.recipe import Recipe
 
@@ -140,7 +141,29 @@ def torchvision(setting: Setting) -> Loader:
     return TorchvisionLoader(setting)
 
 
-LOADERS: dict[str, Callable[[Setting], Loader]] = {"resident": Resident, "bulk": Bulk, "torchvision": torchvision}
+def dali(setting: Setting) -> Loader:
+    """A batch at a time, through NVIDIA's DALI, which is imported only for this."""
+    from pipelines.data.dali_loader import DaliLoader
+
+    return DaliLoader(setting)
+
+
+LOADERS: dict[str, Callable[[Setting], Loader]] = {
+    "resident": Resident,
+    "bulk": Bulk,
+    "torchvision": torchvision,
+    "dali": dali,
+}
+
+OPTIONAL = {"dali": "nvidia.dali"}
+"""The package of each loader that comes with the extra of the loader's name."""
+
+
+def check(recipe: Recipe) -> None:
+    """ValueError that says what to install where the loader's package is missing."""
+    name = recipe.loader.name
+    if name in OPTIONAL:
+        require(OPTIONAL[name], name)
 
 
 def make_loader(setting: Setting) -> Loader:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pipelines import augment
+from pipelines.data.from_host import FromHost
 from pipelines.data.loaders import Batches, Setting
-from pipelines.data.order import shuffled_batches
 from pipelines.data.resident import preprocess
 from pipelines.recipe.training import Augment
 from pipelines.torchvision_import import import_torchvision
@@ -102,23 +101,13 @@ class EpochSampler:
         return len(self.batches)
 
 
-class TorchvisionLoader:
+class TorchvisionLoader(FromHost):
     """Serves a trial image by image.
 
     The workers seed torch's global generator, from which the transforms draw, by the augmentation's seed and their
     number, so that what is drawn depends on `loader.workers` too. They compute with one thread each and end with the
     process that trains.
     """
-
-    def __init__(self, setting: Setting) -> None:
-        self._setting = setting
-        self._order_generator = torch.Generator().manual_seed(setting.order_seed)
-        self._augment_generator = torch.Generator().manual_seed(setting.augment_seed)
-        count = len(setting.dataset.train_labels)
-        self._flip_first = torch.randint(2, (count,), generator=self._order_generator).bool()
-
-    def transfer(self) -> None:
-        """Nothing: the images stay in host memory."""
 
     def preprocess(self) -> None:
         setting, knobs = self._setting, self._setting.recipe.loader
@@ -143,23 +132,9 @@ class TorchvisionLoader:
             worker_init_fn=stand_apart,
         )
 
-    def plain(self, count: int | None = None) -> tuple[Tensor, Tensor]:
-        dataset, device = self._setting.dataset, self._setting.world.device
-        images = torch.from_numpy(dataset.train_images[:count]).to(device)
-        labels = torch.from_numpy(dataset.train_labels[:count]).to(device)
-        return preprocess(images, dataset, self._setting.dtype), labels
-
     def epoch(self, epoch: int) -> Batches:
         setting, recipe = self._setting, self._setting.recipe
-        parts = shuffled_batches(
-            len(self._flip_first),
-            recipe.batch_size,
-            self._order_generator,
-            drop_last=recipe.drop_last,
-            rank=setting.world.rank,
-            world_size=setting.world.size,
-            weights=setting.weights(torch.as_tensor(setting.dataset.train_labels)),
-        )
+        parts = self._order()
         self._sampler.batches = [part.tolist() for part in parts]
         batches = self._batches
         if recipe.loader.choices == "bulk":
@@ -170,10 +145,8 @@ class TorchvisionLoader:
         return Loaded(batches, [len(part) for part in parts], setting)
 
     def _draw(self, order: Tensor, epoch: int) -> list[Row]:
-        """What to do with each image of an epoch, drawn in a few bulk calls."""
-        size = self._setting.dataset.image_shape[1:]
-        knobs = self._setting.recipe.augment
-        choices = augment.draw(knobs, len(order), size, self._augment_generator, self._flip_first[order], epoch)
+        """What to do with each image of an epoch."""
+        choices = self._choices(order, epoch)
         drawn = (choices.top, choices.left, choices.flip, choices.cutout_top, choices.cutout_left)
         columns = [order, *(torch.zeros_like(order) if column is None else column for column in drawn)]
         return [Row(*row) for row in torch.stack(columns, 1).tolist()]

@@ -38,12 +38,16 @@ def scale_that_is_divided_out(recipe: Recipe) -> str | None:
     return None
 
 
+def what_other_libraries_cannot_do(recipe: Recipe) -> str | None:
+    changed = recipe.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "cutout"}
+    if changed and recipe.loader.name in ("torchvision", "dali"):
+        return f"loader.name={recipe.loader.name} has no augment.{min(changed)}; say loader={{name: bulk}}"
+    return None
+
+
 def what_single_images_cannot_have(recipe: Recipe) -> str | None:
     if recipe.loader.name != "torchvision":
         return None
-    changed = recipe.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "cutout"}
-    if changed:
-        return f"loader.name=torchvision has no augment.{min(changed)}; say loader={{name: bulk}}"
     if recipe.augment.flip == "alternating" and recipe.loader.choices == "per_sample":
         return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
     if recipe.techniques.swa:
@@ -153,6 +157,7 @@ def pretraining_in_half_precision(recipe: Recipe) -> str | None:
 
 RULES: tuple[Callable[[Recipe], str | None], ...] = (
     scale_that_is_divided_out,
+    what_other_libraries_cannot_do,
     what_single_images_cannot_have,
     whitening_bias_of_nothing,
     dropout_that_goes_nowhere,

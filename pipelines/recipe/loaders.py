@@ -36,4 +36,14 @@ class Torchvision(Knobs):
     """draw random numbers whenever an image is drawn, or for all images at the start of an epoch"""
 
 
-Loader = Annotated[Resident | Bulk | Torchvision, Field(discriminator="name")]
+class Dali(Knobs):
+    """A batch at a time through NVIDIA's DALI (extra `dali`): on the GPU that trains, or on the CPU where there is
+    none. It knows crop, flip and cutout."""
+
+    name: Literal["dali"]
+    """the loader"""
+    threads: Annotated[int, Field(ge=1)] = 2
+    """CPU threads of DALI for each process that trains"""
+
+
+Loader = Annotated[Resident | Bulk | Torchvision | Dali, Field(discriminator="name")]

@@ -172,6 +172,12 @@ class Ensemble(Knobs):
     from a seed of its own, the optimizer's memory dropped"""
 
 
+class LoaderCosts(Knobs):
+    """Note in the record how fast the loader is alone, how long the training waited for its batches, and how much CPU
+    time the training took, other processes of the loader included. After the last epoch it draws one more, without
+    training on it, outside every lap but `total`."""
+
+
 class Techniques(Knobs):
     """Behaviours that hook into the loop; at each event they act in the order in which they stand here."""
 
@@ -219,3 +225,6 @@ class Techniques(Knobs):
     """learn from consistency between weak and strong augmentation"""
     mean_teacher: unlabelled.MeanTeacher | None = None
     """learn from agreement with a moving average"""
+
+    loader_costs: LoaderCosts | None = None
+    """note what the loader costs"""

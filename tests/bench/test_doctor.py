@@ -4,8 +4,8 @@ from importlib import import_module
 import pytest
 import torch
 
-from bench import doctor, doctor_view, extras
-from pipelines import host, recipe
+from bench import doctor, doctor_view
+from pipelines import extras, host, recipe
 from pipelines.data import sources
 from tests.bench.conftest import Ended
 

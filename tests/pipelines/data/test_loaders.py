@@ -1,11 +1,13 @@
 """What all loaders have in common: the images, their order, how they are augmented; and what only some must mind."""
 
+import importlib.util
 import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -24,7 +26,10 @@ RESIDENT, BULK = "{name: resident}", "{name: bulk}"
 DRAWN_IN_BULK = [BULK, *(PER_IMAGE % (workers, "once", "bulk") for workers in (0, 2))]
 DRAWN_ONE_BY_ONE = [PER_IMAGE % (0, "per_sample", "per_sample"), PER_IMAGE % (2, "once", "per_sample")]
 AS_WRITTEN = PER_IMAGE % (0, "per_sample", "bulk")
-EVERY = [RESIDENT, *DRAWN_IN_BULK, AS_WRITTEN, *DRAWN_ONE_BY_ONE]
+HAS_DALI = bool(importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali"))
+needs_dali = pytest.mark.skipif(not HAS_DALI, reason="DALI is not installed: pip install -e '.[dali]'")
+DALI = pytest.param("{name: dali, threads: 1}", marks=needs_dali)
+EVERY = [RESIDENT, *DRAWN_IN_BULK, AS_WRITTEN, *DRAWN_ONE_BY_ONE, DALI]
 SIDE, CROP, CUTOUT = 6, 2, 2
 
 
@@ -64,7 +69,7 @@ def together(epoch):
 
 
 def test_every_loader_of_the_recipe_is_there():
-    assert set(LOADERS) == {"resident", "bulk", "torchvision"}
+    assert set(LOADERS) == {"resident", "bulk", "torchvision", "dali"}
 
 
 @pytest.mark.parametrize("loader", EVERY[1:])
@@ -80,7 +85,7 @@ def test_all_loaders_serve_the_same_images_in_the_same_batches(loader, drop_last
         assert {images.shape[1:] for images, _ in mine} == {(3, SIDE, SIDE)}
 
 
-@pytest.mark.parametrize("loader", DRAWN_IN_BULK)
+@pytest.mark.parametrize("loader", [*DRAWN_IN_BULK, DALI])
 @pytest.mark.parametrize("flip", ["random", "alternating", "none"])
 def test_what_is_drawn_in_bulk_is_the_same_to_the_bit(loader, flip):
     """On a CPU the resident loader draws from the same generators, and neither workers nor moving change a pixel."""
@@ -90,8 +95,12 @@ def test_what_is_drawn_in_bulk_is_the_same_to_the_bit(loader, flip):
         assert torch.equal(together(mine)[0], together(theirs)[0])
 
 
-def test_preprocessing_image_by_image_is_the_same_but_for_rounding():
-    mine, theirs = (epochs_of(loader_for(loader)) for loader in (AS_WRITTEN, RESIDENT))
+@pytest.mark.parametrize("loader", [AS_WRITTEN, DALI])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalising_later_is_the_same_but_for_rounding(loader, channels):
+    pixels = np.random.default_rng(0).integers(256, size=(22, SIDE, SIDE + 1, channels), dtype=np.uint8)
+    data = replace(dataset(), train_images=pixels, mean=(125.3, 123.0, 113.9)[:channels], std=(63.0,) * channels)
+    mine, theirs = (epochs_of(loader_for(name, data=data)) for name in (loader, RESIDENT))
     torch.testing.assert_close(together(mine[1])[0], together(theirs[1])[0], rtol=1e-6, atol=1e-6)
 
 
@@ -139,13 +148,41 @@ def test_a_loader_depends_on_its_seeds_alone(loader):
     assert not torch.equal(together(first[0])[0], together(first[1])[0])
 
 
-@pytest.mark.parametrize("loader", [BULK, *DRAWN_ONE_BY_ONE])
-def test_the_ranks_share_every_batch(loader):
+@pytest.mark.parametrize("loader", [BULK, *DRAWN_ONE_BY_ONE, DALI])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_the_ranks_share_every_batch(loader, world_size):
     alone = epochs_of(loader_for(loader))
-    ranks = [epochs_of(loader_for(loader, rank=rank, world_size=2, augment_seed=rank)) for rank in range(2)]
+    ranks = [
+        epochs_of(loader_for(loader, rank=rank, world_size=world_size, augment_seed=rank)) for rank in range(world_size)
+    ]
     for number, epoch in enumerate(alone):
         for step, (_, labels) in enumerate(epoch):
             assert torch.equal(torch.cat([rank[number][step][1] for rank in ranks]), labels)
+
+
+@pytest.mark.parametrize("loader", [BULK, DALI])
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_each_rank_has_a_stream_of_its_own_the_same_under_all_that_draw_in_bulk(loader, world_size):
+    for rank in range(world_size):
+        place = {"rank": rank, "world_size": world_size, "augment_seed": rank}
+        mine, theirs = (epochs_of(loader_for(name, **place)) for name in (loader, RESIDENT))
+        for one, two in zip(mine, theirs, strict=True):
+            assert torch.equal(together(one)[0], together(two)[0])
+
+
+@pytest.mark.parametrize("loader", [RESIDENT, DALI])
+def test_an_epoch_drawn_in_bulk_can_be_gone_through_again(loader):
+    """Also when it was left in the middle, as by a training of one and a half epochs."""
+    made = loader_for(loader)
+    epoch = made.epoch(0)
+    going = iter(epoch)
+    first = next(going)[0].clone()
+    del going
+    again, once_more = ([images.clone() for images, _ in epoch] for _ in range(2))
+    made.close()
+    assert len(again) == len(epoch.batch_sizes)
+    assert torch.equal(again[0], first)
+    assert torch.equal(torch.cat(again), torch.cat(once_more))
 
 
 @pytest.mark.parametrize("loader", EVERY[1:])
@@ -157,7 +194,7 @@ def test_plain_images_are_those_of_the_resident_loader(loader):
     mine.close()
 
 
-@pytest.mark.parametrize("loader", [RESIDENT, BULK, *DRAWN_ONE_BY_ONE])
+@pytest.mark.parametrize("loader", [RESIDENT, BULK, *DRAWN_ONE_BY_ONE, DALI])
 @pytest.mark.parametrize("channels_last", ["true", "false"])
 def test_batches_have_the_network_s_dtype_and_layout(loader, channels_last):
     made = loader_for(loader, f"channels_last={channels_last}", dtype=torch.bfloat16)
@@ -167,7 +204,7 @@ def test_batches_have_the_network_s_dtype_and_layout(loader, channels_last):
         assert images.is_contiguous(memory_format=wanted)
 
 
-@pytest.mark.parametrize("loader", DRAWN_ONE_BY_ONE)
+@pytest.mark.parametrize("loader", [*DRAWN_ONE_BY_ONE, DALI])
 def test_augmentation_that_is_off_leaves_the_images_alone(loader):
     made = loader_for(loader, "augment={crop: 0, flip: none, cutout: 0}")
     images, _ = together(epochs_of(made, 1)[0])
@@ -220,6 +257,9 @@ def test_workers_end_with_the_process_that_trains(number, to_group):
         (["augment.flip=alternating"], r"augment\.flip=alternating .* say loader\.choices=bulk"),
         (["loader.workers=-1"], r"loader\.workers=-1"),
         (["loader={name: bulk, workers: 2}"], r"loader\.workers: there is no such knob"),
+        (["loader={name: dali}", "augment.affine={rotate: 5}"], r"loader\.name=dali has no augment\.affine; say"),
+        (["augment.brightness=0.1"], r"loader\.name=torchvision has no augment\.brightness; say"),
+        (["loader={name: dali, threads: 0}"], r"loader\.threads=0"),
     ],
 )
 def test_what_a_loader_cannot_do_is_refused_with_the_remedy(overrides, message):

@@ -1,0 +1,61 @@
+"""What a loader costs: its speed alone, how long the training waits for it, and the CPU time of both."""
+
+import time
+from collections import deque
+
+import psutil
+import torch
+
+from pipelines.devices import make_clock
+from pipelines.recipe import techniques
+from pipelines.techniques import State
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of all below it, user and system, including those that have ended."""
+    process = psutil.Process()
+    return sum(sum(one.cpu_times()[:4]) for one in (process, *process.children(recursive=True)))
+
+
+def drained(state: State) -> tuple[int, float]:
+    """Go through another epoch without training: its images in this process, and the seconds they took."""
+    clock = make_clock(state.world.device)
+    with clock.lap("drain"):
+        batches = state.loader.epoch(state.epoch + 1)
+        deque(batches, maxlen=0)
+    return sum(batches.batch_sizes), clock.seconds("drain")
+
+
+class LoaderCosts:
+    """Notes, over all processes: images and seconds of an epoch alone; seconds from a step to the next batch, on the
+    slowest process, where what other techniques do to a batch counts as waiting for it; CPU seconds of the training
+    and its evaluations."""
+
+    def __init__(self, knobs: techniques.LoaderCosts) -> None:
+        self._waited = 0.0
+
+    def trial_start(self, state: State) -> None:
+        self._cpu_before = cpu_seconds()
+
+    def epoch_start(self, state: State) -> None:
+        self._asked = time.perf_counter()
+
+    def batch_ready(self, state: State) -> None:
+        self._waited += time.perf_counter() - self._asked
+
+    def step_end(self, state: State) -> None:
+        self._asked = time.perf_counter()
+
+    def epoch_end(self, state: State) -> None:
+        if state.step < state.steps:
+            return
+        cpu = cpu_seconds() - self._cpu_before
+        images, seconds = drained(state)
+        sums = state.world.sum(torch.tensor([images, cpu], dtype=torch.float64)).tolist()
+        maxima = state.world.maximum(torch.tensor([seconds, self._waited], dtype=torch.float64)).tolist()
+        state.notes["loader_costs"] = {
+            "images": int(sums[0]),
+            "seconds": maxima[0],
+            "waited_seconds": maxima[1],
+            "cpu_seconds": sums[1],
+        }
