@@ -24,7 +24,8 @@ AHEAD = 2
 
 Inputs = tuple[np.ndarray, ...]
 """Of a batch: its padded images, uint8 (N, height, width, channels); the crop's left and top edge, as shares of the way
-that it can go, float32 (N,); whether to mirror, int32 (N,); top and left edge of the cutout, float32 (N, 2)."""
+that it can go, float32 (N,); whether to mirror, int32 (N,); and top and left edge of the cutout, float32 (N, 2), if the
+recipe has one."""
 
 
 class Source:
@@ -47,8 +48,9 @@ def make_pipeline(source: Source, recipe: Recipe, dataset: Dataset, device: torc
         prefetch_queue_depth=AHEAD,
     )
     with pipeline:
-        images, left, top, mirror, cutout = fn.external_source(
-            source, num_outputs=5, layout=["HWC", None, None, None, None]
+        columns = 4 if knobs.cutout else 3
+        images, left, top, mirror, *cutout = fn.external_source(
+            source, num_outputs=1 + columns, layout=["HWC", *[None] * columns]
         )
         images = fn.crop_mirror_normalize(
             images.gpu() if device.type == "cuda" else images,
@@ -62,7 +64,7 @@ def make_pipeline(source: Source, recipe: Recipe, dataset: Dataset, device: torc
             output_layout="HWC",
         )
         if knobs.cutout:
-            images = fn.erase(images, anchor=cutout, shape=[knobs.cutout] * 2, axis_names="HW", fill_value=0.0)
+            images = fn.erase(images, anchor=cutout[0], shape=[knobs.cutout] * 2, axis_names="HW", fill_value=0.0)
         pipeline.set_outputs(images)
     return pipeline
 
@@ -117,12 +119,12 @@ class DaliLoader(FromHost):
 
 def columns_of(choices: augment.Choices, crop: int) -> list[Tensor]:
     """All that DALI takes for an image but the image itself: a row an image in each."""
-    nothing = torch.zeros_like(choices.top)
-    flip = nothing if choices.flip is None else choices.flip
-    corner = (choices.cutout_top, choices.cutout_left)
-    edges = torch.stack([nothing if edge is None else edge for edge in corner], 1)
     way = max(2 * crop, 1)
-    return [choices.left.float() / way, choices.top.float() / way, flip.int(), edges.float()]
+    flip = torch.zeros_like(choices.top) if choices.flip is None else choices.flip
+    columns = [choices.left.float() / way, choices.top.float() / way, flip.int()]
+    if choices.cutout_top is not None and choices.cutout_left is not None:
+        columns.append(torch.stack([choices.cutout_top, choices.cutout_left], 1).float())
+    return columns
 
 
 class DaliEpoch:
