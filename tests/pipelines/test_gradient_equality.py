@@ -122,7 +122,7 @@ def test_an_evaluation_counts_exactly_n_images(count, size, batch_size, tta):
         return torch.tensor([[1.0, 0.0]]).expand(len(batch), 2)
 
     for rank in range(min(size, count)):
-        accuracy, _ = evaluate(right, images, labels, knobs, Collected(rank, min(size, count)))
+        accuracy = evaluate(right, images, labels, knobs, Collected(rank, min(size, count))).with_tta
         correct += round(accuracy * count)
     views = 1 if tta == "none" else 2
     assert correct == count

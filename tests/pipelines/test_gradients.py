@@ -10,6 +10,7 @@ from pipelines import recipe
 from pipelines.gradients import make_backward, whole_batch
 from pipelines.losses import make_loss
 from pipelines.parallel import World
+from pipelines.techniques import supervised
 from pipelines.train import run_trial, set_up
 from tests.pipelines.test_parallel import in_processes
 
@@ -30,6 +31,7 @@ def gradients(chosen, images, local_batch_size=12):
         labels=torch.randint(3, (12,))[:images],
         forward=lambda images: seen.append(len(images)) or network(images),
         loss_function=make_loss(chosen.loss),
+        objective=supervised,
     )
     loss = make_backward(chosen, network, local_batch_size)(state)
     return loss, [parameter.grad for parameter in network.parameters()], seen
