@@ -103,8 +103,13 @@ def test_a_yaml_file_anywhere(main, tmp_path):
 
 AT_ONCE = ("digits/quick", "mnist/base", "mnist/fixmatch", "mnist/contrastive", "mnist/distillation")
 RUNGS = ("00-resnet18", "03-choices-in-bulk", "09-davidnet", "30-ten-epochs", "47-airnet-alternating-flip")
-SAMPLED = [name for name in recipe.names() if "/ladder/" not in name] + [f"cifar10/ladder/{rung}" for rung in RUNGS]
-"""all but the rungs between these, which differ little and are built by other tests"""
+FAMILIES = ("/ladder/", "/ddp/")
+SAMPLED = [
+    *(name for name in recipe.names() if not any(family in name for family in FAMILIES)),
+    *(f"cifar10/ladder/{rung}" for rung in RUNGS),
+    "cifar10/ddp/apple-8",
+]
+"""all but most of two families, whose members differ little and are built by other tests"""
 
 
 @pytest.mark.parametrize(
