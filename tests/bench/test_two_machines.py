@@ -72,6 +72,7 @@ def test_two_machines_train_and_the_first_keeps_the_record(machines, tmp_path):
     assert not (tmp_path / "1" / "runs").exists()
 
 
+@pytest.mark.xfail(reason="a process may sit in a call to torch's store for longer than the test waits")
 def test_a_link_that_is_cut_ends_both_sides_and_keeps_the_record(machines, tmp_path):
     processes = list(start(machines, tmp_path, "--trials", "500", "--timeout", "60"))
     try:
