@@ -227,7 +227,8 @@ def test_workers_stay_from_epoch_to_epoch_and_end_with_the_trial():
 
 
 PROGRAM = """
-import os, psutil, time
+import os, psutil, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 from tests.pipelines.data.test_loaders import DRAWN_ONE_BY_ONE, loader_for
 loader = loader_for(DRAWN_ONE_BY_ONE[1])
 batches = iter(loader.epoch(0))
