@@ -4,7 +4,7 @@ import os
 import sys
 from itertools import pairwise
 
-from bench import run_arguments
+from bench import run_arguments, scaling
 from pipelines import host, recipe
 from results.record import Run
 
@@ -18,6 +18,8 @@ def main() -> int:
             for name in names:
                 print(name.ljust(max(map(len, names))), recipe.title(name), sep="  ")
             return 0
+        if options.scaling:
+            return scaling.main(options)
         jobs = run_arguments.jobs(options)
         host.prepare(options.threads)
         return run(options, jobs)

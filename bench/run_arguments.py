@@ -27,6 +27,7 @@ examples:
   accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
   accelerate launch bench/run.py 'cifar10/*' --sample             does each of them work at all?
   accelerate launch bench/run.py mnist/base my.yaml --interleave    trials take turns: drift cancels out
+  accelerate launch bench/run.py mnist/base batch_size=512 --scaling 1,2    what do more processes bring?
   accelerate launch bench/run.py --suite nightly                  the recipes and trials of configs/suites/nightly.yaml
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3
 
@@ -53,6 +54,7 @@ class Options(argparse.Namespace):
     interleave: bool
     timeout: int
     batch_per_process: int | None
+    scaling: list[int] | None
     dry_run: bool
     quiet: bool
     list: bool
@@ -88,7 +90,7 @@ def jobs(options: Options) -> list[Job]:
     found = [
         (recipes.load(name, [*overrides, *fold]), name, trials) for name, trials in _named(options) for fold in folds
     ]
-    if options.interleave and len(found) < 2:
+    if options.interleave and not options.scaling and len(found) < 2:
         raise ValueError("--interleave takes two recipes at least; the same one twice will do")
     if options.sample:
         found = [(recipes.sample(recipe), name, trials) for recipe, name, trials in found]
@@ -152,6 +154,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--interleave", action="store_true", help=turns)
     weak = "images a process and step, so that more processes make a larger batch (default: they share the recipe's)"
     add("--batch-per-process", type=positive, metavar="B", help=weak)
+    worlds = "train on 1, 2 and 4 processes of this machine, one size after the other, and show what that brought"
+    add("--scaling", type=sizes, metavar="1,2,4", help=worlds)
     lost = "seconds until a process that does not answer the others is taken for lost (default: %(default)s)"
     add("--timeout", type=positive, default=300, metavar="SECONDS", help=lost)
     add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
@@ -164,6 +168,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     recipe_words = [word for word in options.words if "=" not in word]
     if options.suite and (options.resume or options.trials or recipe_words):
         parser.error("--suite says which recipes and how many trials: give no others")
+    if options.scaling and (options.resume or options.suite or options.folds or options.batch_per_process):
+        parser.error("--scaling takes one recipe as it is: give no --resume, --suite, --folds or --batch-per-process")
     if options.interleave and options.resume:
         parser.error("--interleave begins new runs: --resume one of them alone")
     return options
@@ -208,6 +214,14 @@ def positive(text: str) -> int:
     if natural(text) == 0:
         raise argparse.ArgumentTypeError("must be at least 1")
     return int(text)
+
+
+def sizes(text: str) -> list[int]:
+    """Two whole numbers or more from 1 on, with commas between, all different."""
+    numbers = [positive(word) for word in text.split(",")]
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers or more, all different, such as 1,2,4")
+    return numbers
 
 
 def several(text: str) -> int:

@@ -19,7 +19,7 @@ import torch
 from bench import tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
-from pipelines import environment, failures, parallel
+from pipelines import environment, failures, interconnect, parallel
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
@@ -101,7 +101,8 @@ def _trials(
 
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
-    record = new_record(job, bench, captured, turns)
+    link = interconnect.all_reduce_seconds(world)
+    record = new_record(job, bench, captured, link, turns)
     directory = world.together(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.share(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
@@ -174,8 +175,14 @@ def launcher() -> dict[str, str]:
     return {"launcher": f"{parent.pid} since {parent.create_time():.2f}"} if parent else {}
 
 
-def new_record(job: Job, bench: Workbench, captured: list[dict[str, object]], turns: str | None = None) -> RunRecord:
-    """What is known of a run before it begins. captured: the environment of every process."""
+def new_record(
+    job: Job,
+    bench: Workbench,
+    captured: list[dict[str, object]],
+    link: list[tuple[int, float]],
+    turns: str | None = None,
+) -> RunRecord:
+    """What is known of a run before it begins. captured: the environment of every process; link: as measured."""
     world = bench.world
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
@@ -188,8 +195,9 @@ def new_record(job: Job, bench: Workbench, captured: list[dict[str, object]], tu
         dirty=dirty,
         environment=captured[0]
         | launcher()
-        | {"strategy": bench.strategy, "before": environment.telemetry(world.device)}
-        | ({"ranks": environment.of_ranks(captured)} if world.size > 1 else {}),
+        | {"strategy": bench.strategy, "gradient_bytes": bench.gradient_bytes}
+        | {"before": environment.telemetry(world.device)}
+        | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
         seeds=list(job.seeds),
         turns=turns,

@@ -22,8 +22,8 @@ _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _PARAMETERS 
 
 
 def replicate(network: nn.Module, recipe: Recipe, world: World) -> nn.Module:
-    """The network with gradients averaged over the processes; itself when there is one process."""
-    if world.size == 1:
+    """The network with gradients averaged over the processes; itself when there is one, or no exchange is wanted."""
+    if world.size == 1 or not recipe.parallel.exchange:
         return network
     # a static graph takes no backward pass before its first exchange, which accumulation has
     is_static = recipe.accumulation == 1 and not any(getattr(recipe.techniques, name) for name in CHANGE_THE_GRAPH)

@@ -57,6 +57,11 @@ class Workbench:
         """Images per step in one process."""
         return self.recipe.batch_size // self.world.size
 
+    @property
+    def gradient_bytes(self) -> int:
+        """What several processes would exchange in a step."""
+        return sum(each.numel() * each.element_size() for each in self.network.parameters() if each.requires_grad)
+
 
 def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe

@@ -28,3 +28,6 @@ class Parallel(Knobs):
 
     bucket_mb: Positive | None = None
     """gradients are exchanged in buckets of so many MiB, each as soon as it is full; null: torch's own size"""
+    exchange: bool = True
+    """false: every process trains on its share alone, which shows what the exchange of gradients costs and is no
+    training of the recipe"""

@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pytest
+
+from results.interconnect import Link
+from results.record import Lap, Run
+from results.scaling import curves, efficiency
+from results.scaling_tables import PREDICTED, scaling_tables
+from tests.results.builders import missed, record, trial
+
+LINK = Link(latency=1e-4, seconds_per_byte=1e-9)
+GRADIENT_BYTES = 4_000_000
+STEPS = 10
+NAME = "cifar10/airnet"
+
+
+def of_world(size, step_seconds, batch_size=512, exchange=True, make=trial, **changes):
+    """A run of three trials whose steps take so long, each a thousandth longer than the one before."""
+    recipe = {"epochs": 1, "batch_size": batch_size, "parallel": {"exchange": exchange}}
+    environment = {"machine_class": "a CPU", "device": "cpu", "gradient_bytes": GRADIENT_BYTES}
+    environment |= {"threads": {"intra_op": 1}}
+    if size > 1:
+        environment["all_reduce"] = [[bytes_, LINK.all_reduce(size, bytes_)] for bytes_ in (1024, 2**22)]
+    trials = [
+        make(seed, laps=[Lap(name="train", epoch=1, seconds=STEPS * step_seconds * (1 + 1e-3 * seed))], steps=STEPS)
+        for seed in range(3)
+    ]
+    return Run(
+        record(world_size=size, recipe=recipe, environment=environment, **({"recipe_name": NAME} | changes)),
+        tuple(trials),
+        Path("runs"),
+    )
+
+
+RUNS = [
+    of_world(1, 0.1),
+    of_world(2, 0.0625),
+    of_world(2, 0.05, exchange=False),
+    of_world(2, 0.125, batch_size=1024),
+    of_world(4, 0.05),
+    of_world(4, 0.16, batch_size=2048),
+]
+
+
+def tables(runs=RUNS):
+    found = scaling_tables(runs, "record")
+    return {
+        table.title.removeprefix(f"{NAME}: "): [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+        for table in found
+    }
+
+
+def test_strong_scaling_is_the_speed_up_over_the_processes():
+    rows = tables()["strong scaling, 512 images a step"]
+    assert [row["processes"] for row in rows] == ["1", "2", "4"]
+    assert [row["images a process"] for row in rows] == ["512", "256", "128"]
+    assert [row["speed-up"] for row in rows] == ["1.00", "1.60", "2.00"]
+    assert [row["efficiency"].split()[0] for row in rows] == ["100%", "80%", "50%"]
+
+
+def test_weak_scaling_is_the_step_time_at_the_same_batch_a_process():
+    rows = tables()["weak scaling, 512 images a process and step"]
+    assert [row["images a step"] for row in rows] == ["512", "1024", "2048"]
+    assert [row["efficiency"].split()[0] for row in rows] == ["100%", "80%", "62%"]
+
+
+def test_the_interval_of_an_efficiency_holds_it():
+    (scaling,) = curves(RUNS)
+    found = efficiency(scaling.base, scaling.strong[1], lambda point: point.step_seconds)
+    assert found.value == pytest.approx(0.8, rel=1e-3)
+    assert found.interval[0] <= found.value <= found.interval[1]
+
+
+def test_time_to_target_counts_what_reached_it_and_a_miss_has_none():
+    rows = tables([RUNS[0], RUNS[1], of_world(2, 0.1, batch_size=1024, make=missed)])["time to target"]
+    assert [(row["processes"], row["images a step"]) for row in rows] == [("1", "512"), ("2", "512"), ("2", "1024")]
+    assert [row["reached"] for row in rows] == ["3 of 3", "3 of 3", "0 of 3"]
+    assert [row["time to target s"] for row in rows] == ["–", "–", "missed"], "no lap of the epoch of the crossing"
+    crossing = [
+        run.__class__(run.record, tuple(trial(seed) for seed in range(3)), run.path) for run in (RUNS[0], RUNS[1])
+    ]
+    rows = tables(crossing)["time to target"]
+    assert rows[0]["time to target s"] == rows[1]["time to target s"] == "33030.000"
+    assert rows[1]["efficiency"].startswith("50%"), "two processes that took as long as one"
+    assert rows[0]["epochs to target"] == "2"
+
+
+def test_the_exchange_is_what_a_step_is_longer_with_it_than_without():
+    (row,) = tables()["the exchange of gradients"]
+    assert row["processes"] == "2"
+    assert row["gradients MB a step"] == "4"
+    assert (row["ms a step"], row["without exchange"], row["its share"]) == ("62.6", "50", "20%")
+    assert float(row["model of it ms"]) == pytest.approx(1000 * LINK.all_reduce(2, GRADIENT_BYTES), rel=1e-2)
+
+
+def test_the_prediction_follows_the_fitted_link_and_says_that_it_is_one():
+    title = "a prediction of weak scaling, nothing of it measured"
+    rows = tables()[title]
+    assert [int(row["processes"]) for row in rows] == list(PREDICTED)
+    for row in rows:
+        seconds = LINK.all_reduce(int(row["processes"]), GRADIENT_BYTES)
+        assert float(row["all-reduce ms"]) == pytest.approx(1000 * seconds, rel=1e-2)
+        assert float(row["efficiency if not hidden"][:-1]) == pytest.approx(100 * 0.1 / (0.1 + seconds), abs=1)
+    assert rows[0]["efficiency if hidden"] == "100%"
+
+
+def test_without_measured_exchanges_nothing_is_predicted():
+    bare = [
+        Run(run.record.model_copy(update={"environment": {"machine_class": "a CPU"}}), run.trials, run.path)
+        for run in RUNS
+    ]
+    found = tables(bare)
+    assert "a prediction of weak scaling, nothing of it measured" not in found
+    assert found["the exchange of gradients"][0]["model of it ms"] == "–"
+
+
+def test_runs_of_one_point_are_pooled():
+    twice = tables([*RUNS, of_world(2, 0.0625)])["time to target"]
+    assert twice[1]["reached"] == "6 of 6"
+
+
+def test_a_world_that_reduces_what_the_smallest_one_does_is_the_base_also_if_that_is_not_one():
+    rows = tables([of_world(2, 0.06), of_world(4, 0.03)])["strong scaling, 512 images a step"]
+    assert [row["efficiency"].split()[0] for row in rows] == ["100%", "100%"]
+
+
+def test_runs_of_one_size_show_no_scaling():
+    assert scaling_tables([RUNS[0], of_world(1, 0.2, batch_size=1024)], "record") == []
+    assert scaling_tables([RUNS[0], of_world(2, 0.05, recipe_name="cifar10/another")], "record") == []
+
+
+def test_a_run_without_a_finished_trial_is_left_out():
+    empty = Run(RUNS[1].record, (), Path("runs"))
+    assert curves([RUNS[0], empty]) == []
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(ValueError, match="unknown"):
+        scaling_tables(RUNS, "none")
