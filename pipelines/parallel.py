@@ -134,9 +134,10 @@ def join(device: str, timeout: float = TIMEOUT) -> World:
     check_launch(os.environ)
     started = int(os.environ.get("WORLD_SIZE", "1"))
     rank = os.environ.get("RANK", "0")
-    limit = {"timeout": timedelta(seconds=timeout)} if started > 1 else {}
+    limit = timedelta(seconds=timeout)
     try:
-        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), **limit)
+        meeting = {"timeout": limit, **store_of_attempt(limit)} if started > 1 else {}
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), **meeting)
     except (dist.DistError, RuntimeError) as error:
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise JoinError(
@@ -152,6 +153,19 @@ def join(device: str, timeout: float = TIMEOUT) -> World:
     if found.type == "cuda":
         torch.cuda.set_device(found)
     return World(state.process_index, state.num_processes, found)
+
+
+def store_of_attempt(limit: timedelta) -> dict[str, Any]:
+    """Where the processes of this attempt meet, as arguments of `init_process_group`; nothing if torch finds it alone.
+
+    torchrun keeps its store when it restarts the processes, and torch 2.13 would find the addresses of dead ones there.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=limit)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    ranks = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+    return {"store": dist.PrefixStore(f"attempt {attempt}", store), **ranks}
 
 
 def first_line(error: BaseException) -> str:

@@ -141,6 +141,16 @@ def two_objectives(recipe: Recipe) -> str | None:
     return None
 
 
+def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
+    at_each_batch = chosen(recipe, ("penalty", "gradient_clipping"))
+    if recipe.techniques.growing_batch and at_each_batch:
+        return (
+            f"techniques.{at_each_batch[0]} changes the gradients of each batch, and techniques.growing_batch adds up "
+            "those of several: keep one, and say null for the other"
+        )
+    return None
+
+
 def layers_without_what_is_before_them(recipe: Recipe) -> str | None:
     by_layers = chosen(recipe, BY_LAYERS)
     if by_layers and getattr(recipe.model, "whitening", None):
@@ -167,6 +177,7 @@ RULES: tuple[Callable[[Recipe], str | None], ...] = (
     two_that_decide_what_is_evaluated,
     members_that_are_not_alike,
     two_objectives,
+    gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
     pretraining_in_half_precision,
 )

@@ -141,6 +141,24 @@ class GradientClipping(Knobs):
         return self
 
 
+class GrowingBatch(Knobs):
+    """Let the gradients of several batches add up before the optimizer steps, and of more later on: a batch that grows
+    (Smith et al. 2018)."""
+
+    epochs: tuple[NonNegative, ...]
+    """epochs done from which on the number changes"""
+    batches: tuple[Annotated[int, Field(ge=2)], ...]
+    """how many batches make a step from then on"""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "GrowingBatch":
+        if len(self.epochs) != len(self.batches) or not self.epochs:
+            raise ValueError("techniques.growing_batch needs as many epochs as batches, and one at least")
+        if list(self.epochs) != sorted(set(self.epochs)) or list(self.batches) != sorted(set(self.batches)):
+            raise ValueError("techniques.growing_batch: epochs and batches both increase")
+        return self
+
+
 class SWA(Knobs):
     """Evaluate the mean of the weights at the ends of the last epochs, the statistics of the norms estimated anew
     (stochastic weight averaging, Izmailov et al. 2018)."""
@@ -191,6 +209,8 @@ class Techniques(Knobs):
     """penalise large weights"""
     gradient_clipping: GradientClipping | None = None
     """limit the gradient"""
+    growing_batch: GrowingBatch | None = None
+    """let the batch grow during the training"""
     lookahead: Lookahead | None = None
     """pull the weights back to a slow average"""
     progressive_dropout: ProgressiveDropout | None = None

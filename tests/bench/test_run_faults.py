@@ -76,7 +76,7 @@ def test_the_other_rank_says_which_one_and_why(tmp_path, what, options, cause):
 
 def test_an_elastic_restart_goes_on_from_the_last_finished_trial(tmp_path):
     variables = environment(TRAP="kill", TRAP_RANK="1", TRAP_SEED="1", OMP_NUM_THREADS="1")
-    elastic = (*TORCHRUN[:-1], "--max_restarts", "3", TORCHRUN[-1])
+    elastic = (*TORCHRUN[:-1], "--max_restarts", "1", TORCHRUN[-1])
     ended = wait(launch(*elastic, 2, TRAPPED, *QUIET, cwd=tmp_path, variables=variables))
     assert ended.status == 0, ended.err
     run = only_run(tmp_path / "runs")

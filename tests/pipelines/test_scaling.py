@@ -61,15 +61,16 @@ def trace(chosen, processes):
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_the_whole_trace_of_rates_knows_nothing_of_the_processes(reduction):
-    """1 x 512, 2 x 256, 4 x 128: the samples seen decide."""
+    """1 x 512, 2 x 256, 4 x 128, 1 x 4 micro-batches of 128: the samples seen decide."""
     small = ["model.widths=[4,4,6,8]", "precision=float32", "epochs=6", "schedule.epochs=[0,2,6]"]
     scaling = "scaling={reference_batch: 128, warmup_epochs: 2}"
     chosen = recipe.load("cifar10/davidnet-10", [*small, f"loss.reduction={reduction}", scaling])
     torch.manual_seed(0)
     one, two, four = (trace(chosen, processes) for processes in (1, 2, 4))
+    accumulated = trace(chosen.model_copy(update={"accumulation": 4}), 1)
     assert {role: len(rates) for role, rates in one.items()} == dict.fromkeys(one, chosen.steps(IMAGES))
     plain = trace(chosen.model_copy(update={"scaling": None}), 1)
     for role, rates in one.items():
         assert rates[4:] != plain[role][4:]
-        for other in (two, four):
+        for other in (two, four, accumulated):
             torch.testing.assert_close(torch.tensor(other[role]), torch.tensor(rates))

@@ -20,6 +20,7 @@ LINES = {
     "cutmix": "techniques.cutmix={size: 3}",
     "penalty": "techniques.penalty={l1: 1e-3}",
     "gradient_clipping": "techniques.gradient_clipping={norm: 0.1}",
+    "growing_batch": "techniques.growing_batch={epochs: [1], batches: [2]}",
     "early_stopping": "techniques.early_stopping={patience: 1}",
     "swa": "techniques.swa={}",
     "snapshots": "techniques.ensemble={members: 2}",
@@ -52,7 +53,7 @@ def test_nothing_leaks_from_warm_up_or_another_trial(coloured, line):
 def test_each_changes_the_trial(coloured):
     """Those that change what is trained; the others' own tests say what they evaluate, or when they stop."""
     plain, _ = trained(bench_for(coloured, "epochs=2"), 0)
-    for name in ("mixup", "cutmix", "penalty", "gradient_clipping", "fresh_members"):
+    for name in ("mixup", "cutmix", "penalty", "gradient_clipping", "growing_batch", "fresh_members"):
         other, _ = trained(bench_for(coloured, "epochs=2", LINES[name]), 0)
         differs = not same(plain, other)
         assert differs, name
