@@ -96,7 +96,8 @@ def published_cells(recipe_name: str) -> tuple[str, str]:
     figure = published().get(recipe_name)
     if figure is None:
         return NOTHING, NOTHING
-    return f"{100 * figure.accuracy:.1f}", f"{figure.seconds:g} ({figure.hardware})"
+    accuracy = NOTHING if figure.accuracy is None else f"{100 * figure.accuracy:.1f}"
+    return accuracy, NOTHING if figure.seconds is None else f"{figure.seconds:g} ({figure.hardware})"
 
 
 def cell(seconds: float | None) -> str:

@@ -2,12 +2,15 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 PUBLISHED = Path(__file__).parent / "published"
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Published(BaseModel):
@@ -16,30 +19,63 @@ class Published(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str
-    """our recipe of the same training"""
-    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    """our recipe of the same training; the source's own name, with a space in it, where we have none"""
+    dataset: Literal["cifar10", "cifar100", "mnist"] = "cifar10"
+    date: str | None = None
+    """of the figure: a day, month or year"""
+    target: Share | None = None
+    """the accuracy that the time is to, where it is not our recipe's"""
+    accuracy: Share | None = None
     """mean accuracy, as a fraction"""
-    seconds: Annotated[float, Field(gt=0)]
+    seconds: Positive | None = None
     """by the source's own clock"""
-    epochs: Annotated[float, Field(gt=0)]
-    petaflop: Annotated[float, Field(gt=0)] | None = None
+    epochs: Positive | None = None
+    petaflop: Positive | None = None
     """of the whole training, a backward pass taken as two forward passes"""
     hardware: str
-    protocol: str
-    """the protocol of ours that comes nearest to the source's clock"""
+    protocol: str | None
+    """the protocol of ours that comes nearest to the source's clock; None: none does, or the source does not say"""
     runs: Annotated[int, Field(ge=1)] | None
     """how many are behind the accuracy; None: the source does not say"""
     source: str
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether there is a recipe of ours for it."""
+        return " " not in self.recipe
+
+
+class Anchor(BaseModel):
+    """What a source says of scaling."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: Literal["weak", "time to target"]
+    """throughput at a fixed batch a process, or the time to a target"""
+    training: str
+    hardware: str
+    base: Annotated[int, Field(ge=1)]
+    """processes that it is held against"""
+    processes: Annotated[int, Field(ge=2)]
+    efficiency: Share
+    source: str
+
+
+@cache
+def scaling_anchors() -> list[Anchor]:
+    """What is published of scaling."""
+    return [Anchor.model_validate(entry) for entry in _entries("scaling/*.yaml")]
+
 
 @cache
 def published() -> dict[str, Published]:
-    """Every published figure by the name of our recipe."""
-    entries = [
-        Published.model_validate(entry)
-        for path in sorted(PUBLISHED.glob("*.yaml"))
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
-    ]
+    """Every published figure by the name of our recipe, or the source's."""
+    entries = [Published.model_validate(entry) for entry in _entries("*.yaml")]
     by_recipe = {entry.recipe: entry for entry in entries}
     assert len(by_recipe) == len(entries), "two figures for one recipe"
     return by_recipe
+
+
+def _entries(pattern: str) -> list[object]:
+    files = sorted(PUBLISHED.glob(pattern))
+    return [entry for path in files for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]

@@ -88,7 +88,7 @@ def of_run(run: Run, protocol: str) -> Samples:
 
 def of_figure(figure: Published) -> Samples:
     """A published figure, which has no samples, so that nothing is known of its spread."""
-    facts = {"machine": figure.hardware, "protocol": figure.protocol}
+    facts = {"machine": figure.hardware, "protocol": figure.protocol or "the source's own clock"}
     single = (None,)
     return Samples(figure.recipe, figure.source, facts, {}, {}, None, (), single, single, single, 0, published=figure)
 

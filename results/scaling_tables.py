@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from results.literature import scaling_anchors
 from results.protocols import find_protocol
 from results.record import Run
 from results.scaling import Curves, Efficiency, Point, curves, efficiency
@@ -13,13 +14,25 @@ PREDICTED = (8, 16, 32, 64, 128, 256, 512, 1024)
 
 def scaling_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
     """Weak and strong scaling, time to the target, the exchange and the prediction, of every recipe that has runs in
-    worlds of several sizes. ValueError for an unknown protocol."""
-    return [
+    worlds of several sizes, and what others report. ValueError for an unknown protocol."""
+    found = curves(runs)
+    tables = [
         table
-        for each in curves(runs)
+        for each in found
         for table in (strong(each), weak(each), to_target(each, protocol), exchange(each), prediction(each))
         if table.rows
     ]
+    return [*tables, anchors()] if found else []
+
+
+def anchors() -> Table:
+    """What others report."""
+    headers = ("training", "hardware", "processes", "what", "efficiency", "source")
+    rows = tuple(
+        (a.training, a.hardware, f"{a.base} → {a.processes}", a.what, f"{100 * a.efficiency:g}%", a.source)
+        for a in scaling_anchors()
+    )
+    return Table("published scaling, on other machines", headers, rows)
 
 
 def strong(scaling: Curves) -> Table:

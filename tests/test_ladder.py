@@ -11,6 +11,7 @@ from pipelines.estimate import estimate
 from pipelines.schedules import make_schedule
 from results.literature import published
 
+OURS = {name: figure for name, figure in published().items() if figure.is_ours}
 LADDER = [name for name in recipes.names() if name.startswith("cifar10/ladder/")]
 CPU = torch.device("cpu")
 
@@ -20,12 +21,12 @@ def float32(name: str) -> recipes.Recipe:
     return recipes.load(name, ["precision=float32"])
 
 
-@pytest.mark.parametrize("name", sorted(published()))
+@pytest.mark.parametrize("name", sorted(OURS))
 def test_epochs_are_the_published_ones(name):
-    assert recipes.load(name).epochs == published()[name].epochs
+    assert recipes.load(name).epochs == OURS[name].epochs
 
 
-@pytest.mark.parametrize("name", [name for name, entry in published().items() if entry.petaflop])
+@pytest.mark.parametrize("name", [name for name, entry in OURS.items() if entry.petaflop])
 def test_operations_are_the_published_ones(name):
     costs = estimate(float32(name), blank("cifar10"), CPU)
     assert costs.train_flops / 1e15 == pytest.approx(
