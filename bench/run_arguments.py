@@ -50,6 +50,7 @@ class Options(argparse.Namespace):
     out: Path
     resume: Path | None
     track: bool
+    profile: bool
     suite: str | None
     interleave: bool
     timeout: int
@@ -149,6 +150,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where records go (default: %(default)s)")
     add("--resume", type=Path, metavar="RUN", help="finish an interrupted run: train the seeds that are missing")
     add("--track", action="store_true", help="keep TensorBoard events beside the record (extra `track`)")
+    where = "after the trials, a few steps under torch.profiler: where the time goes, and a trace beside the record"
+    add("--profile", action="store_true", help=where)
     add("--suite", metavar="NAME", help="the recipes of configs/suites/NAME.yaml, or of a YAML file, with their trials")
     turns = "recipes take turns, a trial each, and are compared; the same one twice shows the machine's own noise"
     add("--interleave", action="store_true", help=turns)

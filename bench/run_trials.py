@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench import tracking
+from bench import profiles, tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
 from pipelines import environment, failures, interconnect, parallel
@@ -25,6 +25,7 @@ from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
 from pipelines.devices import make_clock, number_formats
 from pipelines.parallel import World
+from pipelines.profiling import profile_training
 from pipelines.recipe.training import Data
 from pipelines.rehearsal import warm_up
 from pipelines.train import Workbench, run_trial, set_up
@@ -125,6 +126,11 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed)))
             view.trial_finished(trial)
+        if options.profile:
+            measured = profile_training(bench, job.seeds[0])
+            if directory:
+                view.console.print(profiles.phases_table(job.name, measured).rich())
+                view.line(f"trace and operations: {profiles.keep(measured, directory.path)}")
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 

@@ -61,7 +61,7 @@ def launches(sizes: Sequence[int], batch_size: int) -> list[Launch]:
 def arguments_of(options: Options, seeds: tuple[int, int], threads: int, out: Path) -> list[str]:
     """What every launch is told. seeds: the first one, and how many trials."""
     first, trials = seeds
-    flags = [flag for flag, wanted in (("--sample", options.sample), ("--track", options.track)) if wanted]
+    flags = [f"--{name}" for name in ("sample", "track", "profile") if getattr(options, name)]
     valued = {
         "--trials": trials,
         "--seed": first,

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+import torch
+
+from bench.profiles import keep, phases_table
+from pipelines.parallel import World
+from pipelines.profiling import STEPS, profile_training, union_share
+from pipelines.recipe import load
+from pipelines.train import run_trial, set_up
+from tests.pipelines.processes import in_processes
+
+
+@pytest.fixture(scope="module")
+def bench(digits):
+    return set_up(load("digits/quick", ["model.widths=[4]", "epochs=4"]), digits, World())
+
+
+@pytest.fixture(scope="module")
+def profile(bench):
+    return profile_training(bench, seed=0)
+
+
+def test_it_is_a_few_steps_and_one_evaluation(bench, profile):
+    assert profile.steps == STEPS < bench.recipe.steps(len(bench.dataset.train_images))
+    assert set(profile.phases) == {"augment", "forward", "backward", "optimizer", "other", "evaluate"}
+    assert all(seconds > 0 for seconds in profile.phases.values())
+
+
+def test_the_trace_names_the_phases(profile):
+    counts = {event.key: event.count for event in profile.trace.key_averages()}
+    assert counts["forward"] == counts["forward and backward"] == counts["optimizer"] == STEPS
+
+
+def test_one_process_on_a_cpu_exchanges_nothing_and_has_no_idle_device(profile):
+    assert (profile.communication, profile.device_busy) == (0, None)
+
+
+def test_a_trial_after_it_is_the_one_before_it(bench):
+    before = run_trial(bench, seed=1)
+    profile_training(bench, seed=0)
+    after = run_trial(bench, seed=1)
+    assert [result.train_loss for result in after.epochs] == [result.train_loss for result in before.epochs]
+
+
+def test_trace_operations_and_phases_are_kept(profile, tmp_path):
+    place = keep(profile, tmp_path)
+    assert json.loads((place / "phases.json").read_text())["seconds"] == profile.phases
+    assert "optimizer" in (place / "operations.txt").read_text()
+    assert (place / "trace.json.gz").stat().st_size > 1000
+
+
+def test_the_shares_of_the_phases_add_up(profile):
+    table = phases_table("digits/quick", profile)
+    shares = [float(row[2][:-1]) for row in table.rows if row[2].endswith("%")]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("spans", "share"),
+    [
+        ([], 0),
+        ([(1, 1)], 0),
+        ([(0, 1)], 1),
+        ([(0, 1), (3, 4)], 0.5),
+        ([(3, 4), (0, 2), (1, 2), (0, 1)], 0.75),
+        ([(0, 4), (1, 2)], 1),
+    ],
+)
+def test_overlapping_spans_count_once(spans, share):
+    assert union_share(spans) == pytest.approx(share)
+
+
+def exchanged(world, dataset):
+    torch.set_num_threads(1)
+    bench = set_up(load("digits/quick", ["model.widths=[4]"]), dataset, world)
+    return profile_training(bench, seed=0).communication
+
+
+@pytest.mark.slow
+def test_several_processes_exchange_gradients(tmp_path, digits):
+    assert all(seconds > 0 for seconds in in_processes(tmp_path, exchanged, digits))
