@@ -1,16 +1,40 @@
-"""What `--profile` keeps beside the record: a trace and a table of phases, from short trials that are not timed."""
+"""What `--profile` and `--energy` keep: phases, a trace and joules, from trials that are not timed ones."""
 
 import json
 from pathlib import Path
 
+from bench.live_view import TrialLines
 from pipelines.profiling import Profile
+from results.store import RunDirectory
 from results.tables import NOTHING, Table
 
 ROWS = 40
 """operations in the table, the dearest first"""
 
 
-def keep(profile: Profile, folder: Path) -> Path:
+def keep(profile: Profile, directory: RunDirectory | None, view: TrialLines) -> None:
+    """Show the phases and keep everything, on the process that keeps the record."""
+    if directory:
+        view.console.print(phases_table(view.name, profile).rich())
+        view.line(f"trace and operations: {write(profile, directory.path)}")
+
+
+def keep_energy(measured: dict[str, object], directory: RunDirectory | None, view: TrialLines) -> None:
+    """Put the energy of a trial into the record, and say it in a line."""
+    if directory:
+        directory.note({"energy": measured})
+        view.line(f"energy: {energy_line(measured)}")
+
+
+def energy_line(measured: dict[str, object]) -> str:
+    """As a person reads it."""
+    if "unknown" in measured:
+        return f"unknown, because {measured['unknown']}"
+    joules, watts, trials = measured["joules_per_trial"], measured["mean_w"], measured["trials"]
+    return f"{joules:.4g} J a trial, {watts:.4g} W on average (over {trials} trials more)"
+
+
+def write(profile: Profile, folder: Path) -> Path:
     """Write trace, operations and phases into `folder`/profile, and return that."""
     place = folder / "profile"
     place.mkdir(exist_ok=True)

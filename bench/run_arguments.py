@@ -51,6 +51,7 @@ class Options(argparse.Namespace):
     resume: Path | None
     track: bool
     profile: bool
+    energy: bool
     suite: str | None
     interleave: bool
     timeout: int
@@ -152,6 +153,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--track", action="store_true", help="keep TensorBoard events beside the record (extra `track`)")
     where = "after the trials, a few steps under torch.profiler: where the time goes, and a trace beside the record"
     add("--profile", action="store_true", help=where)
+    joules = "after the trials, repeat one for a minute and count the joules (NVML, or powercap as root)"
+    add("--energy", action="store_true", help=joules)
     add("--suite", metavar="NAME", help="the recipes of configs/suites/NAME.yaml, or of a YAML file, with their trials")
     turns = "recipes take turns, a trial each, and are compared; the same one twice shows the machine's own noise"
     add("--interleave", action="store_true", help=turns)

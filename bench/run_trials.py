@@ -19,7 +19,7 @@ import torch
 from bench import profiles, tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
-from pipelines import environment, failures, interconnect, parallel
+from pipelines import energy, environment, failures, interconnect, parallel
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
@@ -127,10 +127,10 @@ def _trials(
                 directory.append(to_record(trial, job.seeds.index(seed)))
             view.trial_finished(trial)
         if options.profile:
-            measured = profile_training(bench, job.seeds[0])
-            if directory:
-                view.console.print(profiles.phases_table(job.name, measured).rich())
-                view.line(f"trace and operations: {profiles.keep(measured, directory.path)}")
+            profiles.keep(profile_training(bench, job.seeds[0]), directory, view)
+        if options.energy:
+            joules = energy.measure(bench, job.seeds[0], str(captured[world.rank]["host_hash"]))
+            profiles.keep_energy(joules, directory, view)
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 

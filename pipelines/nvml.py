@@ -53,6 +53,12 @@ def read(uuid: str, fields: Mapping[str, Read]) -> dict[str, object]:
         return dict.fromkeys(fields, unknown(f"{type(error).__name__}: {error}"))
 
 
+def energy_joules(uuid: str) -> float:
+    """What the GPU has used since its driver was loaded. Raises pynvml.NVMLError where it does not count."""
+    with _library():
+        return pynvml.nvmlDeviceGetTotalEnergyConsumption(_find(uuid)) / 1000
+
+
 def decode(bits: int) -> list[str]:
     """The names of clocks-event reasons; a bit that is newer than this list is named by its number."""
     return [REASONS.get(1 << place, hex(1 << place)) for place in range(bits.bit_length()) if bits >> place & 1]

@@ -76,6 +76,10 @@ class RunDirectory:
         assert status != "finished" or not self.missing_seeds, self.missing_seeds
         self._write(status=status, reason=reason, environment=self.record.environment | (environment or {}))
 
+    def note(self, environment: dict[str, Any]) -> None:
+        """Add to the environment what was found out during the run."""
+        self._write(environment=self.record.environment | environment)
+
     def _write(self, **changes: Any) -> None:
         self.record = RunRecord.model_validate(self.record.model_dump() | changes)
         write_atomically(self.path / RECORD, self.record.model_dump_json(indent=2) + "\n")

@@ -67,6 +67,7 @@ def test_defaults():
         "resume": None,
         "track": False,
         "profile": False,
+        "energy": False,
         "suite": None,
         "interleave": False,
         "timeout": 300,

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from bench.profiles import keep, phases_table
+from bench.profiles import energy_line, phases_table, write
 from pipelines.parallel import World
 from pipelines.profiling import STEPS, profile_training, union_share
 from pipelines.recipe import load
@@ -44,7 +44,7 @@ def test_a_trial_after_it_is_the_one_before_it(bench):
 
 
 def test_trace_operations_and_phases_are_kept(profile, tmp_path):
-    place = keep(profile, tmp_path)
+    place = write(profile, tmp_path)
     assert json.loads((place / "phases.json").read_text())["seconds"] == profile.phases
     assert "optimizer" in (place / "operations.txt").read_text()
     assert (place / "trace.json.gz").stat().st_size > 1000
@@ -80,3 +80,9 @@ def exchanged(world, dataset):
 @pytest.mark.slow
 def test_several_processes_exchange_gradients(tmp_path, digits):
     assert all(seconds > 0 for seconds in in_processes(tmp_path, exchanged, digits))
+
+
+def test_energy_as_a_person_reads_it():
+    measured = {"joules_per_trial": 1234.56, "mean_w": 412.3, "trials": 21}
+    assert energy_line(measured) == "1235 J a trial, 412.3 W on average (over 21 trials more)"
+    assert energy_line({"unknown": "nobody counts"}) == "unknown, because nobody counts"
