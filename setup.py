@@ -8,12 +8,13 @@ EXTRAS = {
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
-    "report": ["matplotlib>=3.9"],
+    "report": ["plotly>=6.0", "jinja2>=3.1", "matplotlib>=3.9"],
     "search": ["optuna>=4.0"],
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
     "triton": ["triton>=3.4"],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring it
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
+EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
 EXTRAS["test"] += EXTRAS["query"] + EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
 
 setup(
@@ -25,7 +26,10 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=[*find_packages(include=["bench*", "kernels*", "pipelines*", "results*"]), "configs"],
-    package_data={"configs": ["**/*.yaml"], "results": ["**/*.json", "**/*.jsonl"]},
+    package_data={
+        "configs": ["**/*.yaml"],
+        "results": ["**/*.json", "**/*.jsonl", "page/page.*", "page/script/*.js", "published/*.yaml"],
+    },
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",

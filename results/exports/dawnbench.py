@@ -32,6 +32,8 @@ FIELDS = (
 )
 HEADER = ("epoch", "hours", "top1Accuracy")
 PROTOCOL = "dawnbench"
+DATA = "cifar10"
+"""what has a `top1Accuracy`: the submissions that train on ImageNet have a `top5Accuracy`"""
 
 
 def describe(run: Run, *, author: str, email: str, code_url: str, cost_per_hour: float | None = None) -> dict[str, Any]:
@@ -89,8 +91,9 @@ def write(run: Run, folder: Path, **given: Any) -> list[Path]:
 def read(path: Path, target: float = 0.94) -> Run:
     """A submission as a run of one trial; `path` is its JSON file, and the TSV lies beside it.
 
-    Its `environment` says that it came from DAWNBench. The laps are the differences between rows, all of them `train`:
-    more is not known. ValueError for files that are missing or are no submission.
+    Its `environment` says that it came from DAWNBench, and by which protocol alone its time is known. The laps are the
+    differences between rows, all of them `train`: more
+    is not known. ValueError for files that are missing or are no submission.
     """
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
@@ -115,13 +118,14 @@ def read(path: Path, target: float = 0.94) -> Run:
     record = RunRecord(
         id=hashlib.sha256(path.read_bytes() + path.with_suffix(".tsv").read_bytes()).hexdigest()[:8],
         recipe_name=f"dawnbench/{described['model']}",
-        recipe={"title": str(described["model"]), "source": str(described["codeURL"])},
+        recipe={"title": str(described["model"]), "source": str(described["codeURL"]), "data": {"name": DATA}},
         recipe_hash="unknown",
         sample=False,
         created=created,
         command=[],
         environment={
             "origin": f"DAWNBench, {described['author']}",
+            "protocol": PROTOCOL,
             "machine_class": str(described["hardware"]),
             "versions": {"framework": str(described["framework"])},
             "dawnbench": dict(described),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.statistics import accuracy_summary, time_summary
+from results.statistics import RESAMPLES, accuracy_summary, time_summary
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,15 @@ def test_equal_times_have_an_interval_of_no_width():
 def test_the_same_times_have_the_same_interval():
     times = list(np.random.default_rng(0).lognormal(0, 0.1, 30))
     assert time_summary(times) == time_summary(times)
+
+
+@pytest.mark.parametrize("n", [3, 4, 10, 25])
+def test_the_bootstrap_interval_is_that_of_scipy(n):
+    seconds = np.sort(np.random.default_rng(n).lognormal(size=n))
+    theirs = stats.bootstrap(
+        (seconds,), np.median, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    )
+    assert time_summary(list(seconds[::-1])).interval == pytest.approx(tuple(theirs.confidence_interval))
 
 
 @pytest.mark.parametrize(("n", "promise"), [(3, 0.75), (10, 0.95), (25, 0.95)])

@@ -1,0 +1,53 @@
+"""A page about runs: python bench/report.py runs -o report/
+
+One file, report/index.html, that opens from disk and needs no network: leaderboard, curves, laps, ladder, scaling,
+history, and a page for each run.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0, or 2 with a line for a place without runs, or a package that is missing."""
+    options = parse(arguments)
+    from results import files, store
+    from results.literature import published
+    from results.page import build, data, pictures
+
+    try:
+        runs = store.find(options.runs or ["runs"])
+        shown = data.page_data(runs, published().values())
+        options.out.mkdir(parents=True, exist_ok=True)
+        page = options.out / "index.html"
+        files.write_atomically(page, build.page(shown, options.title))
+        written = [page, *pictures.write(shown, options.out, options.formats, options.protocol)]
+    except (ValueError, OSError) as error:
+        print(f"bench/report.py: error: {error}", file=sys.stderr)
+        return 2
+    for warning in (warning for run in runs for warning in run.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    for path in written:
+        print(f"written: {path}")
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="bench/report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
+    add("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: %(default)s)")
+    add("--title", default="Paceline", help="of the page (default: %(default)s)")
+    add("--png", dest="formats", action="append_const", const="png", default=[], help="also write pictures as PNG")
+    add("--svg", dest="formats", action="append_const", const="svg", help="also write pictures as SVG")
+    add("--protocol", default="record", help="by whose rules the pictures count time (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

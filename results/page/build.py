@@ -1,0 +1,81 @@
+"""The page: template, style, script, plotly and data in one file that needs no network and allows none."""
+
+import hashlib
+from base64 import b64encode
+from importlib import import_module
+from importlib.resources import files
+from types import ModuleType
+from typing import Any
+
+INSTALL = "pip install 'paceline[report]'"
+SCRIPTS = (
+    "elements",
+    "state",
+    "leaderboard",
+    "charts",
+    "curves",
+    "laps",
+    "ladder",
+    "scaling",
+    "history",
+    "run",
+    "start",
+)
+"""The files of `script/`, in their order: each may call what any of them defines, the last begins."""
+
+
+def page(data: dict[str, Any], title: str) -> str:
+    """The HTML of `results.page.data.page_data`.
+
+    Texts of records go through jinja2's escaping into the markup, and as JSON without `<`, `>` and `&` into a script
+    element that is never executed. The page's own policy then lets only the two scripts that we ship run, and nothing
+    be loaded. ValueError where jinja2 or plotly is not installed.
+    """
+    jinja2, offline = needed("jinja2"), needed("plotly.offline")
+    script = "\n".join(_shipped(f"script/{name}.js") for name in SCRIPTS)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("results", "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    scripts = [offline.get_plotlyjs(), f'"use strict";\n(() => {{\n{script}}})();\n']
+    return environment.get_template("page.html").render(
+        title=title,
+        data=data,
+        choices=choices(data),
+        style=environment.filters["safe"](_shipped("page.css")),
+        scripts=[environment.filters["safe"](script) for script in scripts],
+        hashes=[_source_hash(script) for script in scripts],
+    )
+
+
+def choices(data: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """What each filter offers, as it stands in the page's address and as it is read."""
+    runs = data["runs"]
+    targets = sorted({run["target"] for run in runs} - {None})
+    return {
+        "data": [(name, name) for name in sorted({run["data_set"] for run in runs})],
+        "machine": [(name, name) for name in sorted({run["machine"] for run in runs})],
+        "target": [(str(target), f"{100 * target:g}%") for target in targets],
+    }
+
+
+def _shipped(path: str) -> str:
+    return files(__package__).joinpath(path).read_text(encoding="utf-8")
+
+
+def _source_hash(script: str) -> str:
+    """As Content-Security-Policy names a script that may run. HTML reads every line end as a line feed."""
+    digest = hashlib.sha256(script.replace("\r\n", "\n").encode()).digest()
+    return f"sha256-{b64encode(digest).decode()}"
+
+
+def needed(module: str) -> ModuleType:
+    """A module of the extra `report`. ValueError with what to install where it is missing."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the report needs {error.name}: {INSTALL}") from None

@@ -1,0 +1,79 @@
+function render() {
+  const before = state.run;
+  const key = document.activeElement?.dataset.key;
+  state = read();
+  for (const chart of document.querySelectorAll(".chart")) Plotly.purge(chart);
+  const run = runs.find((one) => one.id === state.run);
+  const [overview, single] = ["overview", "run"].map((id) => document.getElementById(id));
+  overview.hidden = Boolean(run);
+  single.hidden = !run;
+  if (run) {
+    drawRun(single, run);
+    if (before !== state.run) {
+      window.scrollTo(0, 0);
+      single.focus({ preventScroll: true });
+    }
+    return;
+  }
+  single.replaceChildren();
+  const lists = leaderboards();
+  const chosen = ticked(lists);
+  const body = (id) => document.querySelector(`#${id} .body`);
+  document.getElementById("clock").textContent = `${state.protocol} time: ${data.protocols[state.protocol].meaning}`;
+  drawLeaderboard(body("leaderboard"), lists, chosen);
+  drawCurves(body("curves"), chosen);
+  drawLaps(body("laps"), chosen);
+  drawLadder(body("ladder"));
+  drawScaling(body("scaling"));
+  drawHistory(body("history"));
+  if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  if (before) document.querySelector(`[data-key="${CSS.escape(`run-${before}`)}"]`)?.focus();
+}
+
+function remembered(value) {
+  try {
+    if (value === undefined) return localStorage.getItem("paceline-theme") ?? "";
+    localStorage.setItem("paceline-theme", value);
+  } catch {
+    return ""; // some browsers keep nothing for pages from disk
+  }
+  return value;
+}
+
+/** The action once, when nobody has typed for a moment. */
+function later(action) {
+  let waiting = 0;
+  return () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(action, 150);
+  };
+}
+
+function begin() {
+  const trials = runs.reduce((sum, run) => sum + run.trials.length, 0);
+  const newest = runs.map((run) => run.created).sort().at(-1);
+  document.getElementById("summary").textContent =
+    `${count(runs.length, "run")}, ${count(trials, "trial")}` + (newest ? `, the newest of ${newest.slice(0, 10)}` : "");
+  form.elements.history.append(...data.histories.map((one) => el("option", {}, historyKey(one))));
+  const controls = [...form.elements].filter((control) => control.name);
+  for (const control of controls) {
+    const value = () => (control.type === "checkbox" ? (control.checked ? "1" : "") : control.value);
+    if (control.type !== "search") control.addEventListener("change", () => go({ [control.name]: value() }));
+    else control.addEventListener("input", later(() => go({ [control.name]: value() }, { replace: true })));
+  }
+  form.addEventListener("submit", (event) => event.preventDefault());
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.querySelector("main:not([hidden])").focus();
+  });
+  const theme = document.getElementById("theme");
+  const dress = () => { document.documentElement.dataset.theme = theme.value; };
+  theme.value = remembered();
+  theme.addEventListener("change", () => { remembered(theme.value); dress(); render(); });
+  dress();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", render);
+  window.addEventListener("popstate", render);
+  render();
+}
+
+begin();

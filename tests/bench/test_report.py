@@ -1,0 +1,77 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import report
+from results import store
+from tests.results import builders
+
+pytest.importorskip("jinja2")
+pytest.importorskip("plotly")
+
+
+def keep(folder, record, trials):
+    run = store.create(folder, record)
+    for trial in trials:
+        run.append(trial)
+    run.finish("finished")
+    return run.path
+
+
+def test_the_page_is_written_and_told(tmp_path, capsys):
+    keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--title", "Nights & days"]) == 0
+    assert capsys.readouterr().out == f"written: {tmp_path / 'out' / 'index.html'}\n"
+    assert "<h1>Nights &amp; days</h1>" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_pictures_are_written_where_asked_for(tmp_path):
+    pytest.importorskip("matplotlib")
+    keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--png", "--svg"]) == 0
+    kinds = sorted(path.suffix for path in (tmp_path / "out").iterdir())
+    assert kinds == [".html", ".png", ".png", ".svg", ".svg"]
+
+
+@pytest.mark.parametrize(("more", "word"), [([], "no run there"), (["--protocol", "fast"], "protocol='fast'")])
+def test_what_can_be_mended_is_one_line_and_status_2(tmp_path, capsys, more, word):
+    if more:
+        keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--png", *more]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bench/report.py: error: ")
+    assert word in error
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_line_is_told_and_the_rest_shown(tmp_path, capsys):
+    path = keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
+    with (path / "trials.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"index": 1, "se')
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
+    assert "skipped a damaged line" in capsys.readouterr().err
+
+
+def test_help_waits_for_neither_plotly_nor_pydantic():
+    program = (
+        "import sys; from bench import report\ntry: report.parse(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert not {"plotly", "jinja2", "pydantic", "torch"} & set(loaded.splitlines()[-1].split())
+
+
+@pytest.mark.slow
+def test_the_page_of_a_thousand_runs_takes_less_than_ten_seconds(tmp_path):
+    """Of the processor: this machine may be busy. Twenty trials a run, no two with the same times."""
+    for number in range(1000):
+        record = builders.record(id=f"{number:08d}", seeds=list(range(20)), recipe_name=f"cifar10/net-{number % 50}")
+        path = store.create(tmp_path / "runs", record).path
+        trials = (builders.trial(seed, laps=builders.laps(load=1 + number + seed / 7)) for seed in range(20))
+        (path / "trials.jsonl").write_text(
+            "".join(f"{trial.model_dump_json()}\n" for trial in trials), encoding="utf-8"
+        )
+    start = time.process_time()
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
+    assert time.process_time() - start < 10

@@ -1,0 +1,39 @@
+"""Runs for the page's tests: planted numbers, and names that would be markup if anything let them."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from results.record import Lap, Run
+from tests.results import builders
+
+HOSTILE = "<img src=x onerror=window.broken=1>-</script><script>window.broken=1</script>-{{ 7*7 }}-$x^$-%{x}&amp;"
+
+
+def run(number=0, trials=2, factor=1.0, **changes):
+    """A run of its own day, whose laps last `factor` times as long as the builders'."""
+    record = builders.record(
+        **(
+            {
+                "id": f"abcd{number:04d}",
+                "created": builders.CREATED + timedelta(days=number),
+                "commit": f"{number:040x}",
+                "seeds": list(range(trials)),
+            }
+            | changes
+        )
+    )
+    laps = [Lap(name=lap.name, epoch=lap.epoch, seconds=lap.seconds * factor) for lap in builders.laps()]
+    own = tuple(builders.trial(seed, laps=tuple(laps)) for seed in range(trials))
+    return Run(record, own, Path(f"runs/{number}"))
+
+
+def machine(name, **more):
+    return {"machine_class": name, "versions": {"torch": "2.13.0"}} | more
+
+
+def processes(number, world, batch=512, strategy="DDP", **changes):
+    """A run on so many GPUs that is that many times as fast."""
+    recipe = {"epochs": 3, "data": {"name": "digits"}, "batch_size": batch}
+    environment = machine("NVIDIA H200", strategy=strategy if world > 1 else "none")
+    shared = {"recipe_name": "digits/ddp", "recipe": recipe, "environment": environment, "factor": 1 / world}
+    return run(number, world_size=world, **(shared | changes))

@@ -1,0 +1,296 @@
+"""The page in a real browser: Chromium, headless, through Playwright."""
+
+import os
+import shutil
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from results.literature import published
+from results.page.build import page
+from results.page.data import page_data
+from tests.results.page.planted import HOSTILE, machine, processes, run
+
+pytest.importorskip("jinja2")
+pytest.importorskip("plotly")
+
+pytestmark = pytest.mark.slow
+
+RUNGS = ["cifar10/ladder/00-resnet18", "cifar10/ladder/01-no-duplicate", "cifar10/ladder/02-preprocess-once"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    nights = [run(day, factor=1 + 0.1 * (day >= 8)) for day in range(16)]
+    rungs = [
+        run(20 + number, recipe_name=name, recipe={"epochs": 3, "trick": name[-6:]}, factor=1 / (1 + number))
+        for number, name in enumerate(RUNGS)
+    ]
+    hostile = run(
+        30,
+        recipe_name=HOSTILE,
+        recipe={"title": HOSTILE, "data": {"name": "cifar10"}},
+        environment=machine("NVIDIA H200", origin=HOSTILE, strategy=HOSTILE),
+        factor=3,
+    )
+    others = [
+        run(40, recipe_name="cifar10/airnet", environment=machine("NVIDIA H100"), factor=0.5),
+        run(41, recipe_name="mnist/base", factor=0.1),
+        run(42, recipe_name="mnist/base", sample=True),
+        *(run(50 + number, trials=3, recipe_name=f"mnist/net-{number:02}", factor=1 + number) for number in range(14)),
+        *(processes(70 + world, world) for world in (1, 2, 4)),
+        processes(75, 2, strategy=HOSTILE),
+        run(
+            80,
+            recipe_name="dawnbench/resnet",
+            recipe={"data": {"name": "cifar10"}},
+            environment=machine("1 x V100", origin="DAWNBench, Some Body", protocol="dawnbench"),
+        ),
+    ]
+    data = page_data([*nights, *rungs, hostile, *others], published().values())
+    path = tmp_path_factory.mktemp("report") / "index.html"
+    path.write_text(page(data, "Nights"), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+    with playwright.sync_playwright() as engine:
+        installed = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        try:
+            found = engine.chromium.launch(executable_path=installed, args=options)
+        except playwright.Error as error:
+            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page at a state; at the end nothing may have been complained about, loaded, or broken."""
+    complaints, pages = [], []
+
+    def visit(state="", **options):
+        view = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        view.set_default_timeout(120_000)
+        view.on("console", lambda message: complaints.append(message.text))
+        view.on("pageerror", lambda error: complaints.append(str(error)))
+        view.on("request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None)
+        view.goto(f"{address}#{state}")
+        pages.append(view)
+        return view
+
+    yield visit
+    assert complaints == []
+    for view in pages:
+        assert view.evaluate("window.broken") is None
+        view.close()
+
+
+def names(view, table=0):
+    return view.locator("#leaderboard table").nth(table).locator("tbody .name a").all_inner_texts()
+
+
+def titles(view, section="leaderboard"):
+    return view.locator(f"#{section} h3").all_inner_texts()
+
+
+def state(view):
+    return {name: values[0] for name, values in parse_qs(urlsplit(view.url).fragment).items()}
+
+
+def hover(view, points):
+    """Over the second point of the first trial, until something is said about it."""
+    point = view.locator(points).nth(1)
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    view.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    view.wait_for_selector(".hoverlayer .hovertext")
+
+
+def test_machines_and_samples_have_lists_of_their_own(visit):
+    view = visit()
+    assert titles(view) == [
+        "cifar10 to 94% · NVIDIA H200",
+        "cifar10 to 94% · NVIDIA H100",
+        "mnist to 94% · NVIDIA H200",
+        "digits to 94% · NVIDIA H200",
+        "digits to 94% · 2 × NVIDIA H200",
+        "digits to 94% · 4 × NVIDIA H200",
+        "cifar10 to 94% · 1 x V100",
+        "mnist to 94% · NVIDIA H200 — sample runs: shortened or made up, their numbers mean nothing",
+    ]
+    assert names(view, 1) == ["cifar10/airnet"]
+
+
+def test_filters_act_and_stand_in_the_address(visit):
+    view = visit()
+    view.get_by_label("data set").select_option("mnist")
+    assert titles(view)[0].startswith("mnist")
+    view.get_by_label("protocol").select_option("dawnbench")
+    assert state(view) == {"data": "mnist", "protocol": "dawnbench"}
+    view.go_back()
+    assert state(view) == {"data": "mnist"}
+    assert view.get_by_label("protocol").input_value() == "record"
+
+
+def test_a_link_brings_back_what_was_seen(visit):
+    view = visit("machine=NVIDIA+H100&protocol=airbench&axis=error")
+    assert view.locator("select[name=machine]").input_value() == "NVIDIA H100"
+    assert titles(view) == ["cifar10 to 94% · NVIDIA H100"]
+    assert "airbench time" in view.locator("#clock").inner_text()
+    assert view.locator("#curves .ytitle").all_text_contents() == ["error %"]
+
+
+def test_a_link_to_what_is_not_there_shows_the_whole(visit):
+    view = visit("data=nothing&protocol=fast&run=ffff&sort=luck&runs=none")
+    assert len(titles(view)) == 8
+    assert "Tick runs" in view.locator("#curves").inner_text()
+
+
+def test_headers_sort_by_keyboard_too(visit):
+    view = visit("data=cifar10&machine=NVIDIA+H200")
+    fastest = names(view)
+    assert fastest[0] == RUNGS[2]
+    button = view.get_by_role("button", name="time to target")
+    button.focus()
+    view.keyboard.press("Enter")
+    assert names(view) == fastest[::-1]
+    assert view.locator("th[aria-sort=descending]").inner_text().startswith("time to target")
+    assert view.evaluate("document.activeElement.textContent").startswith("time to target")
+
+
+def test_ticks_choose_what_the_charts_draw(visit):
+    view = visit("data=mnist&find=base")
+    assert view.locator("#curves .scatterlayer .trace").count() == 2
+    view.get_by_role("checkbox", name="draw mnist/base").first.uncheck()
+    assert state(view)["runs"] == "none"
+    assert view.locator("#curves .chart").count() == 0
+
+
+def test_machines_and_published_figures_are_ranked_together_only_when_asked(visit):
+    view = visit("data=cifar10&published=1&protocol=dawnbench")
+    assert "published, each on its own hardware" in titles(view)[-1]
+    assert view.locator("#leaderboard .tag").all_inner_texts() == [HOSTILE, "DAWNBench, Some Body"]
+    view.get_by_label("rank machines").check()
+    assert titles(view)[0] == "cifar10 to 94%"
+    ranked = sum(one.protocol == "dawnbench" and one.accuracy >= 0.94 for one in published().values())
+    view.get_by_role("button", name="show all").click()
+    assert view.locator("#leaderboard .tag", has_text="published").count() == ranked > 0
+    assert view.locator("#leaderboard .tag", has_text="DAWNBench").count() == 1
+
+
+def test_a_long_list_is_cut_until_all_of_it_is_asked_for(visit):
+    view = visit("data=mnist")
+    assert len(names(view)) == 10
+    view.get_by_role("button", name="show all 15").click()
+    assert len(names(view)) == 15
+    assert state(view)["full"] == "1"
+    assert view.locator("#leaderboard table").first.locator(".strip").count() == 2 * 15
+
+
+def test_recipes_are_found_by_a_part_of_their_name(visit):
+    view = visit("data=mnist")
+    view.get_by_label("recipe", exact=True).first.fill("NET-03")
+    view.locator("#leaderboard .name", has_text="mnist/base").first.wait_for(state="detached")
+    assert names(view) == ["mnist/net-03"]
+    assert state(view)["find"] == "NET-03"
+    assert view.locator("#curves .scatterlayer .trace").count() == 3 + 1  # its trials, and their middle
+
+
+def test_an_imported_run_has_a_time_by_its_own_protocol_alone(visit):
+    view = visit("machine=1+x+V100")
+    assert view.locator("#leaderboard td.target").inner_text() == "–"
+    view.get_by_label("protocol").select_option("dawnbench")
+    assert float(view.locator("#leaderboard td.target").inner_text()) > 0
+
+
+def test_scaling_curves_and_their_table(visit):
+    view = visit("data=digits")
+    scaling = view.locator("#scaling")
+    rows = scaling.locator("table").first.locator("tbody tr")
+    assert rows.locator("td:nth-child(4)").all_inner_texts() == ["1.00", "2.00", "4.00"]
+    assert rows.locator("td:nth-child(5)").all_inner_texts() == ["100%", "100%", "100%"]
+    assert scaling.locator(".scatterlayer .trace").count() == 2 * 3  # medians, trials, proportion
+    assert HOSTILE[:30] in scaling.locator(".legendtext").last.text_content()
+    view.locator("select[name=scaling]").select_option("schedule")
+    assert scaling.locator(".ytitle").text_content() == "schedule s, record time"
+    assert state(view)["scaling"] == "schedule"
+
+
+def test_a_name_that_is_markup_stays_text(visit):
+    view = visit("data=cifar10&machine=NVIDIA+H200")
+    assert HOSTILE in names(view)
+    assert view.locator("img").count() == 0
+    view.get_by_role("link", name=HOSTILE).first.click()
+    assert view.locator("#run h2").inner_text() == HOSTILE
+    assert view.locator("#run .legendtext").first.text_content().startswith(HOSTILE[:30])
+    assert HOSTILE[:30] in view.locator("#run .yaxislayer-above").last.text_content()
+    hover(view, "#run .scatterlayer .trace path.point")
+    assert view.locator("#run .hoverlayer .name").text_content() == HOSTILE
+
+
+def test_a_runs_page_can_be_linked_and_left(visit):
+    view = visit("run=abcd0041")
+    text = view.locator("#run").inner_text()
+    assert view.locator("#run h2").inner_text() == "mnist/base"
+    for piece in ("0123456789ab", "optimizer.lr", "versions.torch", "2.13.0", "bench/run.py cifar10/airnet"):
+        assert piece in text
+    view.get_by_role("link", name="all runs").click()
+    assert view.locator("#overview").is_visible()
+
+
+def test_the_ladder_is_a_waterfall_with_published_figures_beside_it(visit):
+    view = visit("data=cifar10")
+    ladder = view.locator("#ladder")
+    assert ladder.locator(".waterfalllayer .point").count() == 4
+    assert ladder.locator("tbody tr").nth(1).locator("td").nth(4).inner_text() == "-50.0%"
+    assert "V100" in ladder.inner_text()
+    view.locator("select[name=ladder]").select_option("epoch")
+    assert "s an epoch" in ladder.locator("thead").inner_text()
+    assert state(view)["ladder"] == "epoch"
+
+
+def test_the_history_shows_the_step(visit):
+    view = visit(f"history={quote('cifar10/airnet · cifar10 · NVIDIA H200 · 0.94')}")
+    assert view.locator("#history .annotation-text").all_text_contents() == ["+10.0%"]
+    view.locator("select[name=figure]").select_option("accuracy")
+    assert view.locator("#history .annotation-text").count() == 0
+
+
+def test_hovering_a_curve_tells_the_trial(visit):
+    view = visit("data=mnist&find=base")
+    hover(view, "#curves .scatterlayer .trace path.point")
+    assert "94.00% after" in view.locator("#curves .hoverlayer").text_content()
+
+
+def test_themes_follow_the_system_and_the_switch(visit):
+    def paper(view):
+        return view.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
+    assert paper(light) != paper(dark)
+    light.get_by_label("theme").select_option("dark")
+    assert paper(light) == paper(dark)
+
+
+@pytest.mark.parametrize("shown", ["", "published=1&across=1&protocol=dawnbench", "run=abcd0030"])
+def test_a_phone_shows_it_without_scrolling_sideways(visit, shown):
+    view = visit(shown, viewport={"width": 390, "height": 800})
+    assert view.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_phone_hides_the_columns_of_less_weight(visit):
+    view = visit(viewport={"width": 390, "height": 800})
+    assert view.locator("#leaderboard th.target").first.is_visible()
+    assert not view.locator("#leaderboard th.commit").first.is_visible()
+
+
+def test_a_picture_of_it_is_no_blank(visit):
+    """Every section has drawn something: its picture holds more than paper and text."""
+    view = visit("data=cifar10")
+    for section in ("curves", "laps", "ladder", "history"):
+        picture = view.locator(f"#{section}").screenshot()
+        assert len(picture) > 8000, section
