@@ -100,7 +100,7 @@ def jobs(options: Options) -> list[Job]:
         batch_size = options.batch_per_process * int(os.environ.get("WORLD_SIZE", "1"))
         found = [(recipe.with_batch(batch_size), name, trials) for recipe, name, trials in found]
     return [
-        Job(run_name(name), recipe, tuple(range(first, first + trials)), options.sample)
+        Job(run_name(name), recipe, tuple(range(first, first + trials)), options.sample or not recipe.parallel.exchange)
         for recipe, name, trials in found
     ]
 

@@ -119,7 +119,8 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
 
 
 def _curves(name: str, runs: Sequence[Run]) -> Curves | None:
-    points = _points(runs)
+    has_real = any(exchanges(run) and not run.record.sample for run in runs)
+    points = _points([run for run in runs if not (has_real and run.record.sample and exchanges(run))])
     exchanging = [point for point in points if point.exchanges]
     if len({point.processes for point in exchanging}) < 2:
         return None
@@ -132,12 +133,15 @@ def _curves(name: str, runs: Sequence[Run]) -> Curves | None:
     )
 
 
+def exchanges(run: Run) -> bool:
+    """Whether its processes exchange gradients. If not, it counts as a sample: it is no training of the recipe."""
+    parallel = run.record.recipe.get("parallel")
+    return not isinstance(parallel, dict) or bool(parallel.get("exchange", True))
+
+
 def _points(runs: Sequence[Run]) -> list[Point]:
     def key(run: Run) -> tuple[int, int, bool]:
-        recipe = run.record.recipe
-        parallel = recipe.get("parallel")
-        exchanges = not isinstance(parallel, dict) or bool(parallel.get("exchange", True))
-        return run.record.world_size, int(recipe["batch_size"]), exchanges
+        return run.record.world_size, int(run.record.recipe["batch_size"]), exchanges(run)
 
     with_steps = sorted((run for run in runs if any(trial.steps for trial in run.trials)), key=key)
     return [Point(*what, tuple(group)) for what, group in groupby(with_steps, key)]

@@ -1,12 +1,13 @@
 """The tables of a recipe's scaling."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from results.literature import scaling_anchors
 from results.protocols import find_protocol
 from results.record import Run
 from results.scaling import Curves, Efficiency, Point, curves, efficiency
-from results.tables import NOTHING, Table
+from results.tables import NOTHING, SAMPLE, Table
 
 PREDICTED = (8, 16, 32, 64, 128, 256, 512, 1024)
 """processes of a cluster on paper"""
@@ -17,7 +18,7 @@ def scaling_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
     worlds of several sizes, and what others report. ValueError for an unknown protocol."""
     found = curves(runs)
     tables = [
-        table
+        replace(table, title=table.title + SAMPLE * each.base.runs[0].record.sample)
         for each in found
         for table in (strong(each), weak(each), to_target(each, protocol), exchange(each), prediction(each))
         if table.rows

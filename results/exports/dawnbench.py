@@ -92,8 +92,8 @@ def read(path: Path, target: float = 0.94) -> Run:
     """A submission as a run of one trial; `path` is its JSON file, and the TSV lies beside it.
 
     Its `environment` says that it came from DAWNBench, and by which protocol alone its time is known. The laps are the
-    differences between rows, all of them `train`: more
-    is not known. ValueError for files that are missing or are no submission.
+    differences between rows, all of them `train`: more is not known. ValueError for files that are missing
+    or are no submission.
     """
     try:
         described = json.loads(path.read_text(encoding="utf-8"))

@@ -31,7 +31,7 @@ def page_data(runs: Sequence[Run], published: Iterable[Published]) -> Json:
         "histories": histories(shown),
         "ladders": ladders(runs, shown),
         "scalings": scalings(runs, shown),
-        "published": [one.model_dump() | {"data_set": _folder(one.recipe)} for one in published],
+        "published": [one.model_dump() | {"data_set": one.dataset} for one in published],
     }
 
 

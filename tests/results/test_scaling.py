@@ -134,6 +134,15 @@ def test_a_run_without_a_finished_trial_is_left_out():
     assert curves([RUNS[0], empty]) == []
 
 
+def test_sample_runs_say_so_and_stand_back_behind_real_ones():
+    samples = [of_world(1, 9.0, sample=True), of_world(2, 9.0, sample=True)]
+    samples.append(of_world(2, 8.0, exchange=False, sample=True))
+    titles = [table.title for table in scaling_tables(samples, "record")]
+    assert all("their numbers mean nothing" in title or "its numbers mean nothing" in title for title in titles[:-1])
+    rows = tables([*RUNS, *samples])["strong scaling, 512 images a step"]
+    assert [row["speed-up"] for row in rows] == ["1.00", "1.60", "2.00"]
+
+
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(ValueError, match="unknown"):
         scaling_tables(RUNS, "none")

@@ -28,7 +28,7 @@ function ladderRow({ run, time: at, before }, perEpoch) {
     el("a", { href: address({ run: run.id }) }, last(run.name)), run.trick, accuracy(run),
     at == null ? (perEpoch ? NOTHING : "missed") : seconds(at),
     at == null || before == null ? NOTHING : signed(at / before - 1),
-    figure ? [String(figure.seconds), el("small", {}, `${figure.hardware}, ${figure.protocol}`)] : NOTHING,
+    figure ? [figure.seconds ?? NOTHING, el("small", {}, `${figure.hardware}, ${figure.protocol ?? "its own clock"}`)] : NOTHING,
   ];
 }
 

@@ -49,7 +49,7 @@ function drawLeaderboard(body, lists, chosen) {
     const { data_set, target, machine, sample } = list[0];
     const ranked = state.published && state.across && !sample;
     const others = data.published.filter(
-      (figure) => figure.data_set === data_set && figure.protocol === state.protocol && figure.accuracy >= target,
+      (figure) => figure.data_set === data_set && figure.protocol === state.protocol && figure.seconds && figure.accuracy >= target,
     );
     const rows = ranked ? sorted([...list, ...others.map(asRow)]) : list;
     const title = [`${data_set} ${goal(target)}`, ...(state.across ? [] : [machine])].join(" · ");
@@ -147,7 +147,7 @@ function publishedTables(lists) {
     const title = `${name} · published, each on its own hardware and by its own clock`;
     const rows = figures.map((figure) => [
       [figure.recipe, el("small", {}, figure.source)], percent(figure.accuracy), figure.runs ?? NOTHING,
-      String(figure.seconds), figure.protocol, figure.hardware,
+      figure.seconds ?? NOTHING, figure.protocol ?? NOTHING, figure.hardware,
     ]);
     return [el("h3", {}, title), table(["recipe", "#accuracy %", "#runs", "#s", "protocol", "hardware"], rows, title)];
   });
