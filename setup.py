@@ -28,7 +28,7 @@ setup(
     packages=[*find_packages(include=["bench*", "kernels*", "pipelines*", "results*"]), "configs"],
     package_data={
         "configs": ["**/*.yaml"],
-        "results": ["**/*.json", "**/*.jsonl", "page/page.*", "page/script/*.js", "published/**/*.yaml"],
+        "results": ["**/*.json", "**/*.jsonl", "peaks.yaml", "page/page.*", "page/script/*.js", "published/**/*.yaml"],
     },
     install_requires=[
         "torch>=2.11",

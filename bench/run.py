@@ -34,6 +34,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     from bench import dry_run, live_view, run_trials
     from pipelines import failures, parallel
     from results import compare_tables
+    from results.efficiency import efficiency_table, is_known
     from results.overview import overview
     from results.tables import trials_table
 
@@ -65,6 +66,8 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         parallel.leave(world)
     for table in overview(runs, options.protocol):
         console.print(table.rich())
+    if is_known(runs):
+        console.print(efficiency_table(runs, options.protocol).rich())
     if options.interleave:
         for first, second in pairwise(runs):
             console.print(compare_tables.of_runs(first, second, options.protocol).rich())

@@ -24,6 +24,7 @@ from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
 from pipelines.devices import make_clock, number_formats
+from pipelines.estimate import estimate
 from pipelines.parallel import World
 from pipelines.profiling import profile_training
 from pipelines.recipe.training import Data
@@ -126,6 +127,8 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed)))
             view.trial_finished(trial)
+        if directory and seeds:
+            directory.note({"train_flops": estimate(job.recipe, dataset, world.device).train_flops})
         if options.profile:
             profiles.keep(profile_training(bench, job.seeds[0]), directory, view)
         if options.energy:
