@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.data.resident import preprocess
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed
 from pipelines.losses import make_loss
+from pipelines.models.dropout import Dropout, DropConnect
 from pipelines.train import Workbench
 
 PROBED = 64
@@ -107,7 +108,7 @@ def check_modes(bench: Workbench, observed: Observed) -> Finding:
         return Finding(check, "broken", f"evaluation mode updates {moved[0]}")
     differs = (_logits(bench, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
     bench.network.load_state_dict(observed.start)
-    has_modes = any(isinstance(module, _TWO_MODES) for module in bench.network.modules())
+    has_modes = any(map(_has_two_modes, bench.network.modules()))
     if has_modes and not differs:
         return Finding(
             check, "suspicious", "norm or dropout layers are there, but training and evaluation mode do the same"
@@ -115,7 +116,11 @@ def check_modes(bench: Workbench, observed: Observed) -> Finding:
     return Finding(check, "ok", "they differ" if differs else "the network has no layer in which they would differ")
 
 
-_TWO_MODES = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.dropout._DropoutNd)
+def _has_two_modes(module: nn.Module) -> bool:
+    """Whether it does something in training, as it is now, that it must not do in evaluation."""
+    if isinstance(module, Dropout):
+        return module.keep.item() < 1
+    return isinstance(module, torch.nn.modules.batchnorm._BatchNorm | torch.nn.modules.dropout._DropoutNd | DropConnect)
 
 
 def check_gradients(bench: Workbench, observed: Observed) -> Finding:

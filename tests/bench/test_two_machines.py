@@ -65,7 +65,9 @@ def start(machines, folder, *arguments):
         place.mkdir()
         variables = environment(GLOO_SOCKET_IFNAME=name, OMP_NUM_THREADS="1")
         node = ("--node_rank", rank, "--master_addr", ADDRESSES[0])
-        yield launch("-c", OUTSIDE, INSIDE, name, *TORCHRUN, *node, RUN, *QUIET, *arguments, cwd=place, variables=variables)
+        yield launch(
+            "-c", OUTSIDE, INSIDE, name, *TORCHRUN, *node, RUN, *QUIET, *arguments, cwd=place, variables=variables
+        )
 
 
 def test_two_machines_train_and_the_first_keeps_the_record(machines, tmp_path):

@@ -10,6 +10,7 @@ from pipelines import doctor, recipe
 from pipelines.doctor import checks, costs, fitting
 from pipelines.doctor.findings import Finding, worst
 from pipelines.doctor.short_trial import observe, shortened
+from pipelines.models.dropout import Dropout
 from pipelines.parallel import World
 from pipelines.train import set_up
 
@@ -103,6 +104,18 @@ def test_dropout_that_ignores_the_evaluation_mode_is_found(healthy):
     always = replace(bench, forward=lambda images: torch.nn.functional.dropout(bench.network(images), 0.5))
     finding = checks.check_modes(always, seen)
     assert (finding.verdict, "at random" in finding.sentence) == ("broken", True)
+
+
+@pytest.mark.parametrize(("rate", "verdict"), [(0.5, "suspicious"), (0.0, "ok")])
+def test_dropout_that_never_acts_is_found(digits, rate, verdict):
+    bench = workbench(digits, "model.dropout={head: 0.5}")
+    seen = observed(bench)
+    for module in bench.network.modules():
+        if isinstance(module, Dropout):
+            module.set_rate(rate)
+            module.forward = lambda values: values
+    finding = checks.check_modes(bench, seen)
+    assert (finding.verdict, "do the same" in finding.sentence) == (verdict, verdict == "suspicious")
 
 
 @pytest.mark.parametrize("mapping", [lambda labels: (labels + 1) % 10, lambda labels: 9 - labels])
