@@ -10,7 +10,7 @@ from pipelines.data.resident import preprocess
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed
 from pipelines.losses import make_loss
-from pipelines.models.dropout import Dropout, DropConnect
+from pipelines.models.dropout import DropConnect, Dropout
 from pipelines.train import Workbench
 
 PROBED = 64
@@ -94,7 +94,8 @@ def check_modes(bench: Workbench, observed: Observed) -> Finding:
         return Finding(check, "broken", "the trial trains the network in evaluation mode")
     if observed.modes.get(False, set()) - {False}:
         return Finding(check, "broken", "the trial evaluates the network in training mode: network.eval() is forgotten")
-    bench.network.load_state_dict(observed.start)
+    start = observed.start
+    bench.network.load_state_dict(start)
     once, again = (_logits(bench, observed, training=False) for _ in range(2))
     halves = torch.cat([_logits(bench, observed, training=False, part=part) for part in (slice(0, 5), slice(5, 16))])
     spread = once.std().item()
@@ -103,11 +104,14 @@ def check_modes(bench: Workbench, observed: Observed) -> Finding:
     if (once[: len(halves)] - halves).abs().mean().item() > 0.1 * spread:
         sentence = "evaluation mode uses the other images of the batch: an image's logits change with its company"
         return Finding(check, "broken", sentence)
-    moved = [name for name, buffer in bench.network.named_buffers() if not torch.equal(buffer, observed.start[name])]
+    now = bench.network.state_dict()
+    moved = [
+        name for name, _ in bench.network.named_buffers() if name in now and not torch.equal(now[name], start[name])
+    ]
     if moved:
         return Finding(check, "broken", f"evaluation mode updates {moved[0]}")
     differs = (_logits(bench, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
-    bench.network.load_state_dict(observed.start)
+    bench.network.load_state_dict(start)
     has_modes = any(map(_has_two_modes, bench.network.modules()))
     if has_modes and not differs:
         return Finding(
