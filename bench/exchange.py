@@ -3,6 +3,7 @@
   python bench/exchange.py to-dawnbench RUN --out submission --author NAME --email ADDRESS --code-url URL
   python bench/exchange.py from-dawnbench submission/x.json --out runs        a record like ours, marked with its origin
   python bench/exchange.py to-mlperf RUN --out logs                           one log a trial
+  python bench/exchange.py to-tensorboard RUN --out events                    curves of a run that was not tracked
 
 CSV and Parquet: python bench/query.py "select 1" RUNS --write DIR --files csv
 """
@@ -60,13 +61,21 @@ def to_mlperf(options: argparse.Namespace) -> list[Path]:
     return paths
 
 
+def to_tensorboard(options: argparse.Namespace) -> list[Path]:
+    """A folder of events a trial."""
+    from results import store
+    from results.exports import tensorboard
+
+    return tensorboard.write(store.read(options.source), options.out)
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
     parser = argparse.ArgumentParser(
         prog="bench/exchange.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for exchange in (to_dawnbench, from_dawnbench, to_mlperf):
+    for exchange in (to_dawnbench, from_dawnbench, to_mlperf, to_tensorboard):
         command = commands.add_parser(exchange.__name__.replace("_", "-"), help=exchange.__doc__)
         command.set_defaults(exchange=exchange)
         command.add_argument("source", type=Path, help="a run's directory, or the JSON file of a submission")

@@ -1,0 +1,44 @@
+"""TensorBoard's events of a run that was made without `--track`, written by its own library (extra `track`)."""
+
+from itertools import accumulate
+from pathlib import Path
+
+from results.record import Run, TrialRecord
+
+
+def write(run: Run, folder: Path) -> list[Path]:
+    """A folder of events a trial: accuracy and training loss of each epoch, at the wall time at which it ended.
+
+    Records keep durations and not moments, so that each trial counts from when the run was created. A run that was
+    written before is written beside it. ValueError where tensorboard is missing.
+    """
+    try:
+        from tensorboard.summary import DirectoryOutput, Writer
+    except ModuleNotFoundError:
+        raise ValueError("TensorBoard's events need its library: pip install 'paceline[track]'") from None
+    written = []
+    for trial in run.trials:
+        place = folder / run.path.name / f"seed-{trial.seed}"
+        place.mkdir(parents=True, exist_ok=True)
+        writer = Writer(DirectoryOutput(str(place)))
+        for result, seconds in zip(trial.epochs, ends(trial), strict=True):
+            at = {"step": result.epoch, "wall_time": run.record.created.timestamp() + seconds}
+            curves = {
+                "accuracy/evaluation": result.accuracy,
+                "accuracy/evaluation, one view": result.accuracy_plain,
+                "accuracy/training": result.train_accuracy,
+                "loss/training": result.train_loss,
+            }
+            for tag, value in curves.items():
+                if value is not None:
+                    writer.add_scalar(tag, value, **at)
+        writer.close()
+        written.append(place)
+    return written
+
+
+def ends(trial: TrialRecord) -> list[float]:
+    """Seconds from the beginning of the trial to the end of each of its epochs, evaluations included."""
+    before = trial.seconds("transfer", "preprocess", "build", "whiten", "pretrain")
+    epochs = [sum(lap.seconds for lap in trial.laps if lap.epoch == result.epoch) for result in trial.epochs]
+    return [before + seconds for seconds in accumulate(epochs)]
