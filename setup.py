@@ -15,7 +15,7 @@ EXTRAS = {
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
 EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
-EXTRAS["test"] += EXTRAS["query"] + EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
+EXTRAS["test"] += EXTRAS["mlperf"] + EXTRAS["query"] + EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
 
 setup(
     name="paceline",
