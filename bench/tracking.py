@@ -23,7 +23,7 @@ SHOWN = 32
 
 
 def check(bench: Workbench) -> None:
-    """ValueError where tracking has not what it needs: its packages (MissingExtraError), or all weights in one process."""
+    """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
     for module in ("tensorboard", "matplotlib"):
         require(module, "track")
     if bench.strategy in SHARDED_WEIGHTS:

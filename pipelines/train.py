@@ -108,8 +108,9 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     if sharding:  # shared out once, which tells what really runs, and whether it does
         outline = network.to("meta")
         make_stepper = partial(optimizers.make_stepper, recipe=recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
-        strategy = sharding.share(sharding.whole(outline), make_stepper).strategy
-        return Workbench(recipe, dataset, world, dtype, outline, outline, strategy=strategy, sharding=sharding)
+        tried = sharding.share(sharding.whole(outline), make_stepper)
+        tried.close()
+        return Workbench(recipe, dataset, world, dtype, outline, outline, strategy=tried.strategy, sharding=sharding)
     replicated = engines.replicate(network, recipe, world)
     backward = gradients.make_backward(recipe, replicated, recipe.batch_size // world.size)
     forward: Callable[[Tensor], Tensor] = replicated
@@ -232,6 +233,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     loader.close()
     for hook in hooks.trial_end:
         hook(state)
+    shared.close()
     last = state.history[-1]
     reached = last.accuracy is not None and last.accuracy >= recipe.target
     return Trial(

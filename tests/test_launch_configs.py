@@ -12,7 +12,15 @@ from tests.bench.conftest import ONE_THREAD, RUN, SMALL, launch, only_run, wait
 LAUNCH = Path(__file__).resolve().parents[1] / "configs" / "launch"
 FILES = sorted(LAUNCH.glob("*.yaml"))
 PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16, "fsdp2": 8}
-ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.engine=fsdp2"])}
+PROCESSES |= {f"deepspeed-zero-{stage}": 8 for stage in (1, 2, 3)}
+ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.engine=fsdp2"])} | {
+    f"deepspeed-zero-{stage}": (
+        "DEEPSPEED",
+        f"ZeRO-{stage}",
+        ["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"],
+    )
+    for stage in (1, 2, 3)
+}
 """Of a file that asks for an engine: the kind of launch, the strategy that runs, and what the recipe must say"""
 
 
@@ -53,6 +61,8 @@ def test_it_launches_and_trains(tmp_path, name):
 
 def launch_two(name, folder, *arguments):
     """What the caller of `accelerate launch` sees of two processes under a launch file."""
+    if "deepspeed" in name:
+        pytest.importorskip("deepspeed", reason="the extra deepspeed is not installed")
     command = ("-m", "accelerate.commands.launch", "--config_file", LAUNCH / f"{name}.yaml", "--num_processes", 2)
     return wait(launch(*command, RUN, *SMALL, *ONE_THREAD, "--trials", "1", *arguments, cwd=folder))
 

@@ -33,6 +33,8 @@ class Shared:
     backward: Backward
     stepper: Stepper
     strategy: str
+    close: Callable[[], None] = lambda: None
+    """to be called at the end of the trial"""
 
 
 class Sharding(Protocol):

@@ -20,14 +20,7 @@ ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
 OBJECTIVES = ("distillation", "fixmatch", "mean_teacher")
 """Techniques that minimise something else than the loss of the batch alone."""
 
-WITHOUT_WEIGHTS = (
-    "mixup",
-    "cutmix",
-    "whitening_bias",
-    "progressive_dropout",
-    "reduce_on_plateau",
-    "loader_costs",
-)
+WITHOUT_WEIGHTS = ("mixup", "cutmix", "progressive_dropout", "reduce_on_plateau", "loader_costs")
 """Techniques that neither read nor write weights and gradients, so that it does not matter who has them."""
 
 BY_TENSOR = ("muon", "lars", "lamb")
@@ -195,7 +188,9 @@ def what_an_engine_cannot_share_out(recipe: Recipe) -> str | None:
     if engine == "ddp":
         return None
     name = f"parallel.engine={engine}"
-    possible = WITHOUT_WEIGHTS + (("ema",) if engine == "deepspeed" and stage < 3 else ())
+    # DeepSpeed makes a gradient of zero where there is none, on which a frozen bias would drift
+    beside = ("whitening_bias",) if engine == "fsdp2" else ("ema",) if stage < 3 else ()
+    possible = WITHOUT_WEIGHTS + beside
     if impossible := [technique for technique, knobs in recipe.techniques if knobs and technique not in possible]:
         return (
             f"techniques.{impossible[0]} needs weights and gradients as they are without {name}: say "

@@ -1,5 +1,7 @@
 """Which engine trains, and what it refuses; tests/pipelines/test_engines_train.py has real processes."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from pipelines.recipe.training import Evaluation
 
 FSDP2 = "parallel.engine=fsdp2"
 DEEPSPEED = "parallel.engine=deepspeed"
+FROZEN_BIAS = ["model={name: airnet, whitening: {images: 40, bias: true}}", "techniques.whitening_bias={epochs: 2}"]
 
 
 def quick(*overrides):
@@ -47,6 +50,7 @@ def test_recipes_without_an_engine_keep_their_hash():
         ([FSDP2, "techniques.ema={momentum: 0.9, every: 5}"], "say techniques.ema=null or parallel.engine=ddp"),
         ([DEEPSPEED, "parallel.zero_stage=3", "techniques.ema={momentum: 0.9, every: 5}"], "say techniques.ema=null"),
         ([DEEPSPEED, "techniques.swa={start: 0.5}"], "say techniques.swa=null"),
+        ([DEEPSPEED, *FROZEN_BIAS], "say techniques.whitening_bias=null"),
         ([FSDP2, "optimizer={name: lamb, lr: 0.01}"], "say another optimizer or parallel.engine=ddp"),
         ([FSDP2, "precision=half"], "say precision=autocast or float32"),
         ([DEEPSPEED, "compile=true"], "say compile=false"),
@@ -63,11 +67,18 @@ def test_what_an_engine_cannot_do_is_refused_with_a_remedy(overrides, remedy):
     [
         [FSDP2, "accumulation=2", "precision=autocast", "techniques.mixup={alpha: 0.2}"],
         [DEEPSPEED, "parallel.zero_stage=2", "techniques.ema={momentum: 0.9, every: 5}"],
+        [FSDP2, *FROZEN_BIAS],
         [DEEPSPEED, "parallel.zero_stage=3", "optimizer={name: adamw, lr: 0.01}"],
     ],
 )
 def test_what_an_engine_can_do_is_not_refused(overrides):
     assert quick(*overrides).parallel.engine != "ddp"
+
+
+def test_a_missing_deepspeed_is_a_line_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(ValueError, match=r"deepspeed is missing: pip install -e '\.\[deepspeed\]'"):
+        engines.make_sharding(quick(DEEPSPEED), World(0, 2))
 
 
 FSDP_FILE = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
