@@ -16,9 +16,8 @@ EXTRAS = {
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
 EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
-EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
-EXTRAS["test"] += EXTRAS["deepspeed"] + EXTRAS["mlperf"] + EXTRAS["query"] + EXTRAS["report"]
-EXTRAS["test"] += EXTRAS["search"] + EXTRAS["track"]
+for name in ("deepspeed", "mlperf", "query", "report", "search", "track"):
+    EXTRAS["test"] += EXTRAS[name]
 
 setup(
     name="paceline",

@@ -75,7 +75,7 @@ def replicate(network: nn.Module, recipe: Recipe, world: World) -> nn.Module:
 
 def make_sharding(recipe: Recipe, world: World) -> Sharding | None:
     """The recipe's engine; None where each process has all of the network. MissingExtraError if it is not installed."""
-    if world.size == 1 or recipe.parallel.engine == "ddp":
+    if world.size == 1 or recipe.parallel.engine == "ddp" or not recipe.parallel.exchange:
         return None
     return importlib.import_module(f"pipelines.engines.{recipe.parallel.engine}").Engine(recipe, world)
 

@@ -24,6 +24,7 @@ def test_one_process_and_ddp_share_nothing_out():
     assert engines.make_sharding(quick(FSDP2), World()) is None
     assert engines.make_sharding(quick(DEEPSPEED), World()) is None
     assert engines.make_sharding(quick(), World(0, 2)) is None
+    assert engines.make_sharding(quick(FSDP2, "parallel.exchange=false"), World(0, 2)) is None
 
 
 def test_the_strategy_is_read_off_the_object_that_is_called():
