@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
+    "deepspeed": ["deepspeed>=0.19; platform_system == 'Linux'"],
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
     "report": ["plotly>=6.0", "jinja2>=3.1", "matplotlib>=3.9"],
@@ -15,7 +16,8 @@ EXTRAS = {
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
 EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
-EXTRAS["test"] += EXTRAS["mlperf"] + EXTRAS["query"] + EXTRAS["report"] + EXTRAS["search"] + EXTRAS["track"]
+for name in ("deepspeed", "mlperf", "query", "report", "search", "track"):
+    EXTRAS["test"] += EXTRAS[name]
 
 setup(
     name="paceline",

@@ -99,7 +99,9 @@ def _trials(
         parallel.check_alike(world, world.together(lambda: facts(job, dataset, world)))
     bench = set_up(job.recipe, dataset, world)
     if options.track:
-        tracking.require_extra()
+        tracking.check(bench)
+    if options.profile:
+        profiles.check(bench)
 
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))

@@ -9,6 +9,7 @@ import yaml
 from torch import Tensor
 
 from pipelines.data.resident import preprocess
+from pipelines.engines import SHARDED_WEIGHTS
 from pipelines.extras import require
 from pipelines.losses import make_loss
 from pipelines.techniques import State
@@ -21,10 +22,15 @@ SHOWN = 32
 """images in the grid"""
 
 
-def require_extra() -> None:
-    """MissingExtraError, a line with the remedy, where what tracking needs is not installed."""
+def check(bench: Workbench) -> None:
+    """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
     for module in ("tensorboard", "matplotlib"):
         require(module, "track")
+    if bench.strategy in SHARDED_WEIGHTS:
+        raise ValueError(
+            f"--track looks at the network in one process, and under {bench.strategy} none has the whole of it: leave "
+            "--track out, or say parallel.engine=ddp"
+        )
 
 
 class Tracker:

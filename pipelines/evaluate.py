@@ -63,12 +63,14 @@ def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation
     images: (N, C, H, W) in the network's dtype; labels: (N,). Each process takes its share of the images.
     """
     my_images, my_labels = (tensor.tensor_split(world.size)[world.rank] for tensor in (images, labels))
+    largest = math.ceil(len(images) / world.size)
     itself, *others = VIEWS[knobs.tta]
-    first = sum_of_views(forward, my_images, [View(1.0)], knobs.batch_size)
+    first = sum_of_views(forward, batches(my_images, knobs.batch_size, largest), [View(1.0)])
     mean = itself.weight * first
     if others:
         chosen = least_certain(first, knobs.tta_share)
-        mean[chosen] += sum_of_views(forward, my_images[chosen], others, knobs.batch_size)
+        uncertain = batches(my_images[chosen], knobs.batch_size, math.ceil(knobs.tta_share * largest))
+        mean[chosen] += sum_of_views(forward, uncertain, others)
     plain = (first.argmax(1) == my_labels).sum()
     right = F.one_hot(my_labels, first.shape[1])[mean.argmax(1) == my_labels].sum(0)
     correct, *by_class = world.sum(torch.cat([plain[None], right])).tolist()
@@ -80,12 +82,15 @@ def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation
     )
 
 
-def sum_of_views(forward: Forward, images: Tensor, views: Sequence[View], batch_size: int) -> Tensor:
-    """Each view's logits times its weight, added up: (N, classes), float32."""
-    parts = [
-        torch.stack([view.weight * forward(view(batch)).float() for view in views]).sum(0)
-        for batch in images.split(batch_size)
-    ]
+def batches(images: Tensor, size: int, largest: int) -> list[Tensor]:
+    """A process's images in as many batches as the largest share needs, so that all processes call the network equally
+    often, as one whose weights they share must be: a share that is an image smaller may end with an empty batch."""
+    return [*images.split(size), images[:0]][: max(1, math.ceil(largest / size))]
+
+
+def sum_of_views(forward: Forward, images: Sequence[Tensor], views: Sequence[View]) -> Tensor:
+    """Each view's logits times its weight, added up: (N, classes), float32. images: in batches."""
+    parts = [torch.stack([view.weight * forward(view(batch)).float() for view in views]).sum(0) for batch in images]
     return torch.cat(parts)
 
 

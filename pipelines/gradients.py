@@ -37,10 +37,10 @@ def make_backward(recipe: Recipe, network: nn.Module, local_batch_size: int) -> 
     )
 
 
-def whole_batch(state: State) -> Tensor:
-    """One forward and one backward pass."""
+def whole_batch(state: State, differentiate: Callable[[Tensor], object] = Tensor.backward) -> Tensor:
+    """One forward and one backward pass. `differentiate` leaves the gradients of a loss in the parameters."""
     loss = state.objective(state, state.images, state.labels)
-    loss.backward()
+    differentiate(loss)
     return loss.detach()
 
 

@@ -1,6 +1,7 @@
 """One trial, from bytes in host memory to an evaluated network. Read `run_trial` to know what is measured."""
 
 import math
+import os
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,18 @@ class Workbench:
     """forward and backward pass of a batch: at once, or in the recipe's micro-batches"""
     strategy: str = "none"
     """by what the processes share the network, read off it"""
+    sharding: engines.Sharding | None = None
+    """shares the network of each trial out; `network` is then no more than its outline, on torch's meta device"""
+
+    def new_network(self) -> nn.Module:
+        """The network of a trial, to be initialised."""
+        return self.sharding.whole(self.network) if self.sharding else self.network
+
+    def share(self, network: nn.Module, make_stepper: engines.MakeStepper) -> engines.Shared:
+        """The initialised network of a trial as the processes share it."""
+        if self.sharding:
+            return self.sharding.share(network, make_stepper)
+        return engines.Shared(self.forward, self.backward, make_stepper(network), self.strategy)
 
     @property
     def local_batch_size(self) -> int:
@@ -67,6 +80,8 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe
     and data, do not go together."""
     device = world.device
+    engines.check_launch(recipe, os.environ)
+    sharding = engines.make_sharding(recipe, world)
     loaders.check(recipe)
     recipe.steps_per_epoch(len(dataset.train_images))
     if recipe.batch_size % world.size:
@@ -90,6 +105,12 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
     torch.backends.cudnn.benchmark = True
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
+    if sharding:  # shared out once, which tells what really runs, and whether it does
+        outline = network.to("meta")
+        make_stepper = partial(optimizers.make_stepper, recipe=recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
+        tried = sharding.share(sharding.whole(outline), make_stepper)
+        tried.close()
+        return Workbench(recipe, dataset, world, dtype, outline, outline, strategy=tried.strategy, sharding=sharding)
     replicated = engines.replicate(network, recipe, world)
     backward = gradients.make_backward(recipe, replicated, recipe.batch_size // world.size)
     forward: Callable[[Tensor], Tensor] = replicated
@@ -104,7 +125,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
 
 def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Trial:
     """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
-    recipe, dataset, world, network = bench.recipe, bench.dataset, bench.world, bench.network
+    recipe, dataset, world = bench.recipe, bench.dataset, bench.world
     device = world.device
     choice.use(recipe.kernels)
     clock = make_clock(device)
@@ -123,6 +144,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         test_images = preprocess(test_bytes, dataset, bench.dtype).permute(0, 3, 1, 2)
 
     with clock.lap("build"):
+        network = bench.new_network()
         models.initialize(network, seed, recipe.initialization)
         torch.manual_seed(seed_of_rank(seed, world.rank))  # what the network itself draws, such as dropout
         network.zero_grad(set_to_none=True)  # of a trial that was broken off
@@ -135,19 +157,21 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
 
     with clock.lap("build"):
         engines.align(network, world)
-        stepper = optimizers.make_stepper(
-            network,
-            recipe,
+        make_stepper = partial(
+            optimizers.make_stepper,
+            recipe=recipe,
             local_batch_size=bench.local_batch_size,
             steps=steps,
             steps_per_epoch=steps_per_epoch,
         )
+        shared = bench.share(network, make_stepper)
+        assert shared.strategy == bench.strategy
         loss_function, companions = engines.exact(make_loss(recipe.loss), recipe, len(dataset.train_images), world)
         state = State(
             recipe,
             network,
-            bench.forward,
-            stepper,
+            shared.forward,
+            shared.stepper,
             seed,
             steps,
             steps_per_epoch,
@@ -177,7 +201,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            losses = train_epoch(batches, bench.backward, state, hooks)
+            losses = train_epoch(batches, shared.backward, state, hooks)
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
@@ -209,6 +233,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     loader.close()
     for hook in hooks.trial_end:
         hook(state)
+    shared.close()
     last = state.history[-1]
     reached = last.accuracy is not None and last.accuracy >= recipe.target
     return Trial(

@@ -11,7 +11,17 @@ from tests.bench.conftest import ONE_THREAD, RUN, SMALL, launch, only_run, wait
 
 LAUNCH = Path(__file__).resolve().parents[1] / "configs" / "launch"
 FILES = sorted(LAUNCH.glob("*.yaml"))
-PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16}
+PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16, "fsdp2": 8}
+PROCESSES |= {f"deepspeed-zero-{stage}": 8 for stage in (1, 2, 3)}
+ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.engine=fsdp2"])} | {
+    f"deepspeed-zero-{stage}": (
+        "DEEPSPEED",
+        f"ZeRO-{stage}",
+        ["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"],
+    )
+    for stage in (1, 2, 3)
+}
+"""Of a file that asks for an engine: the kind of launch, the strategy that runs, and what the recipe must say"""
 
 
 def test_every_file_is_known():
@@ -24,7 +34,8 @@ def test_accelerate_reads_it(path):
     processes = PROCESSES[path.stem]
     assert config.num_processes == processes
     assert config.num_machines == (2 if path.stem == "two-machines" else 1)
-    assert config.distributed_type.value == ("NO" if processes == 1 else "MULTI_GPU")
+    kind = ENGINES[path.stem][0] if path.stem in ENGINES else "NO" if processes == 1 else "MULTI_GPU"
+    assert config.distributed_type.value == kind
     assert config.mixed_precision == "no"
 
 
@@ -46,6 +57,34 @@ def test_it_launches_and_trains(tmp_path, name):
     assert (record.status, record.world_size) == ("finished", size)
     assert record.environment["strategy"] == ("none" if size == 1 else "DDP")
     assert [rank["rank"] for rank in record.environment.get("ranks", [])] == list(range(size if size > 1 else 0))
+
+
+def launch_two(name, folder, *arguments):
+    """What the caller of `accelerate launch` sees of two processes under a launch file."""
+    if "deepspeed" in name:
+        pytest.importorskip("deepspeed", reason="the extra deepspeed is not installed")
+    command = ("-m", "accelerate.commands.launch", "--config_file", LAUNCH / f"{name}.yaml", "--num_processes", 2)
+    return wait(launch(*command, RUN, *SMALL, *ONE_THREAD, "--trials", "1", *arguments, cwd=folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_file_that_asks_for_an_engine_launches_and_trains(tmp_path, name):
+    _, strategy, knobs = ENGINES[name]
+    ended = launch_two(name, tmp_path, *knobs)
+    assert ended.status == 0, ended.err
+    record = only_run(tmp_path / "runs").record
+    assert (record.status, record.world_size, record.environment["strategy"]) == ("finished", 2, strategy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_recipe_that_does_not_ask_for_it_is_refused(tmp_path, name):
+    ended = launch_two(name, tmp_path)
+    assert ended.status != 0
+    wanted = " ".join(ENGINES[name][2])
+    assert f"the launch file asks for {wanted}, and the recipe says parallel.engine=ddp: add {wanted}" in ended.err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

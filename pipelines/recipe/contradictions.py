@@ -20,6 +20,12 @@ ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
 OBJECTIVES = ("distillation", "fixmatch", "mean_teacher")
 """Techniques that minimise something else than the loss of the batch alone."""
 
+WITHOUT_WEIGHTS = ("mixup", "cutmix", "progressive_dropout", "reduce_on_plateau", "loader_costs")
+"""Techniques that neither read nor write weights and gradients, so that it does not matter who has them."""
+
+BY_TENSOR = ("muon", "lars", "lamb")
+"""Optimizers that need a whole tensor where the others go number by number."""
+
 BY_LAYERS = ("pretrained", "masked_image", "contrastive", "distillation", "linear_probe")
 """Techniques that use a network's layers without what comes before them."""
 
@@ -165,6 +171,45 @@ def pretraining_in_half_precision(recipe: Recipe) -> str | None:
     return None
 
 
+def engine_knobs_of_another_engine(recipe: Recipe) -> str | None:
+    parallel = recipe.parallel
+    if parallel.zero_stage and parallel.engine != "deepspeed":
+        return (
+            f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.engine={parallel.engine}: say "
+            "parallel.engine=deepspeed"
+        )
+    if parallel.bucket_mb and parallel.engine != "ddp":
+        return f"parallel.bucket_mb does nothing under parallel.engine={parallel.engine}: say parallel.bucket_mb=null"
+    return None
+
+
+def what_an_engine_cannot_share_out(recipe: Recipe) -> str | None:
+    engine, stage = recipe.parallel.engine, recipe.parallel.zero_stage
+    if engine == "ddp":
+        return None
+    name = f"parallel.engine={engine}"
+    # DeepSpeed makes a gradient of zero where there is none, on which a frozen bias would drift
+    beside = ("whitening_bias",) if engine == "fsdp2" else ("ema",) if stage < 3 else ()
+    possible = WITHOUT_WEIGHTS + beside
+    if impossible := [technique for technique, knobs in recipe.techniques if knobs and technique not in possible]:
+        return (
+            f"techniques.{impossible[0]} needs weights and gradients as they are without {name}: say "
+            f"techniques.{impossible[0]}=null or parallel.engine=ddp"
+        )
+    if recipe.optimizer.name in BY_TENSOR:
+        return (
+            f"optimizer.name={recipe.optimizer.name} looks at whole tensors, and {name} shares them out: say another "
+            "optimizer or parallel.engine=ddp"
+        )
+    if recipe.precision == "half":
+        return f"precision=half does not go with {name}, which wants one dtype: say precision=autocast or float32"
+    if recipe.compile:
+        return f"compile=true does not go with {name}, which begins every trial with another network: say compile=false"
+    if engine == "deepspeed" and recipe.accumulation > 1:
+        return f"accumulation={recipe.accumulation} is not to be had under {name}: say accumulation=1"
+    return None
+
+
 RULES: tuple[Callable[[Recipe], str | None], ...] = (
     scale_that_is_divided_out,
     what_other_libraries_cannot_do,
@@ -180,4 +225,6 @@ RULES: tuple[Callable[[Recipe], str | None], ...] = (
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
     pretraining_in_half_precision,
+    engine_knobs_of_another_engine,
+    what_an_engine_cannot_share_out,
 )

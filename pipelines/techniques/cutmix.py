@@ -41,7 +41,7 @@ class CutMix:
         self._areas = generator_of(state, "cutmix")
         seed = int(self._areas.integers(2**63))
         self._places = torch.Generator(next(state.network.parameters()).device).manual_seed(seed)
-        self._classes = len(state.network.head.weight)
+        self._classes = state.network.head.out_features
 
     def batch_ready(self, state: State) -> None:
         if self._is_on(state):

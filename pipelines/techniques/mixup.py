@@ -44,7 +44,7 @@ class MixUp:
 
     def trial_start(self, state: State) -> None:
         self._generator = generator_of(state, "mixup")
-        self._classes = len(state.network.head.weight)
+        self._classes = state.network.head.out_features
 
     def batch_ready(self, state: State) -> None:
         if self._is_on(state):

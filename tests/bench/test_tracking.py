@@ -1,5 +1,6 @@
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,6 +70,13 @@ def test_a_missing_extra_is_one_line_and_no_record(main, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     assert "pip install -e '.[track]' -c constraints.txt" in error_of(main(*SMALL, "--track"))
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("strategy", ["FSDP2", "ZeRO-3"])
+def test_a_network_that_no_process_has_the_whole_of_is_refused(strategy):
+    with pytest.raises(ValueError, match=f"under {strategy} none has the whole of it"):
+        tracking.check(SimpleNamespace(strategy=strategy))
+    tracking.check(SimpleNamespace(strategy="ZeRO-2"))
 
 
 def test_settings_become_dotted_keys():

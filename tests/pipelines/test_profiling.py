@@ -1,9 +1,10 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from bench.profiles import energy_line, phases_table, write
+from bench.profiles import check, energy_line, phases_table, write
 from pipelines.parallel import World
 from pipelines.profiling import STEPS, profile_training, union_share
 from pipelines.recipe import load
@@ -80,6 +81,12 @@ def exchanged(world, dataset):
 @pytest.mark.slow
 def test_several_processes_exchange_gradients(tmp_path, digits):
     assert all(seconds > 0 for seconds in in_processes(tmp_path, exchanged, digits))
+
+
+def test_engines_whose_passes_are_not_timed_are_refused():
+    check(SimpleNamespace(sharding=None))
+    with pytest.raises(ValueError, match="not those of FSDP2: leave --profile out"):
+        check(SimpleNamespace(sharding=object(), strategy="FSDP2"))
 
 
 def test_energy_as_a_person_reads_it():

@@ -1,17 +1,53 @@
-"""What shares the work of a step among the processes: nothing, or torch's DistributedDataParallel."""
+"""What shares the work of a step among the processes: nothing, torch's DistributedDataParallel, or an engine that also
+shares out weights, gradients or the optimizer's state (`Sharding`), one file each."""
 
+import importlib
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
-from pipelines.parallel import World
+from pipelines.gradients import Backward
+from pipelines.optimizers import Stepper
+from pipelines.parallel import WORKING_COMMAND, World
 from pipelines.recipe import Recipe
 from pipelines.techniques import State
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+MakeStepper = Callable[[nn.Module], Stepper]
+
+SHARDED_WEIGHTS = ("FSDP2", "ZeRO-3")
+"""Strategies under which no process has the whole weights, and none can call the network alone"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A network as the processes share it during one trial."""
+
+    forward: Callable[..., Tensor]
+    backward: Backward
+    stepper: Stepper
+    strategy: str
+    close: Callable[[], None] = lambda: None
+    """to be called at the end of the trial"""
+
+
+class Sharding(Protocol):
+    """Shares out more than the work. What it makes of a network cannot be initialised anew, so it begins every trial
+    with another one."""
+
+    def whole(self, outline: nn.Module) -> nn.Module:
+        """A network like `outline`, of which nothing is shared out yet. Its weights are to be initialised."""
+
+    def share(self, network: nn.Module, make_stepper: MakeStepper) -> Shared:
+        """Share the network out, in place, and the state of the optimizer that steps it."""
+
 
 CHANGE_THE_GRAPH = ("whitening_bias",)
 """Techniques after whose beginning other parameters have gradients than before, which a static graph forbids."""
@@ -25,6 +61,8 @@ def replicate(network: nn.Module, recipe: Recipe, world: World) -> nn.Module:
     """The network with gradients averaged over the processes; itself when there is one, or no exchange is wanted."""
     if world.size == 1 or not recipe.parallel.exchange:
         return network
+    # of a convolution with one input channel two layouts are the same memory, which torch 2.13 does not see
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # a static graph takes no backward pass before its first exchange, which accumulation has
     is_static = recipe.accumulation == 1 and not any(getattr(recipe.techniques, name) for name in CHANGE_THE_GRAPH)
     return DistributedDataParallel(
@@ -38,9 +76,55 @@ def replicate(network: nn.Module, recipe: Recipe, world: World) -> nn.Module:
     )
 
 
+def make_sharding(recipe: Recipe, world: World) -> Sharding | None:
+    """The recipe's engine; None where each process has all of the network. MissingExtraError if it is not installed."""
+    if world.size == 1 or recipe.parallel.engine == "ddp" or not recipe.parallel.exchange:
+        return None
+    return importlib.import_module(f"pipelines.engines.{recipe.parallel.engine}").Engine(recipe, world)
+
+
 def strategy_of(network: nn.Module) -> str:
     """By what the processes really share a network, read off the object that is called."""
-    return "DDP" if isinstance(network, DistributedDataParallel) else "none"
+    if isinstance(network, DistributedDataParallel):
+        return "DDP"
+    if isinstance(network, FSDPModule):
+        return "FSDP2"
+    if hasattr(network, "zero_optimization_stage"):  # DeepSpeed's engine, which need not be installed
+        return f"ZeRO-{int(network.zero_optimization_stage())}"
+    return "none"
+
+
+def check_launch(recipe: Recipe, variables: Mapping[str, str]) -> None:
+    """ValueError where a launch file of Accelerate asks for another engine than the recipe, which decides.
+
+    Most would be ignored in silence otherwise. A file that asks for none leaves it to the recipe.
+    """
+    asked = launched_for(variables)
+    engine, stage = recipe.parallel.engine, recipe.parallel.zero_stage
+    chosen = {"parallel.engine": engine} | ({"parallel.zero_stage": str(stage)} if engine == "deepspeed" else {})
+    if any(chosen.get(knob) != value for knob, value in asked.items()):
+        wanted, has = (" ".join(f"{knob}={value}" for knob, value in knobs.items()) for knobs in (asked, chosen))
+        raise ValueError(
+            f"the launch file asks for {wanted}, and the recipe says {has}: add {wanted} to the command, or launch "
+            f"with a file that leaves it to the recipe, or {WORKING_COMMAND}"
+        )
+
+
+def launched_for(variables: Mapping[str, str]) -> dict[str, str]:
+    """The knobs that fit what `accelerate launch` was configured for, by the variables that it sets; none for several
+    plain processes."""
+
+    def is_on(name: str) -> bool:
+        return variables.get(name, "").lower() == "true"
+
+    if is_on("ACCELERATE_USE_DEEPSPEED"):
+        stage = variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")  # is not there beside a DeepSpeed configuration file
+        return {"parallel.engine": "deepspeed"} | ({"parallel.zero_stage": stage} if stage else {})
+    if is_on("ACCELERATE_USE_FSDP"):
+        if variables.get("FSDP_VERSION", "1") != "2":
+            raise ValueError("the launch file asks for FSDP 1, and Paceline has FSDP2: say fsdp_version: 2 there")
+        return {"parallel.engine": "fsdp2"}
+    return {}
 
 
 @torch.no_grad()
