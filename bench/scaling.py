@@ -75,10 +75,11 @@ def arguments_of(options: Options, seeds: tuple[int, int], threads: int, out: Pa
     return [*options.words, *flags, "--quiet", *(str(word) for pair in valued.items() for word in pair)]
 
 
-def clean(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what the launcher of this process left in it."""
+def clean(variables: Mapping[str, str], threads: int) -> dict[str, str]:
+    """The environment without what the launcher of this process left in it. Where no threads are named torchrun warns."""
     own = {"RANK", "WORLD_SIZE"}
-    return {name: text for name, text in variables.items() if name not in own and not name.startswith(OF_A_LAUNCHER)}
+    kept = {name: text for name, text in variables.items() if name not in own and not name.startswith(OF_A_LAUNCHER)}
+    return kept | {"OMP_NUM_THREADS": str(threads)}
 
 
 def main(options: Options) -> int:
@@ -109,16 +110,16 @@ def main(options: Options) -> int:
     for number, (launch, command) in enumerate(commands, start=1):
         plural = "es" * (launch.processes > 1)
         print(f"{number} of {len(commands)}: {launch.processes} process{plural}, {launch.what}", flush=True)
-        status = run(command)
+        status = run(command, clean(os.environ, threads))
         if status:
             break
     show(out, options.protocol)
     return status
 
 
-def run(command: Sequence[str]) -> int:
+def run(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run it to its end, and end it with us. Its exit status."""
-    process = subprocess.Popen(command, env=clean(os.environ))  # noqa: S603  no shell
+    process = subprocess.Popen(command, env=variables)  # noqa: S603  no shell
     previous = signal.signal(signal.SIGTERM, lambda signum, frame: process.terminate())
     try:
         return process.wait()

@@ -61,9 +61,9 @@ def test_taking_turns_each_seed_goes_through_all_launches_before_the_next(capsys
 
 def test_what_the_launcher_of_this_process_set_is_not_handed_on():
     kept = scaling.clean(
-        {"RANK": "0", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "x", "A": "1"}
+        {"RANK": "0", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "x", "A": "1"}, 2
     )
-    assert kept == {"A": "1"}
+    assert kept == {"A": "1", "OMP_NUM_THREADS": "2"}
 
 
 @pytest.mark.parametrize(
