@@ -28,12 +28,13 @@ def scaling_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
 
 def anchors() -> Table:
     """What others report."""
-    headers = ("training", "hardware", "processes", "what", "efficiency", "source")
+    headers = ("training", "hardware", "processes", "what", "efficiency")
     rows = tuple(
-        (a.training, a.hardware, f"{a.base} → {a.processes}", a.what, f"{100 * a.efficiency:g}%", a.source)
+        (a.training, a.hardware, f"{a.base} → {a.processes}", a.what, f"{100 * a.efficiency:g}%")
         for a in scaling_anchors()
     )
-    return Table("published scaling, on other machines", headers, rows)
+    caption = "Efficiency of what was added to the first number. Sources: results/published/scaling/anchors.yaml"
+    return Table("published scaling, on other machines", headers, rows, caption)
 
 
 def strong(scaling: Curves) -> Table:
