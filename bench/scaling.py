@@ -76,7 +76,7 @@ def arguments_of(options: Options, seeds: tuple[int, int], threads: int, out: Pa
 
 
 def clean(variables: Mapping[str, str], threads: int) -> dict[str, str]:
-    """The environment without what the launcher of this process left in it; torchrun warns where no threads are named."""
+    """The environment without what our own launcher left in it; torchrun warns where no threads are named."""
     own = {"RANK", "WORLD_SIZE"}
     kept = {name: text for name, text in variables.items() if name not in own and not name.startswith(OF_A_LAUNCHER)}
     return kept | {"OMP_NUM_THREADS": str(threads)}
