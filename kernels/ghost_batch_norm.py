@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kernels.activations import FUSED
 from kernels.choice import is_fast, is_for_triton
-from kernels.ghost_batch_norm_triton import MOST_GROUPS, fused
+from kernels.ghost_batch_norm_launch import MOST_GROUPS, fused
 
 
 def ghost_batch_norm(

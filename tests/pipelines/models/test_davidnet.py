@@ -4,7 +4,7 @@ from torch import nn
 
 from pipelines import models, recipe
 from pipelines.models.davidnet import DavidNet
-from pipelines.models.layers import BatchNorm, PatchWhitening
+from pipelines.models.layers import BatchNorm, GhostBatchNorm, PatchWhitening, PooledGhostBatchNorm
 from pipelines.recipe import networks
 from pipelines.recipe.training import Initialization
 
@@ -51,6 +51,15 @@ def test_pooling_comes_before_or_after_norm_and_activation(pool_before_norm):
     first, second, third, fourth = (16, 8, 8, 4) if pool_before_norm else (32, 16, 16, 8)
     assert sides == [32, first, 16, 16, second, fourth, 4, 4]
     assert third == second
+
+
+@pytest.mark.parametrize("pool_before_norm", [False, True])
+def test_a_kernel_has_the_pools_that_ghost_norm_and_activation_follow(pool_before_norm):
+    network = small(norm=networks.Norm(group_size=2), pool_before_norm=pool_before_norm)
+    kinds = [type(module) for module in network.modules()]
+    assert kinds.count(PooledGhostBatchNorm) == (3 if pool_before_norm else 0)
+    assert kinds.count(GhostBatchNorm) == (5 if pool_before_norm else 8)
+    assert kinds.count(nn.MaxPool2d) == (1 if pool_before_norm else 4)
 
 
 def test_the_order_of_pooling_changes_the_logits():
