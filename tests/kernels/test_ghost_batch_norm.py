@@ -102,6 +102,14 @@ def test_special_values_go_as_far_as_in_the_definition(version, activation, spec
         assert torch.equal(one.isfinite(), other.isfinite())
 
 
+@pytest.mark.parametrize("version", [reference, vectorized])
+def test_half_precision_compiles(version):
+    tensors = draw((4, 2, 3, 3), torch.bfloat16)
+    compiled = torch.compile(version, backend="eager", dynamic=False)
+    for result, expected in zip(run(compiled, tensors, 2, "celu"), run(version, tensors, 2, "celu"), strict=True):
+        assert torch.equal(result, expected)
+
+
 @pytest.mark.parametrize("memory_format", FORMATS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("version", VERSIONS)
