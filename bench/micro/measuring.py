@@ -26,14 +26,17 @@ CACHE = 256 * 2**20
 """bytes that are written to empty a GPU's cache: more than any has"""
 
 on_cuda = pytest.mark.skipif(not IS_CUDA, reason="for CUDA")
+on_a_cpu = pytest.mark.skipif(IS_CUDA, reason="for a CPU")
 
 
-def versions(module: Any, *plain: str, triton: str | None = None) -> list:
-    """Versions of a kernel by name: its definition, other plain ones, what is for CUDA alone, and the definition in
-    torch.compile."""
+def versions(module: Any, *plain: str, cpu: str | None = None, triton: str | None = None) -> list:
+    """Versions of a kernel by name: its definition, other plain ones, what is for a CPU or for CUDA alone, and the
+    definition in torch.compile."""
     cases = [pytest.param(getattr(module, name), id=name) for name in ("reference", *plain)]
     compiled = torch.compile(module.reference, dynamic=False)
     cases.append(pytest.param(compiled, id="compiled", marks=pytest.mark.compiled))
+    if cpu:
+        cases.append(pytest.param(getattr(module, cpu), id=cpu, marks=on_a_cpu))
     if triton:
         cases.append(pytest.param(getattr(module, triton), id=triton, marks=on_cuda))
     return cases

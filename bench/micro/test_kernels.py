@@ -65,7 +65,7 @@ def test_label_smoothing_cross_entropy(
 
 @pytest.mark.parametrize("jitter", [False, True])
 @pytest.mark.parametrize("count", [2000, 50_000])
-@pytest.mark.parametrize("version", versions(augment, triton="gathered"))
+@pytest.mark.parametrize("version", versions(augment, cpu="by_rows", triton="gathered"))
 def test_augment(benchmark: BenchmarkFixture, version: Callable[..., None], count: int, jitter: bool) -> None:
     """Crop, flip and cutout of 32 x 32 pixels, with and without brightness and contrast: pixels in and pixels out."""
     padded = torch.zeros(count, 40, 40, 3, dtype=HALF, device=DEVICE)
