@@ -51,7 +51,6 @@ def test_augment_over_torchvision(benchmark: BenchmarkFixture) -> None:
     v2, bulk = epochs.values()
     in_turns(
         benchmark,
-        rounds=5,
         torchvision=lambda: deque(v2.epoch(0), maxlen=0),
         augment=lambda: deque(bulk.epoch(0), maxlen=0),
     )
