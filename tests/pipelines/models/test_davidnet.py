@@ -7,6 +7,7 @@ from pipelines.models.davidnet import DavidNet
 from pipelines.models.layers import BatchNorm, GhostBatchNorm, PatchWhitening, PooledGhostBatchNorm
 from pipelines.recipe import networks
 from pipelines.recipe.training import Initialization
+from tests.kernels.versions import needs_triton
 
 SMALL = {"name": "davidnet", "widths": (4, 4, 6, 8)}
 
@@ -60,6 +61,25 @@ def test_a_kernel_has_the_pools_that_ghost_norm_and_activation_follow(pool_befor
     assert kinds.count(PooledGhostBatchNorm) == (3 if pool_before_norm else 0)
     assert kinds.count(GhostBatchNorm) == (5 if pool_before_norm else 8)
     assert kinds.count(nn.MaxPool2d) == (1 if pool_before_norm else 4)
+
+
+@needs_triton
+def test_it_trains_on_triton_s_norms_as_on_the_definitions(monkeypatch):
+    knobs = {"norm": networks.Norm(group_size=2), "activation": {"name": "celu", "alpha": 0.3}}
+    network = small(**knobs, pool_before_norm=True)
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    results = {}
+    for version in ("reference", "fast"):
+        network.load_state_dict(before)
+        network.zero_grad()
+        for kernel in ("ghost_batch_norm", "pooled_ghost_batch_norm"):
+            monkeypatch.setattr(f"kernels.{kernel}.is_for_triton", lambda images, version=version: version == "fast")
+        logits = network(images())
+        logits.square().sum().backward()
+        gradients = [parameter.grad.clone() for parameter in network.parameters()]
+        results[version] = [logits.detach(), *gradients, *(values.clone() for values in network.buffers())]
+    for result, expected in zip(results["fast"], results["reference"], strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_order_of_pooling_changes_the_logits():
