@@ -46,7 +46,7 @@ def pool_and_sum_up(
         first, end, pixels, channels, by_pooled_image, by_pooled_pixel, by_pooled_channel, ROWS, CHANNELS
     )
     sources = corners(first, pixels, width, by_image, by_line, by_pixel, by_channel, ROWS, CHANNELS)
-    values, _ = largest(images, sources, inside, by_line, by_pixel)
+    values, place = largest(images, sources, inside, by_line, by_pixel)
     shift = mean_of_rows(values, rows_between(first, end, ROWS))
     total = tl.zeros((ROWS, CHANNELS), tl.float32)
     square = tl.zeros((ROWS, CHANNELS), tl.float32)
