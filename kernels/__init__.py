@@ -1,0 +1,19 @@
+"""The operations that cost the time, one a file: a plain definition, faster versions, and one public name that picks.
+
+| operation | definition | on a CPU | on CUDA |
+|---|---|---|---|
+| `augment` | `reference` | `by_rows` | Triton, `gathered` |
+| `ghost_batch_norm`, activation | `reference` | the definition | Triton, `fused`; else `vectorized` |
+| `pooled_ghost_batch_norm`: the max-pool before them | `reference` | the definition | Triton, `pooled_and_fused` |
+| `label_smoothing_cross_entropy` | `reference` | the definition | Triton, `fused` |
+| `orthogonalize` | itself, batched over matrices of one shape | itself | itself |
+| `patch_covariance` in `whiten` | `reference` | `without_patches` | `without_patches` |
+| `sync_batch_norm` | itself | itself | itself |
+
+`kernels/choice.py` holds which are wanted: the definitions, unless the recipe says `kernels: fast`.
+
+What torch does for many tensors in one pass is not written again: the moving average of the weights and lookahead are
+`torch._foreach_*` (`pipelines/techniques/ema.py`, `lookahead.py`), SGD with Nesterov's momentum and a rate for each
+group is `torch.optim.SGD(fused=True)` (`pipelines/optimizers.py`), and Muon's step (`pipelines/muon.py`) is
+`torch._foreach_*` around `orthogonalize`, which is called once for all filters of a shape.
+"""

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.choice import is_for_triton
+from kernels.choice import is_for_triton, is_wanted
 from kernels.triton_import import jit, tl, triton
 
 CHUNK = 2000
 """images that the definition gathers at a time: keeps what is intermediate within a few MB"""
+CACHED = 500
+"""images that a CPU gathers at a time: they are still in its cache when they are mirrored and cut"""
 BLOCK = 1024
 """values of an image that a Triton program writes"""
 
@@ -24,10 +26,13 @@ def augment(padded: Tensor, order: Tensor, out: Tensor, top: Tensor, left: Tenso
     The choices are None, or left out, for what is not done, and have one entry an image else:
     flip: bool, whether it is mirrored; shift, scale: float32, what is added to its pixels, and what they are then
     multiplied by, rounded once; cutout_top, cutout_left: int64, first row and column of a square of `cutout` pixels
-    that is set to 0.
+    that is set to 0, wholly inside the image.
     """
-    can_triton = is_for_triton(padded) and out.is_contiguous() and padded.is_contiguous() and out.numel() > 0
-    version = gathered if can_triton and out.dtype == padded.dtype else reference
+    is_plain = out.dtype == padded.dtype and out.is_contiguous() and padded.is_contiguous() and out.numel() > 0
+    if is_plain and is_for_triton(padded):
+        version = gathered
+    else:
+        version = by_rows if is_plain and is_wanted() and padded.device.type == "cpu" else reference
     version(padded, order, out, top, left, **choices)
 
 
@@ -65,6 +70,43 @@ def reference(
             inside = inside & (columns >= first_column) & (columns < first_column + cutout)
             images.masked_fill_(inside[..., None], 0)
         out[part] = images
+
+
+def by_rows(
+    padded: Tensor,
+    order: Tensor,
+    out: Tensor,
+    top: Tensor,
+    left: Tensor,
+    *,
+    flip: Tensor | None = None,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    cutout_top: Tensor | None = None,
+    cutout_left: Tensor | None = None,
+    cutout: int = 0,
+) -> None:
+    """On a CPU, for contiguous images: rows are copied whole, and nothing is gone over that is not mirrored or cut."""
+    height, width, channels = out.shape[1:]
+    by_row, by_image = padded.shape[2], padded.shape[1] * padded.shape[2]
+    runs = padded.as_strided((padded.numel() // channels - width + 1, width * channels), (channels, 1))
+    down = by_row * torch.arange(height)
+    square = (width * torch.arange(cutout)[:, None] + torch.arange(cutout)).flatten()
+    for start in range(0, len(out), CACHED):
+        part = slice(start, start + CACHED)
+        images = out[part]
+        first = by_image * order[part] + by_row * top[part] + left[part]
+        rows = (first[:, None] + down).flatten()
+        torch.index_select(runs, 0, rows, out=images.view(-1, width * channels))
+        if flip is not None:
+            mirrored = flip[part].nonzero()[:, 0]
+            images.index_copy_(0, mirrored, images.index_select(0, mirrored).flip(2))
+        if shift is not None or scale is not None:
+            values = images if shift is None else images + shift[part, None, None, None]
+            images.copy_(values if scale is None else values * scale[part, None, None, None])
+        if cutout_top is not None and cutout_left is not None:
+            corners = height * width * torch.arange(len(images)) + width * cutout_top[part] + cutout_left[part]
+            images.view(-1, channels).index_fill_(0, (corners[:, None] + square).flatten(), 0)
 
 
 @jit

@@ -21,9 +21,14 @@ def use(version: Version) -> None:
     _version = version
 
 
+def is_wanted() -> bool:
+    """Whether the faster versions may run."""
+    return _version == "fast"
+
+
 def is_fast(tensor: Tensor) -> bool:
-    """Whether a faster version may take this tensor: on CUDA. On a CPU the definitions run, to the bit."""
-    return _version == "fast" and tensor.is_cuda
+    """Whether a version that is faster on CUDA alone may take this tensor."""
+    return is_wanted() and tensor.is_cuda
 
 
 def is_for_triton(tensor: Tensor) -> bool:

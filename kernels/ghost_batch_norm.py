@@ -5,7 +5,7 @@ from torch import Tensor
 
 from kernels.activations import FUSED
 from kernels.choice import is_fast, is_for_triton
-from kernels.ghost_batch_norm_triton import MOST_GROUPS, fused
+from kernels.ghost_batch_norm_launch import MOST_GROUPS, fused
 
 
 def ghost_batch_norm(
@@ -122,6 +122,8 @@ def _track(
     pixels = images[0, 0].numel()
     full = min(group_size, len(images)) * pixels
     last = ((len(images) - 1) % group_size + 1) * pixels
+    # torch.compile takes them to be of the dtype of the images on a CPU, where they are float32
+    means, inverse_stds = means.to(running_mean.dtype), inverse_stds.to(running_var.dtype)
     variances = inverse_stds**-2 - eps
     variances[:-1] *= full / max(full - 1, 1)  # unbiased, as in BatchNorm2d
     variances[-1] *= last / max(last - 1, 1)

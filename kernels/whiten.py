@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.choice import is_fast
+from kernels.choice import is_wanted
 
 CHUNK = 1000
 """images that are gone through at a time"""
@@ -15,7 +15,7 @@ def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Te
 
     images: (N, channels, height, width), float32; `chunk` of them are gone through at a time.
     """
-    version = without_patches if is_fast(images) else reference
+    version = without_patches if is_wanted() else reference
     return version(images, kernel_size, chunk)
 
 

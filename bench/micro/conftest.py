@@ -1,5 +1,25 @@
 """The host as a run has it: all threads, freed memory kept. Must come before anything imports torch."""
 
+import pytest
+
 from pipelines import host
 
 host.prepare()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--compiled", action="store_true", help="torch.compile on a CPU too: minutes of its C++ compiler")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "compiled: of torch.compile; on a CPU with --compiled alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    import torch
+
+    if config.getoption("compiled") or torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("compiled"):
+            item.add_marker(pytest.mark.skip(reason="torch.compile takes minutes on a CPU: --compiled"))

@@ -1,81 +1,19 @@
-"""Each kernel beside its definition, on CUDA also beside torch.compile of it.
+"""Each kernel beside its definition, on CUDA also beside torch.compile of it (`--compiled`: on a CPU too)."""
 
-`GB` is what has to be read and written at least, `copy_share` how fast that is beside a copy of as much in the same
-run.
-"""
-
-import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median
-from typing import Any
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from kernels import augment, ghost_batch_norm, label_smoothing_cross_entropy, whiten
-
-IS_CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if IS_CUDA else "cpu"
-CALLS = 20 if IS_CUDA else 1
-"""between two synchronisations, which would else be part of what is measured"""
-ROUNDS = 20 if IS_CUDA else 5
-HALF = torch.float16 if IS_CUDA else torch.bfloat16
-
-on_cuda = pytest.mark.skipif(not IS_CUDA, reason="for CUDA")
+from bench.micro.measuring import DEVICE, HALF, forward_and_backward, measure, versions
+from kernels import augment, ghost_batch_norm, label_smoothing_cross_entropy, pooled_ghost_batch_norm, whiten
+from kernels.orthogonalize import orthogonalize
 
 
-def versions(module: Any, *plain: str, triton: str | None = None) -> list:
-    """Versions of a kernel by name: its definition, other plain ones, and what is for CUDA alone."""
-    cases = [pytest.param(getattr(module, name), id=name) for name in ("reference", *plain)]
-    compiled = torch.compile(module.reference, dynamic=False)
-    cases.append(pytest.param(compiled, id="compiled", marks=on_cuda))
-    if triton:
-        cases.append(pytest.param(getattr(module, triton), id=triton, marks=on_cuda))
-    return cases
-
-
-def several(function: Callable[[], Any]) -> None:
-    for _ in range(CALLS):
-        function()
-    if IS_CUDA:
-        torch.cuda.synchronize()
-
-
-def copy_bandwidth(size: int) -> float:
-    """Bytes read and written a second by a copy of so many bytes."""
-    source = torch.ones(size // 2, dtype=torch.uint8, device=DEVICE)
-    target = torch.empty_like(source)
-    seconds = []
-    for _ in range(ROUNDS + 1):
-        several(partial(target.copy_, source))
-        started = time.perf_counter()
-        several(partial(target.copy_, source))
-        seconds.append(time.perf_counter() - started)
-    return 2 * len(source) * CALLS / median(seconds)
-
-
-def measure(benchmark: BenchmarkFixture, function: Callable[[], Any], moved: int) -> None:
-    """`moved`: bytes that the operation has to read and write at least."""
-    copy = copy_bandwidth(moved)
-    benchmark.pedantic(several, args=(function,), rounds=ROUNDS, warmup_rounds=2)
-    seconds = benchmark.stats.stats.median / CALLS
-    benchmark.extra_info |= {
-        "device": torch.cuda.get_device_name() if IS_CUDA else "cpu",
-        "calls": CALLS,
-        "seconds_per_call": seconds,
-        "GB": round(moved / 1e9, 6),
-        "copy_share": round(moved / seconds / copy, 4),
-    }
-
-
-def forward_and_backward(function: Callable[..., Tensor], leaves: list[Tensor], seen: Tensor | None = None) -> None:
-    torch.autograd.grad(function(*leaves), leaves, seen)
-
-
-@pytest.mark.parametrize("activation", [None, "celu", "gelu"])
+@pytest.mark.parametrize("activation", ["celu", "gelu"])
 @pytest.mark.parametrize(("channels", "side"), [(64, 32), (256, 8), (512, 4)])
 @pytest.mark.parametrize("version", versions(ghost_batch_norm, "vectorized", triton="fused"))
 def test_ghost_batch_norm(
@@ -93,6 +31,25 @@ def test_ghost_batch_norm(
     measure(benchmark, partial(forward_and_backward, run, leaves, seen), 5 * images.nbytes)
 
 
+@pytest.mark.parametrize(("channels", "side"), [(128, 32), (256, 16), (512, 8)])
+@pytest.mark.parametrize("version", versions(pooled_ghost_batch_norm, triton="pooled_and_fused"))
+def test_pooled_ghost_batch_norm(
+    benchmark: BenchmarkFixture, version: Callable[..., Tensor], channels: int, side: int
+) -> None:
+    """The same with the pool before it, as in DavidNet's three stages: images and their gradient, and, a quarter as
+    large, results and gradients."""
+    shape = (512, channels, side, side)
+    images = torch.randn(shape, device=DEVICE).to(HALF).to(memory_format=torch.channels_last)
+    seen = images[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+    scale, bias, mean, variance = (torch.ones(channels, device=DEVICE) for _ in range(4))
+    leaves = [tensor.requires_grad_() for tensor in (images, scale, bias)]
+
+    def run(*leaves: Tensor) -> Tensor:
+        return version(*leaves, mean, variance, 32, 0.1, 1e-5, "celu", 0.075)
+
+    measure(benchmark, partial(forward_and_backward, run, leaves, seen), 2 * images.nbytes + 2 * seen.nbytes)
+
+
 @pytest.mark.parametrize("classes", [10, 100])
 @pytest.mark.parametrize("rows", [512, 2000, 100_000])
 @pytest.mark.parametrize("version", versions(label_smoothing_cross_entropy, triton="fused"))
@@ -108,7 +65,7 @@ def test_label_smoothing_cross_entropy(
 
 @pytest.mark.parametrize("jitter", [False, True])
 @pytest.mark.parametrize("count", [2000, 50_000])
-@pytest.mark.parametrize("version", versions(augment, triton="gathered"))
+@pytest.mark.parametrize("version", versions(augment, cpu="by_rows", triton="gathered"))
 def test_augment(benchmark: BenchmarkFixture, version: Callable[..., None], count: int, jitter: bool) -> None:
     """Crop, flip and cutout of 32 x 32 pixels, with and without brightness and contrast: pixels in and pixels out."""
     padded = torch.zeros(count, 40, 40, 3, dtype=HALF, device=DEVICE)
@@ -129,4 +86,14 @@ def test_patch_covariance(
 ) -> None:
     """Of images whose channels come last, as a whitening layer is fitted: the images, once."""
     images = torch.randn(count, 32, 32, 3, device=DEVICE).permute(0, 3, 1, 2)
-    measure(benchmark, partial(version, images, kernel_size), images.nbytes)
+    size, patches = 3 * kernel_size**2, count * (33 - kernel_size) ** 2
+    run = partial(version, images, kernel_size)
+    measure(benchmark, run, images.nbytes, flop=2 * patches * size**2, dtype=torch.float32)
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(1, 64, 576), (1, 256, 576), (3, 256, 2304)])
+def test_orthogonalize(benchmark: BenchmarkFixture, count: int, rows: int, columns: int) -> None:
+    """Filters of AirNet in batches by shape, three steps of three matrix products each."""
+    matrices = torch.randn(count, rows, columns, device=DEVICE)
+    flop = 3 * count * 2 * rows**2 * (2 * columns + rows)
+    measure(benchmark, partial(orthogonalize, matrices), matrices.nbytes + matrices.nbytes // 2, flop)

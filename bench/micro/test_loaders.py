@@ -3,12 +3,11 @@
 import warnings
 from collections import deque
 
-import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pipelines.data.dataset import Dataset
+from bench.micro.noise import noise
 from pipelines.data.loaders import OPTIONAL, Setting, make_loader
 from pipelines.parallel import World
 from pipelines.recipe import load
@@ -27,20 +26,12 @@ LOADERS = {
 """by what the ladder's rungs call them, the slowest last; two workers instead of the entry's 16"""
 
 
-def noise() -> Dataset:
-    """Random images of CIFAR's size."""
-    pixels = np.random.default_rng(0).integers(256, size=(IMAGES, 32, 32, 3), dtype=np.uint8)
-    labels = np.arange(IMAGES) % 10
-    names = tuple("0123456789")
-    return Dataset("noise", pixels, labels, pixels, labels, pixels[:0], labels[:0], names, (120.0,) * 3, (60.0,) * 3)
-
-
 @pytest.mark.parametrize("name", LOADERS)
 def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
     if name in OPTIONAL:
         pytest.importorskip(OPTIONAL[name])
     recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={LOADERS[name]}"])
-    loader = make_loader(Setting(recipe, noise(), World(), torch.float32, order_seed=0, augment_seed=1))
+    loader = make_loader(Setting(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
     loader.transfer()
     loader.preprocess()
     with warnings.catch_warnings():

@@ -4,12 +4,11 @@ import itertools
 import statistics
 import time
 
-import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pipelines.data.dataset import Dataset
+from bench.micro.noise import noise
 from pipelines.data.resident import ResidentLoader, preprocess
 from pipelines.losses import make_loss
 from pipelines.optimizers import make_stepper
@@ -23,20 +22,12 @@ ROUNDS = 8
 RECIPES = {"cifar10/davidnet-10": (3, 32), "cifar10/airbench94-muon": (3, 32), "mnist/base": (1, 28)}
 
 
-def noise(channels: int, side: int, images: int) -> Dataset:
-    """Random images: the time of a step does not depend on what is in them."""
-    pixels = np.random.default_rng(0).integers(256, size=(images, side, side, channels), dtype=np.uint8)
-    labels = np.arange(images) % 10
-    names, statistic = tuple("0123456789"), (120.0,) * channels
-    return Dataset("noise", pixels, labels, pixels, labels, pixels[:0], labels[:0], names, statistic, statistic)
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> None:
     """Interleaved; `harness_over_bare` is the median of the ratios of neighbours, `data_share` what augmentation and
     order add to an epoch."""
     recipe = load(name)
-    dataset = noise(*RECIPES[name], images=STEPS * recipe.batch_size * (1 if recipe.batch_size > 256 else 50))
+    dataset = noise(STEPS * recipe.batch_size * (1 if recipe.batch_size > 256 else 50), *RECIPES[name])
     bench = set_up(recipe, dataset, World())
     padded = preprocess(torch.from_numpy(dataset.train_images), dataset, bench.dtype, pad=recipe.augment.crop)
     loader = ResidentLoader(

@@ -15,10 +15,10 @@ class ConvBlock(nn.Module):
     ):
         super().__init__()
         convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
-        layers: list[nn.Module] = [convolution, *norm_and_activation(outputs, knobs.norm, knobs.activation)]
-        if pool:
-            layers.insert(1 if knobs.pool_before_norm else len(layers), make_pool(knobs.pool))
-        self.layers = nn.Sequential(*layers)
+        first = knobs.pool if pool and knobs.pool_before_norm else None
+        last = knobs.pool if pool and not knobs.pool_before_norm else None
+        layers = norm_and_activation(outputs, knobs.norm, knobs.activation, first)
+        self.layers = nn.Sequential(convolution, *layers, *[make_pool(last)] if last else [])
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)

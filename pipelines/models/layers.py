@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kernels import activations
 from kernels.ghost_batch_norm import ghost_batch_norm
+from kernels.pooled_ghost_batch_norm import pooled_ghost_batch_norm
 from kernels.sync_batch_norm import sync_batch_norm
 from kernels.whiten import patch_covariance
 from pipelines.recipe import networks
@@ -57,6 +58,8 @@ class BatchNorm(nn.BatchNorm2d):
 class GhostBatchNorm(BatchNorm):
     """Batch norm over groups of images, and an activation; running statistics are the mean over the groups."""
 
+    _kernel = staticmethod(ghost_batch_norm)
+
     def __init__(self, channels: int, knobs: networks.Norm, activation: networks.Activation | None = None) -> None:
         super().__init__(channels, knobs)
         assert knobs.group_size is not None
@@ -67,7 +70,7 @@ class GhostBatchNorm(BatchNorm):
         name, alpha = self._activation
         if not self.training:
             return activations.FUSED[name](super().forward(images), alpha)
-        return ghost_batch_norm(
+        return self._kernel(
             images,
             self.weight,
             self.bias,
@@ -79,6 +82,15 @@ class GhostBatchNorm(BatchNorm):
             name,
             alpha,
         )
+
+
+class PooledGhostBatchNorm(GhostBatchNorm):
+    """The same after a 2x2 max-pool."""
+
+    _kernel = staticmethod(pooled_ghost_batch_norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images if self.training else F.max_pool2d(images, 2))
 
 
 class SyncBatchNorm(BatchNorm):
@@ -101,11 +113,17 @@ def make_norm(channels: int, knobs: networks.Norm) -> BatchNorm:
     return BatchNorm(channels, knobs) if knobs.group_size is None else GhostBatchNorm(channels, knobs)
 
 
-def norm_and_activation(channels: int, norm: networks.Norm, activation: networks.Activation) -> list[nn.Module]:
-    """The recipe's norm and the activation after it: one module where a kernel has both."""
+def norm_and_activation(
+    channels: int, norm: networks.Norm, activation: networks.Activation, pool: networks.Pool | None = None
+) -> list[nn.Module]:
+    """The recipe's norm, the activation after it and perhaps a pool before it: one module where a kernel has them."""
     if norm.group_size is not None and activation.name in activations.FUSED:
-        return [GhostBatchNorm(channels, norm, activation)]
-    return [make_norm(channels, norm), Activation(activation)]
+        if pool and pool.name == "max":
+            return [PooledGhostBatchNorm(channels, norm, activation)]
+        layers = [GhostBatchNorm(channels, norm, activation)]
+    else:
+        layers = [make_norm(channels, norm), Activation(activation)]
+    return [make_pool(pool), *layers] if pool else layers
 
 
 class FractionalMaxPool(nn.FractionalMaxPool2d):

@@ -64,8 +64,8 @@ class Recipe(Knobs):
     compile: bool = False
     """torch.compile the network; the compilation has a lap of its own"""
     kernels: Literal["reference", "fast"] = "reference"
-    """the operations of `kernels/`: the plain PyTorch that defines them; or, on CUDA alone, versions with fewer passes
-    over memory, some in Triton"""
+    """the operations of `kernels/`: the plain PyTorch that defines them; or versions with fewer passes over memory: on
+    CUDA of all of them, some in Triton, on a CPU of augmentation and whitening"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

@@ -3,9 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.augment import augment, gathered, reference
-from tests.kernels.versions import DEVICE, with_triton
+from kernels.augment import augment, by_rows, gathered, reference
+from tests.kernels.versions import DEVICE, on_a_cpu, with_triton
 
+VERSIONS = [pytest.param(by_rows, marks=on_a_cpu), with_triton(gathered)]
 HEIGHT, WIDTH = 6, 7
 
 
@@ -58,10 +59,10 @@ def test_the_definition_is_that_of_an_image_at_a_time(**example):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("version", [with_triton(gathered)])
+@pytest.mark.parametrize("version", VERSIONS)
 @given(**EXAMPLES)
 @settings(max_examples=20)
-def test_triton_gives_the_same_to_the_bit(version, dtype, **example):
+def test_the_others_give_the_same_to_the_bit(version, dtype, **example):
     arguments = draw(**example, dtype=dtype)
     assert torch.equal(run(version, *arguments), run(reference, *arguments))
 
@@ -76,7 +77,7 @@ def test_triton_gives_the_same_in_bfloat16(version, **example):
     torch.testing.assert_close(result, expected, rtol=2**-7, atol=0)
 
 
-@pytest.mark.parametrize("version", [reference, with_triton(gathered)])
+@pytest.mark.parametrize("version", [reference, *VERSIONS])
 def test_special_values_are_carried_along_and_cut_out(version):
     padded, order, top, left, choices = draw(4, 0, 2, {"flip", "shift", "scale"}, torch.float32, seed=0)
     padded[:] = torch.tensor([float("nan"), float("inf"), -float("inf")], device=DEVICE)
@@ -85,12 +86,31 @@ def test_special_values_are_carried_along_and_cut_out(version):
     assert result[..., 0].isnan().sum() == result[..., 1].isposinf().sum() == result[..., 2].isneginf().sum()
 
 
-@pytest.mark.parametrize("version", [reference, with_triton(gathered)])
+@pytest.mark.parametrize("version", [reference, *VERSIONS])
 def test_choices_with_gaps_in_memory(version):
     padded, order, top, left, choices = draw(12, 2, 3, {"flip"}, torch.float32, seed=0)
     every = {name: value if name == "cutout" else value[::3] for name, value in choices.items()}
     result = run(version, padded, order[::3], top[::3], left[::3], every)
     assert torch.equal(result, run(reference, padded, order, top, left, choices)[::3])
+
+
+@on_a_cpu
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float64])
+def test_a_cpu_goes_through_the_images_piece_by_piece(dtype, monkeypatch):
+    monkeypatch.setattr("kernels.augment.CACHED", 4)
+    arguments = draw(13, 2, 3, {"flip"}, dtype, seed=0)
+    assert torch.equal(run(by_rows, *arguments), run(reference, *arguments))
+
+
+@on_a_cpu
+def test_the_public_name_takes_what_lies_with_gaps_and_nothing_at_all():
+    padded, order, top, left, choices = draw(5, 2, 3, {"flip"}, torch.float32, seed=0)
+    apart = torch.stack([padded, padded], 4)[..., 0]
+    assert torch.equal(
+        run(augment, apart, order, top, left, choices), run(reference, padded, order, top, left, choices)
+    )
+    nothing = {name: value if name == "cutout" else value[:0] for name, value in choices.items()}
+    assert len(run(augment, padded, order[:0], top[:0], left[:0], nothing)) == 0
 
 
 def test_the_public_name_takes_what_triton_does_not():

@@ -14,7 +14,7 @@ def cuda(monkeypatch):
         yield lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device="cuda")
 
 
-def test_a_cpu_runs_the_definitions():
+def test_a_cpu_runs_nothing_that_is_for_cuda():
     assert not choice.is_fast(torch.ones(2))
     assert not choice.is_for_triton(torch.ones(2))
 
@@ -43,6 +43,8 @@ def test_torch_compile_fuses_by_itself(cuda, monkeypatch):
 def test_the_recipe_may_want_the_definitions(cuda, monkeypatch):
     monkeypatch.setattr(choice, "_version", "fast")
     choice.use("reference")
+    assert not choice.is_wanted()
     assert not choice.is_fast(cuda(3))
     choice.use("fast")
+    assert choice.is_wanted()
     assert choice.is_fast(cuda(3))

@@ -10,6 +10,7 @@ HALF = {torch.float16, torch.bfloat16}
 FORMATS = [torch.channels_last, torch.contiguous_format]
 
 needs_triton = pytest.mark.skipif(triton is None, reason="Triton is not installed: pip install -e '.[triton]'")
+on_a_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="for a CPU")
 
 
 def with_triton(version):

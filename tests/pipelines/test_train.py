@@ -63,6 +63,15 @@ def test_the_recipe_says_which_kernels_run(digits, version, monkeypatch):
     assert {seen for _, seen in recorder.events} == {version}
 
 
+def test_a_cpu_trains_the_same_with_either(digits, monkeypatch):
+    monkeypatch.setattr(choice, "_version", None)
+    augmented = ("epochs=1", "augment.crop=1", "augment.flip=random", "augment.cutout=2")
+    recipes = [quick(*augmented, f"kernels={version}") for version in ("reference", "fast")]
+    trials = [run_trial(bench_for(recipe, digits), seed=0) for recipe in recipes]
+    assert trials[0].epochs[0].train_loss == trials[1].epochs[0].train_loss
+    assert trials[0].accuracy == trials[1].accuracy
+
+
 def test_digits_are_learnt(digits):
     chosen = quick("epochs=6", "schedule.epochs=[0,1,6]")
     trial = run_trial(bench_for(chosen, digits), seed=0)

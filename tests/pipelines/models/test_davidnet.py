@@ -4,9 +4,10 @@ from torch import nn
 
 from pipelines import models, recipe
 from pipelines.models.davidnet import DavidNet
-from pipelines.models.layers import BatchNorm, PatchWhitening
+from pipelines.models.layers import BatchNorm, GhostBatchNorm, PatchWhitening, PooledGhostBatchNorm
 from pipelines.recipe import networks
 from pipelines.recipe.training import Initialization
+from tests.kernels.versions import needs_triton
 
 SMALL = {"name": "davidnet", "widths": (4, 4, 6, 8)}
 
@@ -51,6 +52,34 @@ def test_pooling_comes_before_or_after_norm_and_activation(pool_before_norm):
     first, second, third, fourth = (16, 8, 8, 4) if pool_before_norm else (32, 16, 16, 8)
     assert sides == [32, first, 16, 16, second, fourth, 4, 4]
     assert third == second
+
+
+@pytest.mark.parametrize("pool_before_norm", [False, True])
+def test_a_kernel_has_the_pools_that_ghost_norm_and_activation_follow(pool_before_norm):
+    network = small(norm=networks.Norm(group_size=2), pool_before_norm=pool_before_norm)
+    kinds = [type(module) for module in network.modules()]
+    assert kinds.count(PooledGhostBatchNorm) == (3 if pool_before_norm else 0)
+    assert kinds.count(GhostBatchNorm) == (5 if pool_before_norm else 8)
+    assert kinds.count(nn.MaxPool2d) == (1 if pool_before_norm else 4)
+
+
+@needs_triton
+def test_it_trains_on_triton_s_norms_as_on_the_definitions(monkeypatch):
+    knobs = {"norm": networks.Norm(group_size=2), "activation": {"name": "celu", "alpha": 0.3}}
+    network = small(**knobs, pool_before_norm=True)
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    results = {}
+    for version in ("reference", "fast"):
+        network.load_state_dict(before)
+        network.zero_grad()
+        for kernel in ("ghost_batch_norm", "pooled_ghost_batch_norm"):
+            monkeypatch.setattr(f"kernels.{kernel}.is_for_triton", lambda images, version=version: version == "fast")
+        logits = network(images())
+        logits.square().sum().backward()
+        gradients = [parameter.grad.clone() for parameter in network.parameters()]
+        results[version] = [logits.detach(), *gradients, *(values.clone() for values in network.buffers())]
+    for result, expected in zip(results["fast"], results["reference"], strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_order_of_pooling_changes_the_logits():

@@ -15,6 +15,7 @@ from pipelines.models.layers import (
     GhostBatchNorm,
     PatchWhitening,
     make_norm,
+    make_pool,
     norm_and_activation,
 )
 from pipelines.recipe import networks
@@ -88,6 +89,18 @@ def test_norm_and_activation_are_one_module_where_a_kernel_has_both(name, traini
     images = noise(7, 4, 3, 3)
     assert torch.equal(together(images), apart(images))
     assert torch.equal(together[0].running_var, apart[0].running_var)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("name", "pool", "modules"), [("celu", "max", 1), ("celu", "average", 2), ("mish", "max", 3)])
+def test_a_pool_before_them_is_in_the_module_where_a_kernel_has_it(name, pool, modules, training):
+    norm, activation, pool = networks.Norm(group_size=3), networks.Activation(name=name), networks.Pool(name=pool)
+    together = nn.Sequential(*norm_and_activation(4, norm, activation, pool)).train(training)
+    assert len(together) == modules
+    apart = nn.Sequential(make_pool(pool), make_norm(4, norm), Activation(activation)).train(training)
+    images = noise(7, 4, 6, 6)
+    assert torch.equal(together(images), apart(images))
+    assert [values.tolist() for values in together.buffers()] == [values.tolist() for values in apart.buffers()]
 
 
 def test_the_recipe_s_group_size_chooses_the_norm():

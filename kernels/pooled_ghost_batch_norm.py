@@ -1,0 +1,44 @@
+"""A 2x2 max-pool, ghost batch norm and activation, in the order of post 8 of "How to train your ResNet" (Page 2019)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kernels import ghost_batch_norm
+from kernels.choice import is_for_triton
+from kernels.ghost_batch_norm_launch import MOST_GROUPS, pooled_and_fused
+
+
+def pooled_ghost_batch_norm(
+    images: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    group_size: int,
+    momentum: float,
+    eps: float,
+    activation: str | None = None,
+    alpha: float = 1.0,
+) -> Tensor:
+    """The maximum of every 2x2 pixels, then `kernels.ghost_batch_norm.ghost_batch_norm`, whose arguments these are.
+
+    images: (N, C, H, W), of whose odd height or width the last line or column is left out.
+    Returns (N, C, H // 2, W // 2), like `images`.
+    """
+    groups = -(-len(images) // group_size)
+    is_plain = images.dim() == 4 and min(images.shape[2:]) > 1 and groups <= MOST_GROUPS
+    version = pooled_and_fused if is_plain and is_for_triton(images) and scale.dtype == torch.float32 else composed
+    return version(images, scale, bias, running_mean, running_var, group_size, momentum, eps, activation, alpha)
+
+
+def reference(images: Tensor, *arguments: Any) -> Tensor:
+    """The definition."""
+    return ghost_batch_norm.reference(F.max_pool2d(images, 2), *arguments)
+
+
+def composed(images: Tensor, *arguments: Any) -> Tensor:
+    """torch's pool, and of the norm what is fast: the definition on a CPU."""
+    return ghost_batch_norm.ghost_batch_norm(F.max_pool2d(images, 2), *arguments)
