@@ -13,11 +13,14 @@ from pathlib import Path
 from results.baselines import is_baseline
 from results.overview import overview
 from results.record import Run
+from results.scaling_tables import scaling_tables
 from results.store import find
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 MEASURED = REPOSITORY / "results" / "measured"
+SCALING = "scaling"
+"""the folder under it of the runs that `--scaling` made, which are no runs of the recipes as they are"""
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -28,6 +31,7 @@ def with_tables(text: str, measured: Path) -> str:
     if not begin or not end:
         raise ValueError(f"the text needs the markers {BEGIN} and {END}")
     tables = [table for runs in by_folder(find([measured])) for table in overview(runs, "record")]
+    tables += scaling_tables(find([measured / SCALING]) if (measured / SCALING).exists() else [], "record")
     written = "\n".join(table.markdown() for table in tables)
     return f"{head}{begin}\n{written}{end}{tail}"
 

@@ -94,3 +94,15 @@ def test_the_readme_is_up_to_date():
         pytest.skip(f"no run is committed under {MEASURED}")
     text = README.read_text(encoding="utf-8")
     assert text == with_tables(text, MEASURED), "run bench/measured_tables.py"
+
+
+def test_runs_of_a_scaling_have_tables_of_their_own(measured):
+    before = with_tables(PAGE, measured)
+    for size, run in ((1, "bbbb1111"), (2, "cccc2222")):
+        keep(
+            measured / "scaling",
+            builders.record(id=run, seeds=[0], world_size=size, recipe={"epochs": 3, "batch_size": 64}),
+        )
+    after = with_tables(PAGE, measured)
+    assert after.startswith(before[: before.index(END)])
+    assert "strong scaling, 64 images a step" in after
