@@ -146,7 +146,7 @@ def find(places: Iterable[str | Path]) -> list[Run]:
     ValueError for a place where there is none, and as `read`.
     """
     with no_collector():
-        return [read(path) for path in locate(places)]
+        return sorted([read(path) for path in locate(places)], key=lambda run: run.record.created)
 
 
 def locate(places: Iterable[str | Path]) -> list[Path]:
