@@ -7,6 +7,7 @@ is replaced, `null` switches off.
 import difflib
 import fnmatch
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -85,7 +86,9 @@ def sample(recipe: Recipe) -> Recipe:
     """The recipe on a few hundred images for a few steps: enough to see that it works, worth nothing else."""
     batch_size = min(recipe.batch_size, 64)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 256, 256)})
-    return recipe.model_copy(update={"data": data, "batch_size": batch_size, "epochs": min(recipe.epochs, 2.0)})
+    accumulation = math.gcd(recipe.accumulation, batch_size)
+    shorter = {"data": data, "batch_size": batch_size, "accumulation": accumulation, "epochs": min(recipe.epochs, 2.0)}
+    return recipe.model_copy(update=shorter)
 
 
 def _path(name: str) -> Path:

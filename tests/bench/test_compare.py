@@ -111,7 +111,7 @@ for path in pathlib.Path(sys.argv[1]).glob("*/*/trials.jsonl"):
 
 
 @pytest.mark.slow
-def test_comparing_two_thousand_runs_of_twenty_trials_takes_little_more_than_reading_json(tmp_path):
+def test_comparing_two_thousand_runs_of_twenty_trials_takes_a_few_times_as_long_as_parsing_them(tmp_path):
     """Against Python's json, which only parses the lines, because a busy machine slows down both alike."""
     epochs = [{"epoch": epoch, "train_loss": 1 / epoch, "accuracy": 0.9 + epoch / 200} for epoch in range(1, 9)]
     for side in ("a", "b"):
@@ -138,4 +138,4 @@ def test_comparing_two_thousand_runs_of_twenty_trials_takes_little_more_than_rea
     parsed, json_alone = cpu_seconds(tmp_path / "parse.py", tmp_path)
     assert parsed.returncode == 0, parsed.stderr
     print(f"json alone: {json_alone:.1f} s")
-    assert processor < 4 * json_alone
+    assert processor < 6 * json_alone

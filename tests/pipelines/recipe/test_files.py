@@ -264,6 +264,14 @@ def test_a_file_that_is_no_text_is_named(write):
     assert "missing.yaml: there is no such recipe file" in line
 
 
+@pytest.mark.parametrize(("accumulation", "batch_size"), [(10, 500), (4, 2048), (1, 512), (3, 48)])
+def test_a_sample_accumulates_what_divides_its_batch(accumulation, batch_size):
+    chosen = recipe.load("digits/quick", [f"accumulation={accumulation}", f"batch_size={batch_size}"])
+    smaller = recipe.sample(chosen)
+    assert smaller.batch_size % smaller.accumulation == 0
+    assert accumulation % smaller.accumulation == 0
+
+
 def test_a_sample_is_small_and_still_a_recipe(write):
     chosen = recipe.load("a/base", ["epochs=30", "batch_size=512"])
     small = recipe.sample(chosen)
