@@ -25,8 +25,9 @@ def baselines(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def is_against_baselines(runs: Sequence[Run]) -> bool:
-    """Whether these are real runs with a baseline among them, and something to compare with it."""
-    return len(runs) > 1 and bool(baselines(runs)) and not any(run.record.sample for run in runs)
+    """Whether these are real runs of one folder, with a baseline among them and something to compare with it."""
+    folders = {run.record.recipe_name.rpartition("/")[0] for run in runs}
+    return len(runs) > 1 == len(folders) and bool(baselines(runs)) and not any(run.record.sample for run in runs)
 
 
 def techniques_table(runs: Sequence[Run], protocol: str) -> Table:

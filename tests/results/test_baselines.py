@@ -70,3 +70,9 @@ def test_the_overview_of_runs_is_the_table_that_fits_them():
     assert [table.title for table in overview(all_runs(), "record")] == ["techniques"]
     assert [table.title for table in overview(all_runs()[2:] * 2, "record")] == ["ladder"]
     assert [table.title for table in overview(all_runs()[:1], "record")] == ["record time"]
+
+
+def test_base_cases_of_different_folders_are_not_held_against_each_other():
+    runs = [run_of("mnist/base", [0.96, 0.97]), run_of("digits/quick", [0.98, 0.99])]
+    titles = [table.title for table in overview(runs, "record")]
+    assert "techniques" not in titles
