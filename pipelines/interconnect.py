@@ -24,7 +24,7 @@ def _seconds(world: World, numbers: torch.Tensor) -> float:
     world.sum(numbers)  # connections are made when they are first needed
     for _ in range(REPEATS):
         world.wait()
-        with clock.lap("train"):
+        with clock.lap("exchange"):
             world.sum(numbers)
     slowest = world.maximum(torch.tensor([lap.seconds for lap in clock.laps], dtype=torch.float64))
     return median(slowest.tolist())

@@ -183,6 +183,16 @@ class Stepper:
             optimizer.state.clear()
 
 
+class WrappedStepper(Stepper):
+    """Stands between the loop and another stepper: what it does not do itself, that one does."""
+
+    def __init__(self, inner: Stepper) -> None:
+        self.inner = inner
+        self.optimizers = inner.optimizers
+        self.scale_rates, self.averageable = inner.scale_rates, inner.averageable
+        self.publish, self.reset = inner.publish, inner.reset
+
+
 class MasterStepper(Stepper):
     """Steps float32 masters of half-precision parameters.
 

@@ -12,13 +12,13 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from pipelines.clock import Clock
 from pipelines.devices import make_clock
-from pipelines.optimizers import Stepper
+from pipelines.optimizers import Stepper, WrappedStepper
 from pipelines.techniques import State
 from pipelines.train import Workbench, run_trial
 
 STEPS = 30
 """of the training, before its final evaluation"""
-EXCHANGE = ("nccl:", "gloo:", "c10d::")
+EXCHANGE = ("nccl:", "gloo:")
 """What the operations begin with that exchange something between processes."""
 
 
@@ -38,18 +38,16 @@ class Profile:
     """torch's profiler, for its trace and its tables"""
 
 
-class Labelled(Stepper):
+class Labelled(WrappedStepper):
     """Times and names the optimizer's steps."""
 
     def __init__(self, inner: Stepper, clock: Clock) -> None:
-        self._inner, self._clock = inner, clock
-        self.optimizers = inner.optimizers
-        self.scale_rates, self.averageable = inner.scale_rates, inner.averageable
-        self.publish, self.reset = inner.publish, inner.reset
+        super().__init__(inner)
+        self._clock = clock
 
     def step(self, step: int) -> None:
         with self._clock.lap("optimizer"), record_function("optimizer"):
-            self._inner.step(step)
+            self.inner.step(step)
 
 
 class Shortened:

@@ -12,7 +12,7 @@ def load(*places: str | Path, table: str = "trials", protocol: str = "record") -
 
     `table`: `runs`, `trials`, `epochs` or `laps`, with the columns of `results.flat.COLUMNS`. Accuracies are fractions,
     times seconds under `protocol`. Raises ValueError where there is no run, and for an unknown table or protocol;
-    ModuleNotFoundError without pandas (pip install 'paceline[query]').
+    ModuleNotFoundError without pandas (pip install -e '.[query]' -c constraints.txt).
     """
     import pandas
 

@@ -25,7 +25,7 @@ def database(runs: Iterable[Run], protocol: str) -> "duckdb.DuckDBPyConnection":
     try:
         import duckdb
     except ModuleNotFoundError:
-        raise ValueError("queries need DuckDB: pip install 'paceline[query]'") from None
+        raise ValueError("queries need DuckDB: pip install -e '.[query]' -c constraints.txt") from None
     found = tables(runs, protocol)
     connection = duckdb.connect()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from statistics import median
 
 from results.literature import scaling_anchors
 from results.protocols import find_protocol
@@ -177,11 +178,10 @@ def milliseconds(seconds: float) -> str:
 
 def seconds_of(point: Point, protocol: str) -> str:
     """The median time to target; "missed" where there are trials and none has one."""
-    seconds = sorted(point.to_target(protocol))
+    seconds = point.to_target(protocol)
     if not seconds:
         return "missed" if point.trials and not point.reached else NOTHING
-    middle = len(seconds) // 2
-    return f"{(seconds[middle] + seconds[-1 - middle]) / 2:.3f}"
+    return f"{median(seconds):.3f}"
 
 
 def percent(share: Efficiency | None) -> str:

@@ -4,7 +4,7 @@
 import torch
 from torch import Tensor
 
-from pipelines.optimizers import Stepper
+from pipelines.optimizers import Stepper, WrappedStepper
 from pipelines.recipe import techniques
 from pipelines.techniques import State
 
@@ -26,18 +26,13 @@ def gathered_batches(steps: int, steps_per_epoch: int, knobs: techniques.Growing
     return counts
 
 
-class GatheringStepper(Stepper):
+class GatheringStepper(WrappedStepper):
     """Lets the gradients of several batches add up, and then steps with their mean."""
 
     def __init__(self, inner: Stepper, counts: list[int], parameters: list[Tensor]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._counts = counts
         self._parameters = parameters
-        self.optimizers = inner.optimizers
-        self.scale_rates = inner.scale_rates
-        self.averageable = inner.averageable
-        self.publish = inner.publish
-        self.reset = inner.reset
 
     def step(self, step: int) -> None:
         count = self._counts[step]
@@ -45,7 +40,7 @@ class GatheringStepper(Stepper):
             return
         if count > 1:
             torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], count)
-        self._inner.step(step)
+        self.inner.step(step)
 
 
 class GrowingBatch:

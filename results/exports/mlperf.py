@@ -24,7 +24,7 @@ def write(run: Run, trial: TrialRecord, path: Path) -> None:
         from mlperf_logging.mllog import constants as keys
         from mlperf_logging.mllog.mllog import MLLogger
     except ModuleNotFoundError:
-        raise ValueError("MLPerf logs need its library: pip install 'paceline[mlperf]'") from None
+        raise ValueError("MLPerf logs need its library: pip install -e '.[mlperf]' -c constraints.txt") from None
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     sink = logging.Logger("mlperf", logging.INFO)
     sink.addHandler(handler)

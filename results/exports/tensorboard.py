@@ -15,7 +15,9 @@ def write(run: Run, folder: Path) -> list[Path]:
     try:
         from tensorboard.summary import DirectoryOutput, Writer
     except ModuleNotFoundError:
-        raise ValueError("TensorBoard's events need its library: pip install 'paceline[track]'") from None
+        raise ValueError(
+            "TensorBoard's events need its library: pip install -e '.[track]' -c constraints.txt"
+        ) from None
     written = []
     for trial in run.trials:
         place = folder / run.path.name / f"seed-{trial.seed}"

@@ -7,7 +7,7 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Any
 
-INSTALL = "pip install 'paceline[report]'"
+INSTALL = "pip install -e '.[report]' -c constraints.txt"
 SCRIPTS = (
     "elements",
     "state",

@@ -86,7 +86,7 @@ def test_tables_as_files(kept, tmp_path, form):
 def test_without_duckdb_it_is_said_what_to_install(kept, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     assert command.main(["select 1", str(kept)]) == 2
-    assert "pip install 'paceline[query]'" in capsys.readouterr().err
+    assert "pip install -e '.[query]' -c constraints.txt" in capsys.readouterr().err
 
 
 def test_a_data_frame_for_a_notebook(kept):

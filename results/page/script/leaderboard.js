@@ -76,8 +76,9 @@ function leaderboardTable(rows, chosen, title) {
   });
   const head = el("tr", {}, el("th", { scope: "col", class: "tick" }, el("span", { "aria-label": "drawn in the charts" })), heads);
   const isCut = !state.full && rows.length > SHORT + 2; // a button instead of two rows would save nothing
-  const ends = Object.fromEntries(["target", "schedule"].map((figure) => [figure, longest(rows, figure)]));
-  const lines = (isCut ? rows.slice(0, SHORT) : rows).map((row) =>
+  const drawn = isCut ? rows.slice(0, SHORT) : rows;
+  const ends = Object.fromEntries(["target", "schedule"].map((figure) => [figure, longest(drawn, figure)]));
+  const lines = drawn.map((row) =>
     el("tr", {}, tick(row, chosen), names.map((name) => cell(name, row, ends))),
   );
   const more = el("button", { type: "button", class: "more", onclick: () => go({ full: "1" }) }, `show all ${rows.length}`);

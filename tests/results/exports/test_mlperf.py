@@ -41,5 +41,5 @@ def test_a_miss_is_no_success(tmp_path):
 def test_without_the_library_it_is_said_what_to_install(tmp_path, monkeypatch):
     for name in ("mlperf_logging", "mlperf_logging.mllog"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ValueError, match="pip install 'paceline.mlperf.'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[mlperf\]'"):
         mlperf.write(Run(record(), (), tmp_path), trial(), tmp_path / "x.log")

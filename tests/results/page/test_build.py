@@ -87,5 +87,5 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(module, data, m
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"pip install 'paceline\[report\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[report\]' -c"):
         build.page(data, "runs")

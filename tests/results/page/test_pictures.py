@@ -37,7 +37,7 @@ def test_an_unknown_protocol_is_refused(data, tmp_path):
 
 def test_without_matplotlib_it_says_what_to_install(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ValueError, match=r"matplotlib: pip install 'paceline\[report\]'"):
+    with pytest.raises(ValueError, match=r"matplotlib: pip install -e '\.\[report\]' -c"):
         write(data, tmp_path, ["png"], "record")
 
 
