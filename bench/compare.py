@@ -8,11 +8,13 @@ from pathlib import Path
 
 EPILOG = """\
 A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
-NAME@COMMIT (those at that commit), published (every figure of the literature) or published:NAME.
+NAME@COMMIT (those at that commit), published (every figure of the literature) or published:NAME; or JSON of
+pytest-benchmark, a file or a folder or glob of them, where each file is one sample of each of its benchmarks.
 
 examples:
   python bench/compare.py runs/20260101T120000Z_mnist-base_a1b2c3 runs/20260102T120000Z_mnist-base_d4e5f6
   python bench/compare.py mnist/base@HEAD~1 mnist/base@HEAD --fail-on time:5% --fail-on accuracy:0.3
+  python bench/compare.py before.json after.json --fail-on time:5%
   python bench/compare.py published:cifar10/airbench94 cifar10/airbench94 --protocol airbench --across machine
 """
 STATUS = "exit status: 0 nothing worse, 1 something worse, 2 could not compare (or not enough runs to say)"
@@ -21,27 +23,31 @@ STATUS = "exit status: 0 nothing worse, 1 something worse, 2 could not compare (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, compare, print; what makes --help wait is imported after it."""
     options = parse(arguments)
-    from results import compare, compare_tables, rules, samples
+    from results import benchmarks, compare, compare_tables, rules, samples
+
+    def side(word: str) -> list[samples.Samples]:
+        files = benchmarks.locate(word)
+        return benchmarks.read(files) if files else samples.resolve(word, options.protocol, roots, workers)
 
     try:
         chosen = rules.rules(options.fail_on or ["time:2%"])
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         roots = (options.runs, samples.MEASURED)
-        sides = [samples.resolve(side, options.protocol, roots, workers) for side in (options.before, options.after)]
+        sides = [side(options.before), side(options.after)]
         comparisons = compare.compare(*sides, chosen, options.across)
+        of_benchmarks = any(one.is_benchmark for one in sides[0])
+        protocol = benchmarks.PROTOCOL if of_benchmarks else options.protocol
     except (ValueError, OSError) as error:
         print(f"bench/compare.py: error: {error}", file=sys.stderr)
         return 2
-    for warning in dict.fromkeys(warning for side in sides for one in side for warning in one.warnings):
+    for warning in dict.fromkeys(warning for one in (*sides[0], *sides[1]) for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if options.format == "table":
         from rich.console import Console
 
-        Console(width=None if sys.stdout.isatty() else 160).print(
-            compare_tables.table(comparisons, options.protocol).rich()
-        )
+        Console(width=None if sys.stdout.isatty() else 160).print(compare_tables.table(comparisons, protocol).rich())
     else:
-        print(compare_tables.rendered(comparisons, options.protocol, options.format), end="")
+        print(compare_tables.rendered(comparisons, protocol, options.format), end="")
     return compare.status(comparisons, chosen)
 
 

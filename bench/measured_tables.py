@@ -15,6 +15,7 @@ from results.overview import overview
 from results.record import Run
 from results.scaling_tables import scaling_tables
 from results.store import find
+from results.tables import Table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -22,6 +23,8 @@ MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
 """the folder under it of the runs that `--scaling` made, which are no runs of the recipes as they are"""
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+LONG = 12
+"""Rows of a table that the page shows unasked; longer ones open at a click."""
 
 
 def with_tables(text: str, measured: Path) -> str:
@@ -30,10 +33,19 @@ def with_tables(text: str, measured: Path) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the text needs the markers {BEGIN} and {END}")
-    tables = [table for runs in by_folder(find([measured])) for table in overview(runs, "record")]
-    tables += scaling_tables(find([measured / SCALING]) if (measured / SCALING).exists() else [], "record")
-    written = "\n".join(table.markdown() for table in tables)
+    sections = [(name_of(runs), overview(runs, "record")) for runs in by_folder(find([measured]))]
+    if (measured / SCALING).exists():
+        sections.append((SCALING, scaling_tables(find([measured / SCALING]), "record")))
+    written = "\n".join("\n".join([f"### {name}\n", *map(folded, tables)]) for name, tables in sections)
     return f"{head}{begin}\n{written}{end}{tail}"
+
+
+def folded(table: Table) -> str:
+    """The table in Markdown, closed if it is a long one."""
+    text = table.markdown()
+    if len(table.rows) <= LONG:
+        return text
+    return f"<details><summary>{len(table.rows)} rows</summary>\n\n{text}\n</details>\n"
 
 
 def by_folder(runs: Iterable[Run]) -> list[list[Run]]:
@@ -45,6 +57,12 @@ def by_folder(runs: Iterable[Run]) -> list[list[Run]]:
 def folder(run: Run) -> tuple[bool, str]:
     """Whether it is a sample run, and the part of its recipe's name before the last slash."""
     return run.record.sample, run.record.recipe_name.rpartition("/")[0]
+
+
+def name_of(runs: list[Run]) -> str:
+    """The heading over runs of one folder."""
+    sample, name = folder(runs[0])
+    return f"{name}, samples" if sample else name
 
 
 def main() -> int:

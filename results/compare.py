@@ -80,7 +80,7 @@ def compare(
     if unknown := set(across) - set(FACTS):
         raise ValueError(f"across={', '.join(sorted(unknown))}: say one of {', '.join(FACTS)}")
     chosen = {**DEFAULTS, **(rules or {})}
-    cells = [(name, metric, old, new) for name, old, new in _pairs(before, after) for metric in METRICS]
+    cells = [(name, metric, old, new) for name, old, new in _pairs(before, after) for metric in _metrics(old, new)]
     tested = _tests(cells)
     return [
         _row(name, metric, old, new, chosen[metric], across, level, tested.get(index))
@@ -121,6 +121,11 @@ def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[st
         return [(f"{old} → {new}", sides[0][old], sides[1][new])]
     names = [", ".join(sorted(side)) or "nothing" for side in sides]
     raise ValueError(f"the sides have no recipe in common: {names[0]} on one, {names[1]} on the other")
+
+
+def _metrics(old: Iterable[Samples], new: Iterable[Samples]) -> Iterable[str]:
+    """Of a benchmark there is no more than its time."""
+    return ["time"] if any(one.is_benchmark for one in (*old, *new)) else METRICS
 
 
 def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
@@ -209,6 +214,8 @@ def _measured(metric: str, side: Sequence[Samples]) -> Measured | None:
         return None if value is None or len(side) > 1 else Measured(value, figures[0].runs or 1)
     values, accuracies = _values(metric, side), _values("accuracy", side)
     trials = sum(len(one.seeds) for one in side)
+    if values and all(one.is_benchmark for one in side):
+        return Measured(median(values), len(values))
     incomplete = metric != "time-to-target" and min(len(values), len(accuracies)) < trials
     targets = [one.target for one in side if one.target is not None]
     if not values or incomplete or (metric == "time" and fmean(accuracies) < max(targets)):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from results import benchmarks
 from results.compare import Comparison, Measured, compare
 from results.difference import Change, reached_interval
 from results.protocols import find_protocol
@@ -34,9 +35,15 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         "Before and after: median seconds, or mean accuracy with the trials that reached the target and the 95% "
         "interval of their share. Change: ratio of the times, difference of the accuracies in points [95% interval]; "
         "p, of one that large by chance. + worse, - better, = the same, ? not enough runs, x not comparable. "
-        f"{protocol} time: {find_protocol(protocol).meaning}"
+        f"{_clock(protocol)}"
     )
     return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in told)]))
+
+
+def _clock(protocol: str) -> str:
+    return (
+        benchmarks.CLOCK if protocol == benchmarks.PROTOCOL else f"{protocol} time: {find_protocol(protocol).meaning}"
+    )
 
 
 def of_runs(before: Run, after: Run, protocol: str) -> Table:

@@ -51,6 +51,8 @@ class Samples:
     turns: str | None = None
     """shared by runs whose trials took turns"""
     published: Published | None = None
+    is_benchmark: bool = False
+    """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
 
 

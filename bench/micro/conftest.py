@@ -1,5 +1,7 @@
 """The host as a run has it: all threads, freed memory kept. Must come before anything imports torch."""
 
+from typing import Any
+
 import pytest
 
 from pipelines import host
@@ -13,6 +15,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "compiled: of torch.compile; on a CPU with --compiled alone")
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """What bench/compare.py tells machines apart by."""
+    from pipelines import devices, environment
+
+    machine_info["machine_class"] = environment.capture(devices.find_device("auto"))["machine_class"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

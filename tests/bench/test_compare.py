@@ -15,7 +15,7 @@ from bench import compare
 from results.record import Lap
 from results.store import create
 from tests.bench.conftest import ROOT
-from tests.results.builders import record, trial
+from tests.results.builders import benchmark_file, record, trial
 
 STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
 
@@ -139,3 +139,20 @@ def test_comparing_two_thousand_runs_of_twenty_trials_takes_a_few_times_as_long_
     assert parsed.returncode == 0, parsed.stderr
     print(f"json alone: {json_alone:.1f} s")
     assert processor < 6 * json_alone
+
+
+def test_files_of_pytest_benchmark_are_sides_too(tmp_path, capsys):
+    for name, factor in (("before", 1.0), ("after", 1.05)):
+        for number, second in enumerate(STEADY):
+            benchmark_file(tmp_path / name / f"{number}.json", step=factor * second)
+    sides = [str(tmp_path / "before"), str(tmp_path / "after")]
+    assert compare.main([*sides, "--format", "json"]) == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["recipe"], row["verdict"], row["protocol"]) == (
+        "test_kernels.py::test_step",
+        "slower",
+        "pytest-benchmark",
+    )
+    assert compare.main([f"{sides[0]}/0.json", f"{sides[1]}/0.json"]) == 2
+    assert "the median round of a benchmark" in capsys.readouterr().out
+    assert compare.main([sides[0], str(keep(tmp_path / "runs"))]) == 2

@@ -1,7 +1,9 @@
 """Records for tests: a small run with planted numbers, any part of which can be replaced."""
 
 import itertools
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 from results.record import EpochResult, Lap, RunRecord, TrialRecord
 from results.samples import FACTS, Samples
@@ -85,3 +87,18 @@ def samples(seconds, **changes) -> Samples:
         "reached": n,
     }
     return Samples(**(given | changes))
+
+
+def benchmark_file(path: Path, changes: dict | None = None, **medians: float) -> Path:
+    """A file of benchmarks with these medians as pytest-benchmark writes it, as far as it is read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "machine_info": {"python_version": "3.12.1", "cpu": {"brand_raw": "A CPU", "count": 2}},
+        "commit_info": {"id": "c" * 40, "dirty": True},
+        "benchmarks": [
+            {"fullname": f"test_kernels.py::test_{name}", "stats": {"median": median, "rounds": 7}, "extra_info": {}}
+            for name, median in medians.items()
+        ],
+    }
+    path.write_text(json.dumps(content | (changes or {})))
+    return path
