@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from results.page import build, data, pictures
 
     try:
-        runs = store.find(options.runs or ["runs"])
+        runs = store.find(with_scalings(options.runs or ["runs"]))
         shown = data.page_data(runs, published().values())
         options.out.mkdir(parents=True, exist_ok=True)
         page = options.out / "index.html"
@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in written:
         print(f"written: {path}")
     return 0
+
+
+def with_scalings(places: Sequence[str]) -> list[str]:
+    """The places, and the folders of `bench/run.py --scaling` in them."""
+    return [*places, *(str(folder) for place in places for folder in sorted(Path(place).glob("scaling*")))]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,5 +1,7 @@
 """The device that a run trains on, and the number formats it is fast in."""
 
+import resource
+
 import torch
 
 from pipelines.clock import Clock
@@ -71,3 +73,10 @@ def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); say precision=float32")
     return torch.bfloat16
+
+
+def peak_bytes(device: torch.device) -> torch.Tensor:
+    """The most bytes that this process had in use so far: of the host, and of the device since its statistics were
+    last reset (0 on a CPU)."""
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return torch.tensor([host, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0])

@@ -2,7 +2,6 @@
 
 import math
 import os
-import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ from pipelines.data.loaders import Batches, Setting, make_loader
 from pipelines.data.order import sample_weights
 from pipelines.data.pool import ImagePool
 from pipelines.data.resident import preprocess, to_device
-from pipelines.devices import make_clock, number_formats
+from pipelines.devices import make_clock, number_formats, peak_bytes
 from pipelines.evaluate import evaluate
 from pipelines.gradients import Backward
 from pipelines.losses import make_loss
@@ -234,6 +233,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     for hook in hooks.trial_end:
         hook(state)
     shared.close()
+    host_bytes, device_bytes = world.maximum(peak_bytes(device)).tolist()
     last = state.history[-1]
     reached = last.accuracy is not None and last.accuracy >= recipe.target
     return Trial(
@@ -247,8 +247,8 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         laps=slowest(clock.laps, world),
         steps=state.step,
         samples=recipe.samples(state.step, len(dataset.train_images)),
-        peak_host_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        peak_device_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        peak_host_bytes=host_bytes,
+        peak_device_bytes=device_bytes if device.type == "cuda" else None,
         notes=state.notes,
     )
 

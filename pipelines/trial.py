@@ -39,9 +39,9 @@ class Trial:
     samples: int
     """training images seen, over all processes"""
     peak_host_bytes: int
-    """largest resident memory of this process so far"""
+    """largest resident memory so far of any of the processes"""
     peak_device_bytes: int | None
-    """most device memory in use at once during the trial; None on a CPU"""
+    """most device memory that any of the processes had in use at once during the trial; None on a CPU"""
     notes: dict[str, object] = field(default_factory=dict)
     reason: str | None = None
     """why it diverged or failed"""

@@ -37,7 +37,7 @@ def engines_table(runs: Sequence[Run]) -> Table:
         )
     caption = (
         "Accuracy: mean ± half of its 95% interval. A step: median over the trials of the training time by the number "
-        "of steps. Memory: the most that process 0 had in use, on the GPU if it has one; on a CPU with Python, torch "
+        "of steps. Memory: the most that any process had in use, on the GPU if it has one; on a CPU with Python, torch "
         "and the engine's own code in it."
     )
     return Table("engines", headers, tuple(rows), caption)

@@ -12,8 +12,11 @@ from results.tables import NOTHING, Table
 
 
 def is_ladder(runs: Sequence[Run]) -> bool:
-    """Whether these runs are rungs: more than one real run, each of a recipe that names its trick."""
-    return len(runs) > 1 and all(run.record.recipe.get("trick") and not run.record.sample for run in runs)
+    """Whether these runs are rungs: more than one real run, each of a recipe that names its trick, all of one folder
+    `ladder`."""
+    folders = {run.record.recipe_name.rpartition("/")[0] for run in runs}
+    is_one = len(folders) == 1 and folders.pop().rpartition("/")[2] == "ladder"
+    return is_one and len(runs) > 1 and all(run.record.recipe.get("trick") and not run.record.sample for run in runs)
 
 
 def ladder_table(runs: Sequence[Run], protocol: str) -> Table:

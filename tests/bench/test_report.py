@@ -27,6 +27,13 @@ def test_the_page_is_written_and_told(tmp_path, capsys):
     assert "<h1>Nights &amp; days</h1>" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
+def test_runs_of_a_scaling_in_the_folder_are_on_the_page(tmp_path):
+    keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
+    keep(tmp_path / "runs" / "scaling_x", builders.record(id="ofscaling", seeds=[0], world_size=2), [builders.trial(0)])
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
+    assert "ofscaling" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
 def test_pictures_are_written_where_asked_for(tmp_path):
     pytest.importorskip("matplotlib")
     keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])

@@ -68,7 +68,9 @@ def test_sample_runs_are_no_baselines():
 
 def test_the_overview_of_runs_is_the_table_that_fits_them():
     assert [table.title for table in overview(all_runs(), "record")] == ["techniques"]
-    assert [table.title for table in overview(all_runs()[2:] * 2, "record")] == ["ladder"]
+    rungs = [run_of(name, BASE, recipe_name=f"cifar10/ladder/{name}") for name in ("00-start", "01-trick")]
+    assert [table.title for table in overview(rungs, "record")] == ["ladder"]
+    assert [table.title for table in overview(all_runs()[2:] * 2, "record")] == ["record time"]
     assert [table.title for table in overview(all_runs()[:1], "record")] == ["record time"]
 
 
