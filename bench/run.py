@@ -4,7 +4,7 @@ import os
 import sys
 from itertools import pairwise
 
-from bench import run_arguments, scaling
+from bench import run_arguments, scaling, side_by_side
 from pipelines import host, recipe
 from results.record import Run
 
@@ -20,6 +20,8 @@ def main() -> int:
             return 0
         if options.scaling:
             return scaling.main(options)
+        if options.side_by_side:
+            return side_by_side.main(options)
         jobs = run_arguments.jobs(options)
         host.prepare(options.threads)
         return run(options, jobs)

@@ -28,6 +28,7 @@ examples:
   accelerate launch bench/run.py 'cifar10/*' --sample             does each of them work at all?
   accelerate launch bench/run.py mnist/base my.yaml --interleave    trials take turns: drift cancels out
   accelerate launch bench/run.py mnist/base batch_size=512 --scaling 1,2    what do more processes bring?
+  python bench/run.py 'mnist/*' --side-by-side 2                  two recipes at a time, each on half of the cores
   accelerate launch bench/run.py --suite nightly                  the recipes and trials of configs/suites/nightly.yaml
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3
 
@@ -57,6 +58,7 @@ class Options(argparse.Namespace):
     timeout: int
     batch_per_process: int | None
     scaling: list[int] | None
+    side_by_side: int | None
     dry_run: bool
     quiet: bool
     list: bool
@@ -90,7 +92,7 @@ def jobs(options: Options) -> list[Job]:
     first = options.seed or 0
     folds = folds_of(options.folds)
     found = [
-        (recipes.load(name, [*overrides, *fold]), name, trials) for name, trials in _named(options) for fold in folds
+        (recipes.load(name, [*overrides, *fold]), name, trials) for name, trials in named(options) for fold in folds
     ]
     if options.interleave and not options.scaling and len(found) < 2:
         raise ValueError("--interleave takes two recipes at least; the same one twice will do")
@@ -105,7 +107,7 @@ def jobs(options: Options) -> list[Job]:
     ]
 
 
-def _named(options: Options) -> list[tuple[str, int]]:
+def named(options: Options) -> list[tuple[str, int]]:
     """The recipes that are asked for, by name, and their number of trials. To take turns one may come twice."""
     if options.suite:
         return [(entry.recipe, entry.trials) for entry in suites.load(options.suite)]
@@ -162,6 +164,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--batch-per-process", type=positive, metavar="B", help=weak)
     worlds = "train on 1, 2 and 4 processes of this machine, one size after the other, and show what that brought"
     add("--scaling", type=sizes, metavar="1,2,4", help=worlds)
+    neighbours = "so many recipes at a time, each on its share of the cores, or a GPU of its own; the record says so"
+    add("--side-by-side", type=several, metavar="N", help=neighbours)
     lost = "seconds until a process that does not answer the others is taken for lost (default: %(default)s)"
     add("--timeout", type=positive, default=300, metavar="SECONDS", help=lost)
     add("--dry-run", action="store_true", help="print the resolved recipe and what it will cost; train nothing")
@@ -176,6 +180,10 @@ def parse(arguments: list[str] | None = None) -> Options:
         parser.error("--suite says which recipes and how many trials: give no others")
     if options.scaling and (options.resume or options.suite or options.folds or options.batch_per_process):
         parser.error("--scaling takes one recipe as it is: give no --resume, --suite, --folds or --batch-per-process")
+    if options.side_by_side:
+        alone = ("scaling", "interleave", "resume", "folds", "batch_per_process", "profile", "energy", "dry_run")
+        if given := [f"--{name.replace('_', '-')}" for name in alone if getattr(options, name)]:
+            parser.error(f"--side-by-side does not go with {given[0]}: say one of them")
     if options.interleave and options.resume:
         parser.error("--interleave begins new runs: --resume one of them alone")
     return options

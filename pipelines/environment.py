@@ -14,7 +14,7 @@ import joblib
 import psutil
 import torch
 
-from pipelines import nvml
+from pipelines import host, nvml
 from pipelines.unknown import attempt, unknown
 
 Known = TypeVar("Known", str, int)
@@ -62,7 +62,7 @@ def capture(device: torch.device) -> dict[str, object]:
     cpu, gpus = _cpu(), _gpus(device, nvml.FIXED)
     return {
         "machine_id": attempt(_machine_id),
-        "machine_class": gpus[_index(device)]["name"] if gpus else _cpu_class(cpu),
+        "machine_class": _shared(gpus[_index(device)]["name"] if gpus else _cpu_class(cpu)),
         "host_hash": attempt(lambda: _hashed(platform.node())),
         "device": str(device),
         "os": _os(),
@@ -155,7 +155,13 @@ def _cpu_class(cpu: Mapping[str, object]) -> object:
     for part in (cpu["model"], cpu["usable_cores"]):
         if isinstance(part, dict):
             return part
-    return f"{cpu['model']}, {cpu['usable_cores']} cores"
+    return f"{cpu['model']}, {cpu['usable_cores']} core{'s' * (cpu['usable_cores'] != 1)}"
+
+
+def _shared(kind: object) -> object:
+    """A machine that other runs were on at the same time is of a class of its own."""
+    count = os.environ.get(host.AT_A_TIME)
+    return f"{kind}, {count} runs at a time" if count and isinstance(kind, str) else kind
 
 
 def _cpu_model() -> str:

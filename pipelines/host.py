@@ -13,6 +13,9 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _PR_SET_PDEATHSIG = 1
 
+AT_A_TIME = "PACELINE_AT_A_TIME"
+"""variable with the number of runs that share this host, each on its own part of it, where there are several"""
+
 
 def prepare(threads: int | None = None) -> None:
     """Set this process's threads (None: its share of the host's cores), keep freed memory, end with the launcher."""

@@ -43,6 +43,18 @@ REASONS = {
 """Why a GPU may run under its highest clock, bit by bit: nvml.h, "NvmlClocksEventReasons"."""
 
 
+def visible(variables: Mapping[str, str]) -> list[str]:
+    """The GPUs that a process with these variables may use, as CUDA_VISIBLE_DEVICES names them; none without NVML."""
+    if "CUDA_VISIBLE_DEVICES" in variables:
+        return [name for name in variables["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    try:
+        with _library():
+            handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+            return [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
+    except pynvml.NVMLError:
+        return []
+
+
 def read(uuid: str, fields: Mapping[str, Read]) -> dict[str, object]:
     """These fields (`FIXED` or `MOVING`) of the GPU with this UUID, as torch writes it; each may be unknown."""
     try:

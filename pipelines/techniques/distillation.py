@@ -28,6 +28,8 @@ class Distillation:
 
     def __init__(self, knobs: unlabelled.Distillation) -> None:
         self._knobs = knobs
+        self._optimizers: list[torch.optim.Optimizer] = []
+        """of the translation, if features are learnt too"""
 
     def pretrain(self, state: State) -> None:
         knobs, recipe, device = self._knobs, state.recipe, state.world.device
@@ -35,7 +37,7 @@ class Distillation:
         plain, labels = pool.images(), state.loader.plain()[1]
         teacher = models.build_network(knobs.teacher, tuple(plain.shape[1:]), state.network.head.out_features)
         generator = torch.Generator(device).manual_seed(state.seed)
-        teacher = teacher.to(device)
+        teacher = models.to_precision(teacher.to(device), plain.dtype, channels_last=recipe.channels_last)
 
         def objective(chosen: Tensor) -> Tensor:
             return F.cross_entropy(teacher(pool.augmented(chosen, recipe.augment)), labels[chosen])
@@ -44,23 +46,31 @@ class Distillation:
         self._teacher = teacher.eval().requires_grad_(False)
         right = probabilities(teacher, plain, recipe.evaluation.batch_size).argmax(1) == labels
         state.notes["distillation"] = {"teacher_train_accuracy": right.float().mean().item()}
-        self._translate = nn.Linear(state.network.head.in_features, teacher.head.in_features).to(device)
-        self._optimizer = torch.optim.AdamW(self._translate.parameters(), lr=knobs.lr)
-        state.objective = self._objective
+        state.objective = self._from_logits
+        if knobs.feature_weight:
+            self._translate = nn.Linear(state.network.head.in_features, teacher.head.in_features).to(device)
+            self._optimizers = [torch.optim.AdamW(self._translate.parameters(), lr=knobs.lr, fused=True)]
+            state.objective = self._from_features_too
 
-    def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
-        knobs = self._knobs
+    def _from_logits(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            targets = self._teacher(images)
+        return self._loss(state, state.forward(images), targets, labels)
+
+    def _from_features_too(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
             teacher_features = self._teacher.layers(images)
             targets = self._teacher.head(teacher_features)
         features = state.network.layers(images)
-        logits = state.network.head(features)
-        return (
-            (1 - knobs.weight) * state.loss_function(logits, labels)
-            + knobs.weight * soft_cross_entropy(logits, targets, knobs.temperature)
-            + knobs.feature_weight * feature_distance(self._translate(features), teacher_features)
-        )
+        distance = feature_distance(self._translate(features), teacher_features)
+        return self._loss(state, state.network.head(features), targets, labels) + self._knobs.feature_weight * distance
+
+    def _loss(self, state: State, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        knobs = self._knobs
+        hard, soft = state.loss_function(logits, labels), soft_cross_entropy(logits, targets, knobs.temperature)
+        return (1 - knobs.weight) * hard + knobs.weight * soft
 
     def step_end(self, state: State) -> None:
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)

@@ -73,6 +73,7 @@ def test_defaults():
         "timeout": 300,
         "batch_per_process": None,
         "scaling": None,
+        "side_by_side": None,
         "dry_run": False,
         "quiet": False,
         "list": False,
