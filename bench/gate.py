@@ -1,13 +1,21 @@
-"""The nightly gate: train a suite, compare with this machine class's accepted baseline, confirm by re-running."""
+"""The nightly gate: train a suite, compare with this machine class's accepted baseline, confirm by re-running.
+
+With --against the accepted code is trained too, trial by trial in turns with this one: for machines whose speed drifts.
+"""
 
 import argparse
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from results.gate import Judgement
+    from results.rules import Rule
 
 ROOT = Path(__file__).resolve().parents[1]
 EPILOG = """\
@@ -18,6 +26,12 @@ between nights is in it:
   python bench/gate.py baseline --suite nightly --junit gate.xml --benchmark-json gate.json
   python bench/gate.py baseline --new runs/last-night            judge runs that are there, without training
 
+Where neighbours, heat or clocks make the same code differ by more than the rule from night to night, no baseline helps.
+Check the accepted code out and let both take turns; the trials may be more then than the suite says:
+
+  git worktree add ../accepted COMMIT
+  python bench/gate.py --against ../accepted --suite nightly --trials 40
+
 exit status: 0 nothing worse, 1 something worse, 2 could not be decided, or no recipe is stable enough to gate
 """
 
@@ -25,23 +39,12 @@ exit status: 0 nothing worse, 1 something worse, 2 could not be decided, or no r
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, judge, report."""
     options = parse(arguments)
-    from results import gate, gate_reports, rules, samples
+    from results import gate, gate_reports, rules
 
     try:
         chosen = rules.rules(options.fail_on or ["time:3%"])
-        baseline = samples.resolve(str(options.baseline), options.protocol)
-        folder = options.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        if options.new is None:
-            train(options, folder, "--suite", options.suite)
-        new = samples.resolve(str(options.new or folder), options.protocol)
-
-        def rerun(recipe: str) -> list[samples.Samples]:
-            trials = max(len(one.seeds) for one in new if one.recipe == recipe)
-            again = folder / "again" / recipe.replace("/", "-")
-            train(options, again, recipe, "--trials", str(trials))
-            return samples.resolve(str(again), options.protocol)
-
-        judgements = gate.judge(baseline, new, chosen, None if options.new else rerun)
+        judge = judge_against if options.against else judge_by_baseline
+        judgements = judge(options, chosen)
     except (ValueError, OSError, subprocess.CalledProcessError) as error:
         print(f"bench/gate.py: error: {error}", file=sys.stderr)
         return 2
@@ -57,6 +60,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Console(width=None if sys.stdout.isatty() else 160).print(table.rich())
     return gate.status(judgements)
+
+
+def judge_by_baseline(options: argparse.Namespace, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
+    """Train the suite, unless that is done, and hold it against the runs of the baseline."""
+    from results import gate, samples
+
+    baseline = samples.resolve(str(options.baseline), options.protocol)
+    folder = folder_of(options)
+    if options.new is None:
+        train(options, folder, "--suite", options.suite)
+    new = samples.resolve(str(options.new or folder), options.protocol)
+
+    def rerun(recipe: str) -> list[samples.Samples]:
+        trials = max(len(one.seeds) for one in new if one.recipe == recipe)
+        again = folder / "again" / recipe.replace("/", "-")
+        train(options, again, recipe, "--trials", str(trials))
+        return samples.resolve(str(again), options.protocol)
+
+    return gate.judge(baseline, new, chosen, None if options.new else rerun)
+
+
+def judge_against(options: argparse.Namespace, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
+    """Train the suite by both checkouts in turns. ValueError where the other one is no checkout of Paceline."""
+    from bench import suites, turns
+    from results import gate, samples
+
+    if not (options.against / "bench" / "turns.py").is_file():
+        raise ValueError(f"--against {options.against}: no checkout of a Paceline that takes turns")
+    checkouts = options.against.resolve(), ROOT
+    trials = {entry.recipe: options.trials or entry.trials for entry in suites.load(options.suite)}
+    folder = folder_of(options).resolve()
+
+    def play(recipe: str) -> tuple[list[samples.Samples], list[samples.Samples]]:
+        where = folder / recipe.replace("/", "-")
+        where = where.with_name(f"{where.name}-again") if where.exists() else where
+        out = where / "accepted", where / "new"
+        turns.train(recipe, trials[recipe], checkouts, out, options.launcher)
+        accepted, new = (samples.resolve(str(one), options.protocol) for one in out)
+        return accepted, new
+
+    return gate.judge_turns(list(trials), play, chosen)
+
+
+def folder_of(options: argparse.Namespace) -> Path:
+    """Where the runs of this night go."""
+    return options.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def train(options: argparse.Namespace, out: Path, *what: str) -> None:
@@ -75,7 +124,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("baseline", type=Path, help="folder of the accepted runs")
+    add("baseline", type=Path, nargs="?", help="folder of the accepted runs")
+    checkout = "instead of a baseline: a checkout of the accepted code, to be trained in turns with this one"
+    add("--against", type=Path, metavar="DIR", help=checkout)
+    add("--trials", type=int, metavar="N", help="with --against, instead of as many as the suite says")
     add("--suite", default="nightly", metavar="NAME", help="what to train (default: %(default)s)")
     add("--new", type=Path, metavar="DIR", help="judge these runs; train nothing, and so confirm nothing")
     rule = "time:3%%, time-to-target:3%% or accuracy:0.1 (points); may be repeated (default: time:3%%)"
@@ -89,7 +141,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--summary", type=Path, default=Path(summary) if summary else None, metavar="FILE", help=text)
     add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     add("--benchmark-json", type=Path, metavar="FILE", help="write JSON for github-action-benchmark")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if (options.baseline is None) == (options.against is None):
+        parser.error("give either a baseline or --against")
+    if options.against and options.new:
+        parser.error("--new judges runs that are there, and --against trains: say one of them")
+    if options.trials is not None and (options.against is None or options.trials < 1):
+        parser.error("--trials says how many each side trains with --against: a whole number from 1 on")
+    return options
 
 
 if __name__ == "__main__":

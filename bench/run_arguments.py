@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import textwrap
 import typing
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Options(argparse.Namespace):
     energy: bool
     suite: str | None
     interleave: bool
+    turns: str | None
     timeout: int
     batch_per_process: int | None
     scaling: list[int] | None
@@ -160,6 +162,10 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--suite", metavar="NAME", help="the recipes of configs/suites/NAME.yaml, or of a YAML file, with their trials")
     turns = "recipes take turns, a trial each, and are compared; the same one twice shows the machine's own noise"
     add("--interleave", action="store_true", help=turns)
+    other = (
+        "the same with other processes: wait for a line on standard input before each trial (bench/gate.py --against)"
+    )
+    add("--turns", type=name_of_turns, metavar="ID", help=other)
     weak = "images a process and step, so that more processes make a larger batch (default: they share the recipe's)"
     add("--batch-per-process", type=positive, metavar="B", help=weak)
     worlds = "train on 1, 2 and 4 processes of this machine, one size after the other, and show what that brought"
@@ -181,9 +187,21 @@ def parse(arguments: list[str] | None = None) -> Options:
     if options.scaling and (options.resume or options.suite or options.folds or options.batch_per_process):
         parser.error("--scaling takes one recipe as it is: give no --resume, --suite, --folds or --batch-per-process")
     if options.side_by_side:
-        alone = ("scaling", "interleave", "resume", "folds", "batch_per_process", "profile", "energy", "dry_run")
+        alone = (
+            "scaling",
+            "interleave",
+            "turns",
+            "resume",
+            "folds",
+            "batch_per_process",
+            "profile",
+            "energy",
+            "dry_run",
+        )
         if given := [f"--{name.replace('_', '-')}" for name in alone if getattr(options, name)]:
             parser.error(f"--side-by-side does not go with {given[0]}: say one of them")
+    if options.turns and (options.interleave or options.scaling):
+        parser.error("--turns is for one recipe, in turns with other processes: give no --interleave or --scaling")
     if options.interleave and options.resume:
         parser.error("--interleave begins new runs: --resume one of them alone")
     return options
@@ -236,6 +254,13 @@ def sizes(text: str) -> list[int]:
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not two numbers or more, all different, such as 1,2,4")
     return numbers
+
+
+def name_of_turns(text: str) -> str:
+    """What the records of processes that take turns have in common."""
+    if not re.fullmatch(r"[0-9A-Za-z]{1,40}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 40 letters and digits")
+    return text
 
 
 def several(text: str) -> int:

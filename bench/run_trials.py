@@ -19,6 +19,7 @@ import torch
 from bench import profiles, tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
+from bench.turns import wait_for_turn
 from pipelines import energy, environment, failures, interconnect, parallel
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
@@ -55,7 +56,7 @@ def train(job: Job, options: Options, world: World, view: TrialLines, *, is_firs
     Raises ValueError for data, a recipe or a resumed run that will not do, and OSError for a record that cannot be
     written; whatever else ends the run early is told of in a RuntimeError, after the record says so.
     """
-    (run,) = _in_turns([_trials(job, options, world, view, is_first=is_first)])
+    (run,) = _in_turns([_trials(job, options, world, view, is_first=is_first, turns=options.turns)])
     return run
 
 
@@ -121,6 +122,8 @@ def _trials(
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
             yield
+            if options.turns:
+                world.together(lambda: wait_for_turn() if world.is_main else None)
             trial = run_trial(bench, seed, observers)
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []

@@ -74,39 +74,49 @@ class Launches:
     options: Options
     waiting: deque[tuple[str, int]]
     """recipe, trials"""
-    count: int
+    places: list[Place]
     running: dict[Place, subprocess.Popen[str]] = field(default_factory=dict)
+    stopped_by: int | None = None
+    """the signal that ended them all"""
     kept: list[Path] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
     def work(self, place: Place) -> None:
         """Launch one after the other in a place, in a thread of its own."""
         os.sched_setaffinity(0, place.cores)  # of this thread, and so of what it starts
-        while (recipe := self._next()) is not None:
-            name, trials = recipe
-            command = [sys.executable, str(RUN), *arguments_of(self.options, name, trials)]
-            environment = variables(os.environ, place, self.count)
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
-            self.running[place] = process
-            assert process.stdout
-            for line in process.stdout:
-                if line.startswith(f"{run_arguments.run_name(name)}: "):
-                    print(line, end="", flush=True)
-                elif line.startswith(RECORD):
-                    self.kept.append(Path(line.removeprefix(RECORD).rstrip()))
-            status = process.wait()
-            self.statuses.append(status if status >= 0 else 128 - status)  # as a shell counts signals
+        while True:
+            try:
+                name, trials = self.waiting.popleft()
+            except IndexError:
+                return
+            self.launch(place, name, trials)
 
-    def _next(self) -> tuple[str, int] | None:
-        try:
-            return self.waiting.popleft()
-        except IndexError:
-            return None
+    def launch(self, place: Place, name: str, trials: int) -> None:
+        """Train one recipe, hand on a line a trial, and note what it kept."""
+        process = subprocess.Popen(  # noqa: S603  no shell
+            [sys.executable, str(RUN), *arguments_of(self.options, name, trials)],
+            env=variables(os.environ, place, len(self.places)),
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,  # a terminal's Ctrl-C comes to us alone, and `stop` hands it on once
+        )
+        self.running[place] = process
+        if self.stopped_by:
+            process.send_signal(self.stopped_by)
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith(f"{run_arguments.run_name(name)}: "):
+                print(line, end="", flush=True)
+            elif line.startswith(RECORD):
+                self.kept.append(Path(line.removeprefix(RECORD).rstrip()))
+        status = process.wait()
+        self.statuses.append(status if status >= 0 else 128 - status)  # as a shell counts signals
 
     def stop(self, signum: int, frame: FrameType | None) -> None:
-        """Launch no more and end what runs, as a signal handler."""
+        """Launch no more and end what runs: a signal handler."""
+        self.stopped_by = signum
         self.waiting.clear()
-        for process in self.running.values():
+        for process in list(self.running.values()):
             process.send_signal(signum)
 
 
@@ -121,7 +131,7 @@ def main(options: Options) -> int:
         raise ValueError("--side-by-side starts the processes itself: launch it in one")
     gpus = [] if options.device == "cpu" else nvml.visible(os.environ)
     shares = places(options.side_by_side or 1, sorted(os.sched_getaffinity(0)), gpus)
-    launches = Launches(options, deque(run_arguments.named(options)), len(shares))
+    launches = Launches(options, deque(run_arguments.named(options)), shares)
     previous = [signal.signal(number, launches.stop) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         with ThreadPoolExecutor(len(shares)) as pool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Literal
 
-from results.compare import Comparison, compare
+from results.compare import FAIL, Comparison, compare
 from results.rules import Rule
 from results.samples import Samples
 
@@ -29,6 +29,8 @@ RUNS = 5
 Decision = Literal["passed", "worse", "not confirmed", "unstable", "undecided"]
 Rerun = Callable[[str], Sequence[Samples]]
 """trains a recipe once more"""
+Play = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
+"""trains a recipe by the accepted code and by the new, in turns"""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,27 @@ def judge(
                 known = "unknown with a single run" if floor is None else f"{100 * floor:.1f}%, over {100 * limit:g}%"
                 reason = f"noise floor {known}, of {len(accepted)} runs"
             found.append(Judgement(first, second, floor, decision, reason))
+    return found
+
+
+def judge_turns(recipes: Sequence[str], play: Play, rules: Mapping[str, Rule], level: float = LEVEL) -> list[Judgement]:
+    """One judgement for each metric that has a rule, of each recipe, whose trials took turns.
+
+    A drift of the machine meets both codes alike, so that no noise floor is needed; what differs from process to
+    process, as the layout of its memory does, is met by playing again, in new processes, what looks worse.
+    """
+    share = level / (len(recipes) * len(rules))
+    found = []
+    for recipe in recipes:
+        again: list[Comparison] | None = None
+        for first in _compared(*play(recipe), rules, share):
+            suspect = first.verdict in FAIL
+            if suspect and again is None:
+                again = _compared(*play(recipe), rules, share)
+            second = next(row for row in again or () if row.metric == first.metric) if suspect else None
+            confirmed = second is not None and second.verdict in FAIL
+            decision, reason = _decision(first, second, stable=True, suspect=suspect, confirmed=confirmed)
+            found.append(Judgement(first, second, None, decision, reason))
     return found
 
 

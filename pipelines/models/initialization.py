@@ -51,6 +51,6 @@ def initialize_head(weight: Tensor, knobs: Initialization) -> None:
 
 
 def _draw(weight: Tensor, method: str, gain: float, knobs: Initialization) -> None:
-    drawn = weight.float()
+    drawn = weight.float().contiguous()  # a seed draws the same in every layout; torch's orthogonal takes no other
     METHODS[method](drawn, knobs)
     weight.copy_(drawn * gain)

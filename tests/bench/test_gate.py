@@ -1,12 +1,17 @@
 """bench/gate.py as its caller sees it: doctored records trip it, and it writes what it says it writes."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
 
 from bench import gate
+from results import store
+from tests.bench.conftest import ROOT
 from tests.bench.test_compare import STEADY, keep
 
 
@@ -62,3 +67,56 @@ def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):
 def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     assert gate.main(arguments) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "give either a baseline or --against"),
+        (["baseline", "--against", "."], "give either a baseline or --against"),
+        (["--against", ".", "--new", "runs"], "say one of them"),
+        (["baseline", "--trials", "3"], "--trials says how many"),
+        (["--against", ".", "--trials", "0"], "a whole number from 1 on"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(capsys, words, complaint):
+    with pytest.raises(SystemExit) as refused:
+        gate.main(words)
+    assert refused.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_another_checkout_must_be_one(tmp_path, capsys):
+    assert gate.main(["--against", str(tmp_path)]) == 2
+    assert "no checkout of a Paceline that takes turns" in capsys.readouterr().err
+
+
+@pytest.fixture
+def slower(tmp_path):
+    """A checkout in which every epoch takes 50 ms more."""
+    checkout = tmp_path / "slower"
+    for folder in ("bench", "configs", "kernels", "pipelines"):
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__", "measured")
+    shutil.copytree(ROOT / "results", checkout / "results", ignore=ignored)
+    train = checkout / "pipelines" / "train.py"
+    head = "    losses = []\n    steps_left"
+    assert head in train.read_text()
+    train.write_text(train.read_text().replace(head, "    __import__('time').sleep(0.05)\n" + head))
+    return checkout
+
+
+@pytest.mark.slow
+def test_a_slower_checkout_is_found_by_taking_turns(tmp_path, slower):
+    (tmp_path / "small.yaml").write_text("base: digits/quick\nepochs: 2\ntarget: 0.01\nmodel: {widths: [4]}\n")
+    (tmp_path / "suite.yaml").write_text(f"- {{recipe: {tmp_path}/small.yaml, trials: 8}}\n")
+    words = ["--suite", "suite.yaml", "--against", str(ROOT), "--out", "runs"]
+    variables = os.environ | {"PYTHONPATH": str(slower), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(slower / "bench" / "gate.py"), *words]
+    ended = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "worse: and so when run again" in ended.stdout
+    runs = store.find([tmp_path / "runs" / "*" / "*" / "*"])
+    assert len(runs) == 4
+    assert len({run.record.turns for run in runs}) == 2
+    assert all(len(run.trials) == 8 for run in runs)

@@ -74,6 +74,7 @@ def test_defaults():
         "batch_per_process": None,
         "scaling": None,
         "side_by_side": None,
+        "turns": None,
         "dry_run": False,
         "quiet": False,
         "list": False,

@@ -180,3 +180,14 @@ def test_a_gpu_that_torch_lost_is_unknown(gpus, monkeypatch):
 def test_a_cpu_asks_no_gpu(gpus, monkeypatch):
     monkeypatch.setattr(pynvml, "nvmlInit", raising(AssertionError()))
     assert environment.capture(CPU)["gpus"] == environment.telemetry(CPU)["gpus"] == []
+
+
+def test_the_gpus_that_a_process_may_use(gpus, monkeypatch):
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda gpu: f"GPU-{UUIDS[gpu]}")
+    assert nvml.visible({}) == [f"GPU-{uuid}" for uuid in UUIDS]
+    assert nvml.visible({"CUDA_VISIBLE_DEVICES": "3,1"}) == ["3", "1"]
+    assert nvml.visible({"CUDA_VISIBLE_DEVICES": ""}) == []
+    monkeypatch.setattr(pynvml, "nvmlInit", raising(pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)))
+    assert nvml.visible({}) == []

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pipelines import models
-from pipelines.models.initialization import initialize_convolution, initialize_head
+from pipelines.models.initialization import METHODS, initialize_convolution, initialize_head
 from pipelines.models.layers import PatchWhitening
 from pipelines.recipe import RecipeError, load
 from pipelines.recipe.training import Initialization
@@ -96,6 +96,19 @@ def test_orthogonal_filters(dtype):
     initialize_convolution(weight, Initialization(convolutions="orthogonal"))
     gram = weight.float().flatten(1) @ weight.float().flatten(1).T
     assert torch.allclose(gram, torch.eye(6), atol=0.02)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_seed_draws_the_same_in_every_layout(method):
+    start = torch.linspace(-1, 1, 8 * 4 * 3 * 3).view(8, 4, 3, 3)
+    drawn = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = nn.Parameter(start.to(memory_format=layout, copy=True))
+        torch.manual_seed(3)
+        initialize_convolution(weight, Initialization(convolutions=method))
+        assert weight.is_contiguous(memory_format=layout)
+        drawn.append(weight.detach())
+    assert torch.equal(*drawn)
 
 
 @pytest.mark.parametrize("name", SMALL)
