@@ -20,7 +20,7 @@ AT_A_TIME = "PACELINE_AT_A_TIME"
 def prepare(threads: int | None = None) -> None:
     """Set this process's threads (None: its share of the host's cores), keep freed memory, end with the launcher."""
     assert "torch" not in sys.modules, "OpenMP has already read OMP_NUM_THREADS"
-    os.environ["OMP_NUM_THREADS"] = str(threads or cores() // processes_on_host() or 1)
+    os.environ["OMP_NUM_THREADS"] = str(threads or share_of_cores())
     keep_memory()
     end_with_launcher()
 
@@ -30,6 +30,13 @@ def cores() -> int:
     from joblib import cpu_count
 
     return cpu_count(only_physical_cores=True)
+
+
+def share_of_cores() -> int:
+    """Cores for this process, where the launcher started several: an equal part of all, or what it was bound to."""
+    processes = processes_on_host()
+    is_bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) * processes <= (os.cpu_count() or 1)
+    return cores() if is_bound else cores() // processes or 1
 
 
 def processes_on_host() -> int:

@@ -45,6 +45,14 @@ def test_cores_are_those_that_the_process_may_use():
     assert run(f"import os\nos.sched_setaffinity(0, [{first}])\nprint(host.cores())") == ["1"]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_cores_that_a_launcher_bound_a_process_to_are_not_shared_out_again():
+    program = "import os\nhost.cores = lambda: 4\nos.cpu_count = lambda: {}\nprint(host.share_of_cores())"
+    affinity = len(os.sched_getaffinity(0))
+    assert run(program.format(8 * affinity), LOCAL_WORLD_SIZE="8") == ["4"]
+    assert run(program.format(8 * affinity - 1), LOCAL_WORLD_SIZE="8") == ["1"]
+
+
 def test_preparing_after_torch_is_a_mistake():
     program = (
         "import sys\nsys.modules['torch'] = sys\ntry:\n    host.prepare()\nexcept AssertionError:\n    print('refused')"
