@@ -4,6 +4,7 @@ With --against the accepted code is trained too, trial by trial in turns with th
 """
 
 import argparse
+import itertools
 import os
 import shlex
 import subprocess
@@ -91,11 +92,11 @@ def judge_against(options: argparse.Namespace, chosen: Mapping[str, "Rule"]) -> 
     checkouts = options.against.resolve(), ROOT
     trials = {entry.recipe: options.trials or entry.trials for entry in suites.load(options.suite)}
     folder = folder_of(options).resolve()
+    games = itertools.count(1)
 
     def play(recipe: str) -> tuple[list[samples.Samples], list[samples.Samples]]:
-        where = folder / recipe.replace("/", "-")
-        where = where.with_name(f"{where.name}-again") if where.exists() else where
-        out = where / "accepted", where / "new"
+        game = folder / f"{next(games)}_{recipe.replace('/', '-')}"
+        out = game / "accepted", game / "new"
         turns.train(recipe, trials[recipe], checkouts, out, options.launcher)
         accepted, new = (samples.resolve(str(one), options.protocol) for one in out)
         return accepted, new

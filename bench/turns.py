@@ -3,6 +3,7 @@
 Each trains in a process of its own (`bench/run.py --turns`), which waits on its standard input for its turn.
 """
 
+import contextlib
 import os
 import secrets
 import shlex
@@ -54,8 +55,9 @@ class Player:
     def play(self) -> bool:
         """One trial; returns as `until_it_waits`."""
         assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and how is told next
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
         return self.until_it_waits()
 
 

@@ -84,6 +84,14 @@ def test_digits_are_learnt(digits):
     assert trial.peak_device_bytes is None
 
 
+def test_memory_and_laps_are_those_of_the_process_that_had_most(digits, monkeypatch):
+    alone = run_trial(bench_for(quick("epochs=0.1"), digits), seed=0)
+    monkeypatch.setattr(World, "maximum", lambda world, values: values + 1000)  # another one, that had more of all
+    trial = run_trial(bench_for(quick("epochs=0.1"), digits), seed=0)
+    assert trial.peak_host_bytes % 1024 == (alone.peak_host_bytes + 1000) % 1024
+    assert all(lap.seconds >= 1000 for lap in trial.laps)
+
+
 @pytest.mark.parametrize(("target", "expected"), [(0.01, "reached"), (0.9999, "missed")])
 def test_the_accuracy_at_the_end_decides(digits, target, expected):
     trial = run_trial(bench_for(quick("epochs=1", f"target={target}"), digits), seed=0)
