@@ -50,10 +50,16 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
             views = [live_view.TrialLines(console) for _ in jobs]
             runs, jobs = run_trials.train_in_turns(jobs, options, world, views), []
         for job in jobs:
-            if options.dry_run:
-                dry_run.show(console, job.name, job.recipe, world.device)
+            try:
+                if options.dry_run:
+                    dry_run.show(console, job.name, job.recipe, world.device)
+                    continue
+                runs.append(run_trials.train(job, options, world, view, is_first=job is jobs[0]))
+            except (ValueError, OSError) as error:
+                if world.size > 1 or len(jobs) == 1:
+                    raise
+                status = refuse(ValueError(f"{job.name}: {error}"))  # the other recipes may do
                 continue
-            runs.append(run_trials.train(job, options, world, view, is_first=not runs))
             console.print(trials_table(runs[-1], options.protocol).rich())
     except KeyboardInterrupt as interrupt:
         status = 143 if isinstance(interrupt, run_trials.Terminated) else 130

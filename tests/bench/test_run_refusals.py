@@ -36,6 +36,16 @@ def test_what_the_caller_can_mend_is_one_line(main, arguments, words):
     assert not Path("runs").exists()
 
 
+def test_a_recipe_that_will_not_do_keeps_no_other_from_its_training(main):
+    Path("bad.yaml").write_text("base: digits/quick\nbatch_size: 5000\n")
+    ended = main("bad.yaml", "digits/quick", *SMALL, "epochs=1", "--trials", "1")
+    assert ended.status == 2
+    assert ended.err.startswith("bench/run.py: error: bad: batch_size=5000 is more than the 1437 training images")
+    run = only_run(Path("runs"))
+    assert run.record.recipe_name == "digits/quick"
+    assert "startup" not in {lap.name for lap in run.trials[0].laps}
+
+
 def test_cuda_where_there_is_none(main):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
