@@ -21,6 +21,10 @@ RANK_EFFICIENCY = 3 / math.pi
 """of the rank tests against the t-test on normal samples (Pitman; Lehmann 1975, "Nonparametrics", 2.4)"""
 
 
+QUARTILES_FROM = 20
+"""samples from which on a spread is taken from their quartiles"""
+
+
 @dataclass(frozen=True)
 class Change:
     """From `before` to `after`: of times the ratio of medians, of accuracies the difference of means."""
@@ -72,12 +76,12 @@ def time_change(
     if paired:
         ratios = np.asarray(after) / np.asarray(before)
         resampled = _resampled_medians(ratios, seed=0)
-        spread, few = _spread(logs[1] - logs[0]), len(ratios) < 3
+        spread, few = _spread_of_ranks(logs[1] - logs[0]), len(ratios) < 3
         p = None if not ratios.size or np.all(ratios == 1) else float(stats.wilcoxon(logs[1] - logs[0]).pvalue)
         size = float(np.median(ratios))
     else:
         resampled = _resampled_medians(after, seed=1) / _resampled_medians(before, seed=0)
-        spread, few = _pooled(*logs), min(len(before), len(after)) < 3
+        spread, few = _pooled_of_ranks(*logs), min(len(before), len(after)) < 3
         p = rank_tests([(before, after)])[0] if p is None else p
         size = float(np.median(after) / np.median(before))
     tail = 100 * (1 - CONFIDENCE) / 2
@@ -185,8 +189,21 @@ def _middles(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (n * lower).astype(int), (n * upper).astype(int)
 
 
-def _spread(samples: np.ndarray) -> float | None:
+def _spread_of_ranks(samples: np.ndarray) -> float | None:
+    """As a standard deviation, what a rank test has to see through: a few trials that are slow by far do not hinder it.
+    From the quartiles, where there are enough samples to know them."""
+    from scipy import stats
+
+    if len(samples) >= QUARTILES_FROM and (spread := float(stats.iqr(samples, scale="normal"))) > 0:
+        return spread
     return float(np.std(samples, ddof=1)) if len(samples) > 1 else None
+
+
+def _pooled_of_ranks(before: np.ndarray, after: np.ndarray) -> float | None:
+    if min(len(before), len(after)) < QUARTILES_FROM:
+        return _pooled(before, after)
+    spreads = [_spread_of_ranks(side) or 0.0 for side in (before, after)]
+    return math.hypot(*spreads) / math.sqrt(2)
 
 
 def _pooled(before: np.ndarray, after: np.ndarray) -> float | None:

@@ -121,6 +121,17 @@ def test_so_many_trials_find_the_change_four_times_out_of_five(paired):
     assert 0.74 < np.mean(np.array(found) <= 0.05) < 0.9
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_few_trials_that_are_slow_by_far_ask_for_few_more(paired):
+    generator = np.random.default_rng(3)
+    sides = [times(generator, 40), times(generator, 40)]
+    clean = time_change(*sides, 1.02, paired=paired).needed
+    sides[0][:2] = sides[0][0] * 3, sides[0][1] * 3
+    assert time_change(*sides, 1.02, paired=paired).needed < 2 * clean
+    few = [side[:10] for side in sides]
+    assert time_change(*few, 1.02, paired=paired).needed > 10 * clean
+
+
 def test_accuracy_is_welchs_test():
     before, after = [0.938, 0.939, 0.940, 0.941, 0.942], [0.944, 0.948, 0.946]
     change = accuracy_change(before, after, 0.001)
