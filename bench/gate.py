@@ -28,10 +28,10 @@ between nights is in it:
   python bench/gate.py baseline --new runs/last-night            judge runs that are there, without training
 
 Where neighbours, heat or clocks make the same code differ by more than the rule from night to night, no baseline helps.
-Check the accepted code out and let both take turns; the trials may be more then than the suite says:
+Check the accepted code out and let both take turns (--trials sets another number than the suite has):
 
   git worktree add ../accepted COMMIT
-  python bench/gate.py --against ../accepted --suite nightly --trials 40
+  python bench/gate.py --against ../accepted --suite nightly
 
 exit status: 0 nothing worse, 1 something worse, 2 could not be decided, or no recipe is stable enough to gate
 """
