@@ -212,16 +212,20 @@ def test_augmentation_that_is_off_leaves_the_images_alone(loader):
 
 
 def test_workers_stay_from_epoch_to_epoch_and_end_with_the_trial():
+    def children():
+        return {child.pid for child in psutil.Process().children()}
+
+    others = children()  # of other tests
     made = loader_for(DRAWN_ONE_BY_ONE[1])
     seen = []
     for epoch in range(2):
         next(iter(made.epoch(epoch)))
-        seen.append({child.pid for child in psutil.Process().children()})
+        seen.append(children() - others)
     made.close()
     assert len(seen[0]) >= 2
     assert seen[0] == seen[1]
     deadline = time.monotonic() + 5
-    while (left := {child.pid for child in psutil.Process().children()} & seen[0]) and time.monotonic() < deadline:
+    while (left := children() & seen[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == set()
 
