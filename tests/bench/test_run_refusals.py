@@ -15,7 +15,10 @@ LONG = ("model.widths=[16]", "epochs=10")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("digits/quik",), "no recipe is called 'digits/quik' (did you mean digits/quick?); --list shows them all"),
+        (
+            ("digits/quik",),
+            "no recipe is called 'digits/quik' (did you mean digits/quick or digits/short?); --list shows them all",
+        ),
         (("nosuch=1",), "digits/quick: nosuch: there is no such knob; --help lists them"),
         (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
         (("augment.flip=up",), "augment.flip='up': it should be 'none', 'random' or 'alternating'"),

@@ -1,5 +1,6 @@
 """Small files in the layouts of the published data sets, and a server that hands them out."""
 
+import contextlib
 import hashlib
 import pickle
 import time
@@ -112,7 +113,8 @@ def handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            mirror.answer(self)
+            with contextlib.suppress(ConnectionError):  # who asked has not waited
+                mirror.answer(self)
 
         def log_message(self, *arguments: object) -> None:
             pass
