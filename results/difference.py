@@ -19,8 +19,6 @@ POWER = 0.8
 """probability with which `needed` trials find a change as large as the one asked for"""
 RANK_EFFICIENCY = 3 / math.pi
 """of the rank tests against the t-test on normal samples (Pitman; Lehmann 1975, "Nonparametrics", 2.4)"""
-
-
 QUARTILES_FROM = 20
 """samples from which on a spread is taken from their quartiles"""
 
