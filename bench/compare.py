@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.one_line_parser import OneLineParser
+
 EPILOG = """\
 A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
 NAME@COMMIT (those at that commit), published (every figure of the literature) or published:NAME; or JSON of
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="bench/compare.py",
         description=f"{__doc__}\n{STATUS}",
         epilog=EPILOG,

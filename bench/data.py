@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.one_line_parser import OneLineParser
 from pipelines.data.dataset import Dataset
 from pipelines.data.files import DataError
 from pipelines.data.fingerprint import fingerprint
@@ -26,13 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dataset = load(name, args.data_dir, download=not args.verify)
             print(_describe(dataset, source(name).find(args.data_dir), _verified(dataset)))
         except DataError as error:
-            print(f"data.py: error: {error}", file=sys.stderr)
+            print(f"bench/data.py: error: {error}", file=sys.stderr)
             status = 2
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
+        prog="bench/data.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="+", choices=SOURCES, metavar="NAME", help=", ".join(SOURCES))
     parser.add_argument("--verify", action="store_true", help="only verify what is there, download nothing")
     parser.add_argument(

@@ -8,7 +8,8 @@ something is broken, 2 when it could not be examined.
 import sys
 from pathlib import Path
 
-from bench.run_arguments import OneLineParser, positive, run_name
+from bench.one_line_parser import OneLineParser
+from bench.run_arguments import positive, run_name
 from pipelines import host, recipe
 from pipelines.data.sources import default_folder
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.one_line_parser import OneLineParser
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line on what could not be read or written."""
@@ -71,7 +73,7 @@ def to_tensorboard(options: argparse.Namespace) -> list[Path]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="bench/exchange.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

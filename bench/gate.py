@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.one_line_parser import OneLineParser
+
 if TYPE_CHECKING:
     from results.gate import Judgement
     from results.rules import Rule
@@ -118,7 +120,7 @@ def train(options: argparse.Namespace, out: Path, *what: str) -> None:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="bench/gate.py",
         description=__doc__,
         epilog=EPILOG,

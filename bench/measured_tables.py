@@ -6,10 +6,11 @@ python bench/measured_tables.py --check    only say whether it is up to date (ex
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from bench.one_line_parser import OneLineParser
 from results.baselines import is_baseline
 from results.overview import overview
 from results.record import Run
@@ -65,15 +66,17 @@ def name_of(runs: list[Run]) -> str:
     return f"{name}, samples" if sample else name
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = OneLineParser(
+        prog="bench/measured_tables.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="change nothing")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     old = README.read_text(encoding="utf-8")
     try:
         new = with_tables(old, MEASURED)
     except ValueError as error:
-        parser.error(str(error))
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     if options.check:
         print("README.md is up to date" if new == old else "README.md is out of date: run bench/measured_tables.py")
         return int(new != old)

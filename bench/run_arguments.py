@@ -8,9 +8,9 @@ import textwrap
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from bench import suites
+from bench.one_line_parser import OneLineParser
 from pipelines import recipe as recipes
 from pipelines.data.sources import default_folder
 from pipelines.recipe import Recipe
@@ -64,13 +64,6 @@ class Options(argparse.Namespace):
     dry_run: bool
     quiet: bool
     list: bool
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
 
 
 @dataclass(frozen=True)

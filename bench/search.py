@@ -13,7 +13,8 @@ from pathlib import Path
 import yaml
 
 from bench import search_space
-from bench.run_arguments import OneLineParser, natural, positive, run_name
+from bench.one_line_parser import OneLineParser
+from bench.run_arguments import natural, positive, run_name
 from pipelines import host
 from pipelines.data.sources import default_folder
 from pipelines.extras import require

@@ -48,7 +48,7 @@ def test_missing_data_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     done = command("--verify", "mnist", "--data-dir", str(tmp_path))
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(f"data.py: error: mnist is not in {tmp_path}: missing MNIST/raw/train-images")
+    assert done.stderr.startswith(f"bench/data.py: error: mnist is not in {tmp_path}: missing MNIST/raw/train-images")
     assert done.stderr.count("\n") == 1
 
 
@@ -65,7 +65,7 @@ def test_the_others_are_still_verified(
     monkeypatch.setenv("PACELINE_DATA", str(mnist_folder))
     assert data.main(["cifar10", "mnist", "--verify"]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("data.py: error: cifar10 is not in")
+    assert captured.err.startswith("bench/data.py: error: cifar10 is not in")
     assert "mnist: ok" in captured.out
     assert f"folder    {mnist_folder}/MNIST/raw" in captured.out
     assert "train     40 (4 to 4 per class)" in captured.out

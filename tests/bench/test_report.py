@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import time
@@ -70,8 +71,8 @@ def test_help_waits_for_neither_plotly_nor_pydantic():
 
 
 @pytest.mark.slow
-def test_the_page_of_a_thousand_runs_takes_less_than_ten_seconds(tmp_path):
-    """Of the processor: this machine may be busy. Twenty trials a run, no two with the same times."""
+def test_the_page_of_a_thousand_runs_costs_a_few_times_as_much_as_parsing_them(tmp_path):
+    """Of the processor's time, both in one process. Twenty trials a run, no two with the same times."""
     for number in range(1000):
         record = builders.record(id=f"{number:08d}", seeds=list(range(20)), recipe_name=f"cifar10/net-{number % 50}")
         path = store.create(tmp_path / "runs", record).path
@@ -81,4 +82,10 @@ def test_the_page_of_a_thousand_runs_takes_less_than_ten_seconds(tmp_path):
         )
     start = time.process_time()
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
-    assert time.process_time() - start < 10
+    page = time.process_time() - start
+    start = time.process_time()
+    for path in (tmp_path / "runs").glob("*/trials.jsonl"):
+        for line in path.read_bytes().splitlines():
+            json.loads(line)
+    print(f"{page:.1f} s, json alone {time.process_time() - start:.1f} s")
+    assert page < 30 * (time.process_time() - start)
