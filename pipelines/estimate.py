@@ -68,11 +68,8 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     models.check_sides(recipe, dataset.image_shape, len(dataset.class_names))
     images = len(dataset.train_images)
     channels, height, width = dataset.image_shape
-    padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
-    plain = channels * height * width
-    in_memory = images if recipe.loader.name == "resident" or device.type == "cpu" else recipe.batch_size
-    data_bytes = (in_memory * (padded + plain) + len(dataset.test_images) * plain) * dtype.itemsize
-    data_bytes += (in_memory + len(dataset.test_images)) * plain
+    data_bytes = _training_bytes(recipe, dataset, device, dtype.itemsize)
+    data_bytes += len(dataset.test_images) * channels * height * width * (1 + dtype.itemsize)
     steps, steps_per_epoch = recipe.steps(images), recipe.steps_per_epoch(images)
     resolution = recipe.augment.resolution
     sizes = Counter(
@@ -99,6 +96,25 @@ def flops(network: nn.Module, image: torch.Tensor) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     return counter.get_total_flops()
+
+
+def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
+    """The training images in the device's memory: as they came, as they are kept, and as the network gets them.
+
+    itemsize: bytes of a value that the network gets.
+    """
+    channels, height, width = dataset.image_shape
+    plain = channels * height * width
+    padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
+    images, batch, loader = len(dataset.train_images), recipe.batch_size, recipe.loader
+    if loader.name == "resident" or (loader.name == "bulk" and device.type == "cpu"):
+        return images * (plain + padded * itemsize + plain * itemsize)
+    if device.type != "cpu":
+        return batch * (plain + padded * itemsize + plain * itemsize)
+    if loader.name == "dali":
+        return images * (plain + padded) + batch * plain * itemsize
+    kept = padded * itemsize if loader.preprocess == "once" else 0
+    return images * (plain + kept) + batch * plain * itemsize
 
 
 def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:

@@ -93,6 +93,22 @@ def test_training_images_in_host_memory_take_a_batch_of_the_device(loader):
 
 
 @pytest.mark.parametrize(
+    ("loader", "kept"),
+    [
+        ("{name: bulk}", 4 * (100 + 64)),
+        ("{name: torchvision, preprocess: once}", 4 * 100),
+        ("{name: torchvision}", 0),
+        ("{name: dali}", 100),
+    ],
+)
+def test_in_host_memory_a_loader_keeps_its_own_form_of_the_images(loader, kept):
+    """80 images of 64 bytes, of 100 when they are padded, in float32 when they are preprocessed."""
+    chosen = recipe.load("digits/quick", ["augment.crop=1", "batch_size=8", f"loader={loader}"])
+    a_batch = 0 if "bulk" in loader else 8 * 4 * 64
+    assert estimate(chosen, DIGITS, CPU).data_bytes == 80 * (64 + kept) + a_batch + 20 * 64 * (1 + 4)
+
+
+@pytest.mark.parametrize(
     ("overrides", "bytes_each"),
     [
         (["optimizer={name: sgd, lr: 0.1}"], 4 + 4 + 4),
