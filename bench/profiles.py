@@ -5,21 +5,11 @@ from pathlib import Path
 
 from bench.live_view import TrialLines
 from pipelines.profiling import Profile
-from pipelines.train import Workbench
 from results.store import RunDirectory
 from results.tables import NOTHING, Table
 
 ROWS = 40
 """operations in the table, the dearest first"""
-
-
-def check(bench: Workbench) -> None:
-    """ValueError where `--profile` would time other passes than those that train."""
-    if bench.sharding:
-        raise ValueError(
-            f"--profile knows the passes and exchanges of DDP, not those of {bench.strategy}: leave --profile out, or "
-            "say parallel.engine=ddp"
-        )
 
 
 def keep(profile: Profile, directory: RunDirectory | None, view: TrialLines) -> None:

@@ -101,8 +101,6 @@ def _trials(
     bench = set_up(job.recipe, dataset, world)
     if options.track:
         tracking.check(bench)
-    if options.profile:
-        profiles.check(bench)
 
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))

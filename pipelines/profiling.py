@@ -4,14 +4,18 @@ One trial for the phases, which synchronises at the edges of each of them; and o
 that what overlaps in it overlaps in a real trial too.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from pipelines.clock import Clock
 from pipelines.devices import make_clock
+from pipelines.engines import MakeStepper, Shared
 from pipelines.optimizers import Stepper, WrappedStepper
 from pipelines.techniques import State
 from pipelines.train import Workbench, run_trial
@@ -50,6 +54,28 @@ class Labelled(WrappedStepper):
             self.inner.step(step)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledBench(Workbench):
+    """A workbench whose passes are timed by the clock and named in a trace, whoever shares the network."""
+
+    clock: Clock
+
+    def share(self, network: nn.Module, make_stepper: MakeStepper) -> Shared:
+        shared = super().share(network, make_stepper)
+
+        def forward(images: Tensor, **arguments: Any) -> Tensor:
+            if not network.training:
+                return shared.forward(images, **arguments)
+            with self.clock.lap("forward"), record_function("forward"):
+                return shared.forward(images, **arguments)
+
+        def backward(state: State) -> Tensor:
+            with self.clock.lap("forward and backward"), record_function("forward and backward"):
+                return shared.backward(state)
+
+        return replace(shared, forward=forward, backward=backward)
+
+
 class Shortened:
     """An observer that ends the trial after a few steps and watches the optimizer."""
 
@@ -65,7 +91,7 @@ def profile_training(bench: Workbench, seed: int) -> Profile:
     """Train twice for a few steps. Every process has to call it."""
     device = bench.world.device
     clock = make_clock(device)
-    trial = run_trial(labelled(bench, clock), seed, [Shortened(clock)])
+    trial = run_trial(LabelledBench(**vars(bench), clock=clock), seed, [Shortened(clock)])
     laps = {name: sum(lap.seconds for lap in trial.laps if lap.name == name) for name in ("augment", "train")}
     forward, passes, optimizer = (clock.seconds(name) for name in ("forward", "forward and backward", "optimizer"))
     phases = {
@@ -79,43 +105,28 @@ def profile_training(bench: Workbench, seed: int) -> Profile:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     untimed = Clock(now=lambda: 0.0)
     with profile(activities=activities) as trace:
-        run_trial(labelled(bench, untimed), seed, [Shortened(untimed)])
-    events = trace.key_averages()
-    exchanged = sum(event.cpu_time_total for event in events if event.key.startswith(EXCHANGE)) / 1e6
+        run_trial(LabelledBench(**vars(bench), clock=untimed), seed, [Shortened(untimed)])
+    exchanges = [span(event) for event in trace.events() if event.name.startswith(EXCHANGE)]
+    exchanged = covered(exchanges) / 1e6
     return Profile(trial.steps, phases, exchanged, busy_share(trace) if device.type == "cuda" else None, trace)
-
-
-def labelled(bench: Workbench, clock: Clock) -> Workbench:
-    """The workbench whose passes are timed by the clock and named in a trace."""
-
-    def forward(images: torch.Tensor, **arguments: Any) -> torch.Tensor:
-        if not bench.network.training:
-            return bench.forward(images, **arguments)
-        with clock.lap("forward"), record_function("forward"):
-            return bench.forward(images, **arguments)
-
-    def backward(state: State) -> torch.Tensor:
-        with clock.lap("forward and backward"), record_function("forward and backward"):
-            return bench.backward(state)
-
-    return replace(bench, forward=forward, backward=backward)
 
 
 def busy_share(trace: profile) -> float:
     """Share of the time between the first kernel and the end of the last in which some kernel ran."""
-    spans = [
-        (event.time_range.start, event.time_range.end)
-        for event in trace.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
-    ]
-    return union_share(spans)
+    kernels = [span(event) for event in trace.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    whole = max((end for _, end in kernels), default=0.0) - min((start for start, _ in kernels), default=0.0)
+    return covered(kernels) / whole if whole > 0 else 0.0
 
 
-def union_share(spans: list[tuple[float, float]]) -> float:
-    """Share of the time from the first start to the last end that some span covers; 0 without spans."""
-    covered, reached = 0.0, float("-inf")
+def span(event: FunctionEvent) -> tuple[float, float]:
+    """Start and end of what a trace has, in microseconds."""
+    return event.time_range.start, event.time_range.end
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """How long at least one of the spans lasted: what overlaps counts once."""
+    total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
-        covered += max(end - max(start, reached), 0.0)
+        total += max(end - max(start, reached), 0.0)
         reached = max(reached, end)
-    whole = reached - min((start for start, _ in spans), default=reached)
-    return covered / whole if whole > 0 else 0.0
+    return total

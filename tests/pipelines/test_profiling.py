@@ -1,12 +1,14 @@
+import importlib.util
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
-from bench.profiles import check, energy_line, phases_table, write
+from bench.profiles import energy_line, phases_table, write
 from pipelines.parallel import World
-from pipelines.profiling import STEPS, profile_training, union_share
+from pipelines.profiling import STEPS, busy_share, covered, profile_training
 from pipelines.recipe import load
 from pipelines.train import run_trial, set_up
 from tests.pipelines.processes import in_processes
@@ -58,35 +60,48 @@ def test_the_shares_of_the_phases_add_up(profile):
 
 
 @pytest.mark.parametrize(
-    ("spans", "share"),
+    ("spans", "seconds"),
     [
         ([], 0),
         ([(1, 1)], 0),
         ([(0, 1)], 1),
-        ([(0, 1), (3, 4)], 0.5),
-        ([(3, 4), (0, 2), (1, 2), (0, 1)], 0.75),
-        ([(0, 4), (1, 2)], 1),
+        ([(0, 1), (3, 4)], 2),
+        ([(3, 4), (0, 2), (1, 2), (0, 1)], 3),
+        ([(0, 4), (1, 2)], 4),
     ],
 )
-def test_overlapping_spans_count_once(spans, share):
-    assert union_share(spans) == pytest.approx(share)
+def test_overlapping_spans_count_once(spans, seconds):
+    assert covered(spans) == seconds
 
 
-def exchanged(world, dataset):
+def test_busy_is_what_some_kernel_covers():
+    def event(start, end, kind=DeviceType.CUDA):
+        return SimpleNamespace(device_type=kind, time_range=SimpleNamespace(start=start, end=end))
+
+    kernels = [event(0, 1), event(3, 4), event(0, 100, DeviceType.CPU)]
+    assert busy_share(SimpleNamespace(events=lambda: kernels)) == 0.5
+    assert busy_share(SimpleNamespace(events=list)) == 0
+
+
+def profiles(world, dataset, engines):
+    """Of a few steps under each engine: seconds of the phases, and of what was exchanged."""
     torch.set_num_threads(1)
-    bench = set_up(load("digits/quick", ["model.widths=[4]"]), dataset, world)
-    return profile_training(bench, seed=0).communication
+    benches = [set_up(load("digits/quick", ["model.widths=[4]", *engine]), dataset, world) for engine in engines]
+    found = [profile_training(bench, seed=0) for bench in benches]
+    return [(profile.phases, profile.communication) for profile in found]
+
+
+ENGINES = [[], ["parallel.engine=fsdp2"]]
+if importlib.util.find_spec("deepspeed"):
+    ENGINES += [["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"] for stage in (1, 3)]
 
 
 @pytest.mark.slow
-def test_several_processes_exchange_gradients(tmp_path, digits):
-    assert all(seconds > 0 for seconds in in_processes(tmp_path, exchanged, digits))
-
-
-def test_engines_whose_passes_are_not_timed_are_refused():
-    check(SimpleNamespace(sharding=None))
-    with pytest.raises(ValueError, match="not those of FSDP2: leave --profile out"):
-        check(SimpleNamespace(sharding=object(), strategy="FSDP2"))
+def test_several_processes_exchange_gradients_whatever_the_engine(tmp_path, digits):
+    for by_engine in in_processes(tmp_path, profiles, digits, ENGINES):
+        for phases, exchanged in by_engine:
+            assert all(phases[name] > 0 for name in ("forward", "backward", "optimizer"))
+            assert exchanged > 0
 
 
 def test_energy_as_a_person_reads_it():
