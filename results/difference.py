@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import NormalDist, quantiles
 
 import numpy as np
 
@@ -21,6 +22,8 @@ RANK_EFFICIENCY = 3 / math.pi
 """of the rank tests against the t-test on normal samples (Pitman; Lehmann 1975, "Nonparametrics", 2.4)"""
 QUARTILES_FROM = 20
 """samples from which on a spread is taken from their quartiles"""
+NORMAL_QUARTILES = 2 * NormalDist().inv_cdf(0.75)
+"""standard deviations between the quartiles of a normal distribution"""
 
 
 @dataclass(frozen=True)
@@ -190,10 +193,10 @@ def _middles(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _spread_of_ranks(samples: np.ndarray) -> float | None:
     """As a standard deviation, what a rank test has to see through: a few trials that are slow by far do not hinder it.
     From the quartiles, where there are enough samples to know them."""
-    from scipy import stats
-
-    if len(samples) >= QUARTILES_FROM and (spread := float(stats.iqr(samples, scale="normal"))) > 0:
-        return spread
+    if len(samples) >= QUARTILES_FROM:
+        first, _, third = quantiles(samples.tolist(), n=4, method="inclusive")  # scipy's iqr takes a hundred times as long
+        if third > first:
+            return (third - first) / NORMAL_QUARTILES
     return float(np.std(samples, ddof=1)) if len(samples) > 1 else None
 
 
