@@ -21,7 +21,7 @@ from results.record import Run, TrialRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run.py"
-TIMEOUT = 180
+TIMEOUT = 400
 """seconds until a process counts as hung, on a machine that has other work to do"""
 
 ONE_THREAD = ("--threads", "1", "--device", "cpu")

@@ -53,7 +53,7 @@ def process(rank, size, port, job, folder):
     parallel.leave(world)
 
 
-def in_processes(folder, *job, size=2, seconds=120):
+def in_processes(folder, *job, size=2, seconds=500):
     """What a function returned in each of so many processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -110,7 +110,7 @@ def alone(digits, coloured):
 @engines(*ENGINES)
 def test_two_processes_train_what_one_does(tmp_path, digits, coloured, alone, strategy):
     jobs = jobs_of(digits, coloured, ENGINES[strategy], REFUSED.get(strategy, ["frozen bias"]))
-    ranks = in_processes(tmp_path, train, list(jobs.values()), seconds=500)
+    ranks = in_processes(tmp_path, train, list(jobs.values()))
     for name, first, last in zip(jobs, *ranks, strict=True):
         _, weights, accuracies, losses = alone[name]
         assert first[0] == strategy
@@ -127,6 +127,6 @@ def test_an_engine_trains_under_autocast(tmp_path, digits, strategy):
     overrides = [*QUICK, "precision=autocast"]
     (alone,) = train(World(), [(recipe.load("digits/quick", overrides), digits)])
     chosen = recipe.load("digits/quick", [*overrides, *ENGINES[strategy]])
-    ((first,), _) = in_processes(tmp_path, train, [(chosen, digits)], seconds=300)
+    ((first,), _) = in_processes(tmp_path, train, [(chosen, digits)])
     assert first[3] == pytest.approx(alone[3], rel=0.01)
     assert not torch.equal(flat(first[1]), flat(alone[1]))

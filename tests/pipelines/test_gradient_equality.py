@@ -52,7 +52,7 @@ def flat(weights):
 def test_the_parameters_of_one_process(tmp_path, digits, coloured, size):
     jobs = jobs_of(digits, coloured)
     alone = train_all(World(), list(jobs.values()))
-    ranks = in_processes(tmp_path, train_all, list(jobs.values()), size=size, seconds=200)
+    ranks = in_processes(tmp_path, train_all, list(jobs.values()), size=size)
     for name, one, first, last in zip(jobs, alone, ranks[0], ranks[-1], strict=True):
         for key in one["weights"]:
             assert torch.equal(first["weights"][key], last["weights"][key]), (name, key)

@@ -94,7 +94,7 @@ def test_processes_with_unlike_shares_of_the_test_images_do_not_wait_for_ever(tm
     dataset = replace(coloured, test_images=more, test_labels=labels)
     small = ["model.widths=[4,4,6,8]", "model.whitening.images=40", "batch_size=16", "epochs=2", "precision=float32"]
     chosen = recipe.load("cifar10/davidnet-10", [*small, "evaluation.batch_size=5"])
-    first, second = (results[0] for results in in_processes(tmp_path, train_all, [(chosen, dataset)], seconds=60))
+    first, second = (results[0] for results in in_processes(tmp_path, train_all, [(chosen, dataset)]))
     assert len(first["evaluated"] + second["evaluated"]) == 2 * 2 * 31
     assert first["accuracies"] == second["accuracies"]
     for name, parameter in first["weights"].items():

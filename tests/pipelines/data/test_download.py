@@ -225,5 +225,5 @@ def test_two_processes_download_once(good: Mirror, tmp_path: Path) -> None:
     good.delay = 1.0
     command = [sys.executable, "-c", LOAD, good.url("file.bin"), md5(CONTENT), str(tmp_path / "new" / "data")]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=60)[0] for process in processes] == [f"{len(CONTENT)}\n"] * 2
+    assert [process.communicate(timeout=180)[0] for process in processes] == [f"{len(CONTENT)}\n"] * 2
     assert len(good.requests) == 1

@@ -224,7 +224,7 @@ def test_workers_stay_from_epoch_to_epoch_and_end_with_the_trial():
     made.close()
     assert len(seen[0]) >= 2
     assert seen[0] == seen[1]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (left := children() & seen[0]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == set()
@@ -249,8 +249,8 @@ def test_workers_end_with_the_process_that_trains(number, to_group):
     workers = [int(pid) for pid in program.stdout.readline().split()]
     assert len(workers) >= 2
     (os.killpg if to_group else os.kill)(program.pid, number)
-    program.wait(30)
-    deadline = time.monotonic() + 15
+    program.wait(60)
+    deadline = time.monotonic() + 60
     while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(psutil.pid_exists, workers))
