@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,38 +19,48 @@ BLOCK = 1024
 """values of an image that a Triton program writes"""
 
 
-def augment(padded: Tensor, order: Tensor, out: Tensor, top: Tensor, left: Tensor, **choices: Any) -> None:
-    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out, to `out[i]`.
+@dataclass(frozen=True)
+class Choices:
+    """What is done to each of some images. The tensors have one entry an image; None leaves the step out."""
+
+    top: Tensor
+    """int64, first row of the crop within the padded image"""
+    left: Tensor
+    """int64, first column of the crop"""
+    flip: Tensor | None = None
+    """bool, whether the image is mirrored"""
+    shift: Tensor | None = None
+    """float32, what is added to every pixel of the image"""
+    scale: Tensor | None = None
+    """float32, what every pixel is then multiplied by, rounded once"""
+    cutout_top: Tensor | None = None
+    """int64, first row of the square that is set to 0, wholly inside the image"""
+    cutout_left: Tensor | None = None
+    """int64, first column of it"""
+    cutout: int = 0
+    """side of the square in pixels"""
+
+    def of(self, part: slice) -> Self:
+        """What is done to some of the images."""
+        tensors = {name: value[part] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+
+def augment(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
+    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out by the i-th choices, to
+    `out[i]`.
 
     padded: (N, H, W, channels); order: (M,), int64; out: (M, height, width, channels) of the same dtype, contiguous.
-    top, left: (M,), int64, first row and column of the crop.
-    The choices are None, or left out, for what is not done, and have one entry an image else:
-    flip: bool, whether it is mirrored; shift, scale: float32, what is added to its pixels, and what they are then
-    multiplied by, rounded once; cutout_top, cutout_left: int64, first row and column of a square of `cutout` pixels
-    that is set to 0, wholly inside the image.
     """
     is_plain = out.dtype == padded.dtype and out.is_contiguous() and padded.is_contiguous() and out.numel() > 0
     if is_plain and is_for_triton(padded):
         version = gathered
     else:
         version = by_rows if is_plain and is_wanted() and padded.device.type == "cpu" else reference
-    version(padded, order, out, top, left, **choices)
+    version(padded, order, out, choices)
 
 
-def reference(
-    padded: Tensor,
-    order: Tensor,
-    out: Tensor,
-    top: Tensor,
-    left: Tensor,
-    *,
-    flip: Tensor | None = None,
-    shift: Tensor | None = None,
-    scale: Tensor | None = None,
-    cutout_top: Tensor | None = None,
-    cutout_left: Tensor | None = None,
-    cutout: int = 0,
-) -> None:
+def reference(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
     """The definition, for images in any dtype."""
     height, width = out.shape[1:3]
     windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
@@ -57,55 +68,42 @@ def reference(
     columns = torch.arange(width, device=out.device)[None, None, :]
     for start in range(0, len(out), CHUNK):
         part = slice(start, start + CHUNK)
-        images = windows[order[part], top[part], left[part]]
-        if flip is not None:
-            images = torch.where(flip[part, None, None, None], images.flip(2), images)
-        if shift is not None:
-            images = images + shift[part, None, None, None]  # in float32: half precision would round twice
-        if scale is not None:
-            images = images * scale[part, None, None, None]
-        if cutout_top is not None and cutout_left is not None:
-            first_row, first_column = cutout_top[part, None, None], cutout_left[part, None, None]
-            inside = (rows >= first_row) & (rows < first_row + cutout)
-            inside = inside & (columns >= first_column) & (columns < first_column + cutout)
+        do = choices.of(part)
+        images = windows[order[part], do.top, do.left]
+        if do.flip is not None:
+            images = torch.where(do.flip[:, None, None, None], images.flip(2), images)
+        if do.shift is not None:
+            images = images + do.shift[:, None, None, None]  # in float32: half precision would round twice
+        if do.scale is not None:
+            images = images * do.scale[:, None, None, None]
+        if do.cutout_top is not None and do.cutout_left is not None:
+            down, right = rows - do.cutout_top[:, None, None], columns - do.cutout_left[:, None, None]
+            inside = (down >= 0) & (down < do.cutout) & (right >= 0) & (right < do.cutout)
             images.masked_fill_(inside[..., None], 0)
         out[part] = images
 
 
-def by_rows(
-    padded: Tensor,
-    order: Tensor,
-    out: Tensor,
-    top: Tensor,
-    left: Tensor,
-    *,
-    flip: Tensor | None = None,
-    shift: Tensor | None = None,
-    scale: Tensor | None = None,
-    cutout_top: Tensor | None = None,
-    cutout_left: Tensor | None = None,
-    cutout: int = 0,
-) -> None:
+def by_rows(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
     """On a CPU, for contiguous images: rows are copied whole, and nothing is gone over that is not mirrored or cut."""
     height, width, channels = out.shape[1:]
     by_row, by_image = padded.shape[2], padded.shape[1] * padded.shape[2]
     runs = padded.as_strided((padded.numel() // channels - width + 1, width * channels), (channels, 1))
     down = by_row * torch.arange(height)
-    square = (width * torch.arange(cutout)[:, None] + torch.arange(cutout)).flatten()
+    square = (width * torch.arange(choices.cutout)[:, None] + torch.arange(choices.cutout)).flatten()
     for start in range(0, len(out), CACHED):
         part = slice(start, start + CACHED)
-        images = out[part]
-        first = by_image * order[part] + by_row * top[part] + left[part]
+        images, do = out[part], choices.of(part)
+        first = by_image * order[part] + by_row * do.top + do.left
         rows = (first[:, None] + down).flatten()
         torch.index_select(runs, 0, rows, out=images.view(-1, width * channels))
-        if flip is not None:
-            mirrored = flip[part].nonzero()[:, 0]
+        if do.flip is not None:
+            mirrored = do.flip.nonzero()[:, 0]
             images.index_copy_(0, mirrored, images.index_select(0, mirrored).flip(2))
-        if shift is not None or scale is not None:
-            values = images if shift is None else images + shift[part, None, None, None]
-            images.copy_(values if scale is None else values * scale[part, None, None, None])
-        if cutout_top is not None and cutout_left is not None:
-            corners = height * width * torch.arange(len(images)) + width * cutout_top[part] + cutout_left[part]
+        if do.shift is not None or do.scale is not None:
+            values = images if do.shift is None else images + do.shift[:, None, None, None]
+            images.copy_(values if do.scale is None else values * do.scale[:, None, None, None])
+        if do.cutout_top is not None and do.cutout_left is not None:
+            corners = height * width * torch.arange(len(images)) + width * do.cutout_top + do.cutout_left
             images.view(-1, channels).index_fill_(0, (corners[:, None] + square).flatten(), 0)
 
 
@@ -136,25 +134,13 @@ def _gather(
     tl.store(out + start + places, values.to(out.dtype.element_ty), inside)
 
 
-def gathered(
-    padded: Tensor,
-    order: Tensor,
-    out: Tensor,
-    top: Tensor,
-    left: Tensor,
-    *,
-    flip: Tensor | None = None,
-    shift: Tensor | None = None,
-    scale: Tensor | None = None,
-    cutout_top: Tensor | None = None,
-    cutout_left: Tensor | None = None,
-    cutout: int = 0,
-) -> None:
+def gathered(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
     """In Triton, for contiguous float32, float16 or bfloat16 images: each value is read once and written once."""
     count, height, width, channels = out.shape
-    numbers = (top, left, flip, shift, scale, cutout_top, cutout_left)
+    do = choices
+    numbers = (do.top, do.left, do.flip, do.shift, do.scale, do.cutout_top, do.cutout_left)
     numbers = (None if one is None else one.contiguous() for one in numbers)
     _gather[count, triton.cdiv(height * width * channels, BLOCK)](
-        padded, order.contiguous(), out, *numbers, cutout, *padded.stride()[:2],
+        padded, order.contiguous(), out, *numbers, do.cutout, *padded.stride()[:2],
         HEIGHT=height, WIDTH=width, CHANNELS=channels, BLOCK=BLOCK,
     )  # fmt: skip

@@ -3,8 +3,7 @@
 Images are (N, height, width, channels) here, so that a row of a crop is one run of memory.
 """
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,32 +14,13 @@ from pipelines.recipe.training import Augment
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What is done to each image of an epoch; every tensor has one entry an image, None leaves the step out."""
+class Choices(kernel.Choices):
+    """What is done to each image of an epoch: by the kernel, and to where its pixels come from."""
 
-    top: Tensor
-    """first row of the crop within the padded image"""
-    left: Tensor
-    """first column of the crop"""
-    flip: Tensor | None
-    """whether the image is mirrored"""
-    cutout_top: Tensor | None
-    """first row of the square that is cut out"""
-    cutout_left: Tensor | None
-    """first column of it"""
     affine: Tensor | None = None
     """(count, 2, 3) maps from places in the result to places in the crop"""
     elastic: Tensor | None = None
     """(count, height, width, 2) displacements of these places"""
-    shift: Tensor | None = None
-    """what is added to every pixel of the image"""
-    scale: Tensor | None = None
-    """what every pixel is then multiplied by"""
-
-    def of(self, part: slice) -> "Choices":
-        """What is done to some of the images."""
-        every = (getattr(self, field.name) for field in fields(self))
-        return Choices(*(None if one is None else one[part] for one in every))
 
 
 def draw(
@@ -73,38 +53,26 @@ def draw(
     affine = warp.draw_affine(knobs.affine, count, generator) if knobs.affine else None
     elastic = warp.draw_elastic(knobs.elastic, count, size, generator) if knobs.elastic else None
     shift, scale = around(0, knobs.brightness), around(1, knobs.contrast)
-    return Choices(top, left, flip, cutout_top, cutout_left, affine, elastic, shift, scale)
+    return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, knobs.cutout, affine, elastic)
 
 
-def apply(padded: Tensor, order: Tensor, choices: Choices, cutout: int, out: Tensor) -> None:
-    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out by the i-th choices, to
-    `out[i]`.
+def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:
+    """Write image `order[i]` of `padded`, cropped, mirrored, warped, brightened, stretched and cut out by the i-th
+    choices, to `out[i]`.
 
     padded: (N, height + 2 * pad, width + 2 * pad, channels); order: (M,) indices into it; out: (M, height, width,
     channels), same dtype.
     """
     if choices.affine is None and choices.elastic is None:
-        painting = _painting(choices, cutout)
-        kernel.augment(padded, order, out, choices.top, choices.left, flip=choices.flip, **painting)
+        kernel.augment(padded, order, out, choices)
         return
     for start in range(0, len(out), kernel.CHUNK):
         part = slice(start, start + kernel.CHUNK)
-        some, result = choices.of(part), out[part]
-        kernel.augment(padded, order[part], result, some.top, some.left, flip=some.flip)
-        warped = warp.warp(result, some.affine, some.elastic)
-        everyone, nowhere = torch.arange(len(warped), device=out.device), torch.zeros_like(some.top)
-        kernel.augment(warped, everyone, result, nowhere, nowhere, **_painting(some, cutout))
-
-
-def _painting(choices: Choices, cutout: int) -> dict[str, Any]:
-    """What is done to the values of the pixels, wherever they come from."""
-    return {
-        "shift": choices.shift,
-        "scale": choices.scale,
-        "cutout_top": choices.cutout_top,
-        "cutout_left": choices.cutout_left,
-        "cutout": cutout,
-    }
+        do, result = choices.of(part), out[part]
+        kernel.augment(padded, order[part], result, kernel.Choices(do.top, do.left, do.flip))
+        warped = warp.warp(result, do.affine, do.elastic)
+        everyone, nowhere = torch.arange(len(warped), device=out.device), torch.zeros_like(do.top)
+        kernel.augment(warped, everyone, result, replace(do, top=nowhere, left=nowhere, flip=None))
 
 
 def augmented(padded: Tensor, order: Tensor, knobs: Augment, generator: torch.Generator) -> Tensor:
@@ -113,5 +81,5 @@ def augmented(padded: Tensor, order: Tensor, knobs: Augment, generator: torch.Ge
     flips = torch.randint(2, (len(order),), generator=generator, device=order.device).bool()
     choices = draw(knobs, len(order), (height, width), generator, flips, epoch=0)
     images = padded.new_empty(len(order), height, width, padded.shape[3])
-    apply(padded, order, choices, knobs.cutout, images)
+    apply(padded, order, choices, images)
     return images

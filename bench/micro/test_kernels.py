@@ -71,11 +71,11 @@ def test_augment(benchmark: BenchmarkFixture, version: Callable[..., None], coun
     padded = torch.zeros(count, 40, 40, 3, dtype=HALF, device=DEVICE)
     out = torch.empty(count, 32, 32, 3, dtype=HALF, device=DEVICE)
     top, left = (torch.randint(9, (count,), device=DEVICE) for _ in range(2))
-    choices = {"flip": torch.randint(2, (count,), device=DEVICE).bool(), "cutout": 8}
-    choices |= {name: torch.randint(25, (count,), device=DEVICE) for name in ("cutout_top", "cutout_left")}
-    choices |= {name: torch.rand(count, device=DEVICE) for name in ("shift", "scale") if jitter}
+    chosen = {"flip": torch.randint(2, (count,), device=DEVICE).bool(), "cutout": 8}
+    chosen |= {name: torch.randint(25, (count,), device=DEVICE) for name in ("cutout_top", "cutout_left")}
+    chosen |= {name: torch.rand(count, device=DEVICE) for name in ("shift", "scale") if jitter}
     order = torch.randperm(count, device=DEVICE)
-    measure(benchmark, partial(version, padded, order, out, top, left, **choices), 2 * out.nbytes)
+    measure(benchmark, partial(version, padded, order, out, augment.Choices(top, left, **chosen)), 2 * out.nbytes)
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])

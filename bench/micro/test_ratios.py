@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.micro.measuring import DEVICE, HALF, IS_CUDA, forward_and_backward, in_turns
 from bench.micro.noise import noise
 from kernels import choice, ghost_batch_norm, pooled_ghost_batch_norm, whiten
-from kernels.augment import augment
+from kernels.augment import Choices, augment
 from kernels.orthogonalize import orthogonalize
 from pipelines import models
 from pipelines.data.loaders import Setting, make_loader
@@ -65,12 +65,12 @@ def test_gather_over_augment(benchmark: BenchmarkFixture, count: int) -> None:
     out = torch.empty_like(images)
     order = torch.randperm(count, device=DEVICE)
     top, left = (torch.randint(9, (count,), device=DEVICE) for _ in range(2))
-    choices = {"flip": torch.randint(2, (count,), device=DEVICE).bool(), "cutout": 8}
-    choices |= {name: torch.randint(25, (count,), device=DEVICE) for name in ("cutout_top", "cutout_left")}
+    chosen = {"flip": torch.randint(2, (count,), device=DEVICE).bool(), "cutout": 8}
+    chosen |= {name: torch.randint(25, (count,), device=DEVICE) for name in ("cutout_top", "cutout_left")}
     in_turns(
         benchmark,
         gather=partial(torch.index_select, images, 0, order, out=out),
-        augment=partial(augment, padded, order, out, top, left, **choices),
+        augment=partial(augment, padded, order, out, Choices(top, left, **chosen)),
     )
 
 

@@ -118,7 +118,7 @@ class ResidentLoader:
         choices = augment.draw(self._knobs, len(order), size, self._augment_generator, self._flip_first[order], epoch)
         if len(self._images) != len(order):
             self._images = self._images.new_empty(len(order), *self._images.shape[1:])
-        augment.apply(self._padded, order, choices, self._knobs.cutout, self._images)
+        augment.apply(self._padded, order, choices, self._images)
         images = self._images.permute(0, 3, 1, 2)
         if self._knobs.resolution:
             images = resized(images, self._knobs.resolution.size(epoch))

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.augment import augment, by_rows, gathered, reference
+from kernels.augment import Choices, augment, by_rows, gathered, reference
 from tests.kernels.versions import DEVICE, on_a_cpu, with_triton
 
 VERSIONS = [pytest.param(by_rows, marks=on_a_cpu), with_triton(gathered)]
@@ -18,17 +18,17 @@ def draw(count, crop, cutout, what, dtype, seed, channels=3, of=9):
         return torch.randint(high, (count,), generator=generator).to(DEVICE)
 
     padded = torch.randn(of, HEIGHT + 2 * crop, WIDTH + 2 * crop, channels, generator=generator).to(DEVICE, dtype)
-    choices = {"flip": integers(2).bool()}
-    choices |= {"shift": integers(99) / 100 - 0.5, "scale": integers(99) / 100 + 0.5}
+    drawn = {"flip": integers(2).bool()}
+    drawn |= {"shift": integers(99) / 100 - 0.5, "scale": integers(99) / 100 + 0.5}
     places = {"cutout_top": integers(HEIGHT - cutout + 1), "cutout_left": integers(WIDTH - cutout + 1)}
-    chosen = {name: value for name, value in choices.items() if name in what}
+    chosen = {name: value for name, value in drawn.items() if name in what}
     chosen |= places | {"cutout": cutout} if cutout else {}
-    return padded, integers(of), integers(2 * crop + 1), integers(2 * crop + 1), chosen
+    return padded, integers(of), Choices(integers(2 * crop + 1), integers(2 * crop + 1), **chosen)
 
 
-def run(version, padded, order, top, left, choices):
+def run(version, padded, order, choices):
     out = padded.new_full((len(order), HEIGHT, WIDTH, padded.shape[3]), 7)
-    version(padded, order, out, top, left, **choices)
+    version(padded, order, out, choices)
     return out
 
 
@@ -45,16 +45,18 @@ EXAMPLES = {
 @given(**EXAMPLES)
 @settings(max_examples=30)
 def test_the_definition_is_that_of_an_image_at_a_time(**example):
-    padded, order, top, left, choices = draw(**example, dtype=torch.float64)
-    results = run(reference, padded, order, top, left, choices)
-    for i, (index, row, column) in enumerate(zip(order.tolist(), top.tolist(), left.tolist(), strict=True)):
+    padded, order, choices = draw(**example, dtype=torch.float64)
+    results = run(reference, padded, order, choices)
+    for i, index in enumerate(order.tolist()):
+        row, column = choices.top[i], choices.left[i]
         image = padded[index, row : row + HEIGHT, column : column + WIDTH].clone()
-        if "flip" in choices and choices["flip"][i]:
+        if choices.flip is not None and choices.flip[i]:
             image = image.flip(1)
-        image = (image + choices.get("shift", torch.zeros(99))[i]) * choices.get("scale", torch.ones(99))[i]
-        if choices.get("cutout"):
-            row, column = choices["cutout_top"][i], choices["cutout_left"][i]
-            image[row : row + choices["cutout"], column : column + choices["cutout"]] = 0
+        image = image + (0 if choices.shift is None else choices.shift[i])
+        image = image * (1 if choices.scale is None else choices.scale[i])
+        if choices.cutout:
+            row, column = choices.cutout_top[i], choices.cutout_left[i]
+            image[row : row + choices.cutout, column : column + choices.cutout] = 0
         assert torch.equal(results[i], image)
 
 
@@ -79,19 +81,18 @@ def test_triton_gives_the_same_in_bfloat16(version, **example):
 
 @pytest.mark.parametrize("version", [reference, *VERSIONS])
 def test_special_values_are_carried_along_and_cut_out(version):
-    padded, order, top, left, choices = draw(4, 0, 2, {"flip", "shift", "scale"}, torch.float32, seed=0)
+    padded, order, choices = draw(4, 0, 2, {"flip", "shift", "scale"}, torch.float32, seed=0)
     padded[:] = torch.tensor([float("nan"), float("inf"), -float("inf")], device=DEVICE)
-    result = run(version, padded, order, top, left, choices)
+    result = run(version, padded, order, choices)
     assert (result == 0).sum() == 4 * 2 * 2 * 3
     assert result[..., 0].isnan().sum() == result[..., 1].isposinf().sum() == result[..., 2].isneginf().sum()
 
 
 @pytest.mark.parametrize("version", [reference, *VERSIONS])
 def test_choices_with_gaps_in_memory(version):
-    padded, order, top, left, choices = draw(12, 2, 3, {"flip"}, torch.float32, seed=0)
-    every = {name: value if name == "cutout" else value[::3] for name, value in choices.items()}
-    result = run(version, padded, order[::3], top[::3], left[::3], every)
-    assert torch.equal(result, run(reference, padded, order, top, left, choices)[::3])
+    padded, order, choices = draw(12, 2, 3, {"flip"}, torch.float32, seed=0)
+    result = run(version, padded, order[::3], choices.of(slice(None, None, 3)))
+    assert torch.equal(result, run(reference, padded, order, choices)[::3])
 
 
 @on_a_cpu
@@ -104,16 +105,12 @@ def test_a_cpu_goes_through_the_images_piece_by_piece(dtype, monkeypatch):
 
 @on_a_cpu
 def test_the_public_name_takes_what_lies_with_gaps_and_nothing_at_all():
-    padded, order, top, left, choices = draw(5, 2, 3, {"flip"}, torch.float32, seed=0)
+    padded, order, choices = draw(5, 2, 3, {"flip"}, torch.float32, seed=0)
     apart = torch.stack([padded, padded], 4)[..., 0]
-    assert torch.equal(
-        run(augment, apart, order, top, left, choices), run(reference, padded, order, top, left, choices)
-    )
-    nothing = {name: value if name == "cutout" else value[:0] for name, value in choices.items()}
-    assert len(run(augment, padded, order[:0], top[:0], left[:0], nothing)) == 0
+    assert torch.equal(run(augment, apart, order, choices), run(reference, padded, order, choices))
+    assert len(run(augment, padded, order[:0], choices.of(slice(0)))) == 0
 
 
 def test_the_public_name_takes_what_triton_does_not():
-    padded, order, top, left, choices = draw(5, 2, 3, {"flip"}, torch.int16, seed=0)
-    result, expected = (run(version, padded, order, top, left, choices) for version in (augment, reference))
-    assert torch.equal(result, expected)
+    arguments = draw(5, 2, 3, {"flip"}, torch.int16, seed=0)
+    assert torch.equal(run(augment, *arguments), run(reference, *arguments))

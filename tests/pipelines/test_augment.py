@@ -25,7 +25,7 @@ def draw(knobs, count, seed=0, epoch=0):
 
 def apply(padded, order, choices, knobs):
     out = torch.full((len(order), HEIGHT, WIDTH, padded.shape[3]), -1.0)
-    augment.apply(padded, order, choices, knobs.cutout, out)
+    augment.apply(padded, order, choices, out)
     return out
 
 
@@ -174,6 +174,6 @@ def test_jitter_rounds_half_precision_once(dtype):
     knobs = Augment(brightness=0.1399, contrast=0.1308)
     images, choices = torch.randn(50, HEIGHT, WIDTH, 3).to(dtype), draw(knobs, 50)
     result = torch.empty_like(images)
-    augment.apply(images, torch.arange(50), choices, knobs.cutout, result)
+    augment.apply(images, torch.arange(50), choices, result)
     exact = (images.float() + choices.shift[:, None, None, None]) * choices.scale[:, None, None, None]
     assert torch.equal(result, exact.to(dtype))

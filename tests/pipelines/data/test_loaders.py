@@ -112,8 +112,9 @@ def every_outcome():
     one = dataset(1)
     padded = preprocess(torch.from_numpy(one.train_images), one, torch.float32, CROP)
     images = torch.empty(len(outcomes), SIDE, SIDE, 3)
-    choices = augment.Choices(columns[0], columns[1], columns[2].bool(), columns[3], columns[4])
-    augment.apply(padded, torch.zeros(len(outcomes), dtype=torch.int64), choices, CUTOUT, images)
+    top, left, flip, *places = columns
+    choices = augment.Choices(top, left, flip.bool(), None, None, *places, CUTOUT)
+    augment.apply(padded, torch.zeros(len(outcomes), dtype=torch.int64), choices, images)
     shown = {
         image.numpy().tobytes(): outcome for image, outcome in zip(images.permute(0, 3, 1, 2), outcomes, strict=True)
     }
