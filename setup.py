@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
-    "deepspeed": ["deepspeed>=0.19; platform_system == 'Linux'"],
+    "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
     "report": ["plotly>=6.0", "jinja2>=3.1", "matplotlib>=3.9"],

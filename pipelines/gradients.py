@@ -14,14 +14,19 @@ from pipelines.techniques import State
 Backward = Callable[[State], Tensor]
 """Leaves the gradients of `state.images` and `state.labels` in the parameters and returns their loss, a scalar."""
 
+Differentiate = Callable[[Tensor], object]
+"""Leaves the gradients of a loss in the parameters."""
 
-def make_backward(recipe: Recipe, network: nn.Module, local_batch_size: int) -> Backward:
+
+def make_backward(
+    recipe: Recipe, network: nn.Module, local_batch_size: int, differentiate: Differentiate = Tensor.backward
+) -> Backward:
     """Forward and backward pass as the recipe's `accumulation` wants them. ValueError if it does not divide the batch.
 
     network: as the processes share it; local_batch_size: images per step in one process.
     """
     if recipe.accumulation == 1:
-        return whole_batch
+        return partial(whole_batch, differentiate=differentiate)
     size, rest = divmod(local_batch_size, recipe.accumulation)
     if rest:
         raise ValueError(
@@ -34,18 +39,24 @@ def make_backward(recipe: Recipe, network: nn.Module, local_batch_size: int) -> 
         size=size,
         is_mean=recipe.loss.reduction == "mean",
         unsynchronized=network.no_sync if is_replicated else contextlib.nullcontext,
+        differentiate=differentiate,
     )
 
 
-def whole_batch(state: State, differentiate: Callable[[Tensor], object] = Tensor.backward) -> Tensor:
-    """One forward and one backward pass. `differentiate` leaves the gradients of a loss in the parameters."""
+def whole_batch(state: State, differentiate: Differentiate = Tensor.backward) -> Tensor:
+    """One forward and one backward pass."""
     loss = state.objective(state, state.images, state.labels)
     differentiate(loss)
     return loss.detach()
 
 
 def accumulated(
-    state: State, *, size: int, is_mean: bool, unsynchronized: Callable[[], AbstractContextManager]
+    state: State,
+    *,
+    size: int,
+    is_mean: bool,
+    unsynchronized: Callable[[], AbstractContextManager],
+    differentiate: Differentiate,
 ) -> Tensor:
     """Forward and backward passes of `size` images each, which add up to the gradients and the loss of the batch.
 
@@ -58,7 +69,7 @@ def accumulated(
     def part(images: Tensor, labels: Tensor) -> Tensor:
         share = len(images) / batch if is_mean else 1.0
         loss = share * state.objective(state, images, labels)
-        loss.backward()
+        differentiate(loss)
         return loss.detach()
 
     batch = len(state.images)

@@ -9,7 +9,6 @@ import copy
 import logging
 import os
 import warnings
-from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +58,8 @@ class Engine:
         (optimizer,) = stepper.optimizers
         engine, *_ = self._deepspeed.initialize(model=network, optimizer=optimizer, config=configuration(self._recipe))
         stepper.optimizers = [SteppedByEngine(engine, optimizer)]
-        backward = partial(gradients.whole_batch, differentiate=engine.backward)
+        local_batch_size = self._recipe.batch_size // self._world.size
+        backward = gradients.make_backward(self._recipe, network, local_batch_size, engine.backward)
         return Shared(engine, backward, stepper, engines.strategy_of(engine), close=engine.destroy)
 
 
@@ -67,6 +67,7 @@ def configuration(recipe: Recipe) -> dict[str, object]:
     """DeepSpeed's configuration for a recipe."""
     return {
         "train_micro_batch_size_per_gpu": 1,  # only for its own statistics
+        "managed_gradient_accumulation": recipe.accumulation == 1,  # else it is our call of its step that ends a batch
         "zero_optimization": {"stage": recipe.parallel.zero_stage},
         "zero_allow_untested_optimizer": True,  # that is, torch's SGD
         "gradient_clipping": 0.0,  # it would be 1

@@ -205,8 +205,6 @@ def what_an_engine_cannot_share_out(recipe: Recipe) -> str | None:
         return f"precision=half does not go with {name}, which wants one dtype: say precision=autocast or float32"
     if recipe.compile:
         return f"compile=true does not go with {name}, which begins every trial with another network: say compile=false"
-    if engine == "deepspeed" and recipe.accumulation > 1:
-        return f"accumulation={recipe.accumulation} is not to be had under {name}: say accumulation=1"
     return None
 
 
