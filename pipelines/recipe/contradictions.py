@@ -205,6 +205,11 @@ def what_an_engine_cannot_share_out(recipe: Recipe) -> str | None:
         return f"precision=half does not go with {name}, which wants one dtype: say precision=autocast or float32"
     if recipe.compile:
         return f"compile=true does not go with {name}, which begins every trial with another network: say compile=false"
+    if recipe.accumulation > 1 and not recipe.drop_last:
+        return (
+            f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: of the last batch one "
+            "process may have more micro-batches than another, and would wait for it in vain; say drop_last=true"
+        )
     return None
 
 

@@ -55,6 +55,7 @@ def test_recipes_without_an_engine_keep_their_hash():
         ([FSDP2, "optimizer={name: lamb, lr: 0.01}"], "say another optimizer or parallel.engine=ddp"),
         ([FSDP2, "precision=half"], "say precision=autocast or float32"),
         ([DEEPSPEED, "compile=true"], "say compile=false"),
+        ([FSDP2, "accumulation=2", "drop_last=false"], "say drop_last=true"),
     ],
 )
 def test_what_an_engine_cannot_do_is_refused_with_a_remedy(overrides, remedy):

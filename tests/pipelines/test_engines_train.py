@@ -82,7 +82,7 @@ RECIPES = {
     "ghost norm": ("cifar10/davidnet-10", GHOST),
     "frozen bias": ("cifar10/davidnet-10", [*GHOST, "techniques.whitening_bias.epochs=2"]),
     "SyncBN": ("cifar10/davidnet-10", [*DAVIDNET, "model.norm={sync: true, group_size: null}"]),
-    "accumulation": ("digits/quick", [*QUICK, "accumulation=4"]),
+    "accumulation": ("digits/quick", [*QUICK, "accumulation=4", "drop_last=true"]),
     "EMA": ("digits/quick", [*QUICK, "techniques.ema={momentum: 0.8, every: 2}"]),
 }
 """Without norms of each process's own, which no number of processes has in common"""
