@@ -20,6 +20,7 @@ from kernels.ghost_batch_norm_triton import (
     sum_up_gradients,
     sum_up_images,
 )
+from kernels.grouping import Grouping
 from kernels.pooled_ghost_batch_norm_triton import differentiate_pooled, pool_and_sum_up
 from kernels.triton_import import triton
 
@@ -85,31 +86,31 @@ class Launch:
 
     def normalize(
         self, images: Tensor, parts: Tensor, scale: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor,
-        momentum: float, eps: float, activation: str | None, alpha: float,
+        grouping: Grouping,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Outputs, means and inverse deviations, from the statistics of the stretches."""
         means, inverse_stds = self.two(like=images)
         combine_statistics[(len(scale),)](
-            *parts, means, inverse_stds, running_mean, running_var, momentum, eps,
+            *parts, means, inverse_stds, running_mean, running_var, grouping.momentum, grouping.eps,
             self.rows, self.group_rows, self.steps * self.blocks["ROWS"], self.groups, self.splits, **self.powers,
         )  # fmt: skip
         outputs = torch.empty_like(images)
         normalize[self.grid(self.tiles)](
-            images, outputs, means, inverse_stds, scale, bias, alpha, self.rows, self.group_rows, *self.shape,
-            ACTIVATION=activation, **self.blocks,
+            images, outputs, means, inverse_stds, scale, bias, grouping.alpha, self.rows, self.group_rows, *self.shape,
+            ACTIVATION=grouping.activation, **self.blocks,
         )  # fmt: skip
         return outputs, means, inverse_stds
 
     def sum_up(
-        self, images: Tensor, gradients: Tensor, saved: list[Tensor], activation: str | None, alpha: float
+        self, images: Tensor, gradients: Tensor, saved: list[Tensor], grouping: Grouping
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Both sums of each group that the gradient of the images needs, and the gradients of scale and bias."""
         scale = saved[2]
         parts, sums = self.two(self.splits, like=images), self.two(like=images)
         scale_gradient, bias_gradient = torch.empty_like(scale), torch.empty_like(scale)
         sum_up_gradients[self.grid(self.splits)](
-            images, gradients, *parts, *saved, alpha, self.rows, self.group_rows, self.steps, *self.shape,
-            ACTIVATION=activation, **self.blocks,
+            images, gradients, *parts, *saved, grouping.alpha, self.rows, self.group_rows, self.steps, *self.shape,
+            ACTIVATION=grouping.activation, **self.blocks,
         )  # fmt: skip
         combine_sums[(len(scale),)](
             *parts, *sums, scale_gradient, bias_gradient, self.groups, self.splits, **self.powers
@@ -121,19 +122,17 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, scale: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor,
-        group_size: int, momentum: float, eps: float, activation: str | None, alpha: float,
+        grouping: Grouping,
     ) -> Tensor:  # fmt: skip
-        launch = Launch.over(images.shape, memory_format_of(images), group_size)
+        launch = Launch.over(images.shape, memory_format_of(images), grouping.size)
         images = images.contiguous(memory_format=launch.memory_format)
         parts = launch.two(launch.splits, like=images)
         sum_up_images[launch.grid(launch.splits)](
             images, *parts, launch.rows, launch.group_rows, launch.steps, *launch.shape, **launch.blocks
         )
-        outputs, *statistics = launch.normalize(
-            images, parts, scale, bias, running_mean, running_var, momentum, eps, activation, alpha
-        )
+        outputs, *statistics = launch.normalize(images, parts, scale, bias, running_mean, running_var, grouping)
         ctx.save_for_backward(images, *statistics, scale, bias)
-        ctx.launch, ctx.activation, ctx.alpha = launch, activation, alpha
+        ctx.launch, ctx.grouping = launch, grouping
         return outputs
 
     @staticmethod
@@ -142,20 +141,20 @@ class _Fused(torch.autograd.Function):
         images, *saved = ctx.saved_tensors
         launch = ctx.launch
         gradients = gradients.contiguous(memory_format=launch.memory_format)
-        sums, *others = launch.sum_up(images, gradients, saved, ctx.activation, ctx.alpha)
+        sums, *others = launch.sum_up(images, gradients, saved, ctx.grouping)
         outputs = torch.empty_like(images)
         differentiate[launch.grid(launch.tiles)](
-            images, gradients, outputs, *sums, *saved, ctx.alpha, launch.rows, launch.group_rows, *launch.shape,
-            ACTIVATION=ctx.activation, **launch.blocks,
+            images, gradients, outputs, *sums, *saved, ctx.grouping.alpha, launch.rows, launch.group_rows,
+            *launch.shape, ACTIVATION=ctx.grouping.activation, **launch.blocks,
         )  # fmt: skip
-        return outputs, *others, *[None] * 7
+        return outputs, *others, *[None] * 3
 
 
 class _PooledAndFused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, images: Tensor, scale: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor,
-        group_size: int, momentum: float, eps: float, activation: str | None, alpha: float,
+        grouping: Grouping,
     ) -> Tensor:  # fmt: skip
         memory_format = memory_format_of(images)
         images = images.contiguous(memory_format=memory_format)
@@ -163,7 +162,7 @@ class _PooledAndFused(torch.autograd.Function):
         size = (count, channels, height // 2, width // 2)
         pooled = torch.empty(size, dtype=images.dtype, device=images.device, memory_format=memory_format)
         places = torch.empty_like(pooled, dtype=torch.uint8)
-        launch = Launch.over(pooled.shape, memory_format, group_size)
+        launch = Launch.over(pooled.shape, memory_format, grouping.size)
         parts = launch.two(launch.splits, like=images)
         by_channel, by_pixel = (1, channels) if memory_format == torch.channels_last else (height * width, 1)
         source = (width // 2, channels * height * width, width * by_pixel, by_pixel, by_channel)
@@ -171,11 +170,9 @@ class _PooledAndFused(torch.autograd.Function):
             images, pooled, places, *parts, launch.rows, launch.group_rows, launch.steps,
             *source, *launch.shape, **launch.blocks,
         )  # fmt: skip
-        outputs, *statistics = launch.normalize(
-            pooled, parts, scale, bias, running_mean, running_var, momentum, eps, activation, alpha
-        )
+        outputs, *statistics = launch.normalize(pooled, parts, scale, bias, running_mean, running_var, grouping)
         ctx.save_for_backward(pooled, places, *statistics, scale, bias)
-        ctx.launch, ctx.activation, ctx.alpha = launch, activation, alpha
+        ctx.launch, ctx.grouping = launch, grouping
         ctx.source, ctx.size = source, images.shape
         return outputs
 
@@ -185,14 +182,14 @@ class _PooledAndFused(torch.autograd.Function):
         pooled, places, *saved = ctx.saved_tensors
         launch = ctx.launch
         gradients = gradients.contiguous(memory_format=launch.memory_format)
-        sums, *others = launch.sum_up(pooled, gradients, saved, ctx.activation, ctx.alpha)
+        sums, *others = launch.sum_up(pooled, gradients, saved, ctx.grouping)
         outputs = torch.empty(ctx.size, dtype=pooled.dtype, device=pooled.device, memory_format=launch.memory_format)
         _zero_the_rest(outputs)
         differentiate_pooled[launch.grid(launch.tiles)](
-            pooled, places, gradients, outputs, *sums, *saved, ctx.alpha, launch.rows, launch.group_rows,
-            *ctx.source, *launch.shape, ACTIVATION=ctx.activation, **launch.blocks,
+            pooled, places, gradients, outputs, *sums, *saved, ctx.grouping.alpha, launch.rows, launch.group_rows,
+            *ctx.source, *launch.shape, ACTIVATION=ctx.grouping.activation, **launch.blocks,
         )  # fmt: skip
-        return outputs, *others, *[None] * 7
+        return outputs, *others, *[None] * 3
 
 
 def _zero_the_rest(gradients: Tensor) -> None:

@@ -9,29 +9,21 @@ from torch import Tensor
 from kernels import ghost_batch_norm
 from kernels.choice import is_for_triton
 from kernels.ghost_batch_norm_launch import MOST_GROUPS, pooled_and_fused
+from kernels.grouping import Grouping
 
 
 def pooled_ghost_batch_norm(
-    images: Tensor,
-    scale: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    group_size: int,
-    momentum: float,
-    eps: float,
-    activation: str | None = None,
-    alpha: float = 1.0,
+    images: Tensor, scale: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, grouping: Grouping
 ) -> Tensor:
     """The maximum of every 2x2 pixels, then `kernels.ghost_batch_norm.ghost_batch_norm`, whose arguments these are.
 
     images: (N, C, H, W), of whose odd height or width the last line or column is left out.
     Returns (N, C, H // 2, W // 2), like `images`.
     """
-    groups = -(-len(images) // group_size)
+    groups = -(-len(images) // grouping.size)
     is_plain = images.dim() == 4 and min(images.shape[2:]) > 1 and groups <= MOST_GROUPS
     version = pooled_and_fused if is_plain and is_for_triton(images) and scale.dtype == torch.float32 else composed
-    return version(images, scale, bias, running_mean, running_var, group_size, momentum, eps, activation, alpha)
+    return version(images, scale, bias, running_mean, running_var, grouping)
 
 
 def reference(images: Tensor, *arguments: Any) -> Tensor:

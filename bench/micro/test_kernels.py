@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.micro.measuring import DEVICE, HALF, forward_and_backward, measure, versions
 from kernels import augment, ghost_batch_norm, label_smoothing_cross_entropy, pooled_ghost_batch_norm, whiten
+from kernels.grouping import Grouping
 from kernels.orthogonalize import orthogonalize
 
 
@@ -26,7 +27,7 @@ def test_ghost_batch_norm(
     leaves = [tensor.requires_grad_() for tensor in (images, scale, bias)]
 
     def run(*leaves: Tensor) -> Tensor:
-        return version(*leaves, mean, variance, 32, 0.1, 1e-5, activation, 0.3)
+        return version(*leaves, mean, variance, Grouping(32, 0.1, 1e-5, activation, 0.3))
 
     measure(benchmark, partial(forward_and_backward, run, leaves, seen), 5 * images.nbytes)
 
@@ -45,7 +46,7 @@ def test_pooled_ghost_batch_norm(
     leaves = [tensor.requires_grad_() for tensor in (images, scale, bias)]
 
     def run(*leaves: Tensor) -> Tensor:
-        return version(*leaves, mean, variance, 32, 0.1, 1e-5, "celu", 0.075)
+        return version(*leaves, mean, variance, Grouping(32, 0.1, 1e-5, "celu", 0.075))
 
     measure(benchmark, partial(forward_and_backward, run, leaves, seen), 2 * images.nbytes + 2 * seen.nbytes)
 

@@ -12,6 +12,7 @@ from bench.micro.measuring import DEVICE, HALF, IS_CUDA, forward_and_backward, i
 from bench.micro.noise import noise
 from kernels import choice, ghost_batch_norm, pooled_ghost_batch_norm, whiten
 from kernels.augment import Choices, augment
+from kernels.grouping import Grouping
 from kernels.orthogonalize import orthogonalize
 from pipelines import models
 from pipelines.data.loaders import Setting, make_loader
@@ -21,8 +22,8 @@ from pipelines.recipe import load
 from pipelines.techniques.ema import update
 
 IMAGES = 10_240
-NORM = (32, 0.1, 1e-5, "celu", 0.075)
-"""group size, momentum, eps, activation and its alpha, as in DavidNet"""
+NORM = Grouping(size=32, momentum=0.1, eps=1e-5, activation="celu", alpha=0.075)
+"""as in DavidNet"""
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +89,7 @@ def test_ghost_batch_norm_over_plain(benchmark: BenchmarkFixture, plain: str, ch
     leaves, running = norm_arguments(channels, side), torch.ones(2, channels, device=DEVICE)
     seen = torch.randn_like(leaves[0])
     functions = (getattr(ghost_batch_norm, plain), ghost_batch_norm.ghost_batch_norm)
-    plain, fast = (lambda *leaves, function=function: function(*leaves, *running, *NORM) for function in functions)
+    plain, fast = (lambda *leaves, function=function: function(*leaves, *running, NORM) for function in functions)
     in_turns(
         benchmark,
         plain=partial(forward_and_backward, plain, leaves, seen),
@@ -103,7 +104,7 @@ def test_pooled_ghost_batch_norm_over_composed(benchmark: BenchmarkFixture, chan
     leaves, running = norm_arguments(channels, side), torch.ones(2, channels, device=DEVICE)
     seen = leaves[0].detach()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
     functions = (pooled_ghost_batch_norm.composed, pooled_ghost_batch_norm.pooled_ghost_batch_norm)
-    composed, fast = (lambda *leaves, function=function: function(*leaves, *running, *NORM) for function in functions)
+    composed, fast = (lambda *leaves, function=function: function(*leaves, *running, NORM) for function in functions)
     in_turns(
         benchmark,
         composed=partial(forward_and_backward, composed, leaves, seen),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kernels import activations
 from kernels.ghost_batch_norm import ghost_batch_norm
+from kernels.grouping import Grouping
 from kernels.pooled_ghost_batch_norm import pooled_ghost_batch_norm
 from kernels.sync_batch_norm import sync_batch_norm
 from kernels.whiten import patch_covariance
@@ -70,18 +71,8 @@ class GhostBatchNorm(BatchNorm):
         name, alpha = self._activation
         if not self.training:
             return activations.FUSED[name](super().forward(images), alpha)
-        return self._kernel(
-            images,
-            self.weight,
-            self.bias,
-            self.running_mean,
-            self.running_var,
-            self.group_size,
-            self.momentum,
-            self.eps,
-            name,
-            alpha,
-        )
+        grouping = Grouping(self.group_size, self.momentum, self.eps, name, alpha)
+        return self._kernel(images, self.weight, self.bias, self.running_mean, self.running_var, grouping)
 
 
 class PooledGhostBatchNorm(GhostBatchNorm):

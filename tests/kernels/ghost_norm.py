@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from kernels.grouping import Grouping
 from tests.kernels.versions import DEVICE, error
 
 EPS = 1e-2  # large, so that a group of two like pixels does not blow up what is rounded
@@ -28,7 +29,7 @@ def run(version, tensors, group_size, activation=None, momentum=1.0):
     """The normalised images, and running statistics that began at 0 and 1."""
     images, scale, bias = tensors
     running = torch.zeros_like(scale.detach()), torch.ones_like(scale.detach())
-    outputs = version(images, scale, bias, *running, group_size, momentum, EPS, activation, ALPHA)
+    outputs = version(images, scale, bias, *running, Grouping(group_size, momentum, EPS, activation, ALPHA))
     return outputs, *running
 
 

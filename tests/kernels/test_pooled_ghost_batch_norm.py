@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kernels.activations import FUSED
+from kernels.grouping import Grouping
 from kernels.pooled_ghost_batch_norm import composed, pooled_and_fused, pooled_ghost_batch_norm, reference
 from tests.kernels.ghost_norm import check, draw, group_by_group, run
 from tests.kernels.versions import DEVICE, FORMATS, error, with_triton
@@ -102,4 +103,6 @@ def test_the_public_name_takes_what_triton_does_not(shape):
     for one, other in zip(results, expected, strict=True):
         assert error(one, other) < 1e-9
     with pytest.raises(RuntimeError, match="too small"):
-        pooled_ghost_batch_norm(torch.ones(2, 2, 1, 4, device=DEVICE), *tensors[1:], *tensors[1:], 2, 0.1, 1e-5)
+        pooled_ghost_batch_norm(
+            torch.ones(2, 2, 1, 4, device=DEVICE), *tensors[1:], *tensors[1:], Grouping(2, 0.1, 1e-5)
+        )
