@@ -137,10 +137,10 @@ def _gather(
 def gathered(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
     """In Triton, for contiguous float32, float16 or bfloat16 images: each value is read once and written once."""
     count, height, width, channels = out.shape
-    do = choices
-    numbers = (do.top, do.left, do.flip, do.shift, do.scale, do.cutout_top, do.cutout_left)
-    numbers = (None if one is None else one.contiguous() for one in numbers)
+    names = ("top", "left", "flip", "shift", "scale", "cutout_top", "cutout_left")
+    drawn = (getattr(choices, name) for name in names)
+    drawn = (None if one is None else one.contiguous() for one in drawn)
     _gather[count, triton.cdiv(height * width * channels, BLOCK)](
-        padded, order.contiguous(), out, *numbers, do.cutout, *padded.stride()[:2],
+        padded, order.contiguous(), out, *drawn, choices.cutout, *padded.stride()[:2],
         HEIGHT=height, WIDTH=width, CHANNELS=channels, BLOCK=BLOCK,
     )  # fmt: skip
