@@ -107,10 +107,11 @@ def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, item
     plain = channels * height * width
     padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
     images, batch, loader = len(dataset.train_images), recipe.batch_size, recipe.loader
+    every_form = plain + (padded + plain) * itemsize
     if loader.name == "resident" or (loader.name == "bulk" and device.type == "cpu"):
-        return images * (plain + padded * itemsize + plain * itemsize)
+        return images * every_form
     if device.type != "cpu":
-        return batch * (plain + padded * itemsize + plain * itemsize)
+        return batch * every_form
     if loader.name == "dali":
         return images * (plain + padded) + batch * plain * itemsize
     kept = padded * itemsize if loader.preprocess == "once" else 0

@@ -194,7 +194,7 @@ def _spread_of_ranks(samples: np.ndarray) -> float | None:
     """As a standard deviation, what a rank test has to see through: a few trials that are slow by far do not hinder it.
     From the quartiles, where there are enough samples to know them."""
     if len(samples) >= QUARTILES_FROM:
-        first, _, third = quantiles(samples.tolist(), n=4, method="inclusive")  # scipy's iqr takes a hundred times this
+        first, _, third = quantiles(samples.tolist(), n=4, method="inclusive")  # scipy's iqr is far slower
         if third > first:
             return (third - first) / NORMAL_QUARTILES
     return float(np.std(samples, ddof=1)) if len(samples) > 1 else None
