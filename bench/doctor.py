@@ -10,8 +10,9 @@ from pathlib import Path
 
 from bench.one_line_parser import OneLineParser
 from bench.run_arguments import positive, run_name
-from pipelines import host, recipe
+from pipelines import recipe
 from pipelines.data.sources import default_folder
+from pipelines.host import runtime
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         chosen = recipe.load(options.recipe, options.overrides)
-        host.prepare(options.threads)
+        runtime.prepare(options.threads)
         return examine(run_name(options.recipe), chosen, options.device, options.data_dir, options.out)
     except (ValueError, OSError) as error:
         print(f"bench/doctor.py: error: {error}", file=sys.stderr)
@@ -41,8 +42,8 @@ def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path
     from bench.live_view import make_console
     from bench.run_trials import load_data
     from pipelines import doctor
-    from pipelines.devices import find_device
-    from pipelines.parallel import World
+    from pipelines.distributed.process_group import World
+    from pipelines.host.devices import find_device
     from pipelines.train import set_up
 
     world = World(device=find_device(device))

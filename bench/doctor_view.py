@@ -7,9 +7,9 @@ from rich.console import Console
 from torch import Tensor
 
 from pipelines.doctor import Examination, Sweep
-from pipelines.extras import MissingExtraError, require
+from pipelines.host.extras import MissingExtraError, require
+from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe import Recipe
-from pipelines.torchvision_import import import_torchvision
 from results.tables import NOTHING, Table
 
 COLUMNS = 10

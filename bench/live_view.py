@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench.run_arguments import DEFAULT_RECIPE
-from pipelines.techniques import State
+from pipelines.events import State
 from pipelines.trial import Trial
 from results.error_split import error_lines
 from results.folds import fold_lines

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.live_view import TrialLines
-from pipelines.profiling import Profile
+from pipelines.probes.profiling import Profile
 from results.store import RunDirectory
 from results.tables import NOTHING, Table
 

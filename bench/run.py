@@ -5,7 +5,8 @@ import sys
 from itertools import pairwise
 
 from bench import run_arguments, scaling, side_by_side
-from pipelines import host, recipe
+from pipelines import recipe
+from pipelines.host import runtime
 from results.record import Run
 
 
@@ -23,7 +24,7 @@ def main() -> int:
         if options.side_by_side:
             return side_by_side.main(options)
         jobs = run_arguments.jobs(options)
-        host.prepare(options.threads)
+        runtime.prepare(options.threads)
         return run(options, jobs)
     except (ValueError, OSError) as error:
         return refuse(error)
@@ -34,13 +35,13 @@ def main() -> int:
 def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
     from bench import dry_run, live_view, run_trials
-    from pipelines import failures, parallel
+    from pipelines.distributed import failures, process_group
     from results import compare_tables
     from results.efficiency import efficiency_table, is_known
     from results.overview import overview
     from results.tables import trials_table
 
-    world = parallel.join(options.device, options.timeout)
+    world = process_group.join(options.device, options.timeout)
     console = live_view.make_console(is_main=world.is_main)
     view = live_view.make_view(console, quiet=options.quiet)
     runs: list[Run] = []
@@ -71,7 +72,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         sys.stdout.flush()
         os._exit(1)  # the process group cannot be left in order any more: that would wait for who does not answer
     finally:
-        parallel.leave(world)
+        process_group.leave(world)
     for table in overview(runs, options.protocol):
         console.print(table.rich())
     if is_known(runs):

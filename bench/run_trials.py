@@ -20,18 +20,20 @@ from bench import profiles, tracking
 from bench.live_view import TrialLines
 from bench.run_arguments import Job, Options
 from bench.turns import wait_for_turn
-from pipelines import energy, environment, failures, interconnect, parallel
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
-from pipelines.devices import make_clock, number_formats
+from pipelines.distributed import all_reduce, failures, process_group
+from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.parallel import World
-from pipelines.profiling import profile_training
+from pipelines.host import environment
+from pipelines.host.devices import make_clock, number_formats
+from pipelines.probes import energy
+from pipelines.probes.profiling import profile_training
 from pipelines.recipe.training import Data
-from pipelines.rehearsal import warm_up
-from pipelines.train import Workbench, run_trial, set_up
+from pipelines.train import TrainingSetup, run_trial, set_up
 from pipelines.trial import Trial
+from pipelines.warmup import warm_up
 from results import store
 from results.record import Run, RunRecord, TrialRecord
 
@@ -65,7 +67,7 @@ def train_in_turns(jobs: Sequence[Job], options: Options, world: World, views: S
 
     None of them is timed from the start of the process, which belongs to all. Raises as `train`.
     """
-    turns = world.share(secrets.token_hex(4))
+    turns = world.broadcast_object(secrets.token_hex(4))
     each = zip(jobs, views, strict=True)
     return _in_turns([_trials(job, options, world, view, is_first=False, turns=turns) for job, view in each])
 
@@ -97,17 +99,17 @@ def _trials(
     with clock.lap("load"):
         dataset = load_data(job.recipe.data, options.data_dir, world)
     if world.size > 1:
-        parallel.check_alike(world, world.together(lambda: facts(job, dataset, world)))
+        process_group.check_alike(world, world.run_on_all(lambda: facts(job, dataset, world)))
     bench = set_up(job.recipe, dataset, world)
     if options.track:
         tracking.check(bench)
 
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
-    link = interconnect.all_reduce_seconds(world)
+    link = all_reduce.all_reduce_seconds(world)
     record = new_record(job, bench, captured, link, turns)
-    directory = world.together(lambda: open_directory(job, options, record) if world.is_main else None)
-    seeds = world.share(directory.missing_seeds if directory else None)
+    directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
+    seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
     if options.track and directory:
         observers.append(tracking.Tracker(bench, directory.path))
@@ -121,7 +123,7 @@ def _trials(
         for seed in seeds:
             yield
             if options.turns:
-                world.together(lambda: wait_for_turn() if world.is_main else None)
+                world.run_on_all(lambda: wait_for_turn() if world.is_main else None)
             trial = run_trial(bench, seed, observers)
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
@@ -142,8 +144,8 @@ def _trials(
 
 def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    first = world.together(lambda: sources.load(knobs.name, folder) if world.is_main else None)
-    dataset = world.together(lambda: first or sources.load(knobs.name, folder, download=False))
+    first = world.run_on_all(lambda: sources.load(knobs.name, folder) if world.is_main else None)
+    dataset = world.run_on_all(lambda: first or sources.load(knobs.name, folder, download=False))
     return split.select(dataset, knobs)
 
 
@@ -189,7 +191,7 @@ def launcher() -> dict[str, str]:
 
 def new_record(
     job: Job,
-    bench: Workbench,
+    bench: TrainingSetup,
     captured: list[dict[str, object]],
     link: list[tuple[int, float]],
     turns: str | None = None,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import run_arguments
 from bench.run_arguments import Options
-from pipelines import host
+from pipelines.host import runtime
 
 RUN = Path(__file__).with_name("run.py")
 OF_A_LAUNCHER = ("ACCELERATE_", "MASTER_", "OMP_", "TORCHELASTIC_", "GROUP_", "LOCAL_", "ROLE_")
@@ -96,7 +96,7 @@ def main(options: Options) -> int:
     sizes = options.scaling or []
     planned = launches(sizes, job.recipe.batch_size)
     # as many threads for each process of every launch, so that a process is the same everywhere
-    threads = options.threads or max(host.cores() // max(sizes), 1)
+    threads = options.threads or max(runtime.cores() // max(sizes), 1)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = options.out / f"scaling_{moment}_{job.name.replace('/', '-')}"
     turns = [(seed, 1) for seed in job.seeds] if options.interleave else [(job.seeds[0], len(job.seeds))]

@@ -15,9 +15,9 @@ import yaml
 from bench import search_space
 from bench.one_line_parser import OneLineParser
 from bench.run_arguments import natural, positive, run_name
-from pipelines import host
 from pipelines.data.sources import default_folder
-from pipelines.extras import require
+from pipelines.host import runtime
+from pipelines.host.extras import require
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             words[key] = text
         space, fixed = search_space.split(words)
         require("optuna", "search")
-        host.prepare(options.threads)
+        runtime.prepare(options.threads)
         return search(options, space, tuple(fixed))
     except (ValueError, OSError) as error:
         print(f"bench/search.py: error: {error}", file=sys.stderr)
@@ -81,7 +81,7 @@ def search(options: argparse.Namespace, space: search_space.Space, fixed: tuple[
     from bench import search_study, search_view
     from bench.live_view import make_console
     from pipelines.data import sources
-    from pipelines.devices import find_device
+    from pipelines.host.devices import find_device
 
     plan = search_study.Plan(
         options.recipe,

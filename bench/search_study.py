@@ -21,9 +21,9 @@ from bench.search_space import Choices, Range, Space
 from pipelines import recipe as recipes
 from pipelines.data import split
 from pipelines.data.dataset import Dataset
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
+from pipelines.events import State
 from pipelines.recipe import Recipe
-from pipelines.techniques import State
 from pipelines.train import run_trial, set_up
 
 STAGES = ("coarse", "refined")

@@ -19,7 +19,7 @@ from types import FrameType
 from bench import run_arguments
 from bench.run_arguments import Options
 from bench.scaling import RUN, clean
-from pipelines import host, nvml
+from pipelines.host import nvml, runtime
 
 RECORD = "record: "
 """begins the line in which a launch names the record that it kept"""
@@ -63,7 +63,7 @@ def arguments_of(options: Options, name: str, trials: int) -> list[str]:
 
 def variables(given: Mapping[str, str], place: Place, count: int) -> dict[str, str]:
     """The environment of a launch."""
-    own = {host.AT_A_TIME: str(count)} | ({"CUDA_VISIBLE_DEVICES": place.gpu} if place.gpu else {})
+    own = {runtime.AT_A_TIME: str(count)} | ({"CUDA_VISIBLE_DEVICES": place.gpu} if place.gpu else {})
     return clean(given, len(place.cores)) | own
 
 

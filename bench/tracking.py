@@ -9,11 +9,11 @@ import yaml
 from torch import Tensor
 
 from pipelines.data.resident import preprocess
-from pipelines.engines import SHARDED_WEIGHTS
-from pipelines.extras import require
+from pipelines.events import State
+from pipelines.host.extras import require
 from pipelines.losses import make_loss
-from pipelines.techniques import State
-from pipelines.train import Workbench
+from pipelines.strategies import SHARDED_WEIGHTS
+from pipelines.train import TrainingSetup
 
 if TYPE_CHECKING:  # an extra
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ SHOWN = 32
 """images in the grid"""
 
 
-def check(bench: Workbench) -> None:
+def check(bench: TrainingSetup) -> None:
     """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
     for module in ("tensorboard", "matplotlib"):
         require(module, "track")
@@ -40,7 +40,7 @@ class Tracker:
     tracked trial is the untracked one.
     """
 
-    def __init__(self, bench: Workbench, folder: Path) -> None:
+    def __init__(self, bench: TrainingSetup, folder: Path) -> None:
         self._bench, self._folder = bench, folder
         images = preprocess(torch.from_numpy(bench.dataset.test_images), bench.dataset, bench.dtype)
         self._images = images.permute(0, 3, 1, 2)

@@ -14,6 +14,6 @@
 
 What torch does for many tensors in one pass is not written again: the moving average of the weights and lookahead are
 `torch._foreach_*` (`pipelines/techniques/ema.py`, `lookahead.py`), SGD with Nesterov's momentum and a rate for each
-group is `torch.optim.SGD(fused=True)` (`pipelines/optimizers.py`), and Muon's step (`pipelines/muon.py`) is
+group is `torch.optim.SGD(fused=True)` (`pipelines/optim/optimizers.py`), and Muon's step (`pipelines/optim/muon.py`) is
 `torch._foreach_*` around `orthogonalize`, which is called once for all filters of a shape.
 """

@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines import models
 from pipelines.data.dataset import Dataset
-from pipelines.devices import number_formats
+from pipelines.host.devices import number_formats
 from pipelines.losses import make_loss
-from pipelines.optimizers import make_stepper, needs_master
+from pipelines.optim.optimizers import make_stepper, needs_master
 from pipelines.recipe import Recipe
 
 

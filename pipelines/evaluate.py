@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe.training import Evaluation
 
 Forward = Callable[[Tensor], Tensor]

@@ -12,22 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from kernels import choice
-from pipelines import engines, gradients, models, optimizers
+from pipelines import models, strategies
 from pipelines.clock import Lap
 from pipelines.data import loaders, resident
 from pipelines.data.dataset import Dataset
-from pipelines.data.loaders import Batches, Setting, make_loader
+from pipelines.data.loaders import Batches, LoaderContext, make_loader
 from pipelines.data.order import sample_weights
 from pipelines.data.pool import ImagePool
 from pipelines.data.resident import preprocess, to_device
-from pipelines.devices import make_clock, number_formats, peak_bytes
+from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
-from pipelines.gradients import Backward
+from pipelines.events import Hooks, State
+from pipelines.host.devices import make_clock, number_formats, peak_bytes
 from pipelines.losses import make_loss
-from pipelines.parallel import World
+from pipelines.optim import optimizers
 from pipelines.recipe import Recipe
 from pipelines.recipe.contradictions import BY_LAYERS, chosen
-from pipelines.techniques import Hooks, State, make_techniques
+from pipelines.strategies import accumulation
+from pipelines.strategies.accumulation import Backward
+from pipelines.techniques import make_techniques
 from pipelines.trial import EpochResult, Trial
 
 MOST_GRAPHS = 64
@@ -35,7 +38,7 @@ MOST_GRAPHS = 64
 
 
 @dataclass(frozen=True)
-class Workbench:
+class TrainingSetup:
     """What the trials of a run share: the data in host memory, and one network, made anew for each trial in place so
     that it is compiled once."""
 
@@ -47,22 +50,22 @@ class Workbench:
     network: nn.Module
     forward: Callable[[Tensor], Tensor]
     """the network as it is called: replicated, compiled, under autocast, as the recipe and the world want it"""
-    backward: Backward = gradients.whole_batch
+    backward: Backward = accumulation.whole_batch
     """forward and backward pass of a batch: at once, or in the recipe's micro-batches"""
     strategy: str = "none"
     """by what the processes share the network, read off it"""
-    sharding: engines.Sharding | None = None
+    sharding: strategies.Sharding | None = None
     """shares the network of each trial out; `network` is then no more than its outline, on torch's meta device"""
 
     def new_network(self) -> nn.Module:
         """The network of a trial, to be initialised."""
         return self.sharding.whole(self.network) if self.sharding else self.network
 
-    def share(self, network: nn.Module, make_stepper: engines.MakeStepper) -> engines.Shared:
+    def share(self, network: nn.Module, make_stepper: strategies.MakeOptimizer) -> strategies.Shared:
         """The initialised network of a trial as the processes share it."""
         if self.sharding:
             return self.sharding.share(network, make_stepper)
-        return engines.Shared(self.forward, self.backward, make_stepper(network), self.strategy)
+        return strategies.Shared(self.forward, self.backward, make_stepper(network), self.strategy)
 
     @property
     def local_batch_size(self) -> int:
@@ -75,12 +78,12 @@ class Workbench:
         return sum(each.numel() * each.element_size() for each in self.network.parameters() if each.requires_grad)
 
 
-def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
+def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
     """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe
     and data, do not go together."""
     device = world.device
-    engines.check_launch(recipe, os.environ)
-    sharding = engines.make_sharding(recipe, world)
+    strategies.check_launch(recipe, os.environ)
+    sharding = strategies.make_sharding(recipe, world)
     loaders.check(recipe)
     recipe.steps_per_epoch(len(dataset.train_images))
     if recipe.batch_size % world.size:
@@ -109,9 +112,11 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
         make_stepper = partial(optimizers.make_stepper, recipe=recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
         tried = sharding.share(sharding.whole(outline), make_stepper)
         tried.close()
-        return Workbench(recipe, dataset, world, dtype, outline, outline, strategy=tried.strategy, sharding=sharding)
-    replicated = engines.replicate(network, recipe, world)
-    backward = gradients.make_backward(recipe, replicated, recipe.batch_size // world.size)
+        return TrainingSetup(
+            recipe, dataset, world, dtype, outline, outline, strategy=tried.strategy, sharding=sharding
+        )
+    replicated = strategies.replicate(network, recipe, world)
+    backward = accumulation.make_backward(recipe, replicated, recipe.batch_size // world.size)
     forward: Callable[[Tensor], Tensor] = replicated
     if recipe.compile:
         # a graph for every shape, all made in the warm-up: one for all shapes would be slower in each
@@ -119,10 +124,10 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> Workbench:
         forward = torch.compile(forward, dynamic=False)
     if recipe.precision == "autocast":
         forward = torch.autocast(device.type, torch.bfloat16)(forward)
-    return Workbench(recipe, dataset, world, dtype, network, forward, backward, engines.strategy_of(replicated))
+    return TrainingSetup(recipe, dataset, world, dtype, network, forward, backward, strategies.strategy_of(replicated))
 
 
-def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Trial:
+def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) -> Trial:
     """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
     recipe, dataset, world = bench.recipe, bench.dataset, bench.world
     device = world.device
@@ -133,7 +138,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
-    loader = make_loader(Setting(recipe, dataset, world, bench.dtype, seed, seed_of_rank(seed, world.rank)))
+    loader = make_loader(LoaderContext(recipe, dataset, world, bench.dtype, seed, seed_of_rank(seed, world.rank)))
     with clock.lap("transfer"):
         loader.transfer()
         test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, device)
@@ -155,7 +160,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
                 layer.fit(loader.plain(layer.knobs.images)[0])
 
     with clock.lap("build"):
-        engines.align(network, world)
+        strategies.align(network, world)
         make_stepper = partial(
             optimizers.make_stepper,
             recipe=recipe,
@@ -165,7 +170,7 @@ def run_trial(bench: Workbench, seed: int, observers: Sequence[Any] = ()) -> Tri
         )
         shared = bench.share(network, make_stepper)
         assert shared.strategy == bench.strategy
-        loss_function, companions = engines.exact(make_loss(recipe.loss), recipe, len(dataset.train_images), world)
+        loss_function, companions = strategies.exact(make_loss(recipe.loss), recipe, len(dataset.train_images), world)
         state = State(
             recipe,
             network,

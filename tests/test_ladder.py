@@ -8,7 +8,7 @@ import torch
 from pipelines import recipe as recipes
 from pipelines.data.sources import blank
 from pipelines.estimate import estimate
-from pipelines.schedules import make_schedule
+from pipelines.optim.schedules import make_schedule
 from results.literature import published
 
 OURS = {name: figure for name, figure in published().items() if figure.is_ours}

@@ -7,7 +7,7 @@ import torch
 
 from pipelines import models, recipe
 from pipelines.evaluate import VIEWS
-from pipelines.optimizers import make_stepper
+from pipelines.optim.optimizers import make_stepper
 
 TRAINING_IMAGES = 50_000
 

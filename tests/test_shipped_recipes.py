@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pipelines import models, recipe
-from pipelines.optimizers import lr_factors
-from pipelines.schedules import make_schedule
+from pipelines.optim.optimizers import lr_factors
+from pipelines.optim.schedules import make_schedule
 from pipelines.techniques import make_techniques
 
 SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "digits": (1, 8, 8)}

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import host
+from pipelines.host import runtime
 
-host.prepare()
+runtime.prepare()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """What bench/compare.py tells machines apart by."""
-    from pipelines import devices, environment
+    from pipelines.host import devices, environment
 
     machine_info["machine_class"] = environment.capture(devices.find_device("auto"))["machine_class"]
 

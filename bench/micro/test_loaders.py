@@ -8,8 +8,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.noise import noise
-from pipelines.data.loaders import OPTIONAL, Setting, make_loader
-from pipelines.parallel import World
+from pipelines.data.loaders import OPTIONAL, LoaderContext, make_loader
+from pipelines.distributed.process_group import World
 from pipelines.recipe import load
 
 IMAGES = 10_240
@@ -31,7 +31,7 @@ def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
     if name in OPTIONAL:
         pytest.importorskip(OPTIONAL[name])
     recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={LOADERS[name]}"])
-    loader = make_loader(Setting(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
+    loader = make_loader(LoaderContext(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
     loader.transfer()
     loader.preprocess()
     with warnings.catch_warnings():

@@ -15,9 +15,9 @@ from kernels.augment import Choices, augment
 from kernels.grouping import Grouping
 from kernels.orthogonalize import orthogonalize
 from pipelines import models
-from pipelines.data.loaders import Setting, make_loader
-from pipelines.muon import by_shape
-from pipelines.parallel import World
+from pipelines.data.loaders import LoaderContext, make_loader
+from pipelines.distributed.process_group import World
+from pipelines.optim.muon import by_shape
 from pipelines.recipe import load
 from pipelines.techniques.ema import update
 
@@ -45,7 +45,7 @@ def test_augment_over_torchvision(benchmark: BenchmarkFixture) -> None:
     epochs = {}
     for name in ("{name: torchvision, workers: 2, preprocess: once}", "{name: resident}"):
         recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={name}"])
-        loader = make_loader(Setting(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
+        loader = make_loader(LoaderContext(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
         loader.transfer()
         loader.preprocess()
         epochs[name] = loader

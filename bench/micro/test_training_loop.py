@@ -10,11 +10,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.noise import noise
 from pipelines.data.resident import ResidentLoader, preprocess
+from pipelines.distributed.process_group import World
+from pipelines.events import Hooks, State
 from pipelines.losses import make_loss
-from pipelines.optimizers import make_stepper
-from pipelines.parallel import World
+from pipelines.optim.optimizers import make_stepper
 from pipelines.recipe import load
-from pipelines.techniques import Hooks, State, make_techniques
+from pipelines.techniques import make_techniques
 from pipelines.train import set_up, train_epoch
 
 STEPS = 3

@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.micro.measuring import DEVICE, measure
 from bench.micro.noise import noise
+from pipelines.distributed.process_group import World
 from pipelines.losses import make_loss
-from pipelines.optimizers import make_stepper
-from pipelines.parallel import World
+from pipelines.optim.optimizers import make_stepper
 from pipelines.recipe import load
 from pipelines.train import set_up
 

@@ -45,7 +45,7 @@ MIRRORS = (  # before cs.toronto.edu, which has been slow since June 2026 (pytor
 
 def archives() -> tuple[Archive, ...]:
     """What to download: the archive that torchvision names, from faster mirrors first."""
-    from pipelines.torchvision_import import import_torchvision
+    from pipelines.host.torchvision_import import import_torchvision
 
     source = import_torchvision().datasets.CIFAR10
     urls = (*(mirror + source.filename for mirror in MIRRORS), source.url)

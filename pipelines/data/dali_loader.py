@@ -1,7 +1,7 @@
 """The loader of NVIDIA's DALI: batches of bytes go in with what was drawn for them, augmented batches come out.
 
-The choices are those of `pipelines/augment.py`, drawn in bulk, so that the images are those of the other loaders but
-for the rounding of the normalisation. DALI works on the training device, some batches ahead of the training.
+The choices are those of `pipelines/data/augment.py`, drawn in bulk, so that the images are those of the other loaders
+but for the rounding of the normalisation. DALI works on the training device, some batches ahead of the training.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from nvidia.dali import fn, types
 from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
-from pipelines import augment
+from pipelines.data import augment
 from pipelines.data.dataset import Dataset
-from pipelines.data.from_host import FromHost
+from pipelines.data.host_loader import HostLoader
 from pipelines.data.loaders import Batches
 from pipelines.recipe import Recipe
 
@@ -69,7 +69,7 @@ def make_pipeline(source: Source, recipe: Recipe, dataset: Dataset, device: torc
     return pipeline
 
 
-class DaliLoader(FromHost):
+class DaliLoader(HostLoader):
     """Serves a trial from bytes that lie padded in host memory."""
 
     def preprocess(self) -> None:

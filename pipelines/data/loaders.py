@@ -10,8 +10,8 @@ from torch import Tensor
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
 from pipelines.data.resident import Epoch, ResidentLoader, preprocess, to_device, unpadded
-from pipelines.extras import require
-from pipelines.parallel import CPU, World
+from pipelines.distributed.process_group import CPU, World
+from pipelines.host.extras import require
 from pipelines.recipe import Recipe
 
 
@@ -46,7 +46,7 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True)
-class Setting:
+class LoaderContext:
     """What a trial tells its loader."""
 
     recipe: Recipe
@@ -67,7 +67,7 @@ class Setting:
 class Resident:
     """The training set on the training device."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: LoaderContext) -> None:
         self._setting = setting
         self._home = setting.world.device
 
@@ -107,15 +107,15 @@ class Resident:
 class Bulk(Resident):
     """The same in host memory, from where the batches are moved to the training device."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: LoaderContext) -> None:
         super().__init__(setting)
         self._home = CPU
 
     def epoch(self, epoch: int) -> Batches:
-        return Moved(self._loader.epoch(epoch), self._setting.world.device)
+        return DeviceBatches(self._loader.epoch(epoch), self._setting.world.device)
 
 
-class Moved:
+class DeviceBatches:
     """An epoch in host memory whose batches are moved to the device as they are asked for."""
 
     def __init__(self, epoch: Epoch, device: torch.device) -> None:
@@ -134,21 +134,21 @@ def move_by_pinned_memory(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def torchvision(setting: Setting) -> Loader:
+def torchvision(setting: LoaderContext) -> Loader:
     """Image by image, through torchvision, which is imported only for this."""
     from pipelines.data.torchvision_loader import TorchvisionLoader
 
     return TorchvisionLoader(setting)
 
 
-def dali(setting: Setting) -> Loader:
+def dali(setting: LoaderContext) -> Loader:
     """A batch at a time, through NVIDIA's DALI, which is imported only for this."""
     from pipelines.data.dali_loader import DaliLoader
 
     return DaliLoader(setting)
 
 
-LOADERS: dict[str, Callable[[Setting], Loader]] = {
+LOADERS: dict[str, Callable[[LoaderContext], Loader]] = {
     "resident": Resident,
     "bulk": Bulk,
     "torchvision": torchvision,
@@ -166,6 +166,6 @@ def check(recipe: Recipe) -> None:
         require(OPTIONAL[name], name)
 
 
-def make_loader(setting: Setting) -> Loader:
+def make_loader(setting: LoaderContext) -> Loader:
     """The recipe's loader, for one trial."""
     return LOADERS[setting.recipe.loader.name](setting)

@@ -29,7 +29,7 @@ FILE_SHAPES = {  # of every file, as its header must say
 
 def archives() -> tuple[Archive, ...]:
     """What to download: torchvision's list of files, checksums and mirrors."""
-    from pipelines.torchvision_import import import_torchvision
+    from pipelines.host.torchvision_import import import_torchvision
 
     source = import_torchvision().datasets.MNIST
     return tuple(

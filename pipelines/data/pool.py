@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines import augment
+from pipelines.data import augment
 from pipelines.data.dataset import Dataset
 from pipelines.data.resident import preprocess, to_device
 from pipelines.recipe.training import Augment

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipelines import augment
+from pipelines.data import augment
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import shuffled_batches
 from pipelines.recipe.training import Augment

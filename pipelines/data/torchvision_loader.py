@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pipelines.data.from_host import FromHost
-from pipelines.data.loaders import Batches, Setting
+from pipelines.data.host_loader import HostLoader
+from pipelines.data.loaders import Batches, LoaderContext
 from pipelines.data.resident import preprocess
+from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe.training import Augment
-from pipelines.torchvision_import import import_torchvision
 
 import_torchvision()
 from torchvision.transforms import v2  # noqa: E402 (the line above makes it importable)
@@ -101,7 +101,7 @@ class EpochSampler:
         return len(self.batches)
 
 
-class TorchvisionLoader(FromHost):
+class TorchvisionLoader(HostLoader):
     """Serves a trial image by image.
 
     The workers seed torch's global generator, from which the transforms draw, by the augmentation's seed and their
@@ -177,7 +177,7 @@ def drawing_from(generator: torch.Generator, batches: DataLoader) -> Iterator[tu
 class Loaded:
     """An epoch whose batches are loaded as they are asked for, or shortly before, and moved to the training device."""
 
-    def __init__(self, batches: Iterator | DataLoader, batch_sizes: list[int], setting: Setting) -> None:
+    def __init__(self, batches: Iterator | DataLoader, batch_sizes: list[int], setting: LoaderContext) -> None:
         self.batch_sizes = batch_sizes
         self._batches = batches
         self._device, self._dtype = setting.world.device, setting.dtype

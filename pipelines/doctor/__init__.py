@@ -11,7 +11,7 @@ from pipelines.doctor.costs import Costs, check_costs, measure
 from pipelines.doctor.findings import Finding, Verdict, worst
 from pipelines.doctor.fitting import Sweep
 from pipelines.doctor.short_trial import Observed, observe
-from pipelines.train import Workbench
+from pipelines.train import TrainingSetup
 
 __all__ = ["Costs", "Examination", "Finding", "Layer", "Observed", "Sweep", "Verdict", "examine", "worst"]
 
@@ -38,7 +38,7 @@ class Examination:
     costs: Costs
 
 
-def examine(bench: Workbench) -> Examination:
+def examine(bench: TrainingSetup) -> Examination:
     """Run every check. Trains the network of `bench` for a few hundred small steps and leaves it anyhow."""
     observed = observe(bench)
     bench.network.load_state_dict(observed.start)

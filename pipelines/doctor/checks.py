@@ -11,13 +11,13 @@ from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed
 from pipelines.losses import make_loss
 from pipelines.models.dropout import DropConnect, Dropout
-from pipelines.train import Workbench
+from pipelines.train import TrainingSetup
 
 PROBED = 64
 """images that are put through the network for a check"""
 
 
-def check_pixels(bench: Workbench, observed: Observed) -> Finding:
+def check_pixels(bench: TrainingSetup, observed: Observed) -> Finding:
     """Images are normalised by the training set's own mean and deviation: what is fed should be near 0 and 1."""
     images = observed.images.float()
     means, stds = images.mean((0, 2, 3)), images.std((0, 2, 3))
@@ -29,7 +29,7 @@ def check_pixels(bench: Workbench, observed: Observed) -> Finding:
     return Finding("pixels", "ok", read)
 
 
-def check_labels(bench: Workbench, observed: Observed) -> Finding:
+def check_labels(bench: TrainingSetup, observed: Observed) -> Finding:
     """Labels name classes, and mean the same in what is fed and in the images of the evaluation.
 
     The mean image of each class is compared between the two: the cheapest one-to-one matching (Kuhn 1955) of classes
@@ -59,7 +59,7 @@ def check_labels(bench: Workbench, observed: Observed) -> Finding:
     return Finding("labels", "ok", f"{read}; each class looks most like itself in the evaluation")
 
 
-def check_initial_loss(bench: Workbench, observed: Observed) -> Finding:
+def check_initial_loss(bench: TrainingSetup, observed: Observed) -> Finding:
     """Before any training, without weight decay, cross-entropy is about log(classes): the network knows nothing."""
     knobs = bench.recipe.loss.model_copy(update={"reduction": "mean"})
     loss = make_loss(knobs)(_logits(bench, observed, training=True), observed.labels[:PROBED]).item()
@@ -70,7 +70,7 @@ def check_initial_loss(bench: Workbench, observed: Observed) -> Finding:
     return Finding("initial loss", "ok" if abs(loss / expected - 1) < 0.25 else "suspicious", read)
 
 
-def check_logits(bench: Workbench, observed: Observed) -> Finding:
+def check_logits(bench: TrainingSetup, observed: Observed) -> Finding:
     """The loss applies softmax itself: what it gets must be logits, not probabilities."""
     logits = _logits(bench, observed, training=True)
     sums = logits.sum(1)
@@ -87,7 +87,7 @@ def check_logits(bench: Workbench, observed: Observed) -> Finding:
     )
 
 
-def check_modes(bench: Workbench, observed: Observed) -> Finding:
+def check_modes(bench: TrainingSetup, observed: Observed) -> Finding:
     """In evaluation an image's logits depend on it alone and nothing is updated, and the trial evaluates so."""
     check = "modes"
     if observed.modes.get(True, set()) - {True}:
@@ -127,7 +127,7 @@ def _has_two_modes(module: nn.Module) -> bool:
     return isinstance(module, torch.nn.modules.batchnorm._BatchNorm | torch.nn.modules.dropout._DropoutNd | DropConnect)
 
 
-def check_gradients(bench: Workbench, observed: Observed) -> Finding:
+def check_gradients(bench: TrainingSetup, observed: Observed) -> Finding:
     """Every layer gets a gradient, neither vanishing nor exploding, and the logits depend on the image."""
     check, norms = "gradients", relative_gradients(observed)
     dead = [name for name in trained_weights(bench) if norms.get(name, 0.0) == 0]
@@ -158,7 +158,7 @@ def relative_gradients(observed: Observed) -> dict[str, float]:
     }
 
 
-def trained_weights(bench: Workbench) -> list[str]:
+def trained_weights(bench: TrainingSetup) -> list[str]:
     """The names of the matrices and filters that are trained."""
     parameters = bench.network.named_parameters()
     return [name for name, parameter in parameters if parameter.requires_grad and parameter.ndim > 1]
@@ -179,7 +179,7 @@ def check_updates(updates: dict[str, float]) -> Finding:
 
 
 @torch.no_grad()
-def _logits(bench: Workbench, observed: Observed, *, training: bool, part: slice = slice(0, PROBED)) -> Tensor:
+def _logits(bench: TrainingSetup, observed: Observed, *, training: bool, part: slice = slice(0, PROBED)) -> Tensor:
     """(n, classes) float32 outputs for the first images that were fed, in one of the two modes."""
     bench.network.train(training)
     logits = bench.forward(observed.images[part]).float()

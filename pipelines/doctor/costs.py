@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import TEST_IMAGES, Observed
-from pipelines.train import Workbench
+from pipelines.train import TrainingSetup
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Costs:
         return self.steps * (self.data_per_step + self.compute_per_step)
 
 
-def measure(bench: Workbench, observed: Observed) -> Costs:
+def measure(bench: TrainingSetup, observed: Observed) -> Costs:
     """What the laps of the short trial say of the full one."""
     recipe, trial, images = bench.recipe, observed.trial, len(bench.dataset.train_labels)
     seconds = {(lap.name, lap.epoch): lap.seconds for lap in trial.laps}

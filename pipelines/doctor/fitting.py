@@ -10,12 +10,12 @@ from torch import Tensor
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed
 from pipelines.losses import make_loss
-from pipelines.optimizers import Stepper, make_stepper
+from pipelines.optim.optimizers import ScheduledOptimizer, make_stepper
 from pipelines.recipe import Recipe
 from pipelines.recipe.optimizers import AdamW
 from pipelines.recipe.schedules import Constant
 from pipelines.recipe.techniques import Techniques
-from pipelines.train import Workbench
+from pipelines.train import TrainingSetup
 
 MEMORISED = {1: 50, 4: 100, 100: 200}
 """images to be memorised, and the steps in which that must be done"""
@@ -70,7 +70,7 @@ def plain(recipe: Recipe, batch_size: int) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def restart(bench: Workbench, observed: Observed, recipe: Recipe) -> Stepper:
+def restart(bench: TrainingSetup, observed: Observed, recipe: Recipe) -> ScheduledOptimizer:
     """The network as the trial initialised it, and a new optimizer for it. One step of it may be repeated."""
     bench.network.load_state_dict(observed.start)
     bench.network.zero_grad(set_to_none=True)
@@ -78,7 +78,7 @@ def restart(bench: Workbench, observed: Observed, recipe: Recipe) -> Stepper:
     return make_stepper(bench.network, recipe, local_batch_size=recipe.batch_size, steps=1, steps_per_epoch=1)
 
 
-def memorise(bench: Workbench, observed: Observed, count: int) -> Finding:
+def memorise(bench: TrainingSetup, observed: Observed, count: int) -> Finding:
     """Whether so many images, of as many classes as there are, can be learnt by heart."""
     limit = MEMORISED[count]
     check = f"memorise {count}"
@@ -108,7 +108,7 @@ def by_turns(labels: Tensor) -> Tensor:
     return order[turn.argsort(stable=True)]
 
 
-def range_test(bench: Workbench, observed: Observed) -> Sweep:
+def range_test(bench: TrainingSetup, observed: Observed) -> Sweep:
     """Train at a rate that grows from a thousandth to a hundred times the recipe's, until the loss is no number.
 
     Batches are of at most SWEEP_BATCH images, so that a hundred steps take seconds on a CPU: the rate that a larger
@@ -155,7 +155,7 @@ def repeated(observed: Observed, batch_size: int) -> Iterator[tuple[Tensor, Tens
         )
 
 
-def weights(bench: Workbench, stepper: Stepper) -> dict[str, Tensor]:
+def weights(bench: TrainingSetup, stepper: ScheduledOptimizer) -> dict[str, Tensor]:
     """Copies of the trained matrices and filters in full precision, by name."""
     floating = [name for name, tensor in bench.network.state_dict().items() if tensor.is_floating_point()]
     full = dict(zip(floating, stepper.averageable(bench.network), strict=True))

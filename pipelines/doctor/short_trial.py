@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pipelines.data.dataset import Dataset
-from pipelines.techniques import State
-from pipelines.train import Workbench, run_trial
+from pipelines.events import State
+from pipelines.train import TrainingSetup, run_trial
 from pipelines.trial import Trial
 
 IMAGES = 1000
@@ -91,7 +91,7 @@ def shortened(dataset: Dataset, batch_size: int) -> Dataset:
     )
 
 
-def observe(bench: Workbench, seed: int = 0) -> Observed:
+def observe(bench: TrainingSetup, seed: int = 0) -> Observed:
     """Run a short trial of the recipe and return what happened in them. The network is left as they trained it."""
     evaluation = bench.recipe.evaluation.model_copy(update={"every": 1, "train_accuracy": False})
     dataset = shortened(bench.dataset, bench.recipe.batch_size)

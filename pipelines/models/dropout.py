@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe import networks
-from pipelines.torchvision_import import import_torchvision
 
 Place = Literal["input", "blocks", "head"]
 

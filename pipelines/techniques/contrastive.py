@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines.pretraining import fit
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
 from pipelines.techniques.mean_teacher import follow
+from pipelines.techniques.pretraining import fit
 
 
 def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:

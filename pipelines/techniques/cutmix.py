@@ -4,8 +4,8 @@ arXiv 1905.04899). With a fixed square as in hlb-CIFAR10."""
 import torch
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 from pipelines.techniques.mixup import generator_of, is_on, soft_labels
 
 

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines import models
-from pipelines.pretraining import fit
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
+from pipelines.techniques.pretraining import fit
 from pipelines.techniques.semi_supervised import probabilities
 
 

@@ -3,8 +3,8 @@
 import torch
 
 from pipelines.evaluate import evaluate
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 class Patience:

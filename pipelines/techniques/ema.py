@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 def update(average: list[Tensor], current: list[Tensor], momentum: float) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pipelines import models
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 def log_mean_probability(logits: Tensor) -> Tensor:

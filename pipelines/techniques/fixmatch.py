@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
 from pipelines.techniques.semi_supervised import unlabelled_per_step
 
 

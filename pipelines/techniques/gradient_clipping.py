@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 @torch.no_grad()

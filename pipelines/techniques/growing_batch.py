@@ -4,9 +4,9 @@
 import torch
 from torch import Tensor
 
-from pipelines.optimizers import Stepper, WrappedStepper
+from pipelines.events import State
+from pipelines.optim.optimizers import ScheduledOptimizer, WrappedOptimizer
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 def gathered_batches(steps: int, steps_per_epoch: int, knobs: techniques.GrowingBatch) -> list[int]:
@@ -26,10 +26,10 @@ def gathered_batches(steps: int, steps_per_epoch: int, knobs: techniques.Growing
     return counts
 
 
-class GatheringStepper(WrappedStepper):
+class GatheringStepper(WrappedOptimizer):
     """Lets the gradients of several batches add up, and then steps with their mean."""
 
-    def __init__(self, inner: Stepper, counts: list[int], parameters: list[Tensor]) -> None:
+    def __init__(self, inner: ScheduledOptimizer, counts: list[int], parameters: list[Tensor]) -> None:
         super().__init__(inner)
         self._counts = counts
         self._parameters = parameters

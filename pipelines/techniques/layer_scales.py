@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
 
 
 def layer_scales(

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
 
 
 class LinearProbe:

@@ -6,9 +6,9 @@ from collections import deque
 import psutil
 import torch
 
-from pipelines.devices import make_clock
+from pipelines.events import State
+from pipelines.host.devices import make_clock
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 def cpu_seconds() -> float:

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 @torch.no_grad()

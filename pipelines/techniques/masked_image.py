@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines.pretraining import fit
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
+from pipelines.techniques.pretraining import fit
 
 
 def draw_masks(count: int, size: tuple[int, int], patch: int, share: float, generator: torch.Generator) -> Tensor:

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
 from pipelines.techniques.semi_supervised import ramp_up, unlabelled_per_step
 
 

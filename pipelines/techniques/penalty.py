@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 @torch.no_grad()

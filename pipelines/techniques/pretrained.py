@@ -6,13 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines import augment
-from pipelines.data import digits
+from pipelines.data import augment, digits
 from pipelines.data.dataset import Dataset
 from pipelines.data.resident import preprocess, to_device
-from pipelines.pretraining import fit
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
+from pipelines.techniques.pretraining import fit
 
 
 def enlarge(images: Tensor, size: tuple[int, int], pad: int = 0) -> Tensor:

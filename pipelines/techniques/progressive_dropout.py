@@ -3,9 +3,9 @@
 import math
 from functools import partial
 
+from pipelines.events import State
 from pipelines.models.dropout import Dropout
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 def linear(start: float, end: float, step: int, last: float) -> float:

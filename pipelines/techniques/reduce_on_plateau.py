@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 def factor_after(losses: Iterable[float], knobs: techniques.ReduceOnPlateau) -> float:

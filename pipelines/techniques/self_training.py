@@ -7,8 +7,8 @@ The share of the images that is admitted grows from cycle to cycle, the most cer
 import torch
 from torch import Tensor
 
+from pipelines.events import State
 from pipelines.recipe import unlabelled
-from pipelines.techniques import State
 from pipelines.techniques.ensemble import restart, seed_of_member
 from pipelines.techniques.semi_supervised import probabilities, unlabelled_per_step
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pipelines.techniques import State
+from pipelines.events import State
 
 
 @torch.no_grad()

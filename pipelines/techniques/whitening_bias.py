@@ -2,8 +2,8 @@
 
 from functools import partial
 
+from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 
 
 class WhiteningBias:

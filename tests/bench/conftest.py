@@ -14,8 +14,8 @@ import torch
 
 from bench import run, run_arguments, run_trials
 from bench.live_view import TrialLines, make_console
-from pipelines import host
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
+from pipelines.host import runtime
 from results import store
 from results.record import Run, TrialRecord
 
@@ -106,7 +106,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def main(tmp_path, monkeypatch, capsys, one_thread):
     """`bench/run.py …` in this process. Records go to `tmp_path`/runs."""
-    monkeypatch.setattr(host, "prepare", lambda threads: None)  # it wants to come before torch
+    monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> Ended:

@@ -5,15 +5,16 @@ import pytest
 import torch
 
 from bench import doctor, doctor_view
-from pipelines import extras, host, recipe
+from pipelines import recipe
 from pipelines.data import sources
+from pipelines.host import extras, runtime
 from tests.bench.conftest import Ended
 
 
 @pytest.fixture
 def examine(tmp_path, monkeypatch, capsys, one_thread):
     """`bench/doctor.py …` in this process; pictures go to `tmp_path`/runs/doctor."""
-    monkeypatch.setattr(host, "prepare", lambda threads: None)  # it wants to come before torch
+    monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

@@ -10,7 +10,7 @@ from bench import live_view, run_trials
 from bench.live_view import EpochLines, LiveBar, TrialLines
 from pipelines import recipe
 from pipelines.clock import Lap
-from pipelines.techniques import State
+from pipelines.events import State
 from pipelines.trial import EpochResult, Trial
 from results.record import Run
 from tests.bench.conftest import SMALL, train

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import run_trials
-from pipelines.environment import git_state
+from pipelines.host.environment import git_state
 from results import store
 from tests.bench.conftest import (
     ONE_THREAD,

@@ -13,7 +13,7 @@ from bench.live_view import TrialLines, make_console
 from pipelines import recipe, train
 from pipelines.data import sources, split
 from pipelines.data.dataset import Dataset
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe.training import Data
 from results import store
 from tests.bench import conftest
@@ -187,7 +187,7 @@ def test_only_the_main_process_writes(tmp_path, trained):
     class Other(World):
         is_main = False
 
-        def share(self, value):
+        def broadcast_object(self, value):
             assert value is None
             return [0]
 

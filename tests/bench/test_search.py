@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bench import search
-from pipelines import host, recipe
+from pipelines import recipe
 from pipelines.data import digits
+from pipelines.host import runtime
 from tests.bench.conftest import Ended, launch, wait
 
 optuna = pytest.importorskip("optuna")
@@ -23,7 +24,7 @@ STUDY = Path("runs/search/digits-quick.journal")
 @pytest.fixture
 def find(tmp_path, monkeypatch, capsys, one_thread):
     """`bench/search.py …` in this process; the study goes to `tmp_path`/runs/search."""
-    monkeypatch.setattr(host, "prepare", lambda threads: None)  # it wants to come before torch
+    monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

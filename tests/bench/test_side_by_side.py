@@ -8,7 +8,7 @@ import pytest
 
 from bench import run_arguments, side_by_side
 from bench.side_by_side import Place, places
-from pipelines import host
+from pipelines.host import runtime
 from results import store
 from tests.bench.conftest import SMALL, command, launch, wait
 
@@ -41,7 +41,7 @@ def test_a_launch_is_told_what_the_caller_said_of_one_recipe(tmp_path):
 
 def test_a_launch_sees_its_gpu_alone_and_knows_of_its_neighbours():
     found = side_by_side.variables({"OMP_NUM_THREADS": "1", "RANK": "0", "A": "1"}, Place((0, 1), "GPU-b"), 2)
-    assert found == {"A": "1", "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": "GPU-b", host.AT_A_TIME: "2"}
+    assert found == {"A": "1", "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": "GPU-b", runtime.AT_A_TIME: "2"}
 
 
 def test_one_process_starts_the_others(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.multiprocessing as processes
 
-from pipelines import parallel
+from pipelines.distributed import process_group
 from pipelines.train import run_trial, set_up
 
 
@@ -48,9 +48,9 @@ def process(rank, size, port, job, folder):
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    world = parallel.join("cpu")
+    world = process_group.join("cpu")
     torch.save(job[0](world, *job[1:]), f"{folder}/{rank}.pt")
-    parallel.leave(world)
+    process_group.leave(world)
 
 
 def in_processes(folder, *job, size=2, seconds=500):

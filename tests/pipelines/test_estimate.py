@@ -4,8 +4,8 @@ import torch
 
 from pipelines import models, recipe
 from pipelines.data.dataset import Dataset
-from pipelines.devices import number_formats
 from pipelines.estimate import estimate
+from pipelines.host.devices import number_formats
 from pipelines.losses import make_loss
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

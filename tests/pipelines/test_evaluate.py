@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from pipelines.distributed.process_group import World
 from pipelines.evaluate import VIEWS, View, evaluate
-from pipelines.parallel import World
 from pipelines.recipe.training import Evaluation
 
 CLASSES = 5

@@ -7,9 +7,9 @@ import torch
 
 from kernels import choice
 from pipelines import recipe
+from pipelines.distributed.process_group import World
+from pipelines.events import EVENTS
 from pipelines.models.layers import BatchNorm
-from pipelines.parallel import World
-from pipelines.techniques import EVENTS
 from pipelines.train import mean_loss, run_trial, seed_of_rank, set_up, slowest
 
 CPU = torch.device("cpu")

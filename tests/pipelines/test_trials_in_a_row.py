@@ -10,9 +10,9 @@ import yaml
 
 from pipelines import recipe
 from pipelines.data import loaders
-from pipelines.parallel import World
-from pipelines.rehearsal import warm_up
+from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
+from pipelines.warmup import warm_up
 
 CPU = torch.device("cpu")
 DAVIDNET = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]
@@ -112,7 +112,7 @@ def test_trials_with_workers_depend_on_their_seeds_alone(digits):
 class OneOfMany(World):
     """One process, looked at alone."""
 
-    def spread(self, tensor):
+    def broadcast(self, tensor):
         pass
 
     def sum(self, values):

@@ -10,7 +10,7 @@ from pipelines.data import cifar10
 from pipelines.data.files import DataError
 from pipelines.data.fingerprint import fingerprint
 from pipelines.data.sources import load
-from pipelines.torchvision_import import import_torchvision
+from pipelines.host.torchvision_import import import_torchvision
 from tests.pipelines.data.synthetic import md5
 
 

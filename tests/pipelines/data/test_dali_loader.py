@@ -10,7 +10,7 @@ import torch
 
 from pipelines import recipe
 from pipelines.data.loaders import check
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.train import set_up
 from tests.pipelines.data.test_loaders import dataset, loader_for, needs_dali
 

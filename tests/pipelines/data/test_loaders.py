@@ -15,11 +15,12 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from pipelines import augment, recipe
+from pipelines import recipe
+from pipelines.data import augment
 from pipelines.data.dataset import Dataset
-from pipelines.data.loaders import LOADERS, Setting, make_loader
+from pipelines.data.loaders import LOADERS, LoaderContext, make_loader
 from pipelines.data.resident import preprocess
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 
 PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
 RESIDENT, BULK = "{name: resident}", "{name: bulk}"
@@ -48,7 +49,7 @@ def loader_for(loader, *overrides, data=None, rank=0, world_size=1, augment_seed
     chosen = recipe.load(
         "cifar10/ladder/20-davidnet-on-device", [*wanted, "loader=null", f"loader={loader}", *overrides]
     )
-    made = make_loader(Setting(chosen, data or dataset(), World(rank, world_size), dtype, 0, augment_seed))
+    made = make_loader(LoaderContext(chosen, data or dataset(), World(rank, world_size), dtype, 0, augment_seed))
     made.transfer()
     made.preprocess()
     return made

@@ -5,7 +5,7 @@ from torch.utils.data import WeightedRandomSampler
 
 from pipelines import recipe
 from pipelines.data.order import draw_order, sample_weights
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
 
 LABELS = torch.arange(4000) % 4

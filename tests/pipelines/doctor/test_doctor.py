@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pipelines import doctor, recipe
+from pipelines.distributed.process_group import World
 from pipelines.doctor import checks, costs, fitting
 from pipelines.doctor.findings import Finding, worst
 from pipelines.doctor.short_trial import observe, shortened
 from pipelines.models.dropout import Dropout
-from pipelines.parallel import World
 from pipelines.train import set_up
 
 DAVIDNET = [

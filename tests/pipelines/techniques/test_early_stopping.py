@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from pipelines.data import split
+from pipelines.distributed.process_group import World
 from pipelines.evaluate import Accuracy
-from pipelines.parallel import World
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques import early_stopping
 from pipelines.techniques.early_stopping import Patience

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.optimizers import Stepper
+from pipelines.events import State
+from pipelines.optim.optimizers import ScheduledOptimizer
 from pipelines.recipe import techniques
-from pipelines.techniques import State
 from pipelines.techniques.ema import EMA, update
 
 
@@ -14,7 +14,7 @@ def make_network(dtype=torch.float32):
 
 
 def make_state(network):
-    return State(None, network, network, Stepper([], {}), seed=0, steps=100, steps_per_epoch=10)
+    return State(None, network, network, ScheduledOptimizer([], {}), seed=0, steps=100, steps_per_epoch=10)
 
 
 def change(network, step):

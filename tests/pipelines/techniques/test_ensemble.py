@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipelines import models
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques.ensemble import ends, log_mean_probability, seed_of_member
 from pipelines.train import run_trial, set_up

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe import RecipeError, load, techniques
 from pipelines.techniques.growing_batch import gathered_batches
 from pipelines.train import run_trial, set_up

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pipelines.data import split
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe import load
-from pipelines.rehearsal import warm_up
 from pipelines.train import run_trial, set_up
+from pipelines.warmup import warm_up
+from tests.pipelines.distributed.test_process_group import in_processes
 from tests.pipelines.techniques.test_swa import PLAIN
-from tests.pipelines.test_parallel import in_processes
 from tests.pipelines.test_trials_in_a_row import outcome, same
 
 LINES = {

@@ -7,7 +7,7 @@ import torch
 
 from pipelines import recipe
 from pipelines.data.resident import Epoch
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.techniques.loader_costs import cpu_seconds
 from pipelines.train import run_trial, set_up
 

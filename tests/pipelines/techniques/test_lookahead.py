@@ -1,7 +1,7 @@
 import torch
 
+from pipelines.events import State
 from pipelines.recipe import load, techniques
-from pipelines.techniques import State
 from pipelines.techniques.lookahead import Lookahead, pull
 
 

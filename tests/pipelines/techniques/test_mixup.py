@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pipelines.distributed.process_group import World
 from pipelines.losses import make_loss
-from pipelines.parallel import World
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques.mixup import generator_of, mixup, soft_labels
 from pipelines.train import run_trial, set_up

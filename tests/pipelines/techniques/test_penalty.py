@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe import RecipeError, load, techniques
 from pipelines.techniques.penalty import Penalty, penalised
 from pipelines.train import run_trial, set_up

@@ -6,14 +6,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipelines import recipe
-from pipelines.parallel import World
-from pipelines.pretraining import fit
+from pipelines.distributed.process_group import World
 from pipelines.recipe.unlabelled import Pretraining
 from pipelines.techniques.contrastive import info_nce
 from pipelines.techniques.distillation import feature_distance, soft_cross_entropy
 from pipelines.techniques.layer_scales import layer_scales
 from pipelines.techniques.masked_image import draw_masks, reconstruction_loss
 from pipelines.techniques.pretrained import enlarge
+from pipelines.techniques.pretraining import fit
 from pipelines.train import run_trial, set_up
 
 

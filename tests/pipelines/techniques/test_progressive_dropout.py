@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pipelines import models, recipe
+from pipelines.distributed.process_group import World
 from pipelines.models.dropout import Dropout
-from pipelines.parallel import World
 from pipelines.recipe import RecipeError, techniques
 from pipelines.recipe.networks import Dropout as Rates
 from pipelines.techniques.progressive_dropout import ProgressiveDropout, exponential, linear
@@ -114,7 +114,7 @@ def test_a_network_without_dropout_in_a_place_is_left_alone():
 
 @pytest.mark.slow
 def test_a_compiled_network_is_compiled_in_warm_up_alone(digits):
-    from pipelines.rehearsal import warm_up
+    from pipelines.warmup import warm_up
 
     chosen = quick(RATES, "compile=true", "techniques.progressive_dropout={gamma: 0.1}", "evaluation.batch_size=360")
     bench = set_up(chosen, digits, World())

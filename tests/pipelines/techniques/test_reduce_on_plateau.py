@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from pipelines import recipe
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe import techniques
 from pipelines.techniques.reduce_on_plateau import ReduceOnPlateau, factor_after
 from pipelines.train import run_trial, set_up

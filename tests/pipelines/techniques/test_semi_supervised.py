@@ -9,14 +9,14 @@ import torch.nn.functional as F
 
 from pipelines import recipe
 from pipelines.data.split import labelled_fraction
-from pipelines.parallel import World
+from pipelines.distributed.process_group import World
 from pipelines.recipe.unlabelled import SelfTraining
-from pipelines.rehearsal import warm_up
 from pipelines.techniques.fixmatch import consistency
 from pipelines.techniques.mean_teacher import disagreement, follow
 from pipelines.techniques.self_training import admit, admitted_share
 from pipelines.techniques.semi_supervised import ramp_up
 from pipelines.train import run_trial, set_up
+from pipelines.warmup import warm_up
 
 TECHNIQUES = {
     "self_training": "{start_epoch: 0, end_epoch: 2, ratio: 1}",

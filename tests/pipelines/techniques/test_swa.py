@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.distributed.process_group import World
 from pipelines.models.layers import BatchNorm, GhostBatchNorm
-from pipelines.parallel import World
 from pipelines.recipe import RecipeError, load, networks
 from pipelines.techniques.swa import estimate_statistics
 from pipelines.train import run_trial, set_up

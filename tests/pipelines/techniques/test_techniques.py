@@ -3,10 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines import recipe, techniques
+from pipelines import events, recipe
+from pipelines.events import EVENTS, Hooks
 from pipelines.recipe.knobs import groups_in
 from pipelines.recipe.techniques import Techniques
-from pipelines.techniques import EVENTS, Hooks, make_techniques
+from pipelines.techniques import make_techniques
 from pipelines.techniques.ema import EMA
 
 
@@ -19,7 +20,7 @@ class Watching:
 
 
 def test_the_docstring_tells_the_events_in_their_order():
-    text = techniques.__doc__
+    text = events.__doc__
     places = [text.index(event) for event in EVENTS]
     assert places == sorted(places)
 

@@ -1,0 +1,85 @@
+"""Augmentation of a whole epoch at once: choices drawn in a few bulk calls, then applied to images in memory order.
+
+Images are (N, height, width, channels) here, so that a row of a crop is one run of memory.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from kernels import augment as kernel
+from pipelines.data import warp
+from pipelines.recipe.training import Augment
+
+
+@dataclass(frozen=True)
+class Choices(kernel.Choices):
+    """What is done to each image of an epoch: by the kernel, and to where its pixels come from."""
+
+    affine: Tensor | None = None
+    """(count, 2, 3) maps from places in the result to places in the crop"""
+    elastic: Tensor | None = None
+    """(count, height, width, 2) displacements of these places"""
+
+
+def draw(
+    knobs: Augment, count: int, size: tuple[int, int], generator: torch.Generator, flip_first: Tensor, epoch: int
+) -> Choices:
+    """Choices for `count` images of `size` (height, width).
+
+    flip_first: bool (count,), whether each image is mirrored in epoch 0 of alternating flip; in epoch `epoch` (from 0)
+    it is turned over so often that any two epochs in a row show both (airbench, Jordan 2024).
+    """
+
+    def integers(high: int) -> Tensor:
+        return torch.randint(high, (count,), generator=generator, device=generator.device)
+
+    def around(centre: float, radius: float) -> Tensor | None:
+        if not radius:
+            return None
+        return centre + radius * (2 * torch.rand(count, generator=generator, device=generator.device) - 1)
+
+    height, width = size
+    top, left = integers(2 * knobs.crop + 1), integers(2 * knobs.crop + 1)
+    if knobs.flip == "none":
+        flip = None
+    elif knobs.flip == "random":
+        flip = integers(2).bool()
+    else:
+        flip = flip_first ^ bool(epoch % 2)
+    cutout_top = integers(height - knobs.cutout + 1) if knobs.cutout else None
+    cutout_left = integers(width - knobs.cutout + 1) if knobs.cutout else None
+    affine = warp.draw_affine(knobs.affine, count, generator) if knobs.affine else None
+    elastic = warp.draw_elastic(knobs.elastic, count, size, generator) if knobs.elastic else None
+    shift, scale = around(0, knobs.brightness), around(1, knobs.contrast)
+    return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, knobs.cutout, affine, elastic)
+
+
+def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:
+    """Write image `order[i]` of `padded`, cropped, mirrored, warped, brightened, stretched and cut out by the i-th
+    choices, to `out[i]`.
+
+    padded: (N, height + 2 * pad, width + 2 * pad, channels); order: (M,) indices into it; out: (M, height, width,
+    channels), same dtype.
+    """
+    if choices.affine is None and choices.elastic is None:
+        kernel.augment(padded, order, out, choices)
+        return
+    for start in range(0, len(out), kernel.CHUNK):
+        part = slice(start, start + kernel.CHUNK)
+        do, result = choices.of(part), out[part]
+        kernel.augment(padded, order[part], result, kernel.Choices(do.top, do.left, do.flip))
+        warped = warp.warp(result, do.affine, do.elastic)
+        everyone, nowhere = torch.arange(len(warped), device=out.device), torch.zeros_like(do.top)
+        kernel.augment(warped, everyone, result, replace(do, top=nowhere, left=nowhere, flip=None))
+
+
+def augmented(padded: Tensor, order: Tensor, knobs: Augment, generator: torch.Generator) -> Tensor:
+    """Images `order` of `padded`, each with an augmentation of its own: (M, height, width, channels)."""
+    height, width = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop
+    flips = torch.randint(2, (len(order),), generator=generator, device=order.device).bool()
+    choices = draw(knobs, len(order), (height, width), generator, flips, epoch=0)
+    images = padded.new_empty(len(order), height, width, padded.shape[3])
+    apply(padded, order, choices, images)
+    return images

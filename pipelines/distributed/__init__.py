@@ -1,0 +1,1 @@
+"""The process group, failure reporting and all-reduce measurements."""

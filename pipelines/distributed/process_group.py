@@ -1,0 +1,181 @@
+"""One process or many: who this process is, and what it adds up and agrees upon with the others."""
+
+import gc
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from torch import Tensor
+
+from pipelines.host.devices import find_device
+
+CPU = torch.device("cpu")
+TIMEOUT = 300.0
+"""seconds that a process waits for the others before it takes them for lost"""
+WORKING_COMMAND = "accelerate launch --multi_gpu --num_processes N bench/run.py … (on CPUs too, or torchrun)"
+
+Result = TypeVar("Result")
+
+
+class JoinError(ValueError):
+    """This process did not find the others, so that none of them can speak for it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all processes of the run."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+    """where this process computes, and what its group of processes can send"""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the record and speaks to the terminal."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes, on every one of them."""
+        return self._reduce(values, dist.ReduceOp.SUM)
+
+    def maximum(self, values: Tensor) -> Tensor:
+        """The maximum over all processes, on every one of them."""
+        return self._reduce(values, dist.ReduceOp.MAX)
+
+    def _reduce(self, values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+        if self.size == 1:
+            return values
+        on_device = values.to(self.device)  # nccl knows nothing of host memory
+        dist.all_reduce(on_device, operation)
+        return on_device.to(values.device)
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Put rank 0's values into the tensor of every process."""
+        if self.size > 1:
+            dist.broadcast(tensor, 0)
+
+    def broadcast_object(self, value: Any) -> Any:
+        """Rank 0's value, on every process."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everybody's value in the order of the ranks, on every process."""
+        values = [value]
+        if self.size > 1:
+            values = [None] * self.size
+            dist.all_gather_object(values, value)
+        return values
+
+    def run_on_all(self, action: Callable[[], Result]) -> Result:
+        """What `action` returns here, if it fails on no process.
+
+        ValueError, on all of them, where it raised a ValueError or OSError on one: nobody waits for who is not coming.
+        """
+        if self.size == 1:
+            return action()
+        complaint, cause = None, None
+        try:
+            result = action()
+        except (ValueError, OSError) as error:
+            complaint, cause = str(error), error
+        complaints = self.gather(complaint)
+        if len(set(complaints)) == 1 and complaint is not None:
+            raise ValueError(complaint) from cause
+        if any(complaints):
+            told = (f"rank {rank}: {text}" for rank, text in enumerate(complaints) if text)
+            raise ValueError("; ".join(told)) from cause
+        return result
+
+    def barrier(self) -> None:
+        """Return when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def check_alike(world: World, facts: Mapping[str, str]) -> None:
+    """ValueError, on all processes, where a fact is not what it is on rank 0."""
+    first, *others = world.gather(dict(facts))
+    for rank, theirs in enumerate(others, start=1):
+        for name, value in theirs.items():
+            if value != first[name]:
+                raise ValueError(
+                    f"the processes must have the same {name}: rank 0 has {first[name]!r} and rank {rank} has {value!r}"
+                )
+
+
+def check_launch(variables: Mapping[str, str]) -> None:
+    """ValueError where `accelerate launch` was asked for several processes and silently started this one alone.
+
+    It does so with `--cpu`, and without `--multi_gpu` where there are not several GPUs (huggingface/accelerate#2741).
+    It then names the address to meet at, and gives no rank.
+    """
+    if "ACCELERATE_MIXED_PRECISION" in variables and "MASTER_ADDR" in variables and "RANK" not in variables:
+        raise ValueError(
+            "accelerate launch was asked for several processes and started one: without --cpu and with --multi_gpu it "
+            f"starts them all, also on CPUs: {WORKING_COMMAND}; if one is meant, unset MASTER_ADDR"
+        )
+
+
+def join(device: str, timeout: float = TIMEOUT) -> World:
+    """Join the processes that `accelerate launch` or torchrun started, and find this one's device.
+
+    timeout: seconds to wait for the others, here and whenever something is exchanged. ValueError when the processes do
+    not add up or do not come together, or there is no such device.
+    """
+    check_launch(os.environ)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = os.environ.get("RANK", "0")
+    limit = timedelta(seconds=timeout)
+    try:
+        meeting = {"timeout": limit, **store_of_attempt(limit)} if started > 1 else {}
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), **meeting)
+    except (dist.DistError, RuntimeError) as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise JoinError(
+            f"rank {rank} of {started} found no way to the others through {place} within {timeout:g} s: "
+            f"{first_line(error)}; are so many processes started, and is the port free?"
+        ) from error
+    if state.num_processes != started:
+        raise JoinError(
+            f"the launcher started {started} processes, but this one, rank {rank}, sees {state.num_processes}; "
+            f"launch with {WORKING_COMMAND}"
+        )
+    found = find_device(device, state.local_process_index)
+    if found.type == "cuda":
+        torch.cuda.set_device(found)
+    return World(state.process_index, state.num_processes, found)
+
+
+def store_of_attempt(limit: timedelta) -> dict[str, Any]:
+    """Where the processes of this attempt meet, as arguments of `init_process_group`; nothing if torch finds it alone.
+
+    torchrun keeps its store when it restarts the processes, and torch 2.13 would find the addresses of dead ones there.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=limit)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    ranks = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+    return {"store": dist.PrefixStore(f"attempt {attempt}", store), **ranks}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without torch's stack of C++ frames below it."""
+    return str(error).strip().partition("\n")[0]
+
+
+def leave(world: World) -> None:
+    """Leave the process group. Call it when nothing holds a replicated network any more: gloo's threads live as long
+    as the network does, and abort the interpreter at its end."""
+    gc.collect()
+    if world.size > 1:
+        dist.destroy_process_group()

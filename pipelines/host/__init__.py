@@ -1,0 +1,1 @@
+"""The machine: environment capture, NVML, threads, devices and optional dependencies."""

@@ -1,0 +1,29 @@
+"""Learning rates for batches of another size than the recipe's rate was found for (Goyal et al. 2017)."""
+
+import math
+
+from pipelines.optim.schedules import ScheduleFunction
+from pipelines.recipe import Recipe
+from pipelines.recipe.parallel import Scaling
+
+RULES = {"linear": lambda k: k, "sqrt": math.sqrt, "none": lambda k: 1.0}
+
+
+def scaling_factor(knobs: Scaling, batch_size: int) -> ScheduleFunction:
+    """The factor on the learning rate as a function of the epochs done: 1 at the reference batch."""
+    full = RULES[knobs.lr](batch_size / knobs.reference_batch)
+
+    def factor(epoch: float) -> float:
+        if epoch >= knobs.warmup_epochs or knobs.warmup == "none":
+            return full
+        return 1 + (full - 1) * epoch / knobs.warmup_epochs if knobs.warmup == "gradual" else 1.0
+
+    return factor
+
+
+def scaled(schedule: ScheduleFunction, recipe: Recipe) -> ScheduleFunction:
+    """The schedule times the recipe's scaling, if it has any."""
+    if recipe.scaling is None:
+        return schedule
+    factor = scaling_factor(recipe.scaling, recipe.batch_size)
+    return lambda epoch: schedule(epoch) * factor(epoch)

@@ -1,0 +1,1 @@
+"""Measurements of a training that do not change it."""

@@ -1,0 +1,86 @@
+"""What processes agree upon before they train, and what is said when they do not."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from pipelines.distributed import failures, process_group
+from pipelines.distributed.process_group import World
+from pipelines.host import environment
+
+ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no"}
+
+
+@dataclass(frozen=True)
+class Planted(World):
+    """Rank 0, and what the others answer."""
+
+    others: tuple = ()
+
+    def gather(self, value):
+        return [value, *self.others]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        ACCELERATE,
+        {"MASTER_ADDR": "10.0.0.1"},
+        ACCELERATE | {"MASTER_ADDR": "127.0.0.1", "RANK": "0", "WORLD_SIZE": "2"},
+    ],
+)
+def test_launches_that_are_what_they_seem(variables):
+    process_group.check_launch(variables)
+
+
+def test_one_process_where_several_were_asked_for_is_refused_with_the_working_command():
+    with pytest.raises(ValueError, match="accelerate launch --multi_gpu --num_processes N bench/run.py"):
+        process_group.check_launch(ACCELERATE | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
+
+
+def test_facts_that_differ_are_named_with_both_values():
+    facts = {"recipe": "a 1", "torch": "2.13.0"}
+    process_group.check_alike(Planted(others=(facts, facts)), facts)
+    with pytest.raises(ValueError, match=r"same torch: rank 0 has '2.13.0' and rank 2 has '2.12.0'"):
+        process_group.check_alike(Planted(others=(facts, facts | {"torch": "2.12.0"})), facts)
+
+
+def fail():
+    raise ValueError("no data")
+
+
+def test_what_fails_on_one_process_is_refused_on_all():
+    assert Planted(size=2, others=(None,)).run_on_all(lambda: 7) == 7
+    with pytest.raises(ValueError, match=r"^rank 1: disk full$"):
+        Planted(size=2, others=("disk full",)).run_on_all(lambda: 7)
+    with pytest.raises(ValueError, match=r"^rank 0: no data$"):
+        Planted(size=2, others=(None,)).run_on_all(fail)
+    with pytest.raises(ValueError, match=r"^no data$"):
+        Planted(size=2, others=("no data",)).run_on_all(fail)
+
+
+def test_ranks_keep_what_is_not_as_on_rank_0():
+    first = {"device": "cuda:0", "machine_id": "m", "threads": {"intra_op": 1}}
+    second = first | {"device": "cuda:1"}
+    assert environment.of_ranks([first, second]) == [{"rank": 0}, {"rank": 1, "device": "cuda:1"}]
+
+
+def test_the_code_s_digest_changes_with_the_code_and_nothing_else(tmp_path):
+    for part in environment.CODE:
+        (tmp_path / part).mkdir()
+    (tmp_path / "bench" / "a.py").write_text("1")
+    before = environment.code_digest(tmp_path)
+    (tmp_path / "bench" / "a.txt").write_text("notes")
+    assert environment.code_digest(tmp_path) == before
+    (tmp_path / "bench" / "a.py").write_text("2")
+    assert environment.code_digest(tmp_path) != before
+
+
+def test_the_error_of_a_lost_peer_is_told_from_one_s_own():
+    lost = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+    assert failures.is_of_a_peer(lost)
+    assert not failures.is_of_a_peer(RuntimeError("out of memory"))
+    assert failures.explain(World(), ZeroDivisionError("of one process\nC++ frames"), []) == (
+        "ZeroDivisionError: of one process"
+    )

@@ -1,0 +1,103 @@
+"""Two real processes on this machine, joined by gloo."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines import recipe, strategies
+from pipelines.distributed import process_group
+from pipelines.distributed.process_group import World
+from tests.pipelines.processes import in_processes, train_all
+
+CPU = torch.device("cpu")
+PLAIN = ["epochs=1.5", "augment.crop=0", "evaluation.batch_size=50"]
+
+
+def basics(world):
+    """Everything that processes do together, once."""
+    values = torch.tensor([1.0 + world.rank, 10.0])
+    world.barrier()
+    return {
+        "world": (world.rank, world.size, str(world.device), world.is_main),
+        "sum": world.sum(values.clone()).tolist(),
+        "maximum": world.maximum(values.clone()).tolist(),
+        "shared": world.broadcast_object({"seeds": [1, 2]} if world.is_main else None),
+    }
+
+
+def test_one_process_is_a_world_of_its_own():
+    world, network = World(), torch.nn.Linear(1, 1)
+    values = torch.ones(2)
+    assert world.is_main
+    assert world.sum(values) is values
+    assert world.maximum(values) is values
+    assert world.broadcast_object([3]) == [3]
+    world.barrier()
+    assert strategies.replicate(network, recipe.load("digits/quick"), world) is network
+    assert strategies.strategy_of(network) == "none"
+    process_group.leave(world)
+
+
+def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):
+    class Alone:
+        num_processes, process_index, local_process_index = 1, 0, 0
+
+        def __init__(self, cpu, timeout=None):
+            pass
+
+    monkeypatch.setattr(process_group, "PartialState", Alone)
+    assert process_group.join("cpu") == World()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ValueError, match="the launcher started 4 processes, but this one, rank 0, sees 1"):
+        process_group.join("cpu")
+
+
+@pytest.mark.slow
+def test_processes_add_up_and_share(tmp_path):
+    first, second = in_processes(tmp_path, basics)
+    assert (first["world"], second["world"]) == ((0, 2, "cpu", True), (1, 2, "cpu", False))
+    assert first["sum"] == second["sum"] == [3, 20]
+    assert first["maximum"] == second["maximum"] == [2, 10]
+    assert first["shared"] == second["shared"] == {"seeds": [1, 2]}
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path, digits):
+    """Without augmentation and norms, which are each process's own, the weights are those of one process."""
+    mean = recipe.load("digits/quick", PLAIN)
+    summed = recipe.load("digits/quick", [*PLAIN, "loss={reduction: sum, label_smoothing: 0.1}"])
+    augmented = recipe.load("digits/quick", [*PLAIN, "augment={crop: 1, flip: random}", "evaluation.tta=flip"])
+    jobs = [(chosen, digits) for chosen in (mean, summed, augmented)]
+    alone = train_all(World(), jobs)
+    for one, first, second in zip(alone, *in_processes(tmp_path, train_all, jobs), strict=True):
+        for name, weight in first["weights"].items():
+            assert torch.equal(weight, second["weights"][name])
+        for key in ("losses", "accuracies", "laps"):
+            assert first[key] == second[key]
+        assert sorted(first["evaluated"] + second["evaluated"]) == pytest.approx(sorted(one["evaluated"]))
+        assert first["laps"] == [max(pair) for pair in zip(first["own"], second["own"], strict=True)]
+        assert first["samples"] == one["samples"] == 33 * 64
+        if one is not alone[2]:
+            for name, weight in one["weights"].items():
+                torch.testing.assert_close(first["weights"][name], weight, rtol=1e-3, atol=1e-4)
+            assert first["losses"] == pytest.approx(one["losses"], rel=1e-3)
+            assert first["accuracies"] == pytest.approx(one["accuracies"], abs=0.006)
+
+
+@pytest.mark.slow
+def test_processes_with_unlike_shares_of_the_test_images_do_not_wait_for_ever(tmp_path, coloured):
+    """31 images in batches of 5: one process has four batches, the other three. The norms' statistics are buffers,
+    which a replicated network sends around at every forward pass."""
+    more = np.concatenate([coloured.test_images, coloured.test_images[:1]])
+    labels = np.append(coloured.test_labels, coloured.test_labels[0])
+    dataset = replace(coloured, test_images=more, test_labels=labels)
+    small = ["model.widths=[4,4,6,8]", "model.whitening.images=40", "batch_size=16", "epochs=2", "precision=float32"]
+    chosen = recipe.load("cifar10/davidnet-10", [*small, "evaluation.batch_size=5"])
+    first, second = (results[0] for results in in_processes(tmp_path, train_all, [(chosen, dataset)]))
+    assert len(first["evaluated"] + second["evaluated"]) == 2 * 2 * 31
+    assert first["accuracies"] == second["accuracies"]
+    for name, parameter in first["weights"].items():
+        if "running" not in name:
+            assert torch.equal(parameter, second["weights"][name])

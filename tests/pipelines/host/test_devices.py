@@ -1,0 +1,133 @@
+import pytest
+import torch
+
+from pipelines import recipe
+from pipelines.host import devices
+from pipelines.host.devices import find_device, half_dtype, number_formats
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Makes torch see so many CUDA devices."""
+
+    def pretend(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return pretend
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Makes torch see a CPU with or without bfloat16."""
+    return lambda there: monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: there)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "local_rank", "expected"),
+    [
+        ("auto", 0, 0, "cpu"),
+        ("auto", 1, 0, "cuda:0"),
+        ("auto", 4, 3, "cuda:3"),
+        ("cuda", 2, 1, "cuda:1"),
+        ("cuda:1", 2, 0, "cuda:1"),
+        ("cpu", 2, 1, "cpu"),
+        ("cpu:0", 0, 0, "cpu"),
+    ],
+)
+def test_devices_that_are_there(gpus, name, count, local_rank, expected):
+    gpus(count)
+    assert find_device(name, local_rank) == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "local_rank", "message"),
+    [
+        ("gpu", 0, 0, "--device 'gpu': say auto, cpu, cuda or cuda:N"),
+        ("", 0, 0, "--device '': say auto"),
+        ("meta", 0, 0, "--device meta: Paceline trains on cpu and cuda"),
+        ("cuda", 0, 0, "sees no CUDA device; say --device cpu"),
+        ("cuda", 2, 2, "process 2 wants cuda:2, but torch sees 2"),
+        ("cuda:5", 2, 0, "process 0 wants cuda:5, but torch sees 2"),
+        ("auto", 2, 2, "process 2 wants cuda:2"),
+    ],
+)
+def test_devices_that_are_not_there(gpus, name, count, local_rank, message):
+    gpus(count)
+    with pytest.raises(ValueError, match=message):
+        find_device(name, local_rank)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "expected"),
+    [
+        ("auto", CUDA, torch.float16),
+        ("float16", CUDA, torch.float16),
+        ("bfloat16", CUDA, torch.bfloat16),
+        ("auto", CPU, torch.bfloat16),
+        ("bfloat16", CPU, torch.bfloat16),
+    ],
+)
+def test_half_precision_by_device(bfloat16, wanted, device, expected):
+    bfloat16(True)
+    assert half_dtype(wanted, device) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "weights", "images"),
+    [
+        (["half_dtype=float16"], torch.float32, torch.float32),
+        (["precision=autocast"], torch.float32, torch.bfloat16),
+        (["precision=half"], torch.float16, torch.float16),
+        (["precision=half", "half_dtype=bfloat16"], torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_number_formats_of_weights_and_images(overrides, weights, images):
+    assert number_formats(recipe.load("digits/quick", overrides), CUDA) == (weights, images)
+
+
+def test_float16_on_a_cpu_is_refused_with_a_sentence(bfloat16):
+    bfloat16(True)
+    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .*; say half_dtype=auto"):
+        half_dtype("float16", CPU)
+
+
+def test_a_cpu_without_bfloat16_is_refused_with_a_sentence(bfloat16):
+    bfloat16(False)
+    with pytest.raises(ValueError, match=r"precision=half: this CPU has no fast bfloat16 .*; say precision=float32"):
+        half_dtype("auto", CPU)
+
+
+def test_the_clock_of_a_cuda_device_waits_for_it_and_takes_its_events(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+
+    class Event:
+        count = 0
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            Event.count += 1
+            self.milliseconds = 1500 * Event.count
+
+        def elapsed_time(self, end):
+            assert len(waited) == 2, "an event is read after the device has been waited for"
+            return end.milliseconds - self.milliseconds
+
+    monkeypatch.setattr(devices.torch.cuda, "Event", Event)
+    clock = devices.make_clock(CUDA)
+    with clock.lap("train"):
+        pass
+    assert waited == [CUDA, CUDA]
+    assert clock.laps[0].device_seconds == 1.5
+
+
+def test_the_clock_of_a_cpu_has_no_device_seconds():
+    clock = devices.make_clock(CPU)
+    with clock.lap("train"):
+        pass
+    assert clock.laps[0].device_seconds is None

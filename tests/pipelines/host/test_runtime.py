@@ -1,0 +1,87 @@
+"""Each case is a process of its own: what `host` settles is settled once a process."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.host import runtime
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+
+
+def run(program, **environment):
+    """What a new Python prints, started as `accelerate launch` would start it."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    command = [sys.executable, "-c", f"from pipelines.host import runtime\n{program}"]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+
+
+TORCH_THREADS = "runtime.prepare()\nimport torch\nprint(torch.get_num_threads())"
+WANTED = "import os\nruntime.cores = lambda: 6\nruntime.prepare({threads})\nprint(os.environ['OMP_NUM_THREADS'])"
+
+
+def test_one_process_takes_all_cores():
+    assert run(TORCH_THREADS) == [str(runtime.cores())]
+
+
+def test_two_processes_take_half_the_cores_each():
+    assert run(TORCH_THREADS, LOCAL_WORLD_SIZE="2") == [str(runtime.cores() // 2 or 1)]
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads", "wanted"),
+    [("1", None, "6"), ("2", None, "3"), ("4", None, "1"), ("9", None, "1"), ("2", 5, "5")],
+)
+def test_threads_of_six_cores(processes, threads, wanted):
+    assert run(WANTED.format(threads=threads), LOCAL_WORLD_SIZE=processes) == [wanted]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_cores_are_those_that_the_process_may_use():
+    first = min(os.sched_getaffinity(0))
+    assert run(f"import os\nos.sched_setaffinity(0, [{first}])\nprint(runtime.cores())") == ["1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_cores_that_a_launcher_bound_a_process_to_are_not_shared_out_again():
+    program = "import os\nruntime.cores = lambda: 4\nos.cpu_count = lambda: {}\nprint(runtime.share_of_cores())"
+    affinity = len(os.sched_getaffinity(0))
+    assert run(program.format(8 * affinity), LOCAL_WORLD_SIZE="8") == ["4"]
+    assert run(program.format(8 * affinity - 1), LOCAL_WORLD_SIZE="8") == ["1"]
+
+
+def test_preparing_after_torch_is_a_mistake():
+    program = (
+        "import sys\nsys.modules['torch'] = sys\n"
+        "try:\n    runtime.prepare()\nexcept AssertionError:\n    print('refused')"
+    )
+    assert run(program) == ["refused"]
+
+
+def test_preparing_does_not_import_torch():
+    assert run("import sys\nruntime.prepare()\nprint('torch' in sys.modules)") == ["False"]
+
+
+RESIDENT_AFTER_FREEING = """
+import psutil
+import numpy as np
+runtime.prepare() if {prepare} else None
+block = np.ones(64 * 2**20, dtype=np.uint8)
+del block
+print(psutil.Process().memory_info().rss // 2**20)
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library than glibc")
+def test_glibc_keeps_freed_memory():
+    assert run("print(runtime.keep_memory())") == ["True"]
+    kept, given_back = (int(run(RESIDENT_AFTER_FREEING.format(prepare=prepare))[0]) for prepare in (True, False))
+    assert kept > given_back + 50
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: object())
+    assert runtime.keep_memory() is False

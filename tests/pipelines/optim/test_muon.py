@@ -1,0 +1,89 @@
+from itertools import islice
+
+import pytest
+import torch
+
+from kernels.orthogonalize import QUINTIC, orthogonalize
+from pipelines.optim.muon import Muon, renormalizations, renormalize
+
+
+def filters(*shapes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(*shape, generator=generator)) for shape in shapes]
+
+
+def options(**changes):
+    return {"lr": 0.1, "momentum": 0.6, "steps": 3, "coefficients": QUINTIC} | changes
+
+
+def test_a_step_is_the_orthogonalised_nesterov_momentum_of_the_renormalised_filter():
+    shapes = [(8, 3, 3, 3), (8, 8, 3, 3), (8, 8, 3, 3)]
+    parameters, expected = filters(*shapes), [tensor.detach().clone() for tensor in filters(*shapes)]
+    buffers = [torch.zeros_like(tensor) for tensor in expected]
+    optimizer = Muon(parameters, **options())
+    for step in range(4):
+        gradients = [torch.randn(shape, generator=torch.Generator().manual_seed(step)) for shape in shapes]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        optimizer.step()
+        for weight, buffer, gradient in zip(expected, buffers, gradients, strict=True):
+            buffer.mul_(0.6).add_(gradient)
+            weight.mul_(len(weight) ** 0.5 / weight.norm())
+            direction = orthogonalize((gradient + 0.6 * buffer).flatten(1))
+            weight.sub_(0.1 * direction.float().view_as(weight))
+    for parameter, weight in zip(parameters, expected, strict=True):
+        assert torch.allclose(parameter, weight, atol=1e-6)
+
+
+def test_renormalize():
+    parameters = filters((8, 3, 3, 3), (4, 4, 1, 1))
+    with torch.no_grad():
+        renormalize(parameters)
+    assert [round(float(parameter.detach().norm()) ** 2, 3) for parameter in parameters] == [8.0, 4.0]
+
+
+def test_renormalises_only_every_so_many_steps():
+    (parameter,) = filters((8, 3, 3, 3))
+    optimizer = Muon([parameter], **options(lr=0.0, renormalize_every=3))
+    norms = []
+    for _ in range(4):
+        with torch.no_grad():
+            parameter.mul_(2)
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        norms.append(float(parameter.detach().norm()) / 8**0.5)
+    assert [round(norm / norms[0], 3) for norm in norms[:2]] == [1.0, 2.0]
+    assert [round(norm, 3) for norm in norms[2:]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("total", "growth"), [(245, 0.0612245), (272, 0.0551471), (256, 0.0585938), (200, 0.075)])
+def test_renormalisations_are_those_of_hiverge(total, growth):
+    """By the letter: every 2 + int(15 * progress) steps, counted from 1."""
+    expected, last = [], 0
+    for step in range(1, total + 1):
+        if step - last >= 2 + int(15 * (step / total)):
+            last = step
+            expected.append(step)
+    due = islice(renormalizations(2, growth), total)
+    assert [step for step, is_due in enumerate(due, 1) if is_due] == expected
+    assert len(expected) < total / 5
+
+
+def test_by_default_every_step_renormalises():
+    assert all(islice(renormalizations(1, 0.0), 300))
+
+
+def test_weight_decay_takes_its_share_after_the_step_and_nothing_else():
+    (plain,), (decayed,) = filters((8, 3, 3, 3)), filters((8, 3, 3, 3))
+    for parameter, decay in ((plain, 0.0), (decayed, 0.25)):
+        parameter.grad = torch.ones_like(parameter)
+        Muon([parameter], **options(lr=0.5, weight_decay=decay)).step()
+    torch.testing.assert_close(decayed, plain * (1 - 0.5 * 0.25))
+
+
+def test_a_filter_without_a_gradient_is_left_alone():
+    parameters = filters((8, 3, 3, 3), (8, 3, 3, 3))
+    parameters[1].grad = torch.ones_like(parameters[1])
+    before = parameters[0].detach().clone()
+    Muon(parameters, **options()).step()
+    assert torch.equal(parameters[0], before)

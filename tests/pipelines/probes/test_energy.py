@@ -1,0 +1,84 @@
+import itertools
+
+import pynvml
+import pytest
+import torch
+
+from pipelines.distributed.process_group import World
+from pipelines.host import nvml
+from pipelines.probes import energy
+from pipelines.probes.energy import Counter, counters, measure, packages
+from pipelines.recipe import load
+from pipelines.train import set_up
+from tests.pipelines.host.test_nvml import UUIDS, gpus  # noqa: F401  a fixture
+
+
+@pytest.fixture
+def bench(digits):
+    return set_up(load("digits/quick", ["model.widths=[2]", "epochs=0.1"]), digits, World())
+
+
+def zone(root, name, joules, wraps_at=1000.0):
+    """A zone of powercap, as Linux shows it."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "name").write_text(f"{name.replace('intel-rapl:', 'package-')}\n")
+    (folder / "energy_uj").write_text(f"{round(1e6 * joules)}\n")
+    (folder / "max_energy_range_uj").write_text(f"{round(1e6 * wraps_at)}\n")
+
+
+def test_packages_count_and_what_is_part_of_them_does_not(tmp_path):
+    zone(tmp_path, "intel-rapl:0", 12.5)
+    zone(tmp_path, "intel-rapl:0:0", 4.0)
+    zone(tmp_path, "intel-rapl:1", 3.0)
+    assert [(counter.name, counter.read(), counter.wraps_at) for counter in packages(tmp_path)] == [
+        ("package-0", 12.5, 1000),
+        ("package-1", 3.0, 1000),
+    ]
+    assert packages(tmp_path / "nowhere") == []
+
+
+def test_a_counter_that_began_again_went_on():
+    values = iter([3.0])
+    assert Counter("one", lambda: next(values), wraps_at=1000).since(998.0) == pytest.approx(5)
+
+
+def test_trials_are_repeated_until_there_are_enough_seconds(bench, monkeypatch):
+    clock, meters = itertools.count(step=10.0), [itertools.count(100, 50), itertools.count(7, 10)]
+    monkeypatch.setattr(energy.time, "perf_counter", lambda: next(clock))
+    trials = []
+    monkeypatch.setattr(energy, "run_trial", lambda bench, seed: trials.append(seed))
+    fakes = [Counter(f"meter {index}", lambda meter=meter: float(next(meter))) for index, meter in enumerate(meters)]
+    monkeypatch.setattr(energy, "counters", lambda device: fakes)
+    found = measure(bench, 3, "host", enough=25)
+    assert trials == [3, 3, 3]
+    assert (found["trials"], found["seconds"]) == (3, 30)
+    assert found["joules_per_trial"] == pytest.approx(60 / 3)
+    assert found["mean_w"] == pytest.approx(60 / 30)
+    assert found["during"] == []
+
+
+def test_without_a_counter_the_energy_is_unknown_and_nothing_is_trained(bench, monkeypatch):
+    monkeypatch.setattr(energy, "POWERCAP", None)
+    monkeypatch.setattr(energy, "counters", lambda device: [])
+    monkeypatch.setattr(energy, "run_trial", None)
+    assert "no energy counter" in measure(bench, 0, "host")["unknown"]
+
+
+def test_a_counter_that_may_not_be_read_is_none(monkeypatch):
+    def refused():
+        raise PermissionError("only root")
+
+    monkeypatch.setattr(energy, "packages", lambda: [Counter("package-0", refused), Counter("package-1", lambda: 1.0)])
+    assert [counter.name for counter in counters(torch.device("cpu"))] == ["package-1"]
+
+
+def test_a_gpu_is_read_by_its_uuid(gpus, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", {"gpu0": 5000, "gpu1": 123_456}.get)
+    assert nvml.energy_joules(UUIDS[1]) == pytest.approx(123.456)
+    (counter,) = counters(torch.device("cuda", 1))
+    assert counter.read() == pytest.approx(123.456)
+    with energy.sampled(torch.device("cuda", 1), interval=0.01) as samples:
+        while not samples:
+            pass
+    assert samples[0]["power_w"] == pytest.approx(698.512)

@@ -1,0 +1,133 @@
+"""Two real processes train under each engine what one process trains, up to float32's rounding."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from pipelines import recipe
+from pipelines.data import split
+from pipelines.distributed.process_group import World
+from pipelines.train import run_trial, set_up
+from tests.pipelines.processes import in_processes
+
+RELATIVE = 1e-5
+"""to the norm of all weights and statistics: sums in another order are rounded differently"""
+
+ENGINES = {"FSDP2": ["parallel.engine=fsdp2"]} | {
+    f"ZeRO-{stage}": ["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"] for stage in range(4)
+}
+"""By the strategy that has to run, what the recipe says"""
+HAS_DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
+
+
+def engines(*strategies):
+    """A test of each; of DeepSpeed's, where it is installed."""
+    missing = pytest.mark.skipif(not HAS_DEEPSPEED, reason="the extra deepspeed is not installed")
+    marked = [pytest.param(name, marks=missing if "ZeRO" in name else ()) for name in strategies]
+    return pytest.mark.parametrize("strategy", marked)
+
+
+class WholeWeights:
+    """The weights at the end of a trial, gathered from all processes."""
+
+    def trial_end(self, state):
+        self.weights = {name: whole(tensor) for name, tensor in state.network.named_parameters()}
+        self.weights |= {name: buffer.clone() for name, buffer in state.network.named_buffers()}
+
+
+def whole(parameter):
+    if hasattr(parameter, "full_tensor"):
+        return parameter.full_tensor().detach().clone()
+    if hasattr(parameter, "ds_status"):  # of ZeRO-3
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.detach().clone()
+    return parameter.detach().clone()
+
+
+def train(world, jobs):
+    """What a test wants to know of each job. The first trains two trials in a row, each of which begins anew."""
+    torch.set_num_threads(1)
+    found = []
+    for number, (chosen, dataset) in enumerate(jobs):
+        bench, observer = set_up(chosen, split.select(dataset, chosen.data), world), WholeWeights()
+        trials = [run_trial(bench, seed=5, observers=[observer]) for _ in range(1 if number else 2)]
+        accuracies = [[result.accuracy for result in trial.epochs] for trial in trials]
+        losses = [result.train_loss for result in trials[-1].epochs]
+        found.append((bench.strategy, observer.weights, accuracies, losses))
+    return found
+
+
+def flat(weights):
+    return torch.cat([tensor.flatten() for tensor in weights.values() if tensor.is_floating_point()])
+
+
+UNEVEN = ["data.limit=101", "batch_size=16", "drop_last=false", "epochs=2", "augment.crop=0", "model.widths=[8,16]"]
+QUICK = [*UNEVEN, "evaluation.batch_size=50", "optimizer.lr=0.02"]
+"""The last batch has 5 images, which two processes cannot share equally, and of the 101 test images in batches of 50
+only one of them has a second batch"""
+SMALL = ["model.widths=[4,4,6,8]", "batch_size=16", "epochs=4", "schedule.epochs=[0,1,4]", "precision=float32"]
+DAVIDNET = [*SMALL, "augment={crop: 0, flip: none}", "optimizer.lr=0.02", "techniques.ema=null"]
+GHOST = [*DAVIDNET, "model.norm={group_size: 4}", "model.whitening={images: 40, bias: true}"]
+
+RECIPES = {
+    "SGD": ("digits/quick", QUICK),
+    "AdamW": ("digits/quick", [*QUICK, "optimizer={name: adamw, lr: 0.001}"]),
+    "more than the 100,000 numbers that DeepSpeed leaves whole": (
+        "digits/quick",
+        [*QUICK, "model.widths=[100,120]", "epochs=1"],
+    ),
+    "ghost norm": ("cifar10/davidnet-10", GHOST),
+    "frozen bias": ("cifar10/davidnet-10", [*GHOST, "techniques.whitening_bias.epochs=2"]),
+    "SyncBN": ("cifar10/davidnet-10", [*DAVIDNET, "model.norm={sync: true, group_size: null}"]),
+    "accumulation": ("digits/quick", [*QUICK, "accumulation=4", "drop_last=true"]),
+    "EMA": ("digits/quick", [*QUICK, "techniques.ema={momentum: 0.8, every: 2}"]),
+}
+"""Without norms of each process's own, which no number of processes has in common"""
+REFUSED = {"FSDP2": ["EMA"], "ZeRO-3": ["EMA", "frozen bias"]}
+"""What an engine refuses to train; the others: a frozen bias"""
+
+
+def jobs_of(digits, coloured, engine, without):
+    """By name, each recipe with its data."""
+    data = {"digits/quick": digits, "cifar10/davidnet-10": coloured}
+    return {
+        name: (recipe.load(base, [*overrides, *engine]), data[base])
+        for name, (base, overrides) in RECIPES.items()
+        if name not in without
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(digits, coloured):
+    """By name, what one process trains."""
+    jobs = jobs_of(digits, coloured, [], [])
+    return dict(zip(jobs, train(World(), list(jobs.values())), strict=True))
+
+
+@pytest.mark.slow
+@engines(*ENGINES)
+def test_two_processes_train_what_one_does(tmp_path, digits, coloured, alone, strategy):
+    jobs = jobs_of(digits, coloured, ENGINES[strategy], REFUSED.get(strategy, ["frozen bias"]))
+    ranks = in_processes(tmp_path, train, list(jobs.values()))
+    for name, first, last in zip(jobs, *ranks, strict=True):
+        _, weights, accuracies, losses = alone[name]
+        assert first[0] == strategy
+        assert all(torch.equal(first[1][key], last[1][key]) for key in weights), name
+        assert (flat(first[1]) - flat(weights)).norm() < RELATIVE * flat(weights).norm(), name
+        assert first[2] == last[2] == accuracies, name
+        assert first[3] == pytest.approx(losses, rel=1e-4), name
+
+
+@pytest.mark.slow
+@engines("FSDP2", "ZeRO-3")
+def test_an_engine_trains_under_autocast(tmp_path, digits, strategy):
+    """bfloat16 rounds what one process rounds, but not in the same places."""
+    overrides = [*QUICK, "precision=autocast"]
+    (alone,) = train(World(), [(recipe.load("digits/quick", overrides), digits)])
+    chosen = recipe.load("digits/quick", [*overrides, *ENGINES[strategy]])
+    ((first,), _) = in_processes(tmp_path, train, [(chosen, digits)])
+    assert first[3] == pytest.approx(alone[3], rel=0.01)
+    assert not torch.equal(flat(first[1]), flat(alone[1]))
