@@ -66,7 +66,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         status = 143 if isinstance(interrupt, run_trials.Terminated) else 130
     except (ValueError, OSError) as error:
         status = refuse(error)
-        failures.let_speak(world)
+        failures.wait_for_report_of_main(world)
     except failures.PeerError as error:
         print(f"bench/run.py: error: rank {world.rank}: {error}", file=sys.stderr)
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from bench.one_line_parser import OneLineParser
 from pipelines import recipe as recipes
 from pipelines.data.sources import default_folder
 from pipelines.recipe import Recipe
-from pipelines.recipe.knobs import documented, groups_in
+from pipelines.recipe.config import configs_in, documented
 from results import store
 from results.protocols import PROTOCOLS
 
@@ -92,12 +92,17 @@ def jobs(options: Options) -> list[Job]:
     if options.interleave and not options.scaling and len(found) < 2:
         raise ValueError("--interleave takes two recipes at least; the same one twice will do")
     if options.sample:
-        found = [(recipes.sample(recipe), name, trials) for recipe, name, trials in found]
+        found = [(recipes.smoke_test(recipe), name, trials) for recipe, name, trials in found]
     if options.batch_per_process:
         batch_size = options.batch_per_process * int(os.environ.get("WORLD_SIZE", "1"))
         found = [(recipe.with_batch(batch_size), name, trials) for recipe, name, trials in found]
     return [
-        Job(run_name(name), recipe, tuple(range(first, first + trials)), options.sample or not recipe.parallel.exchange)
+        Job(
+            run_name(name),
+            recipe,
+            tuple(range(first, first + trials)),
+            options.sample or not recipe.parallel.sync_gradients,
+        )
         for recipe, name, trials in found
     ]
 
@@ -204,7 +209,7 @@ def knob_help() -> str:
     """Every knob with its type, default and documentation."""
     lines = []
     for key, field in documented(Recipe):
-        default = "" if field.is_required() or groups_in(field.annotation) else f" [{json.dumps(field.get_default())}]"
+        default = "" if field.is_required() or configs_in(field.annotation) else f" [{json.dumps(field.get_default())}]"
         text = f"{type_name(field.annotation)}{default}: {' '.join((field.description or '').split())}"
         lines.append(textwrap.fill(text, 118, initial_indent=f"  {key:<34} ", subsequent_indent=" " * 37))
     return "\n".join(lines)
@@ -212,7 +217,7 @@ def knob_help() -> str:
 
 def type_name(annotation: object) -> str:
     """A type as the help shows it: `cifar10|mnist`, `int|null`, `list of number`."""
-    if groups := groups_in(annotation):
+    if groups := configs_in(annotation):
         return "|".join(group.__name__.lower() for group in groups)
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:

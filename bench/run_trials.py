@@ -209,7 +209,7 @@ def new_record(
         dirty=dirty,
         environment=captured[0]
         | launcher()
-        | {"strategy": bench.strategy, "gradient_bytes": bench.gradient_bytes}
+        | {"strategy": bench.strategy.name, "gradient_bytes": bench.gradient_bytes}
         | {"before": environment.telemetry(world.device)}
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,

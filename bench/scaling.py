@@ -51,7 +51,7 @@ def launches(sizes: Sequence[int], batch_size: int) -> list[Launch]:
     for size in sorted(sizes):
         planned.append(Launch(size, f"{batch_size} images in all"))
         if size > 1:
-            planned.append(Launch(size, "without exchange", ("parallel.exchange=false",)))
+            planned.append(Launch(size, "without exchange", ("parallel.sync_gradients=false",)))
         if size > smallest:
             share = batch_size // smallest
             planned.append(Launch(size, f"{share} images each", ("--batch-per-process", str(share))))

@@ -8,11 +8,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from pipelines.data.resident import preprocess
+from pipelines.data.preprocess import preprocess
 from pipelines.events import State
 from pipelines.host.extras import require
 from pipelines.losses import make_loss
-from pipelines.strategies import SHARDED_WEIGHTS
 from pipelines.train import TrainingSetup
 
 if TYPE_CHECKING:  # an extra
@@ -26,10 +25,10 @@ def check(bench: TrainingSetup) -> None:
     """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
     for module in ("tensorboard", "matplotlib"):
         require(module, "track")
-    if bench.strategy in SHARDED_WEIGHTS:
+    if not bench.strategy.has_whole_weights:
         raise ValueError(
-            f"--track looks at the network in one process, and under {bench.strategy} none has the whole of it: leave "
-            "--track out, or say parallel.engine=ddp"
+            f"--track looks at the network in one process, and under {bench.strategy.name} none has the whole of it: "
+            "leave --track out, or say parallel.strategy=ddp"
         )
 
 
@@ -64,7 +63,7 @@ class Tracker:
             "accuracy/evaluation": result.accuracy,
             "accuracy/evaluation, one view": result.accuracy_plain,
         }
-        groups = [group for optimizer in state.stepper.optimizers for group in optimizer.param_groups]
+        groups = [group for optimizer in state.optimizer.optimizers for group in optimizer.param_groups]
         for number, group in enumerate(groups):  # as the optimizer has it: of the summed loss, if that is trained on
             curves[f"learning rate/{number} {group['role']}"] = group["lr"]
         curves |= {f"update of the epoch/{name}": share for name, share in self._updates(state).items()}
@@ -102,7 +101,7 @@ class Tracker:
         """How far each matrix and filter went in this epoch, as a share of its norm; empty for the first epoch, before
         which nothing could be copied outside the clock."""
         floating = [name for name, tensor in state.network.state_dict().items() if tensor.is_floating_point()]
-        full = dict(zip(floating, state.stepper.averageable(state.network), strict=True))
+        full = dict(zip(floating, state.optimizer.master_tensors(state.network), strict=True))
         trained = [name for name, weights in state.network.named_parameters() if weights.ndim > 1]
         before, self._weights = self._weights, {name: full[name].detach().clone() for name in trained}
         return {name: ((self._weights[name] - old).norm() / old.norm()).item() for name, old in before.items()}

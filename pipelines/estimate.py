@@ -7,11 +7,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines import models
+from pipelines import models, preflight
 from pipelines.data.dataset import Dataset
+from pipelines.distributed.process_group import World
 from pipelines.host.devices import number_formats
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import make_stepper, needs_master
+from pipelines.optim.optimizers import make_optimizer, needs_master
 from pipelines.recipe import Recipe
 
 
@@ -43,6 +44,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
 
     ValueError when the recipe does not go together with the data or the device.
     """
+    preflight.image_sizes(recipe, dataset, World(device=device))
     weights_dtype, dtype = number_formats(recipe, device)
     with torch.device("meta"):
         network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names))
@@ -65,7 +67,6 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     for parameter in parameters:
         saved.pop(parameter.untyped_storage()._cdata, None)
     network.eval()
-    models.check_sides(recipe, dataset.image_shape, len(dataset.class_names))
     images = len(dataset.train_images)
     channels, height, width = dataset.image_shape
     data_bytes = _training_bytes(recipe, dataset, device, dtype.itemsize)
@@ -123,17 +124,15 @@ def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:
     has_masters = needs_master(recipe, weights_dtype)
     trained = 4 if has_masters else weights_dtype.itemsize
     master = 4 if has_masters else 0
-    techniques = recipe.techniques
-    copies = techniques.ensemble.members if techniques.ensemble else 0
-    copies += sum(one is not None for one in (techniques.ema, techniques.swa, techniques.early_stopping))
+    copies = sum(technique.weight_copies for technique in recipe.techniques.chosen().values())
     return trained + _optimizer_states(recipe) * trained + master + 4 * copies
 
 
 def _optimizer_states(recipe: Recipe) -> int:
     """Tensors of the size of a filter that the optimizer keeps for it: counted after a step on a small one."""
     network = nn.Conv2d(1, 2, 3)
-    stepper = make_stepper(network, recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
+    optimizer = make_optimizer(network, recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
     network(torch.ones(1, 1, 3, 3)).sum().backward()
-    stepper.step(0)
-    kept = [value for one in stepper.optimizers for state in one.state.values() for value in state.values()]
+    optimizer.step(0)
+    kept = [value for one in optimizer.optimizers for state in one.state.values() for value in state.values()]
     return sum(isinstance(value, torch.Tensor) and value.shape == network.weight.shape for value in kept)

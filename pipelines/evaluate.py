@@ -57,19 +57,19 @@ class Accuracy:
 
 
 @torch.no_grad()
-def evaluate(forward: Forward, images: Tensor, labels: Tensor, knobs: Evaluation, world: World) -> Accuracy:
+def evaluate(forward: Forward, images: Tensor, labels: Tensor, config: Evaluation, world: World) -> Accuracy:
     """Accuracy with the recipe's test-time augmentation and without it, over exactly the images given.
 
     images: (N, C, H, W) in the network's dtype; labels: (N,). Each process takes its share of the images.
     """
     my_images, my_labels = (tensor.tensor_split(world.size)[world.rank] for tensor in (images, labels))
     largest = math.ceil(len(images) / world.size)
-    itself, *others = VIEWS[knobs.tta]
-    first = sum_of_views(forward, batches(my_images, knobs.batch_size, largest), [View(1.0)])
+    itself, *others = VIEWS[config.tta]
+    first = sum_of_views(forward, batches(my_images, config.batch_size, largest), [View(1.0)])
     mean = itself.weight * first
     if others:
-        chosen = least_certain(first, knobs.tta_share)
-        uncertain = batches(my_images[chosen], knobs.batch_size, math.ceil(knobs.tta_share * largest))
+        chosen = least_certain(first, config.tta_share)
+        uncertain = batches(my_images[chosen], config.batch_size, math.ceil(config.tta_share * largest))
         mean[chosen] += sum_of_views(forward, uncertain, others)
     plain = (first.argmax(1) == my_labels).sum()
     right = F.one_hot(my_labels, first.shape[1])[mean.argmax(1) == my_labels].sum(0)

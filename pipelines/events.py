@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.clock import Lap
-from pipelines.data.loaders import Batches, Loader
+from pipelines.data.loader import Batches, Loader
 from pipelines.data.pool import ImagePool
 from pipelines.distributed.process_group import World
 from pipelines.optim.optimizers import ScheduledOptimizer
@@ -62,7 +62,7 @@ class State:
     network: nn.Module
     forward: Callable[..., Tensor]
     """the network as the training calls it; a technique may put another function in its place"""
-    stepper: ScheduledOptimizer
+    optimizer: ScheduledOptimizer
     seed: int
     steps: int
     """steps of the whole trial; a technique may end the training with an epoch by setting it to `step`"""
@@ -92,6 +92,7 @@ class State:
     history: list[EpochResult] = field(default_factory=list)
     laps: list[Lap] = field(default_factory=list)
     """the laps that have ended"""
+    class_names: tuple[str, ...] = ()
     notes: dict[str, object] = field(default_factory=dict)
     """what the record should say of this trial beside accuracy and time; must be plain JSON values"""
     predict: Callable[[Tensor], Tensor] = field(init=False)

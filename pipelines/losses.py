@@ -9,6 +9,6 @@ from kernels.label_smoothing_cross_entropy import label_smoothing_cross_entropy
 from pipelines.recipe.training import Loss
 
 
-def make_loss(knobs: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+def make_loss(config: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     """Cross-entropy of (N, classes) logits, in float32 whatever they are, with (N,) integer labels: a scalar."""
-    return partial(label_smoothing_cross_entropy, smoothing=knobs.label_smoothing, reduction=knobs.reduction)
+    return partial(label_smoothing_cross_entropy, smoothing=config.label_smoothing, reduction=config.reduction)

@@ -1,8 +1,7 @@
-"""One trial, from bytes in host memory to an evaluated network. Read `run_trial` to know what is measured."""
+"""One trial, from bytes in host memory to an evaluated network. Read `run_trial` to see what is measured."""
 
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,182 +11,101 @@ import torch
 from torch import Tensor, nn
 
 from kernels import choice
-from pipelines import models, strategies
-from pipelines.clock import Lap
-from pipelines.data import loaders, resident
+from pipelines import models, preflight
+from pipelines.clock import Clock, Lap
 from pipelines.data.dataset import Dataset
-from pipelines.data.loaders import Batches, LoaderContext, make_loader
-from pipelines.data.order import sample_weights
+from pipelines.data.loader import Batches, Loader, LoaderContext
+from pipelines.data.loaders import make_loader
 from pipelines.data.pool import ImagePool
-from pipelines.data.resident import preprocess, to_device
+from pipelines.data.preprocess import held_out, preprocess, to_device
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.events import Hooks, State
-from pipelines.host.devices import make_clock, number_formats, peak_bytes
+from pipelines.host.devices import make_clock, number_formats, peak_bytes, reset_peak_bytes
 from pipelines.losses import make_loss
-from pipelines.optim import optimizers
+from pipelines.optim.optimizers import gradient_scale, make_optimizer
 from pipelines.recipe import Recipe
-from pipelines.recipe.contradictions import BY_LAYERS, chosen
-from pipelines.strategies import accumulation
+from pipelines.strategies import make_strategy
 from pipelines.strategies.accumulation import Backward
+from pipelines.strategies.match_single_process import match_single_process
+from pipelines.strategies.strategy import Strategy
 from pipelines.techniques import make_techniques
 from pipelines.trial import EpochResult, Trial
-
-MOST_GRAPHS = 64
-"""of a compiled network; past this many, torch.compile would go on without compiling"""
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What the trials of a run share: the data in host memory, and one network, made anew for each trial in place so
-    that it is compiled once."""
+    """What the trials of a run have in common."""
 
     recipe: Recipe
     dataset: Dataset
     world: World
     dtype: torch.dtype
     """of the images on the device"""
-    network: nn.Module
-    forward: Callable[[Tensor], Tensor]
-    """the network as it is called: replicated, compiled, under autocast, as the recipe and the world want it"""
-    backward: Backward = accumulation.whole_batch
-    """forward and backward pass of a batch: at once, or in the recipe's micro-batches"""
-    strategy: str = "none"
-    """by what the processes share the network, read off it"""
-    sharding: strategies.Sharding | None = None
-    """shares the network of each trial out; `network` is then no more than its outline, on torch's meta device"""
+    strategy: Strategy
+    """how the processes share the network and the work"""
+    gradient_bytes: int
+    """what a gradient all-reduce of a step sends"""
 
-    def new_network(self) -> nn.Module:
-        """The network of a trial, to be initialised."""
-        return self.sharding.whole(self.network) if self.sharding else self.network
-
-    def share(self, network: nn.Module, make_stepper: strategies.MakeOptimizer) -> strategies.Shared:
-        """The initialised network of a trial as the processes share it."""
-        if self.sharding:
-            return self.sharding.share(network, make_stepper)
-        return strategies.Shared(self.forward, self.backward, make_stepper(network), self.strategy)
+    @property
+    def network(self) -> nn.Module:
+        """The network of the trial in progress, or of the last one."""
+        return self.strategy.network
 
     @property
     def local_batch_size(self) -> int:
         """Images per step in one process."""
         return self.recipe.batch_size // self.world.size
 
-    @property
-    def gradient_bytes(self) -> int:
-        """What several processes would exchange in a step."""
-        return sum(each.numel() * each.element_size() for each in self.network.parameters() if each.requires_grad)
-
 
 def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
-    """Build the network and whatever else does not belong to one trial. ValueError when recipe and machine, or recipe
-    and data, do not go together."""
-    device = world.device
-    strategies.check_launch(recipe, os.environ)
-    sharding = strategies.make_sharding(recipe, world)
-    loaders.check(recipe)
-    recipe.steps_per_epoch(len(dataset.train_images))
-    if recipe.batch_size % world.size:
-        nearest = max(recipe.batch_size // world.size, 1) * world.size
-        raise ValueError(
-            f"batch_size={recipe.batch_size} cannot be shared equally by {world.size} processes; "
-            f"say batch_size={nearest}"
-        )
-    rest = len(dataset.train_images) % recipe.batch_size
-    if not recipe.drop_last and 0 < rest < world.size:
-        raise ValueError(
-            f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
-            "say drop_last=true or another batch_size"
-        )
-    if world.size > 1 and (alone := chosen(recipe, BY_LAYERS)):
-        raise ValueError(f"techniques.{alone[0]} trains in one process, and there are {world.size}: launch one")
-    resident.check(recipe.augment, *dataset.image_shape[1:])
-    sample_weights(torch.as_tensor(dataset.train_labels), recipe.data.class_weights, len(dataset.class_names))
-    models.check_sides(recipe, dataset.image_shape, len(dataset.class_names))
-    weights_dtype, dtype = number_formats(recipe, device)
+    """Check what was asked for, and build what does not belong to one trial.
+
+    ValueError when recipe, data and machine do not go together.
+    """
+    preflight.check(recipe, dataset, world)
     torch.backends.cudnn.benchmark = True
-    network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(device)
+    weights_dtype, dtype = number_formats(recipe, world.device)
+    network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(world.device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
-    if sharding:  # shared out once, which tells what really runs, and whether it does
-        outline = network.to("meta")
-        make_stepper = partial(optimizers.make_stepper, recipe=recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
-        tried = sharding.share(sharding.whole(outline), make_stepper)
-        tried.close()
-        return TrainingSetup(
-            recipe, dataset, world, dtype, outline, outline, strategy=tried.strategy, sharding=sharding
-        )
-    replicated = strategies.replicate(network, recipe, world)
-    backward = accumulation.make_backward(recipe, replicated, recipe.batch_size // world.size)
-    forward: Callable[[Tensor], Tensor] = replicated
-    if recipe.compile:
-        # a graph for every shape, all made in the warm-up: one for all shapes would be slower in each
-        torch._dynamo.config.recompile_limit = MOST_GRAPHS
-        forward = torch.compile(forward, dynamic=False)
-    if recipe.precision == "autocast":
-        forward = torch.autocast(device.type, torch.bfloat16)(forward)
-    return TrainingSetup(recipe, dataset, world, dtype, network, forward, backward, strategies.strategy_of(replicated))
+    gradient_bytes = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
+    return TrainingSetup(recipe, dataset, world, dtype, make_strategy(recipe, network, world), gradient_bytes)
 
 
-def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) -> Trial:
-    """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
-    recipe, dataset, world = bench.recipe, bench.dataset, bench.world
-    device = world.device
+def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) -> Trial:
+    """Train and evaluate once. Everything random is drawn from `seed`.
+
+    observers: called at the events (`pipelines/events.py`) after the techniques.
+    """
+    recipe, dataset, world, strategy = setup.recipe, setup.dataset, setup.world, setup.strategy
+    clock = make_clock(world.device)
     choice.use(recipe.kernels)
-    clock = make_clock(device)
-    steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
-    steps = recipe.steps(len(dataset.train_images))
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    reset_peak_bytes(world.device)
 
-    loader = make_loader(LoaderContext(recipe, dataset, world, bench.dtype, seed, seed_of_rank(seed, world.rank)))
+    loader = make_loader(LoaderContext(recipe, dataset, world, setup.dtype, seed, seed_of_rank(seed, world.rank)))
     with clock.lap("transfer"):
         loader.transfer()
-        test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, device)
+        test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, world.device)
 
     with clock.lap("preprocess"):
         loader.preprocess()
-        test_images = preprocess(test_bytes, dataset, bench.dtype).permute(0, 3, 1, 2)
+        test_images = preprocess(test_bytes, dataset, setup.dtype).permute(0, 3, 1, 2)
 
     with clock.lap("build"):
-        network = bench.new_network()
+        network = strategy.new_network()
         models.initialize(network, seed, recipe.initialization)
-        torch.manual_seed(seed_of_rank(seed, world.rank))  # what the network itself draws, such as dropout
-        network.zero_grad(set_to_none=True)  # of a trial that was broken off
+        torch.manual_seed(seed_of_rank(seed, world.rank))  # for what the network itself draws, such as dropout
+        network.zero_grad(set_to_none=True)  # left by a trial that was interrupted
         network.train()
 
     if whitening_layers := models.whitening_layers(network):
         with clock.lap("whiten"):
-            for layer in whitening_layers:
-                layer.fit(loader.plain(layer.knobs.images)[0])
+            for layer in whitening_layers if world.is_main else ():
+                layer.fit(loader.plain(layer.config.images)[0])
 
     with clock.lap("build"):
-        strategies.align(network, world)
-        make_stepper = partial(
-            optimizers.make_stepper,
-            recipe=recipe,
-            local_batch_size=bench.local_batch_size,
-            steps=steps,
-            steps_per_epoch=steps_per_epoch,
-        )
-        shared = bench.share(network, make_stepper)
-        assert shared.strategy == bench.strategy
-        loss_function, companions = strategies.exact(make_loss(recipe.loss), recipe, len(dataset.train_images), world)
-        state = State(
-            recipe,
-            network,
-            shared.forward,
-            shared.stepper,
-            seed,
-            steps,
-            steps_per_epoch,
-            world=world,
-            loss_function=loss_function,
-            gradient_scale=optimizers.gradient_scale(recipe, bench.local_batch_size),
-            held_out=partial(resident.held_out, dataset, bench.dtype, device),
-            loader=loader,
-            pool=partial(ImagePool, dataset, bench.dtype, device, seed_of_rank(seed, world.rank)),
-            laps=clock.laps,
-        )
-        hooks = Hooks([*make_techniques(recipe), *companions, *observers])
+        broadcast_weights(network, world)
+        state, backward, hooks = begin_trial(setup, seed, loader, clock, observers)
         for hook in hooks.trial_start:
             hook(state)
 
@@ -198,64 +116,65 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
 
     diverged = False
     while state.step < state.steps and not diverged:
-        epoch = state.epoch = state.step // steps_per_epoch
+        epoch = state.epoch = state.step // state.steps_per_epoch
         with clock.lap("augment", epoch + 1):
             batches = state.batches = loader.epoch(epoch)
             for hook in hooks.epoch_start:
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            losses = train_epoch(batches, shared.backward, state, hooks)
+            losses = train_epoch(batches, backward, state, hooks)
 
-        train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
-        diverged = not math.isfinite(train_loss)
-        accuracy = accuracy_plain = train_accuracy = None
-        is_last = state.step == state.steps
-        if not diverged and (is_last or (epoch + 1) % recipe.evaluation.every == 0):
-            # the last epoch is evaluated once, and that is part of the recipe; the others are for our eyes only
-            with clock.lap("final_evaluate") if is_last else clock.lap("evaluate", epoch + 1):
-                for hook in hooks.evaluation_start:
-                    hook(state)
-                network.eval()
-                measured = evaluate(state.predict, test_images, test_labels, recipe.evaluation, world)
-                accuracy, accuracy_plain = measured.with_tta, measured.plain
-            if recipe.evaluation.train_accuracy:
-                with clock.lap("evaluate", epoch + 1):
-                    plain_images, plain_labels = loader.plain()
-                    one_view = recipe.evaluation.model_copy(update={"tta": "none"})
-                    plain_images = plain_images.permute(0, 3, 1, 2)
-                    train_accuracy = evaluate(state.predict, plain_images, plain_labels, one_view, world).plain
-            if recipe.evaluation.per_class:
-                state.notes["class_accuracy"] = dict(zip(dataset.class_names, measured.by_class, strict=True))
-            network.train()
-            for hook in hooks.evaluation_end:
-                hook(state)
-        state.history.append(EpochResult(epoch + 1, train_loss, accuracy, accuracy_plain, train_accuracy))
+        result = EpochResult(epoch + 1, mean_loss(losses, batches.batch_sizes, recipe, world))
+        diverged = not math.isfinite(result.train_loss)
+        if not diverged and (state.step == state.steps or (epoch + 1) % recipe.evaluation.every == 0):
+            result = evaluate_epoch(result, state, test_images, test_labels, clock, hooks)
+        state.history.append(result)
         for hook in hooks.epoch_end:
             hook(state)
 
     loader.close()
     for hook in hooks.trial_end:
         hook(state)
-    shared.close()
-    host_bytes, device_bytes = world.maximum(peak_bytes(device)).tolist()
-    last = state.history[-1]
-    reached = last.accuracy is not None and last.accuracy >= recipe.target
-    return Trial(
-        seed=seed,
-        outcome="diverged" if diverged else "reached" if reached else "missed",
-        reason=f"the training loss of epoch {last.epoch} is {last.train_loss}" if diverged else None,
-        accuracy=last.accuracy,
-        accuracy_plain=last.accuracy_plain,
-        target=recipe.target,
-        epochs=tuple(state.history),
-        laps=slowest(clock.laps, world),
-        steps=state.step,
-        samples=recipe.samples(state.step, len(dataset.train_images)),
-        peak_host_bytes=host_bytes,
-        peak_device_bytes=device_bytes if device.type == "cuda" else None,
-        notes=state.notes,
+    strategy.close()
+    return finish_trial(setup, state, diverged=diverged)
+
+
+def begin_trial(
+    setup: TrainingSetup, seed: int, loader: Loader, clock: Clock, observers: Sequence[Any]
+) -> tuple[State, Backward, Hooks]:
+    """The state of a trial before its first step, its backward pass, and what hooks into it."""
+    recipe, dataset, world = setup.recipe, setup.dataset, setup.world
+    images = len(dataset.train_images)
+    steps, steps_per_epoch = recipe.steps(images), recipe.steps_per_epoch(images)
+    prepared = setup.strategy.prepare(
+        partial(
+            make_optimizer,
+            recipe=recipe,
+            local_batch_size=setup.local_batch_size,
+            steps=steps,
+            steps_per_epoch=steps_per_epoch,
+        )
     )
+    loss_function, callbacks = match_single_process(make_loss(recipe.loss), recipe, images, world)
+    state = State(
+        recipe,
+        setup.network,
+        prepared.forward,
+        prepared.optimizer,
+        seed,
+        steps,
+        steps_per_epoch,
+        world=world,
+        loss_function=loss_function,
+        gradient_scale=gradient_scale(recipe, setup.local_batch_size),
+        held_out=partial(held_out, dataset, setup.dtype, world.device),
+        loader=loader,
+        pool=partial(ImagePool, dataset, setup.dtype, world.device, seed_of_rank(seed, world.rank)),
+        laps=clock.laps,
+        class_names=dataset.class_names,
+    )
+    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers])
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> list[Tensor]:
@@ -268,12 +187,64 @@ def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks
         loss = backward(state)
         for hook in hooks.gradients_ready:
             hook(state)
-        state.stepper.step(step)
+        state.optimizer.step(step)
         state.step = step + 1
         losses.append(loss)
         for hook in hooks.step_end:
             hook(state)
     return losses
+
+
+def evaluate_epoch(
+    result: EpochResult, state: State, images: Tensor, labels: Tensor, clock: Clock, hooks: Hooks
+) -> EpochResult:
+    """The result of the epoch in progress with its accuracies.
+
+    images: the test images, (N, C, H, W). The evaluation of the last epoch is part of the recipe and has a lap of its
+    own; the others only tell how the training goes.
+    """
+    config, world = state.recipe.evaluation, state.world
+    with clock.lap("final_evaluate") if state.step == state.steps else clock.lap("evaluate", result.epoch):
+        for hook in hooks.evaluation_start:
+            hook(state)
+        state.network.eval()
+        measured = evaluate(state.predict, images, labels, config, world)
+    train_accuracy = None
+    if config.train_accuracy:
+        with clock.lap("evaluate", result.epoch):
+            plain_images, plain_labels = state.loader.plain()
+            one_view = config.model_copy(update={"tta": "none"})
+            train_accuracy = evaluate(
+                state.predict, plain_images.permute(0, 3, 1, 2), plain_labels, one_view, world
+            ).plain
+    if config.per_class:
+        state.notes["class_accuracy"] = dict(zip(state.class_names, measured.by_class, strict=True))
+    state.network.train()
+    for hook in hooks.evaluation_end:
+        hook(state)
+    return replace(result, accuracy=measured.with_tta, accuracy_plain=measured.plain, train_accuracy=train_accuracy)
+
+
+def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial:
+    """What a trial leaves behind, once its last epoch is over."""
+    recipe, world, last = setup.recipe, setup.world, state.history[-1]
+    host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
+    reached = last.accuracy is not None and last.accuracy >= recipe.target
+    return Trial(
+        seed=state.seed,
+        outcome="diverged" if diverged else "reached" if reached else "missed",
+        reason=f"the training loss of epoch {last.epoch} is {last.train_loss}" if diverged else None,
+        accuracy=last.accuracy,
+        accuracy_plain=last.accuracy_plain,
+        target=recipe.target,
+        epochs=tuple(state.history),
+        laps=slowest(state.laps, world),
+        steps=state.step,
+        samples=recipe.samples(state.step, len(setup.dataset.train_images)),
+        peak_host_bytes=host_bytes,
+        peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
+        notes=state.notes,
+    )
 
 
 def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
@@ -284,6 +255,13 @@ def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, worl
         sums = sums * sizes
     total, images = world.sum(torch.stack([sums.sum(), sizes.sum()])).tolist()
     return total / images
+
+
+@torch.no_grad()
+def broadcast_weights(network: nn.Module, world: World) -> None:
+    """Give every process the weights of rank 0, which alone whitens. Machines may also round what they draw."""
+    for tensor in network.state_dict().values():
+        world.broadcast(tensor)
 
 
 def seed_of_rank(seed: int, rank: int) -> int:

@@ -1,4 +1,4 @@
-"""The warm-up: short trainings on noise, so that a trial meets no network, shape or graph for the first time."""
+"""The warm-up: short trainings on noise that compile, tune and allocate all that the trials need."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,22 +9,21 @@ from pipelines.clock import Lap
 from pipelines.data.dataset import Dataset
 from pipelines.host.devices import make_clock
 from pipelines.recipe import Recipe
-from pipelines.recipe.techniques import WhiteningBias
 from pipelines.recipe.training import Resolution
-from pipelines.recipe.unlabelled import Pretraining
 from pipelines.train import TrainingSetup, run_trial
 
 STEPS = 3
+"""steps of each training of the warm-up, at least"""
 
 
-def warm_up(bench: TrainingSetup) -> Lap:
-    """Run whole trials on random pixels and random labels: compiles, tunes and allocates, and learns nothing.
+def warm_up(setup: TrainingSetup) -> Lap:
+    """Run short trials on random pixels and random labels. They compile, tune and allocate, and learn nothing.
 
-    Shapes are those of the real trials, but a few steps, the epoch's smaller last batch if there is one, and one test
-    batch of each size are enough. `warm_up_recipes` sees to it that nothing is met for the first time in a real trial.
+    All shapes of the real trials occur: those of a batch, of an epoch's smaller last batch if there is one, and of each
+    batch of test images.
     """
     generator = np.random.default_rng(0)
-    dataset, recipe, world = bench.dataset, bench.recipe, bench.world
+    dataset, recipe, world = setup.dataset, setup.recipe, setup.world
     images, batch = len(dataset.train_images), recipe.evaluation.batch_size
 
     def few(images: np.ndarray) -> int:
@@ -45,28 +44,29 @@ def warm_up(bench: TrainingSetup) -> Lap:
             parts[f"{part}_labels"] = generator.integers(len(dataset.class_names), size=count)
         return replace(dataset, **parts)
 
-    clock = make_clock(bench.world.device)
+    clock = make_clock(setup.world.device)
     with clock.lap("compile"):
         rest = 0 if recipe.drop_last else images % recipe.batch_size
         for count in filter(None, (images, rest)):
             for warm_up_recipe in warm_up_recipes(recipe, count):
-                run_trial(replace(bench, recipe=warm_up_recipe, dataset=noise(count)), seed=0)
+                run_trial(replace(setup, recipe=warm_up_recipe, dataset=noise(count)), seed=0)
     return clock.laps[0]
 
 
 def warm_up_recipes(recipe: Recipe, images: int) -> Iterator[Recipe]:
-    """The recipe in a few steps over so many images, once for each size of theirs; the whitening layer's bias is frozen
-    after the first step, since the network is another graph then, and a pretraining has one step."""
-    steps = recipe.steps_per_epoch(images)
-    augment, techniques = recipe.augment, recipe.techniques
-    brief = {
-        name: knobs.model_copy(update={"epochs": 1 / steps if isinstance(knobs, WhiteningBias) else 1e-9})
-        for name, knobs in techniques
-        if isinstance(knobs, WhiteningBias | Pretraining)
+    """The recipe in a few steps over so many images, once for each size that `augment.resolution` gives them.
+
+    The steps are enough for everything that a technique does in the course of a training.
+    """
+    steps_per_epoch = recipe.steps_per_epoch(images)
+    chosen = recipe.techniques.chosen()
+    steps = max([STEPS, *(technique.warm_up_steps for technique in chosen.values())])
+    shortened = {name: technique.shortened(steps_per_epoch) for name, technique in chosen.items()}
+    changes = {
+        "epochs": min(steps / steps_per_epoch, recipe.epochs),
+        "techniques": recipe.techniques.model_copy(update=shortened),
     }
-    techniques = techniques.model_copy(update=brief)
-    epochs = min(STEPS / steps, recipe.epochs)
+    augment = recipe.augment
     for size in augment.resolution.sizes if augment.resolution else (None,):
         alone = Resolution(epochs=(0,), sizes=(size,)) if size else None
-        resized = augment.model_copy(update={"resolution": alone})
-        yield recipe.model_copy(update={"epochs": epochs, "augment": resized, "techniques": techniques})
+        yield recipe.model_copy(update=changes | {"augment": augment.model_copy(update={"resolution": alone})})

@@ -136,7 +136,7 @@ def _curves(name: str, runs: Sequence[Run]) -> Curves | None:
 def exchanges(run: Run) -> bool:
     """Whether its processes exchange gradients. If not, it counts as a sample: it is no training of the recipe."""
     parallel = run.record.recipe.get("parallel")
-    return not isinstance(parallel, dict) or bool(parallel.get("exchange", True))
+    return not isinstance(parallel, dict) or bool(parallel.get("sync_gradients", parallel.get("exchange", True)))
 
 
 def _points(runs: Sequence[Run]) -> list[Point]:

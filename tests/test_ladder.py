@@ -75,8 +75,8 @@ def test_rungs_without_a_published_figure_are_those_of_hiverge_s_search():
 
 
 @pytest.mark.parametrize("name", LADDER)
-def test_every_rung_says_what_its_trick_is(name):
-    assert recipes.load(name).trick
+def test_every_rung_names_its_change(name):
+    assert recipes.load(name).change
 
 
 @pytest.mark.parametrize("name", LADDER)
@@ -89,11 +89,11 @@ def test_the_peak_of_the_schedule_is_within_the_training(name):
 
 POSTS = [name for name in LADDER if name.split("/")[-1] < "21"]
 """posts 1 to 4 of "How to train your ResNet", up to the first rung of post 8"""
-WORDS = {"title", "trick", "source"}
+WORDS = {"title", "change", "source"}
 
 
 def flat(settings, prefix=""):
-    """Every knob of a resolved recipe as dotted key: value."""
+    """Every option of a resolved recipe as dotted key: value."""
     if not isinstance(settings, dict):
         return {prefix: settings}
     return {key: value for name in settings for key, value in flat(settings[name], f"{prefix}.{name}").items()}
@@ -115,7 +115,7 @@ def flat(settings, prefix=""):
         ("20-davidnet-on-device", {"loader"}),
     ],
 )
-def test_a_rung_changes_what_its_trick_needs_and_nothing_else(rung, changes):
+def test_a_rung_changes_what_it_names_and_nothing_else(rung, changes):
     name = f"cifar10/ladder/{rung}"
     below = recipes.load(POSTS[POSTS.index(name) - 1])
     before, after = (flat(recipe.model_dump(mode="json", exclude=WORDS)) for recipe in (below, recipes.load(name)))

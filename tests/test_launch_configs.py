@@ -13,11 +13,11 @@ LAUNCH = Path(__file__).resolve().parents[1] / "configs" / "launch"
 FILES = sorted(LAUNCH.glob("*.yaml"))
 PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16, "fsdp2": 8}
 PROCESSES |= {f"deepspeed-zero-{stage}": 8 for stage in (1, 2, 3)}
-ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.engine=fsdp2"])} | {
+ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.strategy=fsdp2"])} | {
     f"deepspeed-zero-{stage}": (
         "DEEPSPEED",
         f"ZeRO-{stage}",
-        ["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"],
+        ["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"],
     )
     for stage in (1, 2, 3)
 }
@@ -70,8 +70,8 @@ def launch_two(name, folder, *arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_file_that_asks_for_an_engine_launches_and_trains(tmp_path, name):
-    _, strategy, knobs = ENGINES[name]
-    ended = launch_two(name, tmp_path, *knobs)
+    _, strategy, config = ENGINES[name]
+    ended = launch_two(name, tmp_path, *config)
     assert ended.status == 0, ended.err
     record = only_run(tmp_path / "runs").record
     assert (record.status, record.world_size, record.environment["strategy"]) == ("finished", 2, strategy)
@@ -83,7 +83,7 @@ def test_a_recipe_that_does_not_ask_for_it_is_refused(tmp_path, name):
     ended = launch_two(name, tmp_path)
     assert ended.status != 0
     wanted = " ".join(ENGINES[name][2])
-    assert f"the launch file asks for {wanted}, and the recipe says parallel.engine=ddp: add {wanted}" in ended.err
+    assert f"the launch file asks for {wanted}, and the recipe says parallel.strategy=ddp: add {wanted}" in ended.err
     assert not (tmp_path / "runs").exists()
 
 

@@ -7,39 +7,41 @@ import torch
 
 from pipelines import models, recipe
 from pipelines.evaluate import VIEWS
-from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.optimizers import make_optimizer
 
 TRAINING_IMAGES = 50_000
 
 
-def stepper_of(name):
+def optimizer_of(name):
     """The recipe's optimizers, and its steps."""
     chosen = recipe.load(name, ["precision=float32"])
     network = models.build_network(chosen.model, (3, 32, 32), 10)
     steps, steps_per_epoch = chosen.steps(TRAINING_IMAGES), chosen.steps_per_epoch(TRAINING_IMAGES)
     batch = chosen.batch_size
-    stepper = make_stepper(network, chosen, local_batch_size=batch, steps=steps, steps_per_epoch=steps_per_epoch)
-    return stepper, steps
+    optimizer = make_optimizer(network, chosen, local_batch_size=batch, steps=steps, steps_per_epoch=steps_per_epoch)
+    return optimizer, steps
 
 
-def groups_of(stepper):
-    return {group["role"]: group for optimizer in stepper.optimizers for group in optimizer.param_groups}
+def groups_of(optimizer):
+    return {group["role"]: group for inner in optimizer.optimizers for group in inner.param_groups}
 
 
 def factors_of(name):
     """For each step, each role's factor on its rate."""
-    stepper, steps = stepper_of(name)
+    optimizer, steps = optimizer_of(name)
     factors = []
     for step in range(steps):
-        stepper.step(step)
-        factors.append({role: group["lr"] / group["base_lr"] for role, group in groups_of(stepper).items()})
+        optimizer.step(step)
+        factors.append({role: group["lr"] / group["base_lr"] for role, group in groups_of(optimizer).items()})
     return factors
 
 
 @pytest.mark.parametrize(("name", "filters_lr"), [("cifar10/hiverge", 0.205), ("cifar10/e1", 0.2255)])
 def test_rates_and_decays_of_hiverge_and_e1(name, filters_lr):
     """For the summed loss: biases 0.0573, head 0.5415, decay 1.0418e-6 an example; over the rate but for filters."""
-    found = {role: (group["base_lr"], group["weight_decay"]) for role, group in groups_of(stepper_of(name)[0]).items()}
+    found = {
+        role: (group["base_lr"], group["weight_decay"]) for role, group in groups_of(optimizer_of(name)[0]).items()
+    }
     decay = 1.0418e-6 * 1536
     assert found["filter"] == pytest.approx((filters_lr, decay), rel=1e-4)
     assert found["head"] == pytest.approx((0.5415, decay / 0.5415), rel=1e-4)
@@ -49,7 +51,7 @@ def test_rates_and_decays_of_hiverge_and_e1(name, filters_lr):
 
 @pytest.mark.parametrize("name", ["cifar10/hiverge", "cifar10/e1"])
 def test_momenta_and_coefficients_of_hiverge_and_e1(name):
-    muon, sgd = stepper_of(name)[0].optimizers
+    muon, sgd = optimizer_of(name)[0].optimizers
     (filters,) = muon.param_groups
     assert (filters["momentum"], filters["steps"]) == (0.655, 3)
     assert filters["coefficients"] == (3.4576, -4.7391, 2.0843)
@@ -75,7 +77,7 @@ def test_the_schedule_of_e1():
 
 def test_rates_and_decays_of_hlb():
     """For the sum over 1,024 images times 1/2: rate 1.525 / 512 and decay 6.687e-4 * 1024, biases times 64."""
-    found = groups_of(stepper_of("cifar10/hlb")[0])
+    found = groups_of(optimizer_of("cifar10/hlb")[0])
     lr, decay = 1.525 / 512 / 2, 6.687e-4 * 1024 * 2  # the same path for the sum without the half
     for role, factor in (("filter", 1), ("head", 1), ("bias", 64)):
         group = found[role]

@@ -4,32 +4,28 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pipelines.data.resident import ResidentLoader
-from pipelines.recipe.training import Augment
+from bench.micro.noise import noise
+from pipelines.data.loader import LoaderContext
+from pipelines.data.loaders import make_loader
+from pipelines.distributed.process_group import World
+from pipelines.recipe import load
 
 IMAGES = 50_000
 AUGMENTATIONS = {
-    "order_only": Augment(),
-    "crop": Augment(crop=4),
-    "crop_flip": Augment(crop=4, flip="random"),
-    "crop_flip_cutout": Augment(crop=4, flip="random", cutout=8),
+    "order_only": "{crop: 0, flip: none, cutout: 0}",
+    "crop": "{crop: 4, flip: none, cutout: 0}",
+    "crop_flip": "{crop: 4, flip: random, cutout: 0}",
+    "crop_flip_cutout": "{crop: 4, flip: random, cutout: 8}",
 }
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
-    knobs, dtype = AUGMENTATIONS[name], torch.bfloat16
-    side = 32 + 2 * knobs.crop
-    loader = ResidentLoader(
-        torch.zeros(IMAGES, side, side, 3, dtype=dtype),
-        torch.zeros(IMAGES, dtype=torch.int64),
-        knobs,
-        batch_size=512,
-        drop_last=False,
-        channels_last=True,
-        order_generator=torch.Generator().manual_seed(0),
-        augment_generator=torch.Generator().manual_seed(1),
-    )
+    dtype = torch.bfloat16
+    recipe = load("cifar10/davidnet-10", [f"augment={AUGMENTATIONS[name]}", "batch_size=512", "drop_last=false"])
+    loader = make_loader(LoaderContext(recipe, noise(IMAGES), World(), dtype, order_seed=0, augment_seed=1))
+    loader.transfer()
+    loader.preprocess()
     benchmark.pedantic(loader.epoch, args=(0,), rounds=5, warmup_rounds=1)
     seconds = benchmark.stats.stats.median
     benchmark.extra_info["images_per_second"] = round(IMAGES / seconds)

@@ -8,7 +8,8 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.noise import noise
-from pipelines.data.loaders import OPTIONAL, LoaderContext, make_loader
+from pipelines.data.loader import LoaderContext
+from pipelines.data.loaders import make_loader
 from pipelines.distributed.process_group import World
 from pipelines.recipe import load
 
@@ -28,9 +29,9 @@ LOADERS = {
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
-    if name in OPTIONAL:
-        pytest.importorskip(OPTIONAL[name])
     recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={LOADERS[name]}"])
+    if recipe.loader.package:
+        pytest.importorskip(recipe.loader.package)
     loader = make_loader(LoaderContext(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
     loader.transfer()
     loader.preprocess()

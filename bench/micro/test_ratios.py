@@ -15,7 +15,8 @@ from kernels.augment import Choices, augment
 from kernels.grouping import Grouping
 from kernels.orthogonalize import orthogonalize
 from pipelines import models
-from pipelines.data.loaders import LoaderContext, make_loader
+from pipelines.data.loader import LoaderContext
+from pipelines.data.loaders import make_loader
 from pipelines.distributed.process_group import World
 from pipelines.optim.muon import by_shape
 from pipelines.recipe import load

@@ -5,15 +5,15 @@ import statistics
 import time
 
 import pytest
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.noise import noise
-from pipelines.data.resident import ResidentLoader, preprocess
+from pipelines.data.loader import LoaderContext
+from pipelines.data.loaders import make_loader
 from pipelines.distributed.process_group import World
 from pipelines.events import Hooks, State
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.optimizers import make_optimizer
 from pipelines.recipe import load
 from pipelines.techniques import make_techniques
 from pipelines.train import set_up, train_epoch
@@ -30,28 +30,20 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
     recipe = load(name)
     dataset = noise(STEPS * recipe.batch_size * (1 if recipe.batch_size > 256 else 50), *RECIPES[name])
     bench = set_up(recipe, dataset, World())
-    padded = preprocess(torch.from_numpy(dataset.train_images), dataset, bench.dtype, pad=recipe.augment.crop)
-    loader = ResidentLoader(
-        padded,
-        torch.from_numpy(dataset.train_labels),
-        recipe.augment,
-        batch_size=recipe.batch_size,
-        drop_last=True,
-        channels_last=recipe.channels_last,
-        order_generator=torch.Generator().manual_seed(0),
-        augment_generator=torch.Generator().manual_seed(1),
-    )
+    loader = make_loader(LoaderContext(recipe, dataset, World(), bench.dtype, order_seed=0, augment_seed=1))
+    loader.transfer()
+    loader.preprocess()
     batches_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
     steps = 2 * ROUNDS * batches_per_epoch
-    stepper = make_stepper(
+    optimizer = make_optimizer(
         bench.network, recipe, local_batch_size=recipe.batch_size, steps=steps, steps_per_epoch=batches_per_epoch
     )
     loss_function = make_loss(recipe.loss)
     state = State(
         recipe,
         bench.network,
-        bench.forward,
-        stepper,
+        bench.strategy.forward,
+        optimizer,
         seed=0,
         steps=steps,
         steps_per_epoch=batches_per_epoch,
@@ -66,12 +58,12 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
     data_seconds = time.perf_counter() - started
 
     def harness() -> None:
-        train_epoch(batches, bench.backward, state, hooks)
+        train_epoch(batches, bench.strategy.backward, state, hooks)
 
     def bare() -> None:
         for images, labels in batches:
-            loss_function(bench.forward(images), labels).backward()
-            stepper.step(0)
+            loss_function(bench.strategy.forward(images), labels).backward()
+            optimizer.step(0)
 
     seconds: dict[str, list[float]] = {"harness": [], "bare": []}
 

@@ -11,7 +11,7 @@ from bench.micro.measuring import DEVICE, measure
 from bench.micro.noise import noise
 from pipelines.distributed.process_group import World
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.optimizers import make_optimizer
 from pipelines.recipe import load
 from pipelines.train import set_up
 
@@ -32,18 +32,18 @@ def test_step(benchmark: BenchmarkFixture, network: str, compiled: bool) -> None
     recipe = load(name, [f"batch_size={BATCH}", f"compile={str(compiled).lower()}"])
     dataset = noise(BATCH, *size)
     bench = set_up(recipe, dataset, World())
-    stepper = make_stepper(bench.network, recipe, local_batch_size=BATCH, steps=1, steps_per_epoch=1)
+    optimizer = make_optimizer(bench.network, recipe, local_batch_size=BATCH, steps=1, steps_per_epoch=1)
     loss_function = make_loss(recipe.loss)
     images = torch.randn(BATCH, *dataset.image_shape, device=DEVICE).to(bench.dtype)
     images = images.to(memory_format=torch.channels_last) if recipe.channels_last else images
     labels = torch.arange(BATCH, device=DEVICE) % 10
 
     def step() -> None:
-        loss_function(bench.forward(images), labels).backward()
-        stepper.step(0)
+        loss_function(bench.strategy.forward(images), labels).backward()
+        optimizer.step(0)
 
     with FlopCounterMode(display=False) as counter:
         loss_function(bench.network(images), labels).backward()
-    stepper.step(0)
+    optimizer.step(0)
     parameters = sum(parameter.nbytes for parameter in bench.network.parameters())
     measure(benchmark, partial(step), images.nbytes + 3 * parameters, counter.get_total_flops(), bench.dtype)

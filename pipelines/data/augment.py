@@ -24,7 +24,7 @@ class Choices(kernel.Choices):
 
 
 def draw(
-    knobs: Augment, count: int, size: tuple[int, int], generator: torch.Generator, flip_first: Tensor, epoch: int
+    config: Augment, count: int, size: tuple[int, int], generator: torch.Generator, flip_first: Tensor, epoch: int
 ) -> Choices:
     """Choices for `count` images of `size` (height, width).
 
@@ -41,19 +41,19 @@ def draw(
         return centre + radius * (2 * torch.rand(count, generator=generator, device=generator.device) - 1)
 
     height, width = size
-    top, left = integers(2 * knobs.crop + 1), integers(2 * knobs.crop + 1)
-    if knobs.flip == "none":
+    top, left = integers(2 * config.crop + 1), integers(2 * config.crop + 1)
+    if config.flip == "none":
         flip = None
-    elif knobs.flip == "random":
+    elif config.flip == "random":
         flip = integers(2).bool()
     else:
         flip = flip_first ^ bool(epoch % 2)
-    cutout_top = integers(height - knobs.cutout + 1) if knobs.cutout else None
-    cutout_left = integers(width - knobs.cutout + 1) if knobs.cutout else None
-    affine = warp.draw_affine(knobs.affine, count, generator) if knobs.affine else None
-    elastic = warp.draw_elastic(knobs.elastic, count, size, generator) if knobs.elastic else None
-    shift, scale = around(0, knobs.brightness), around(1, knobs.contrast)
-    return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, knobs.cutout, affine, elastic)
+    cutout_top = integers(height - config.cutout + 1) if config.cutout else None
+    cutout_left = integers(width - config.cutout + 1) if config.cutout else None
+    affine = warp.draw_affine(config.affine, count, generator) if config.affine else None
+    elastic = warp.draw_elastic(config.elastic, count, size, generator) if config.elastic else None
+    shift, scale = around(0, config.brightness), around(1, config.contrast)
+    return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, config.cutout, affine, elastic)
 
 
 def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:
@@ -75,11 +75,11 @@ def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:
         kernel.augment(warped, everyone, result, replace(do, top=nowhere, left=nowhere, flip=None))
 
 
-def augmented(padded: Tensor, order: Tensor, knobs: Augment, generator: torch.Generator) -> Tensor:
+def augmented(padded: Tensor, order: Tensor, config: Augment, generator: torch.Generator) -> Tensor:
     """Images `order` of `padded`, each with an augmentation of its own: (M, height, width, channels)."""
-    height, width = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop
+    height, width = padded.shape[1] - 2 * config.crop, padded.shape[2] - 2 * config.crop
     flips = torch.randint(2, (len(order),), generator=generator, device=order.device).bool()
-    choices = draw(knobs, len(order), (height, width), generator, flips, epoch=0)
+    choices = draw(config, len(order), (height, width), generator, flips, epoch=0)
     images = padded.new_empty(len(order), height, width, padded.shape[3])
     apply(padded, order, choices, images)
     return images

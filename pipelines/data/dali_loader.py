@@ -16,7 +16,7 @@ from torch import Tensor
 from pipelines.data import augment
 from pipelines.data.dataset import Dataset
 from pipelines.data.host_loader import HostLoader
-from pipelines.data.loaders import Batches
+from pipelines.data.loader import Batches
 from pipelines.recipe import Recipe
 
 AHEAD = 2
@@ -40,7 +40,7 @@ class Source:
 
 def make_pipeline(source: Source, recipe: Recipe, dataset: Dataset, device: torch.device, batch_size: int) -> Pipeline:
     """Crop, mirror, normalise, cut out: float32 batches of at most `batch_size` images, on a GPU if `device` is one."""
-    knobs, (height, width) = recipe.augment, dataset.image_shape[1:]
+    config, (height, width) = recipe.augment, dataset.image_shape[1:]
     pipeline = Pipeline(
         batch_size,
         num_threads=recipe.loader.threads,
@@ -48,7 +48,7 @@ def make_pipeline(source: Source, recipe: Recipe, dataset: Dataset, device: torc
         prefetch_queue_depth=AHEAD,
     )
     with pipeline:
-        columns = 4 if knobs.cutout else 3
+        columns = 4 if config.cutout else 3
         images, left, top, mirror, *cutout = fn.external_source(
             source, num_outputs=1 + columns, layout=["HWC", *[None] * columns]
         )
@@ -63,8 +63,8 @@ def make_pipeline(source: Source, recipe: Recipe, dataset: Dataset, device: torc
             dtype=types.FLOAT,
             output_layout="HWC",
         )
-        if knobs.cutout:
-            images = fn.erase(images, anchor=cutout[0], shape=[knobs.cutout] * 2, axis_names="HW", fill_value=0.0)
+        if config.cutout:
+            images = fn.erase(images, anchor=cutout[0], shape=[config.cutout] * 2, axis_names="HW", fill_value=0.0)
         pipeline.set_outputs(images)
     return pipeline
 
@@ -73,24 +73,24 @@ class DaliLoader(HostLoader):
     """Serves a trial from bytes that lie padded in host memory."""
 
     def preprocess(self) -> None:
-        setting = self._setting
-        dataset, crop, world = setting.dataset, setting.recipe.augment.crop, setting.world
+        context = self._context
+        dataset, crop, world = context.dataset, context.recipe.augment.crop, context.world
         self._padded = np.pad(dataset.train_images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")
         self._labels = torch.from_numpy(dataset.train_labels)
         self._source = Source()
-        most = -(-setting.recipe.batch_size // world.size)
-        self._pipeline = make_pipeline(self._source, setting.recipe, dataset, world.device, most)
+        most = -(-context.recipe.batch_size // world.size)
+        self._pipeline = make_pipeline(self._source, context.recipe, dataset, world.device, most)
         self._pipeline.build()
 
     def epoch(self, epoch: int) -> Batches:
         parts = self._order()
-        columns = columns_of(self._choices(torch.cat(parts), epoch), self._setting.recipe.augment.crop)
+        columns = columns_of(self._choices(torch.cat(parts), epoch), self._context.recipe.augment.crop)
         return DaliEpoch(self, parts, columns)
 
     def serve(self, parts: list[Tensor], columns: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of these images, with what was drawn for them: a row an image in each column."""
-        device = self._setting.world.device
-        memory = torch.channels_last if self._setting.recipe.channels_last else torch.contiguous_format
+        device = self._context.world.device
+        memory = torch.channels_last if self._context.recipe.channels_last else torch.contiguous_format
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         self._source.batches = self._inputs(parts, columns)
         try:
@@ -98,7 +98,7 @@ class DaliLoader(HostLoader):
                 (images,) = self._pipeline.run(stream)
                 images = torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2)
                 labels = self._labels[part].to(device, non_blocking=True)
-                yield images.to(dtype=self._setting.dtype, memory_format=memory), labels
+                yield images.to(dtype=self._context.dtype, memory_format=memory), labels
         finally:
             self._source.batches = iter(())
             with contextlib.suppress(StopIteration):

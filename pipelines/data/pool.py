@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.dataset import Dataset
-from pipelines.data.resident import preprocess, to_device
+from pipelines.data.preprocess import preprocess, to_device
 from pipelines.recipe.training import Augment
 
 Part = Literal["train", "pool"]
@@ -17,15 +17,13 @@ Part = Literal["train", "pool"]
 class ImagePool:
     """Images of a data set on the device, preprocessed, to be drawn and augmented by the batch.
 
-    parts: of the data set, by themselves `pool`, the training images that have no labels; their labels are kept only
-    to grade guesses for the record. `seed` draws which images come next and what is done to them. ValueError when the
-    recipe has labels for all images.
+    parts: of the data set, by default `pool`, the training images that have no labels; their labels are kept only
+    to grade guesses for the record. `seed` draws which images come next and what is done to them.
     """
 
     def __init__(self, dataset: Dataset, dtype: torch.dtype, device: torch.device, seed: int, *parts: Part) -> None:
         parts = parts or ("pool",)
-        if "pool" in parts and not len(dataset.pool_images):
-            raise ValueError(f"data.fraction leaves no {dataset.name} image without its label: say less than 1")
+        assert "pool" not in parts or len(dataset.pool_images), "preflight checks it"
         images, labels = (
             np.concatenate([getattr(dataset, f"{part}_{kind}") for part in parts]) for kind in ("images", "labels")
         )
@@ -60,9 +58,9 @@ class ImagePool:
         """`count` random integers from 0 to `high` - 1."""
         return torch.randint(high, (count,), generator=self._generator, device=self._order.device)
 
-    def augmented(self, order: Tensor, knobs: Augment) -> Tensor:
+    def augmented(self, order: Tensor, config: Augment) -> Tensor:
         """Images `order`, each with its own augmentation: (len(order), channels, height, width)."""
-        return augment.augmented(self.padded(knobs.crop), order, knobs, self._generator).permute(0, 3, 1, 2)
+        return augment.augmented(self.padded(config.crop), order, config, self._generator).permute(0, 3, 1, 2)
 
     def correct(self, indices: Tensor, guesses: Tensor) -> int:
         """How many guesses are right. For the record: a training that used it would have seen the labels."""

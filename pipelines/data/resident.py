@@ -1,130 +1,16 @@
-"""The resident loader: the whole data set on the training device, preprocessed there once, augmented by the epoch."""
+"""Loaders that keep the whole training set preprocessed in one memory and augment an epoch at once: `resident` on the
+training device, `bulk` in host memory."""
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines.data import augment
-from pipelines.data.dataset import Dataset
+from pipelines.data.loader import Batches, LoaderContext
 from pipelines.data.order import shuffled_batches
-from pipelines.recipe.training import Augment
-
-CHUNK = 2000
-"""images that are converted at a time, so that float32 copies stay small"""
-
-
-def to_device(images: np.ndarray, labels: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """uint8 images and integer labels as tensors on the device."""
-    return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
-
-
-def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 0) -> Tensor:
-    """Cast, normalise by the data set's mean and std, and pad by reflection.
-
-    images: uint8 (N, height, width, channels); returns `dtype` (N, height + 2 * pad, width + 2 * pad, channels).
-    """
-    count, height, width, channels = images.shape
-    rows, columns = (_reflected(side, pad, images.device) for side in (height, width))
-    mean = torch.tensor(dataset.mean, device=images.device)
-    scale = 1 / torch.tensor(dataset.std, device=images.device)
-    result = torch.empty(count, len(rows), len(columns), channels, dtype=dtype, device=images.device)
-    for source, target in zip(images.split(CHUNK), result.split(CHUNK), strict=True):
-        target.copy_(((source.float() - mean) * scale)[:, rows[:, None], columns])
-    return result
-
-
-def unpadded(images: Tensor, pad: int) -> Tensor:
-    """(N, height, width, channels) images without the `pad` pixels around them."""
-    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
-
-
-def held_out(dataset: Dataset, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The held-out images on the device, (N, channels, height, width), and their labels."""
-    images, labels = to_device(dataset.validation_images, dataset.validation_labels, device)
-    return preprocess(images, dataset, dtype).permute(0, 3, 1, 2), labels
-
-
-def resized(images: Tensor, side: int) -> Tensor:
-    """(N, channels, height, width) images at `side` x `side` pixels, bilinearly; themselves if that is their size."""
-    if images.shape[2:] == (side, side):
-        return images
-    return F.interpolate(images, size=(side, side), mode="bilinear")
-
-
-def check(knobs: Augment, height: int, width: int) -> None:
-    """ValueError for augmentation that images of this size cannot have."""
-    side = min(height, width)
-    if knobs.crop >= side:
-        raise ValueError(f"augment.crop={knobs.crop} reflects more than an image of {side} pixels has: give less")
-    if knobs.cutout > side:
-        raise ValueError(f"augment.cutout={knobs.cutout} is more than the {side} pixels of an image: give at most that")
-
-
-def _reflected(side: int, pad: int, device: torch.device) -> Tensor:
-    """Indices that pad `side` pixels by `pad` on both ends, mirrored at the border pixel."""
-    assert pad < side
-    indices = torch.arange(-pad, side + pad, device=device).abs()
-    return torch.where(indices >= side, 2 * (side - 1) - indices, indices)
-
-
-class ResidentLoader:
-    """Serves augmented epochs of a training set that lies preprocessed on the device.
-
-    padded: (N, height + 2 * crop, width + 2 * crop, channels); labels: (N,). `order_generator` draws the order, equal
-    on all processes; `augment_generator` draws the augmentation, another one on each. This process takes the `rank`-th
-    of `world_size` slices of every batch. weights: (N,), by which the images of an epoch are drawn; None: each once.
-    """
-
-    def __init__(
-        self,
-        padded: Tensor,
-        labels: Tensor,
-        knobs: Augment,
-        *,
-        batch_size: int,
-        drop_last: bool,
-        channels_last: bool,
-        order_generator: torch.Generator,
-        augment_generator: torch.Generator,
-        rank: int = 0,
-        world_size: int = 1,
-        weights: Tensor | None = None,
-    ) -> None:
-        self._padded, self._labels, self._knobs = padded, labels, knobs
-        self._batch_size, self._drop_last, self._channels_last = batch_size, drop_last, channels_last
-        self._order_generator, self._augment_generator = order_generator, augment_generator
-        self._rank, self._world_size, self._weights = rank, world_size, weights
-        count = len(labels)
-        self._flip_first = torch.randint(2, (count,), generator=order_generator, device=padded.device).bool()
-        height, width, channels = padded.shape[1] - 2 * knobs.crop, padded.shape[2] - 2 * knobs.crop, padded.shape[3]
-        self._images = torch.empty(0, height, width, channels, dtype=padded.dtype, device=padded.device)
-
-    def epoch(self, epoch: int) -> "Epoch":
-        """The batches of epoch `epoch` (from 0), with all augmentation already applied."""
-        batches = shuffled_batches(
-            len(self._labels),
-            self._batch_size,
-            self._order_generator,
-            drop_last=self._drop_last,
-            rank=self._rank,
-            world_size=self._world_size,
-            weights=self._weights,
-        )
-        order = torch.cat(batches)
-        size = (self._images.shape[1], self._images.shape[2])
-        choices = augment.draw(self._knobs, len(order), size, self._augment_generator, self._flip_first[order], epoch)
-        if len(self._images) != len(order):
-            self._images = self._images.new_empty(len(order), *self._images.shape[1:])
-        augment.apply(self._padded, order, choices, self._images)
-        images = self._images.permute(0, 3, 1, 2)
-        if self._knobs.resolution:
-            images = resized(images, self._knobs.resolution.size(epoch))
-        if not self._channels_last:
-            images = images.contiguous()
-        return Epoch(images, self._labels[order], [len(batch) for batch in batches])
+from pipelines.data.preprocess import preprocess, resized, to_device, unpadded
+from pipelines.distributed.process_group import CPU
 
 
 class Epoch:
@@ -139,3 +25,97 @@ class Epoch:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(self.images.split(self.batch_sizes), self.labels.split(self.batch_sizes), strict=True)
+
+
+class ResidentLoader:
+    """Serves augmented epochs of a training set that lies preprocessed on the training device.
+
+    One generator draws the order, the same on all processes; another one draws the augmentation, differently on each.
+    """
+
+    def __init__(self, context: LoaderContext) -> None:
+        self._context = context
+        self._device = context.world.device
+
+    def transfer(self) -> None:
+        dataset = self._context.dataset
+        self._images, self._labels = to_device(dataset.train_images, dataset.train_labels, self._device)
+
+    def preprocess(self) -> None:
+        context, dataset = self._context, self._context.dataset
+        self._images = preprocess(self._images, dataset, context.dtype, pad=context.recipe.augment.crop)
+        self._order_generator = torch.Generator(self._device).manual_seed(context.order_seed)
+        self._augment_generator = torch.Generator(self._device).manual_seed(context.augment_seed)
+        self._weights = context.weights(self._labels)
+        count = len(self._labels)
+        self._flip_first = torch.randint(2, (count,), generator=self._order_generator, device=self._device).bool()
+        channels, height, width = dataset.image_shape
+        self._epoch_images = self._images.new_empty(0, height, width, channels)
+
+    def plain(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        device = self._context.world.device
+        images = unpadded(self._images[:count], self._context.recipe.augment.crop)
+        return images.to(device), self._labels[:count].to(device)
+
+    def epoch(self, epoch: int) -> Batches:
+        """The batches of epoch `epoch`, from 0, already augmented."""
+        return self._augmented(epoch)
+
+    def _augmented(self, epoch: int) -> Epoch:
+        recipe, world = self._context.recipe, self._context.world
+        batches = shuffled_batches(
+            len(self._labels),
+            recipe.batch_size,
+            self._order_generator,
+            drop_last=recipe.drop_last,
+            rank=world.rank,
+            world_size=world.size,
+            weights=self._weights,
+        )
+        order = torch.cat(batches)
+        height, width, channels = self._epoch_images.shape[1:]
+        choices = augment.draw(
+            recipe.augment, len(order), (height, width), self._augment_generator, self._flip_first[order], epoch
+        )
+        if len(self._epoch_images) != len(order):
+            self._epoch_images = self._epoch_images.new_empty(len(order), height, width, channels)
+        augment.apply(self._images, order, choices, self._epoch_images)
+        images = self._epoch_images.permute(0, 3, 1, 2)
+        if recipe.augment.resolution:
+            images = resized(images, recipe.augment.resolution.size(epoch))
+        if not recipe.channels_last:
+            images = images.contiguous()
+        return Epoch(images, self._labels[order], [len(batch) for batch in batches])
+
+    def close(self) -> None:
+        """Nothing runs beside the training."""
+
+
+class BulkLoader(ResidentLoader):
+    """The same in host memory; its batches are copied to the training device one by one."""
+
+    def __init__(self, context: LoaderContext) -> None:
+        super().__init__(context)
+        self._device = CPU
+
+    def epoch(self, epoch: int) -> Batches:
+        return DeviceBatches(self._augmented(epoch), self._context.world.device)
+
+
+class DeviceBatches:
+    """An epoch in host memory whose batches are copied to the device as they are asked for."""
+
+    def __init__(self, epoch: Epoch, device: torch.device) -> None:
+        self.batch_sizes = epoch.batch_sizes
+        self._epoch = epoch
+        self._copy = copy_by_pinned_memory if device.type == "cuda" else Tensor.to
+        self._device = device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._epoch:
+            yield self._copy(images, self._device), self._copy(labels, self._device)
+
+
+def copy_by_pinned_memory(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy without waiting for the device, which needs page-locked host memory."""
+    return tensor.pin_memory().to(device, non_blocking=True)

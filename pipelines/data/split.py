@@ -78,19 +78,19 @@ def limit(dataset: Dataset, images: int) -> Dataset:
     return replace(dataset, **chosen)
 
 
-def select(dataset: Dataset, knobs: Data) -> Dataset:
+def select(dataset: Dataset, config: Data) -> Dataset:
     """The part of a data set that a recipe asks for. ValueError as above.
 
     Where accuracy is measured on held-out images, they stand in the place of the test set, which nothing then sees.
     """
-    dataset = labelled_fraction(dataset, knobs.fraction, knobs.split_seed)
-    if knobs.folds is not None and knobs.fold is not None:
-        dataset = fold_held_out(dataset, knobs.folds, knobs.fold, knobs.split_seed)
+    dataset = labelled_fraction(dataset, config.fraction, config.split_seed)
+    if config.folds is not None and config.fold is not None:
+        dataset = fold_held_out(dataset, config.folds, config.fold, config.split_seed)
     else:
-        dataset = held_out(dataset, knobs.validation, knobs.split_seed)
-    if knobs.limit is not None:
-        dataset = limit(dataset, knobs.limit)
-    if knobs.evaluate == "validation":
+        dataset = held_out(dataset, config.validation, config.split_seed)
+    if config.limit is not None:
+        dataset = limit(dataset, config.limit)
+    if config.evaluate == "validation":
         dataset = replace(dataset, test_images=dataset.validation_images, test_labels=dataset.validation_labels)
     return dataset
 

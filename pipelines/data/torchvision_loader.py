@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pipelines.data.host_loader import HostLoader
-from pipelines.data.loaders import Batches, LoaderContext
-from pipelines.data.resident import preprocess
+from pipelines.data.loader import Batches, LoaderContext
+from pipelines.data.preprocess import preprocess
 from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe.training import Augment
 
@@ -48,15 +48,15 @@ class Cutout(v2.Transform):
 class RandomImages(torch.utils.data.Dataset):
     """Single images for which everything is drawn as they are loaded, from torch's global generator."""
 
-    def __init__(self, images: Tensor, labels: list[int], prepare: list[v2.Transform], knobs: Augment) -> None:
-        size = [side - 2 * knobs.crop for side in padded_size(images, prepare, knobs)]
+    def __init__(self, images: Tensor, labels: list[int], prepare: list[v2.Transform], config: Augment) -> None:
+        size = [side - 2 * config.crop for side in padded_size(images, prepare, config)]
         steps = [*prepare]
-        if knobs.crop:
+        if config.crop:
             steps.append(v2.RandomCrop(size))
-        if knobs.flip == "random":
+        if config.flip == "random":
             steps.append(v2.RandomHorizontalFlip())
-        if knobs.cutout:
-            steps.append(Cutout(knobs.cutout))
+        if config.cutout:
+            steps.append(Cutout(config.cutout))
         self._images, self._labels = images, labels
         self._transform = v2.Compose(steps) if steps else v2.Identity()
 
@@ -67,9 +67,9 @@ class RandomImages(torch.utils.data.Dataset):
 class ChosenImages(torch.utils.data.Dataset):
     """Single images for which everything has been drawn."""
 
-    def __init__(self, images: Tensor, labels: list[int], prepare: list[v2.Transform], knobs: Augment) -> None:
-        self._size = [side - 2 * knobs.crop for side in padded_size(images, prepare, knobs)]
-        self._images, self._labels, self._cutout = images, labels, knobs.cutout
+    def __init__(self, images: Tensor, labels: list[int], prepare: list[v2.Transform], config: Augment) -> None:
+        self._size = [side - 2 * config.crop for side in padded_size(images, prepare, config)]
+        self._images, self._labels, self._cutout = images, labels, config.cutout
         self._prepare = v2.Compose(prepare) if prepare else v2.Identity()
 
     def __getitem__(self, row: Row) -> tuple[Tensor, int]:
@@ -82,9 +82,9 @@ class ChosenImages(torch.utils.data.Dataset):
         return image, self._labels[row.index]
 
 
-def padded_size(images: Tensor, prepare: list[v2.Transform], knobs: Augment) -> list[int]:
+def padded_size(images: Tensor, prepare: list[v2.Transform], config: Augment) -> list[int]:
     """Height and width of an image when it has been prepared."""
-    pad = 2 * knobs.crop if prepare else 0
+    pad = 2 * config.crop if prepare else 0
     return [side + pad for side in images.shape[-2:]]
 
 
@@ -110,30 +110,30 @@ class TorchvisionLoader(HostLoader):
     """
 
     def preprocess(self) -> None:
-        setting, knobs = self._setting, self._setting.recipe.loader
-        dataset, crop = setting.dataset, setting.recipe.augment.crop
+        context, config = self._context, self._context.recipe.loader
+        dataset, crop = context.dataset, context.recipe.augment.crop
         images = torch.from_numpy(dataset.train_images)
-        if knobs.preprocess == "once":
-            images = preprocess(images, dataset, setting.dtype, pad=crop)
+        if config.preprocess == "once":
+            images = preprocess(images, dataset, context.dtype, pad=crop)
             prepare = []
         else:
             pad = [v2.Pad(crop, padding_mode="reflect")] if crop else []
             prepare = [*pad, v2.ToDtype(torch.float32), v2.Normalize(dataset.mean, dataset.std)]
         images = images.permute(0, 3, 1, 2).contiguous()
-        kind = ChosenImages if knobs.choices == "bulk" else RandomImages
+        kind = ChosenImages if config.choices == "bulk" else RandomImages
         self._sampler = EpochSampler()
         self._batches = DataLoader(
-            kind(images, dataset.train_labels.tolist(), prepare, setting.recipe.augment),
+            kind(images, dataset.train_labels.tolist(), prepare, context.recipe.augment),
             batch_sampler=self._sampler,
-            num_workers=knobs.workers,
-            persistent_workers=knobs.workers > 0,
-            pin_memory=setting.world.device.type == "cuda",
-            generator=torch.Generator().manual_seed(setting.augment_seed),  # draws the seed of the workers
-            worker_init_fn=stand_apart,
+            num_workers=config.workers,
+            persistent_workers=config.workers > 0,
+            pin_memory=context.world.device.type == "cuda",
+            generator=torch.Generator().manual_seed(context.augment_seed),  # draws the seed of the workers
+            worker_init_fn=new_process_group,
         )
 
     def epoch(self, epoch: int) -> Batches:
-        setting, recipe = self._setting, self._setting.recipe
+        context, recipe = self._context, self._context.recipe
         parts = self._order()
         self._sampler.batches = [part.tolist() for part in parts]
         batches = self._batches
@@ -142,7 +142,7 @@ class TorchvisionLoader(HostLoader):
             self._sampler.batches = [[next(rows) for _ in part] for part in parts]
         elif not recipe.loader.workers:
             batches = drawing_from(self._augment_generator, self._batches)
-        return Loaded(batches, [len(part) for part in parts], setting)
+        return Loaded(batches, [len(part) for part in parts], context)
 
     def _draw(self, order: Tensor, epoch: int) -> list[Row]:
         """What to do with each image of an epoch."""
@@ -158,7 +158,7 @@ class TorchvisionLoader(HostLoader):
             self._batches._iterator = None
 
 
-def stand_apart(worker: int) -> None:
+def new_process_group(worker: int) -> None:
     """Leave the process group, so that Ctrl-C and SIGTERM reach the training process alone, which ends its workers."""
     os.setpgid(0, 0)
 
@@ -177,11 +177,11 @@ def drawing_from(generator: torch.Generator, batches: DataLoader) -> Iterator[tu
 class Loaded:
     """An epoch whose batches are loaded as they are asked for, or shortly before, and moved to the training device."""
 
-    def __init__(self, batches: Iterator | DataLoader, batch_sizes: list[int], setting: LoaderContext) -> None:
+    def __init__(self, batches: Iterator | DataLoader, batch_sizes: list[int], context: LoaderContext) -> None:
         self.batch_sizes = batch_sizes
         self._batches = batches
-        self._device, self._dtype = setting.world.device, setting.dtype
-        self._memory = torch.channels_last if setting.recipe.channels_last else torch.contiguous_format
+        self._device, self._dtype = context.world.device, context.dtype
+        self._memory = torch.channels_last if context.recipe.channels_last else torch.contiguous_format
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in self._batches:

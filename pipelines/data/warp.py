@@ -10,33 +10,33 @@ from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe.training import Affine, Elastic
 
 
-def draw_affine(knobs: Affine, count: int, generator: torch.Generator) -> Tensor:
+def draw_affine(config: Affine, count: int, generator: torch.Generator) -> Tensor:
     """`count` random rotations, scalings and shears as (count, 2, 3) matrices for `F.affine_grid`, without shift."""
 
     def uniform(limit: float) -> Tensor:
         return (2 * torch.rand(count, generator=generator, device=generator.device) - 1) * limit
 
-    angle, shear = uniform(math.radians(knobs.rotate)), uniform(math.tan(math.radians(knobs.shear)))
-    size = torch.exp(uniform(math.log1p(knobs.scale)))
+    angle, shear = uniform(math.radians(config.rotate)), uniform(math.tan(math.radians(config.shear)))
+    size = torch.exp(uniform(math.log1p(config.scale)))
     cosine, sine, zero = angle.cos() / size, angle.sin() / size, torch.zeros_like(angle)
     rows = [torch.stack([cosine, shear * cosine - sine, zero], 1), torch.stack([sine, shear * sine + cosine, zero], 1)]
     return torch.stack(rows, 1)
 
 
-def draw_elastic(knobs: Elastic, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+def draw_elastic(config: Elastic, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """`count` smooth random displacement fields, (count, height, width, 2) in the units of `F.grid_sample`.
 
     Simard, Steinkraus & Platt 2003: white noise blurred by a Gaussian, here scaled to a root mean square of
-    `knobs.displacement` pixels over all images.
+    `config.displacement` pixels over all images.
     """
     import_torchvision()
     from torchvision.transforms.v2.functional import gaussian_blur
 
     height, width = size
     noise = torch.randn(count, 2, height, width, generator=generator, device=generator.device)
-    side = min(2 * math.ceil(2 * knobs.smoothness) + 1, 2 * min(size) - 3)  # the blur reflects at the border
-    field = gaussian_blur(noise, [side, side], [knobs.smoothness, knobs.smoothness])
-    field *= knobs.displacement / field.square().mean().sqrt()
+    side = min(2 * math.ceil(2 * config.smoothness) + 1, 2 * min(size) - 3)  # the blur reflects at the border
+    field = gaussian_blur(noise, [side, side], [config.smoothness, config.smoothness])
+    field *= config.displacement / field.square().mean().sqrt()
     return field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height], device=field.device)
 
 

@@ -1,4 +1,4 @@
-"""Which of many processes broke a run off: told through the store that they met at, and by who is still alive."""
+"""Which of several processes ended a run: by what the processes report in their store, and by which are still alive."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ from pipelines.distributed.process_group import World, first_line
 Result = TypeVar("Result")
 
 PATIENCE = 5.0
-"""seconds in which the processes that are alive tell what they know"""
+"""seconds in which the processes that are alive report what they know"""
 STORE_PATIENCE = 2.0
 """seconds in which the store must answer"""
 _KEY = "paceline/broke_off/"
-_SPOKEN = "paceline/spoken"
+_MAIN_REPORTED = "paceline/main_reported"
 
 
 class PeerError(RuntimeError):
@@ -32,17 +32,17 @@ Place = tuple[str, int]
 
 
 def place(host: object) -> Place:
-    """Where this process is, as `explain` wants to know it of all of them."""
+    """Where this process runs, as `explain` needs it of all of them."""
     return str(host), os.getpid()
 
 
 def is_of_a_peer(error: BaseException) -> bool:
-    """Whether an exchange failed, and not this process."""
+    """Whether communication with another process failed, and not this process."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 def explain(world: World, error: BaseException, places: Sequence[Place]) -> str:
-    """Why a run broke off, with the rank that did it, as far as this process can know.
+    """Why a run ended, with the rank that caused it, as far as this process can know.
 
     places: of all processes, in the order of their ranks. Takes up to PATIENCE seconds when it was another process.
     """
@@ -50,7 +50,7 @@ def explain(world: World, error: BaseException, places: Sequence[Place]) -> str:
     if world.size == 1:
         return own
     if not is_of_a_peer(error):
-        _say(world.rank, own)
+        _report(world.rank, own)
         return f"rank {world.rank}: {own}"
     cause, silent = find_cause(world, places, PATIENCE)
     if cause or not silent:
@@ -60,17 +60,17 @@ def explain(world: World, error: BaseException, places: Sequence[Place]) -> str:
 
 
 def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[str | None, list[int]]:
-    """What another process said, or that it is gone; and, if neither, the ranks of which nothing was heard.
+    """The error that another process reported, or that it is gone; and, if neither, the ranks that did not report.
 
-    Tells the others that this process is not the cause. Takes `patience` seconds where there is none to be found.
+    Reports that this process is not the cause. Takes `patience` seconds where none is found.
     """
-    _say(world.rank, "")
+    _report(world.rank, "")
     end = time.monotonic() + patience
     while True:
-        told = _heard(world)
-        if causes := [f"rank {rank}: {text}" for rank, text in told.items() if text]:
+        reports = _reports(world)
+        if causes := [f"rank {rank}: {text}" for rank, text in reports.items() if text]:
             return "; ".join(causes), []
-        silent = [rank for rank in range(world.size) if rank not in told and rank != world.rank]
+        silent = [rank for rank in range(world.size) if rank not in reports and rank != world.rank]
         if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
             return "; ".join(f"rank {rank} (process {places[rank][1]}) was killed or crashed" for rank in gone), []
         if not silent or time.monotonic() > end:
@@ -78,22 +78,23 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
         time.sleep(0.1)
 
 
-def let_speak(world: World) -> None:
-    """Wait, not for long, until rank 0 has come here too: the launcher stops it as soon as another process ends."""
+def wait_for_report_of_main(world: World) -> None:
+    """Wait, at most STORE_PATIENCE seconds, until rank 0 has printed the error and called this too: the launcher stops
+    it as soon as another process ends."""
     if world.size == 1:
         return
     if world.is_main:
-        _at_store(lambda store: store.set(_SPOKEN, ""))
+        _at_store(lambda store: store.set(_MAIN_REPORTED, ""))
     else:
-        _at_store(lambda store: store.wait([_SPOKEN], timedelta(seconds=STORE_PATIENCE)))
+        _at_store(lambda store: store.wait([_MAIN_REPORTED], timedelta(seconds=STORE_PATIENCE)))
 
 
-def _say(rank: int, text: str) -> None:
+def _report(rank: int, text: str) -> None:
     _at_store(lambda store: store.set(f"{_KEY}{rank}", text))
 
 
-def _heard(world: World) -> dict[int, str]:
-    """What each rank that said anything said; an empty text of one that blames another."""
+def _reports(world: World) -> dict[int, str]:
+    """The error of each rank that has reported; empty for a rank that is not the cause."""
 
     def read(store: dist.Store) -> dict[int, str]:
         keys = {rank: f"{_KEY}{rank}" for rank in range(world.size)}

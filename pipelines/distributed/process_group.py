@@ -1,4 +1,4 @@
-"""One process or many: who this process is, and what it adds up and agrees upon with the others."""
+"""The process group: the rank of this process, and the collective operations of all of them."""
 
 import gc
 import os
@@ -16,14 +16,14 @@ from pipelines.host.devices import find_device
 
 CPU = torch.device("cpu")
 TIMEOUT = 300.0
-"""seconds that a process waits for the others before it takes them for lost"""
+"""seconds that a process waits for the others before it gives them up"""
 WORKING_COMMAND = "accelerate launch --multi_gpu --num_processes N bench/run.py … (on CPUs too, or torchrun)"
 
 Result = TypeVar("Result")
 
 
 class JoinError(ValueError):
-    """This process did not find the others, so that none of them can speak for it."""
+    """This process did not find the others, so that none of them can report the error for it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the record and speaks to the terminal."""
+        """Whether this process writes the record and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class World:
         return values[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """Everybody's value in the order of the ranks, on every process."""
+        """The values of all processes in the order of their ranks, on every process."""
         values = [value]
         if self.size > 1:
             values = [None] * self.size
@@ -78,25 +78,25 @@ class World:
     def run_on_all(self, action: Callable[[], Result]) -> Result:
         """What `action` returns here, if it fails on no process.
 
-        ValueError, on all of them, where it raised a ValueError or OSError on one: nobody waits for who is not coming.
+        ValueError, on all of them, where it raised a ValueError or OSError on one, so that none waits in vain.
         """
         if self.size == 1:
             return action()
-        complaint, cause = None, None
+        message, cause = None, None
         try:
             result = action()
         except (ValueError, OSError) as error:
-            complaint, cause = str(error), error
-        complaints = self.gather(complaint)
-        if len(set(complaints)) == 1 and complaint is not None:
-            raise ValueError(complaint) from cause
-        if any(complaints):
-            told = (f"rank {rank}: {text}" for rank, text in enumerate(complaints) if text)
-            raise ValueError("; ".join(told)) from cause
+            message, cause = str(error), error
+        messages = self.gather(message)
+        if len(set(messages)) == 1 and message is not None:
+            raise ValueError(message) from cause
+        if any(messages):
+            of_ranks = (f"rank {rank}: {text}" for rank, text in enumerate(messages) if text)
+            raise ValueError("; ".join(of_ranks)) from cause
         return result
 
     def barrier(self) -> None:
-        """Return when every process has come here."""
+        """Return when every process has called this."""
         if self.size > 1:
             dist.barrier()
 

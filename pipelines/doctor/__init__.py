@@ -38,12 +38,12 @@ class Examination:
     costs: Costs
 
 
-def examine(bench: TrainingSetup) -> Examination:
-    """Run every check. Trains the network of `bench` for a few hundred small steps and leaves it anyhow."""
-    observed = observe(bench)
-    bench.network.load_state_dict(observed.start)
+def examine(setup: TrainingSetup) -> Examination:
+    """Run every check. Trains the network of `setup` for a few hundred small steps and leaves it in any state."""
+    observed = observe(setup)
+    setup.network.load_state_dict(observed.start)
     looked_at = [
-        check(bench, observed)
+        check(setup, observed)
         for check in (
             checks.check_pixels,
             checks.check_labels,
@@ -53,12 +53,12 @@ def examine(bench: TrainingSetup) -> Examination:
             checks.check_gradients,
         )
     ]
-    memorised = [fitting.memorise(bench, observed, count) for count in fitting.MEMORISED]
-    sweep = fitting.range_test(bench, observed)
-    costs = measure(bench, observed)
+    memorised = [fitting.memorise(setup, observed, count) for count in fitting.MEMORISED]
+    sweep = fitting.range_test(setup, observed)
+    costs = measure(setup, observed)
     gradients = checks.relative_gradients(observed)
     layers = tuple(
-        Layer(name, gradients.get(name, 0.0), sweep.updates.get(name)) for name in checks.trained_weights(bench)
+        Layer(name, gradients.get(name, 0.0), sweep.updates.get(name)) for name in checks.trained_weights(setup)
     )
-    trained = [fitting.check_rate(bench.recipe, sweep), checks.check_updates(sweep.updates)]
+    trained = [fitting.check_rate(setup.recipe, sweep), checks.check_updates(sweep.updates)]
     return Examination((*looked_at, *memorised, *trained, check_costs(costs)), layers, sweep, observed, costs)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.data.resident import preprocess
+from pipelines.data.preprocess import preprocess
 from pipelines.doctor.findings import Finding
-from pipelines.doctor.short_trial import Observed
+from pipelines.doctor.short_trial import Observed, in_place
 from pipelines.losses import make_loss
 from pipelines.models.dropout import DropConnect, Dropout
 from pipelines.train import TrainingSetup
@@ -17,7 +17,7 @@ PROBED = 64
 """images that are put through the network for a check"""
 
 
-def check_pixels(bench: TrainingSetup, observed: Observed) -> Finding:
+def check_pixels(setup: TrainingSetup, observed: Observed) -> Finding:
     """Images are normalised by the training set's own mean and deviation: what is fed should be near 0 and 1."""
     images = observed.images.float()
     means, stds = images.mean((0, 2, 3)), images.std((0, 2, 3))
@@ -29,7 +29,7 @@ def check_pixels(bench: TrainingSetup, observed: Observed) -> Finding:
     return Finding("pixels", "ok", read)
 
 
-def check_labels(bench: TrainingSetup, observed: Observed) -> Finding:
+def check_labels(setup: TrainingSetup, observed: Observed) -> Finding:
     """Labels name classes, and mean the same in what is fed and in the images of the evaluation.
 
     The mean image of each class is compared between the two: the cheapest one-to-one matching (Kuhn 1955) of classes
@@ -38,15 +38,15 @@ def check_labels(bench: TrainingSetup, observed: Observed) -> Finding:
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    names = bench.dataset.class_names
-    labels, test_labels = observed.labels.cpu().numpy(), bench.dataset.test_labels
+    names = setup.dataset.class_names
+    labels, test_labels = observed.labels.cpu().numpy(), setup.dataset.test_labels
     strange = sorted({*labels.tolist(), *test_labels.tolist()} - set(range(len(names))))
     if strange:
         return Finding("labels", "broken", f"labels {strange} name none of the {len(names)} classes")
     counts = np.bincount(labels, minlength=len(names))
     read = f"{len(labels)} images fed, {counts.min()} to {counts.max()} a class"
     common = sorted({*labels.tolist()} & {*test_labels.tolist()})
-    tests = preprocess(torch.from_numpy(bench.dataset.test_images), bench.dataset, torch.float32)
+    tests = preprocess(torch.from_numpy(setup.dataset.test_images), setup.dataset, torch.float32)
     fed = _class_means(observed.images.float().permute(0, 2, 3, 1).cpu(), labels, common)
     rows, columns = linear_sum_assignment(cdist(fed, _class_means(tests, test_labels, common), "sqeuclidean"))
     wrong = [(common[row], common[column]) for row, column in zip(rows, columns, strict=True) if row != column]
@@ -59,20 +59,20 @@ def check_labels(bench: TrainingSetup, observed: Observed) -> Finding:
     return Finding("labels", "ok", f"{read}; each class looks most like itself in the evaluation")
 
 
-def check_initial_loss(bench: TrainingSetup, observed: Observed) -> Finding:
+def check_initial_loss(setup: TrainingSetup, observed: Observed) -> Finding:
     """Before any training, without weight decay, cross-entropy is about log(classes): the network knows nothing."""
-    knobs = bench.recipe.loss.model_copy(update={"reduction": "mean"})
-    loss = make_loss(knobs)(_logits(bench, observed, training=True), observed.labels[:PROBED]).item()
-    expected = math.log(len(bench.dataset.class_names))
-    read = f"{loss:.3f}, where log({len(bench.dataset.class_names)}) is {expected:.3f}"
+    config = setup.recipe.loss.model_copy(update={"reduction": "mean"})
+    loss = make_loss(config)(_logits(setup, observed, training=True), observed.labels[:PROBED]).item()
+    expected = math.log(len(setup.dataset.class_names))
+    read = f"{loss:.3f}, where log({len(setup.dataset.class_names)}) is {expected:.3f}"
     if not math.isfinite(loss) or loss > 3 * expected or loss < 0.5 * expected:
         return Finding("initial loss", "broken", read)
     return Finding("initial loss", "ok" if abs(loss / expected - 1) < 0.25 else "suspicious", read)
 
 
-def check_logits(bench: TrainingSetup, observed: Observed) -> Finding:
+def check_logits(setup: TrainingSetup, observed: Observed) -> Finding:
     """The loss applies softmax itself: what it gets must be logits, not probabilities."""
-    logits = _logits(bench, observed, training=True)
+    logits = _logits(setup, observed, training=True)
     sums = logits.sum(1)
     if (logits >= 0).all() and (sums - sums.mean()).abs().amax() < 0.02 * sums.mean():
         return Finding(
@@ -87,7 +87,7 @@ def check_logits(bench: TrainingSetup, observed: Observed) -> Finding:
     )
 
 
-def check_modes(bench: TrainingSetup, observed: Observed) -> Finding:
+def check_modes(setup: TrainingSetup, observed: Observed) -> Finding:
     """In evaluation an image's logits depend on it alone and nothing is updated, and the trial evaluates so."""
     check = "modes"
     if observed.modes.get(True, set()) - {True}:
@@ -95,24 +95,24 @@ def check_modes(bench: TrainingSetup, observed: Observed) -> Finding:
     if observed.modes.get(False, set()) - {False}:
         return Finding(check, "broken", "the trial evaluates the network in training mode: network.eval() is forgotten")
     start = observed.start
-    bench.network.load_state_dict(start)
-    once, again = (_logits(bench, observed, training=False) for _ in range(2))
-    halves = torch.cat([_logits(bench, observed, training=False, part=part) for part in (slice(0, 5), slice(5, 16))])
+    setup.network.load_state_dict(start)
+    once, again = (_logits(setup, observed, training=False) for _ in range(2))
+    halves = torch.cat([_logits(setup, observed, training=False, part=part) for part in (slice(0, 5), slice(5, 16))])
     spread = once.std().item()
     if (once - again).abs().mean().item() > 0.1 * spread:
         return Finding(check, "broken", "evaluation mode draws at random: two looks at the same images differ")
     if (once[: len(halves)] - halves).abs().mean().item() > 0.1 * spread:
         sentence = "evaluation mode uses the other images of the batch: an image's logits change with its company"
         return Finding(check, "broken", sentence)
-    now = bench.network.state_dict()
+    now = setup.network.state_dict()
     moved = [
-        name for name, _ in bench.network.named_buffers() if name in now and not torch.equal(now[name], start[name])
+        name for name, _ in setup.network.named_buffers() if name in now and not torch.equal(now[name], start[name])
     ]
     if moved:
         return Finding(check, "broken", f"evaluation mode updates {moved[0]}")
-    differs = (_logits(bench, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
-    bench.network.load_state_dict(start)
-    has_modes = any(map(_has_two_modes, bench.network.modules()))
+    differs = (_logits(setup, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
+    setup.network.load_state_dict(start)
+    has_modes = any(map(_has_two_modes, setup.network.modules()))
     if has_modes and not differs:
         return Finding(
             check, "suspicious", "norm or dropout layers are there, but training and evaluation mode do the same"
@@ -127,10 +127,10 @@ def _has_two_modes(module: nn.Module) -> bool:
     return isinstance(module, torch.nn.modules.batchnorm._BatchNorm | torch.nn.modules.dropout._DropoutNd | DropConnect)
 
 
-def check_gradients(bench: TrainingSetup, observed: Observed) -> Finding:
+def check_gradients(setup: TrainingSetup, observed: Observed) -> Finding:
     """Every layer gets a gradient, neither vanishing nor exploding, and the logits depend on the image."""
     check, norms = "gradients", relative_gradients(observed)
-    dead = [name for name in trained_weights(bench) if norms.get(name, 0.0) == 0]
+    dead = [name for name in trained_weights(setup) if norms.get(name, 0.0) == 0]
     if dead:
         return Finding(
             check, "broken", f"{dead[0]} and {len(dead) - 1} more layers get none: the network is dead there"
@@ -138,8 +138,8 @@ def check_gradients(bench: TrainingSetup, observed: Observed) -> Finding:
     strange = [name for name, norm in norms.items() if not math.isfinite(norm)]
     if strange:
         return Finding(check, "broken", f"that of {strange[0]} is no number")
-    bench.network.load_state_dict(observed.start)
-    logits = _logits(bench, observed, training=True)
+    setup.network.load_state_dict(observed.start)
+    logits = _logits(setup, observed, training=True)
     if (logits.std(0) <= 1e-6 * logits.abs().amax()).all():
         return Finding(check, "broken", "the logits are the same for every image: the network is dead")
     low, high = min(norms, key=norms.__getitem__), max(norms, key=norms.__getitem__)
@@ -158,9 +158,9 @@ def relative_gradients(observed: Observed) -> dict[str, float]:
     }
 
 
-def trained_weights(bench: TrainingSetup) -> list[str]:
+def trained_weights(setup: TrainingSetup) -> list[str]:
     """The names of the matrices and filters that are trained."""
-    parameters = bench.network.named_parameters()
+    parameters = setup.network.named_parameters()
     return [name for name, parameter in parameters if parameter.requires_grad and parameter.ndim > 1]
 
 
@@ -179,11 +179,11 @@ def check_updates(updates: dict[str, float]) -> Finding:
 
 
 @torch.no_grad()
-def _logits(bench: TrainingSetup, observed: Observed, *, training: bool, part: slice = slice(0, PROBED)) -> Tensor:
+def _logits(setup: TrainingSetup, observed: Observed, *, training: bool, part: slice = slice(0, PROBED)) -> Tensor:
     """(n, classes) float32 outputs for the first images that were fed, in one of the two modes."""
-    bench.network.train(training)
-    logits = bench.forward(observed.images[part]).float()
-    bench.network.train()
+    setup.network.train(training)
+    logits = in_place(setup).forward(observed.images[part]).float()
+    setup.network.train()
     return logits
 
 

@@ -26,16 +26,16 @@ class Costs:
         return self.steps * (self.data_per_step + self.compute_per_step)
 
 
-def measure(bench: TrainingSetup, observed: Observed) -> Costs:
+def measure(setup: TrainingSetup, observed: Observed) -> Costs:
     """What the laps of the short trial say of the full one."""
-    recipe, trial, images = bench.recipe, observed.trial, len(bench.dataset.train_labels)
+    recipe, trial, images = setup.recipe, observed.trial, len(setup.dataset.train_labels)
     seconds = {(lap.name, lap.epoch): lap.seconds for lap in trial.laps}
     epoch = len(trial.epochs)  # the second, unless the first diverged
     watched = math.ceil(len(observed.labels) / recipe.batch_size)
     timed = trial.steps - watched if epoch > 1 else watched
     steps = recipe.steps(images)
     rounds = math.ceil(steps / recipe.steps_per_epoch(images)) // recipe.evaluation.every
-    tests = len(bench.dataset.test_labels)
+    tests = len(setup.dataset.test_labels)
     return Costs(
         data_per_step=seconds["augment", epoch] / watched,
         compute_per_step=seconds["train", epoch] / timed,

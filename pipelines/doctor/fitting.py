@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pipelines.doctor.findings import Finding
-from pipelines.doctor.short_trial import Observed
+from pipelines.doctor.short_trial import Observed, in_place
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import ScheduledOptimizer, make_stepper
+from pipelines.optim.optimizers import ScheduledOptimizer, make_optimizer
 from pipelines.recipe import Recipe
 from pipelines.recipe.optimizers import AdamW
 from pipelines.recipe.schedules import Constant
@@ -70,32 +70,32 @@ def plain(recipe: Recipe, batch_size: int) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
-def restart(bench: TrainingSetup, observed: Observed, recipe: Recipe) -> ScheduledOptimizer:
+def restart(setup: TrainingSetup, observed: Observed, recipe: Recipe) -> ScheduledOptimizer:
     """The network as the trial initialised it, and a new optimizer for it. One step of it may be repeated."""
-    bench.network.load_state_dict(observed.start)
-    bench.network.zero_grad(set_to_none=True)
-    bench.network.train()
-    return make_stepper(bench.network, recipe, local_batch_size=recipe.batch_size, steps=1, steps_per_epoch=1)
+    setup.network.load_state_dict(observed.start)
+    setup.network.zero_grad(set_to_none=True)
+    setup.network.train()
+    return make_optimizer(setup.network, recipe, local_batch_size=recipe.batch_size, steps=1, steps_per_epoch=1)
 
 
-def memorise(bench: TrainingSetup, observed: Observed, count: int) -> Finding:
+def memorise(setup: TrainingSetup, observed: Observed, count: int) -> Finding:
     """Whether so many images, of as many classes as there are, can be learnt by heart."""
     limit = MEMORISED[count]
     check = f"memorise {count}"
     chosen = by_turns(observed.labels)[:count]
     images, labels = observed.images[chosen], observed.labels[chosen]
     optimizer = AdamW(name="adamw", lr=MEMORISING_RATE, weight_decay=0.0)
-    loss_knobs = bench.recipe.loss.model_copy(update={"reduction": "mean"})
-    recipe = plain(bench.recipe, len(labels)).model_copy(update={"optimizer": optimizer, "loss": loss_knobs})
-    stepper, loss_function = restart(bench, observed, recipe), make_loss(loss_knobs)
+    loss_config = setup.recipe.loss.model_copy(update={"reduction": "mean"})
+    recipe = plain(setup.recipe, len(labels)).model_copy(update={"optimizer": optimizer, "loss": loss_config})
+    optimizer, loss_function = restart(setup, observed, recipe), make_loss(loss_config)
     share = 0.0
     for step in range(limit):
-        logits = bench.forward(images)
+        logits = in_place(setup).forward(images)
         share = (logits.argmax(1) == labels).float().mean().item()
         if share == 1:
             return Finding(check, "ok", f"100% after {step} steps of Adam")
         loss_function(logits, labels).backward()
-        stepper.step(0)
+        optimizer.step(0)
     sentence = f"only {share:.0%} after {limit} steps of Adam: network, loss and labels do not go together"
     return Finding(check, "broken", sentence)
 
@@ -108,15 +108,15 @@ def by_turns(labels: Tensor) -> Tensor:
     return order[turn.argsort(stable=True)]
 
 
-def range_test(bench: TrainingSetup, observed: Observed) -> Sweep:
+def range_test(setup: TrainingSetup, observed: Observed) -> Sweep:
     """Train at a rate that grows from a thousandth to a hundred times the recipe's, until the loss is no number.
 
     Batches are of at most SWEEP_BATCH images, so that a hundred steps take seconds on a CPU: the rate that a larger
     batch bears is, if anything, higher.
     """
-    recipe = plain(bench.recipe, min(bench.recipe.batch_size, SWEEP_BATCH, len(observed.labels)))
-    stepper, loss_function = restart(bench, observed, recipe), make_loss(recipe.loss)
-    groups = [(group, group["base_lr"]) for optimizer in stepper.optimizers for group in optimizer.param_groups]
+    recipe = plain(setup.recipe, min(setup.recipe.batch_size, SWEEP_BATCH, len(observed.labels)))
+    optimizer, loss_function = restart(setup, observed, recipe), make_loss(recipe.loss)
+    groups = [(group, group["base_lr"]) for inner in optimizer.optimizers for group in inner.param_groups]
     scale = recipe.batch_size if recipe.loss.reduction == "sum" else 1
     low, high = map(math.log, SWEEP)
     factors = [math.exp(low + (high - low) * step / (SWEEP_STEPS - 1)) for step in range(SWEEP_STEPS)]
@@ -130,15 +130,15 @@ def range_test(bench: TrainingSetup, observed: Observed) -> Sweep:
     ):
         for group, rate in groups:
             group["base_lr"] = rate * factor
-        loss = loss_function(bench.forward(images), labels)
+        loss = loss_function(in_place(setup).forward(images), labels)
         loss.backward()
         value = loss.item() / scale
         if not math.isfinite(value):
             break
-        before = weights(bench, stepper) if step == own else {}
-        stepper.step(0)
+        before = weights(setup, optimizer) if step == own else {}
+        optimizer.step(0)
         if step == own:
-            after = weights(bench, stepper)
+            after = weights(setup, optimizer)
             updates = {name: ((after[name] - old).norm() / old.norm()).item() for name, old in before.items()}
         mean = SMOOTHING * mean + (1 - SMOOTHING) * value
         rates.append(recipe.optimizer.lr * factor)
@@ -155,13 +155,13 @@ def repeated(observed: Observed, batch_size: int) -> Iterator[tuple[Tensor, Tens
         )
 
 
-def weights(bench: TrainingSetup, stepper: ScheduledOptimizer) -> dict[str, Tensor]:
+def weights(setup: TrainingSetup, optimizer: ScheduledOptimizer) -> dict[str, Tensor]:
     """Copies of the trained matrices and filters in full precision, by name."""
-    floating = [name for name, tensor in bench.network.state_dict().items() if tensor.is_floating_point()]
-    full = dict(zip(floating, stepper.averageable(bench.network), strict=True))
+    floating = [name for name, tensor in setup.network.state_dict().items() if tensor.is_floating_point()]
+    full = dict(zip(floating, optimizer.master_tensors(setup.network), strict=True))
     return {
         name: full[name].detach().float().clone()
-        for name, parameter in bench.network.named_parameters()
+        for name, parameter in setup.network.named_parameters()
         if parameter.requires_grad and parameter.ndim > 1
     }
 

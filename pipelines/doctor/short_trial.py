@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipelines.data.dataset import Dataset
 from pipelines.events import State
+from pipelines.strategies.strategy import InPlace
 from pipelines.train import TrainingSetup, run_trial
 from pipelines.trial import Trial
 
@@ -91,21 +92,30 @@ def shortened(dataset: Dataset, batch_size: int) -> Dataset:
     )
 
 
-def observe(bench: TrainingSetup, seed: int = 0) -> Observed:
+def observe(setup: TrainingSetup, seed: int = 0) -> Observed:
     """Run a short trial of the recipe and return what happened in them. The network is left as they trained it."""
-    evaluation = bench.recipe.evaluation.model_copy(update={"every": 1, "train_accuracy": False})
-    dataset = shortened(bench.dataset, bench.recipe.batch_size)
-    steps_per_epoch = bench.recipe.steps_per_epoch(len(dataset.train_labels))
+    evaluation = setup.recipe.evaluation.model_copy(update={"every": 1, "train_accuracy": False})
+    dataset = shortened(setup.dataset, setup.recipe.batch_size)
+    steps_per_epoch = setup.recipe.steps_per_epoch(len(dataset.train_labels))
     epochs = 1 + min(TIMED_STEPS / steps_per_epoch, 1.0)
-    recipe = bench.recipe.model_copy(update={"epochs": epochs, "evaluation": evaluation})
-    watch = _Watch(bench.local_batch_size if recipe.loss.reduction == "sum" else 1)
+    recipe = setup.recipe.model_copy(update={"epochs": epochs, "evaluation": evaluation})
+    watch = _Watch(setup.local_batch_size if recipe.loss.reduction == "sum" else 1)
     modes: dict[bool, set[bool]] = {}
 
-    def forward(*images: Tensor, **options: bool) -> Tensor:
-        modes.setdefault(torch.is_grad_enabled(), set()).add(bench.network.training)
-        return bench.forward(*images, **options)
+    called = in_place(setup).forward
 
-    short = replace(bench, recipe=recipe, dataset=dataset, forward=forward)
+    def forward(*images: Tensor, **options: bool) -> Tensor:
+        modes.setdefault(torch.is_grad_enabled(), set()).add(setup.network.training)
+        return called(*images, **options)
+
+    strategy = replace(in_place(setup), forward=forward)
+    short = replace(setup, recipe=recipe, dataset=dataset, strategy=strategy)
     trial = run_trial(short, seed, [watch])
     images, labels = torch.cat(watch.images), torch.cat(watch.labels)
     return Observed(trial, watch.start, images, labels, watch.gradients, modes)
+
+
+def in_place(setup: TrainingSetup) -> InPlace:
+    """The strategy of a setup that trains its network in place, as that of a single process does."""
+    assert isinstance(setup.strategy, InPlace)
+    return setup.strategy

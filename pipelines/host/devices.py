@@ -75,6 +75,12 @@ def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
+def reset_peak_bytes(device: torch.device) -> None:
+    """Begin to look for the most device memory in use anew. That of the host cannot be reset."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_bytes(device: torch.device) -> torch.Tensor:
     """The most bytes that this process had in use so far: of the host, and of the device since its statistics were
     last reset (0 on a CPU)."""

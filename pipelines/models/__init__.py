@@ -1,54 +1,32 @@
-"""Networks by the name that recipes give them, and what is done to every network alike."""
+"""Networks by the name that recipes give them, and what is done to every network alike.
+
+The network `airnet` is the class of `pipelines/models/airnet.py` that is called like its configuration, `AirNet`.
+"""
+
+from importlib import import_module
 
 import torch
 from torch import nn
 
-from pipelines.models.airnet import AirNet
-from pipelines.models.convnet import ConvNet
-from pipelines.models.davidnet import DavidNet
 from pipelines.models.dropout import Dropout
 from pipelines.models.initialization import initialize_convolution, initialize_head
 from pipelines.models.layers import BatchNorm, PatchWhitening
-from pipelines.models.resnet18 import ResNet18
-from pipelines.recipe import Recipe
 from pipelines.recipe.networks import Network
 from pipelines.recipe.training import Initialization
 
-NETWORKS: dict[str, type[nn.Module]] = {
-    "airnet": AirNet,
-    "convnet": ConvNet,
-    "davidnet": DavidNet,
-    "resnet18": ResNet18,
-}
 
-
-def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+def build_network(config: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """A network in float32 on torch's default device, initialised from torch's global generator.
 
     image_shape: (channels, height, width). ValueError when the network does not take such images.
     """
-    return NETWORKS[knobs.name](knobs, image_shape, classes)
-
-
-def check_sides(recipe: Recipe, image_shape: tuple[int, int, int], classes: int) -> None:
-    """ValueError when the network is made for images of `image_shape` alone, and `augment.resolution` has others."""
-    resolution = recipe.augment.resolution
-    if not resolution:
-        return
-    with torch.device("meta"):
-        network = build_network(recipe.model, image_shape, classes).eval()
-        for side in resolution.sizes:
-            try:
-                network(torch.empty(1, image_shape[0], side, side))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"augment.resolution.sizes={list(resolution.sizes)}: model.name={recipe.model.name} does not take "
-                    f"images of {side} x {side} pixels; say larger ones, or model={{name: airnet, global_pool: true}}"
-                ) from error
+    module = import_module(f"pipelines.models.{config.name}")
+    network: nn.Module = getattr(module, type(config).__name__)(config, image_shape, classes)
+    return network
 
 
 def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool) -> nn.Module:
-    """The network with weights of this dtype, its rates of dropout in float32, and its norms unless their knobs say
+    """The network with weights of this dtype, its rates of dropout in float32, and its norms unless the recipe says
     otherwise, in place."""
     network.to(dtype=dtype)
     for module in network.modules():
@@ -59,15 +37,15 @@ def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool)
     return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
-def initialize(network: nn.Module, seed: int, knobs: Initialization) -> None:
+def initialize(network: nn.Module, seed: int, config: Initialization) -> None:
     """Draw every parameter anew and reset every statistic and rate, in place: a compiled network stays compiled."""
     torch.manual_seed(seed)
     for module in network.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
         if isinstance(module, nn.Conv2d) and not isinstance(module, PatchWhitening):
-            initialize_convolution(module.weight, knobs)
-    initialize_head(network.head.weight, knobs)
+            initialize_convolution(module.weight, config)
+    initialize_head(network.head.weight, config)
 
 
 def whitening_layers(network: nn.Module) -> list[PatchWhitening]:

@@ -13,16 +13,16 @@ class Stage(nn.Module):
     """Two or three 3x3 convolutions, pooled after the first; with three, a residual around the last two, which goes
     through `drop` before it is added."""
 
-    def __init__(self, inputs: int, outputs: int, knobs: networks.AirNet, drop: nn.Module | None) -> None:
+    def __init__(self, inputs: int, outputs: int, config: networks.AirNet, drop: nn.Module | None) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
-            for channels in (inputs, *[outputs] * (knobs.depth - 1))
+            for channels in (inputs, *[outputs] * (config.depth - 1))
         )
-        self.norms = nn.ModuleList(make_norm(outputs, knobs.norm) for _ in range(knobs.depth))
-        self.pool = make_pool(knobs.pool)
-        self.activation = Activation(knobs.activation)
-        self.is_residual = knobs.depth == 3
+        self.norms = nn.ModuleList(make_norm(outputs, config.norm) for _ in range(config.depth))
+        self.pool = make_pool(config.pool)
+        self.activation = Activation(config.activation)
+        self.is_residual = config.depth == 3
         self.drop = drop
 
     def forward(self, images: Tensor) -> Tensor:
@@ -38,31 +38,31 @@ class Stage(nn.Module):
 class AirNet(nn.Module):
     """(N, channels, height, width) images to (N, classes) logits; made for 32 x 32."""
 
-    def __init__(self, knobs: networks.AirNet, image_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: networks.AirNet, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, height, width = image_shape
-        least = 9 if knobs.global_pool else 25
+        least = 9 if config.global_pool else 25
         if min(height, width) < least:
             raise ValueError(
                 f"model.name=airnet takes images of at least {least} x {least} pixels, not {height} x {width}"
             )
-        self.whiten = PatchWhitening(channels, knobs.whitening) if knobs.whitening else None
+        self.whiten = PatchWhitening(channels, config.whitening) if config.whitening else None
         outputs = self.whiten.out_channels if self.whiten else 24
         channels_and_drops = zip(
-            pairwise((outputs, *knobs.widths)), stochastic_depth(knobs.stochastic_depth, branches=3), strict=True
+            pairwise((outputs, *config.widths)), stochastic_depth(config.stochastic_depth, branches=3), strict=True
         )
-        stages = [Stage(before, after, knobs, drop) for (before, after), drop in channels_and_drops]
-        self.input_dropout = make_dropout(knobs.dropout, "input")
+        stages = [Stage(before, after, config, drop) for (before, after), drop in channels_and_drops]
+        self.input_dropout = make_dropout(config.dropout, "input")
         self.layers = in_a_row(
             None if self.whiten else nn.Conv2d(channels, outputs, 2),
-            Activation(knobs.first_activation or knobs.activation),
-            *(layer for stage in stages for layer in (stage, make_dropout(knobs.dropout, "blocks"))),
-            nn.AdaptiveMaxPool2d(1) if knobs.global_pool or not knobs.pool.halves else nn.MaxPool2d(3),
+            Activation(config.first_activation or config.activation),
+            *(layer for stage in stages for layer in (stage, make_dropout(config.dropout, "blocks"))),
+            nn.AdaptiveMaxPool2d(1) if config.global_pool or not config.pool.halves else nn.MaxPool2d(3),
             nn.Flatten(),
-            make_dropout(knobs.dropout, "head"),
+            make_dropout(config.dropout, "head"),
         )
-        self.head = make_head(knobs.widths[-1], classes, knobs, bias=False)
-        self.logit_scale = knobs.logit_scale
+        self.head = make_head(config.widths[-1], classes, config, bias=False)
+        self.logit_scale = config.logit_scale
 
     def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
         if self.input_dropout:

@@ -13,33 +13,33 @@ from pipelines.recipe import networks
 class ConvNet(nn.Module):
     """(N, channels, height, width) images to (N, classes) logits."""
 
-    def __init__(self, knobs: networks.ConvNet, image_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: networks.ConvNet, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, *sides = image_shape
-        layers = [make_dropout(knobs.dropout, "input")]
-        last = len(knobs.widths) - 1
-        shapes = zip(pairwise((channels, *knobs.widths)), knobs.kernel_sizes, strict=True)
+        layers = [make_dropout(config.dropout, "input")]
+        last = len(config.widths) - 1
+        shapes = zip(pairwise((channels, *config.widths)), config.kernel_sizes, strict=True)
         for index, ((inputs, outputs), side) in enumerate(shapes):
             layers += [
-                nn.Conv2d(inputs, outputs, side, padding=knobs.padding),
-                make_norm(outputs, knobs.norm) if knobs.norm else None,
-                Activation(knobs.activation),
+                nn.Conv2d(inputs, outputs, side, padding=config.padding),
+                make_norm(outputs, config.norm) if config.norm else None,
+                Activation(config.activation),
             ]
-            if knobs.padding == "valid":
+            if config.padding == "valid":
                 sides = [max(0, length - side + 1) for length in sides]
-            if knobs.pool_after == "each" or index == last:
-                layers += [make_pool(knobs.pool), make_dropout(knobs.dropout, "blocks")]
-                sides = [pooled(length, knobs.pool) for length in sides]
+            if config.pool_after == "each" or index == last:
+                layers += [make_pool(config.pool), make_dropout(config.dropout, "blocks")]
+                sides = [pooled(length, config.pool) for length in sides]
         if min(sides) == 0:
             size = " x ".join(map(str, image_shape[1:]))
-            raise ValueError(f"model.widths={list(knobs.widths)} leaves nothing of {size} images: give fewer")
-        features = knobs.widths[-1] * prod(sides)
+            raise ValueError(f"model.widths={list(config.widths)} leaves nothing of {size} images: give fewer")
+        features = config.widths[-1] * prod(sides)
         layers.append(nn.Flatten())
-        if knobs.hidden:
-            layers += [nn.Linear(features, knobs.hidden), Activation(knobs.activation)]
-            features = knobs.hidden
-        self.layers = in_a_row(*layers, make_dropout(knobs.dropout, "head"))
-        self.head = make_head(features, classes, knobs, bias=True)
+        if config.hidden:
+            layers += [nn.Linear(features, config.hidden), Activation(config.activation)]
+            features = config.hidden
+        self.layers = in_a_row(*layers, make_dropout(config.dropout, "head"))
+        self.head = make_head(features, classes, config, bias=True)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.layers(images))

@@ -11,13 +11,13 @@ class ConvBlock(nn.Module):
     """3x3 (or 1x1) convolution, norm and activation, with pooling at its end or right after the convolution."""
 
     def __init__(
-        self, inputs: int, outputs: int, knobs: networks.DavidNet, *, kernel_size: int = 3, pool: bool = False
+        self, inputs: int, outputs: int, config: networks.DavidNet, *, kernel_size: int = 3, pool: bool = False
     ):
         super().__init__()
         convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=False)
-        first = knobs.pool if pool and knobs.pool_before_norm else None
-        last = knobs.pool if pool and not knobs.pool_before_norm else None
-        layers = norm_and_activation(outputs, knobs.norm, knobs.activation, first)
+        first = config.pool if pool and config.pool_before_norm else None
+        last = config.pool if pool and not config.pool_before_norm else None
+        layers = norm_and_activation(outputs, config.norm, config.activation, first)
         self.layers = nn.Sequential(convolution, *layers, *[make_pool(last)] if last else [])
 
     def forward(self, images: Tensor) -> Tensor:
@@ -27,9 +27,9 @@ class ConvBlock(nn.Module):
 class Residual(nn.Module):
     """x + block(block(x)), what is added going through `drop` first."""
 
-    def __init__(self, channels: int, knobs: networks.DavidNet, drop: nn.Module | None) -> None:
+    def __init__(self, channels: int, config: networks.DavidNet, drop: nn.Module | None) -> None:
         super().__init__()
-        self.branch = in_a_row(ConvBlock(channels, channels, knobs), ConvBlock(channels, channels, knobs), drop)
+        self.branch = in_a_row(ConvBlock(channels, channels, config), ConvBlock(channels, channels, config), drop)
 
     def forward(self, images: Tensor) -> Tensor:
         return images + self.branch(images)
@@ -38,35 +38,35 @@ class Residual(nn.Module):
 class DavidNet(nn.Module):
     """(N, channels, 32, 32) images to (N, classes) logits."""
 
-    def __init__(self, knobs: networks.DavidNet, image_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: networks.DavidNet, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         channels, height, width = image_shape
         if (height, width) != (32, 32):
             raise ValueError(f"model.name=davidnet takes images of 32 x 32 pixels, not {height} x {width}")
-        first, second, third, last = knobs.widths
-        self.whiten = PatchWhitening(channels, knobs.whitening) if knobs.whitening else None
+        first, second, third, last = config.widths
+        self.whiten = PatchWhitening(channels, config.whitening) if config.whitening else None
         if self.whiten:
-            prepare = ConvBlock(self.whiten.out_channels, first, knobs, kernel_size=1)
+            prepare = ConvBlock(self.whiten.out_channels, first, config, kernel_size=1)
         else:
-            prepare = ConvBlock(channels, first, knobs)
-        drops = stochastic_depth(knobs.stochastic_depth, branches=2)
+            prepare = ConvBlock(channels, first, config)
+        drops = stochastic_depth(config.stochastic_depth, branches=2)
         blocks = (
             prepare,
-            ConvBlock(first, second, knobs, pool=True),
-            Residual(second, knobs, drops[0]),
-            ConvBlock(second, third, knobs, pool=True),
-            ConvBlock(third, last, knobs, pool=True),
-            Residual(last, knobs, drops[1]),
+            ConvBlock(first, second, config, pool=True),
+            Residual(second, config, drops[0]),
+            ConvBlock(second, third, config, pool=True),
+            ConvBlock(third, last, config, pool=True),
+            Residual(last, config, drops[1]),
         )
-        self.input_dropout = make_dropout(knobs.dropout, "input")
+        self.input_dropout = make_dropout(config.dropout, "input")
         self.layers = in_a_row(
-            *(layer for block in blocks for layer in (block, make_dropout(knobs.dropout, "blocks"))),
-            nn.MaxPool2d(4) if knobs.pool.halves else nn.AdaptiveMaxPool2d(1),
+            *(layer for block in blocks for layer in (block, make_dropout(config.dropout, "blocks"))),
+            nn.MaxPool2d(4) if config.pool.halves else nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
-            make_dropout(knobs.dropout, "head"),
+            make_dropout(config.dropout, "head"),
         )
-        self.head = make_head(last, classes, knobs, bias=False)
-        self.logit_scale = knobs.logit_scale
+        self.head = make_head(last, classes, config, bias=False)
+        self.logit_scale = config.logit_scale
 
     def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
         if self.input_dropout:

@@ -59,16 +59,16 @@ class DropConnect(nn.Linear):
         return F.linear(features, F.dropout(self.weight, self.rate, self.training), self.bias)
 
 
-def make_dropout(knobs: networks.Dropout, place: Place) -> Dropout | None:
+def make_dropout(config: networks.Dropout, place: Place) -> Dropout | None:
     """The recipe's dropout at a place; None at a rate of 0."""
-    rate = getattr(knobs, place)
+    rate = getattr(config, place)
     return Dropout(rate, place) if rate else None
 
 
-def make_head(features: int, classes: int, knobs: networks.Regularized, *, bias: bool) -> nn.Linear:
+def make_head(features: int, classes: int, config: networks.Regularized, *, bias: bool) -> nn.Linear:
     """The last layer, (N, features) to (N, classes)."""
-    if knobs.drop_connect:
-        return DropConnect(features, classes, bias=bias, rate=knobs.drop_connect)
+    if config.drop_connect:
+        return DropConnect(features, classes, bias=bias, rate=config.drop_connect)
     return nn.Linear(features, classes, bias=bias)
 
 

@@ -1,4 +1,4 @@
-"""The layers that several networks share, built from the recipe's knobs."""
+"""The layers that several networks share, as the recipe configures them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,24 +17,24 @@ from kernels.whiten import patch_covariance
 from pipelines.recipe import networks
 
 _ACTIVATIONS: dict[str, Callable[[networks.Activation], Callable[[Tensor], Tensor]]] = {
-    "relu": lambda knobs: partial(F.relu, inplace=True),
-    "celu": lambda knobs: partial(F.celu, alpha=knobs.alpha, inplace=True),
-    "gelu": lambda knobs: F.gelu,
-    "silu": lambda knobs: partial(F.silu, inplace=True),
-    "elu": lambda knobs: partial(F.elu, alpha=knobs.alpha, inplace=True),
-    "leaky_relu": lambda knobs: partial(F.leaky_relu, negative_slope=knobs.slope, inplace=True),
-    "mish": lambda knobs: F.mish,
-    "tanh": lambda knobs: torch.tanh_,
-    "sigmoid": lambda knobs: torch.sigmoid_,
+    "relu": lambda config: partial(F.relu, inplace=True),
+    "celu": lambda config: partial(F.celu, alpha=config.alpha, inplace=True),
+    "gelu": lambda config: F.gelu,
+    "silu": lambda config: partial(F.silu, inplace=True),
+    "elu": lambda config: partial(F.elu, alpha=config.alpha, inplace=True),
+    "leaky_relu": lambda config: partial(F.leaky_relu, negative_slope=config.slope, inplace=True),
+    "mish": lambda config: F.mish,
+    "tanh": lambda config: torch.tanh_,
+    "sigmoid": lambda config: torch.sigmoid_,
 }
 
 
 class Activation(nn.Module):
     """The recipe's non-linearity."""
 
-    def __init__(self, knobs: networks.Activation) -> None:
+    def __init__(self, config: networks.Activation) -> None:
         super().__init__()
-        self._function = _ACTIVATIONS[knobs.name](knobs)
+        self._function = _ACTIVATIONS[config.name](config)
 
     def forward(self, images: Tensor) -> Tensor:
         return self._function(images)
@@ -44,10 +44,10 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch norm whose parameters and statistics are float32 whatever the images are (unless the recipe wants them in
     half precision as well), with an optional frozen scale."""
 
-    def __init__(self, channels: int, knobs: networks.Norm) -> None:
-        super().__init__(channels, eps=knobs.eps, momentum=knobs.momentum)
-        self.weight.requires_grad = knobs.scale
-        self.is_half = knobs.half
+    def __init__(self, channels: int, config: networks.Norm) -> None:
+        super().__init__(channels, eps=config.eps, momentum=config.momentum)
+        self.weight.requires_grad = config.scale
+        self.is_half = config.half
 
     def forward(self, images: Tensor) -> Tensor:
         # nn.BatchNorm2d would also count its batches, one more small kernel at every step
@@ -61,10 +61,10 @@ class GhostBatchNorm(BatchNorm):
 
     _kernel = staticmethod(ghost_batch_norm)
 
-    def __init__(self, channels: int, knobs: networks.Norm, activation: networks.Activation | None = None) -> None:
-        super().__init__(channels, knobs)
-        assert knobs.group_size is not None
-        self.group_size = knobs.group_size
+    def __init__(self, channels: int, config: networks.Norm, activation: networks.Activation | None = None) -> None:
+        super().__init__(channels, config)
+        assert config.group_size is not None
+        self.group_size = config.group_size
         self._activation = (activation.name, activation.alpha) if activation else (None, 1.0)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -97,11 +97,11 @@ class SyncBatchNorm(BatchNorm):
         return normalised
 
 
-def make_norm(channels: int, knobs: networks.Norm) -> BatchNorm:
+def make_norm(channels: int, config: networks.Norm) -> BatchNorm:
     """The recipe's norm for so many channels."""
-    if knobs.sync:
-        return SyncBatchNorm(channels, knobs)
-    return BatchNorm(channels, knobs) if knobs.group_size is None else GhostBatchNorm(channels, knobs)
+    if config.sync:
+        return SyncBatchNorm(channels, config)
+    return BatchNorm(channels, config) if config.group_size is None else GhostBatchNorm(channels, config)
 
 
 def norm_and_activation(
@@ -136,20 +136,20 @@ class FractionalMaxPool(nn.FractionalMaxPool2d):
 
 
 _POOLS: dict[str, Callable[[networks.Pool], nn.Module]] = {
-    "max": lambda knobs: nn.MaxPool2d(2),
-    "average": lambda knobs: nn.AvgPool2d(2),
-    "fractional": lambda knobs: FractionalMaxPool(knobs.ratio),
+    "max": lambda config: nn.MaxPool2d(2),
+    "average": lambda config: nn.AvgPool2d(2),
+    "fractional": lambda config: FractionalMaxPool(config.ratio),
 }
 
 
-def make_pool(knobs: networks.Pool) -> nn.Module:
-    """The recipe's pooling between layers: a side of `n` pixels becomes one of `pooled(n, knobs)`."""
-    return _POOLS[knobs.name](knobs)
+def make_pool(config: networks.Pool) -> nn.Module:
+    """The recipe's pooling between layers: a side of `n` pixels becomes one of `pooled(n, config)`."""
+    return _POOLS[config.name](config)
 
 
-def pooled(side: int, knobs: networks.Pool) -> int:
+def pooled(side: int, config: networks.Pool) -> int:
     """Pixels that are left of so many."""
-    return side // 2 if knobs.halves else int(side * knobs.ratio)
+    return side // 2 if config.halves else int(side * config.ratio)
 
 
 class PatchWhitening(nn.Conv2d):
@@ -158,11 +158,11 @@ class PatchWhitening(nn.Conv2d):
     From post 8 of David Page's "How to train your ResNet" (2019).
     """
 
-    def __init__(self, channels: int, knobs: networks.Whitening) -> None:
-        outputs = channels * knobs.kernel_size**2 * (2 if knobs.both_signs else 1)
-        super().__init__(channels, outputs, knobs.kernel_size, padding=knobs.padding, bias=knobs.bias)
+    def __init__(self, channels: int, config: networks.Whitening) -> None:
+        outputs = channels * config.kernel_size**2 * (2 if config.both_signs else 1)
+        super().__init__(channels, outputs, config.kernel_size, padding=config.padding, bias=config.bias)
         self.weight.requires_grad = False
-        self.knobs = knobs
+        self.config = config
 
     def forward(self, images: Tensor, train_bias: bool = True) -> Tensor:
         """`train_bias` is an argument, and not `requires_grad`, because a compiled graph must see it change."""
@@ -171,10 +171,24 @@ class PatchWhitening(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Set the weights from the covariance of the patches of `images`, (N, height, width, channels)."""
-        covariance = patch_covariance(images.permute(0, 3, 1, 2).float(), self.knobs.kernel_size)
+        """Set the weights from the covariance of the patches of `images`, (N, height, width, channels).
+
+        In float64, so that the number of threads changes the weights by no more than their rounding.
+        """
+        covariance = patch_covariance(images.permute(0, 3, 1, 2), self.config.kernel_size)
         eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
-        whitening = (eigenvectors.T / torch.sqrt(eigenvalues + self.knobs.eps)[:, None]).flip(0)
-        if self.knobs.both_signs:
+        rows = with_fixed_signs(eigenvectors.T)
+        whitening = (rows / torch.sqrt(eigenvalues + self.config.eps)[:, None]).flip(0)
+        if self.config.both_signs:
             whitening = torch.cat([whitening, -whitening])
         self.weight.copy_(whitening.reshape(self.weight.shape))
+
+
+def with_fixed_signs(vectors: Tensor) -> Tensor:
+    """Eigenvectors (rows), whose signs are arbitrary: the first entry of at least half the largest size is positive.
+
+    A rule by the largest entry alone would decide between two of nearly the same size by their rounding.
+    """
+    sizes = vectors.abs()
+    first = (sizes >= 0.5 * sizes.amax(1, keepdim=True)).int().argmax(1, keepdim=True)
+    return vectors * vectors.gather(1, first).sign()

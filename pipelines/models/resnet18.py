@@ -22,13 +22,13 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, stride: int, knobs: networks.ResNet18, drop: nn.Module | None = None
+        self, inputs: int, outputs: int, stride: int, config: networks.ResNet18, drop: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.prepare = nn.Sequential(*norm_and_activation(inputs, knobs.norm, knobs.activation))
+        self.prepare = nn.Sequential(*norm_and_activation(inputs, config.norm, config.activation))
         self.branch = in_a_row(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            *norm_and_activation(outputs, knobs.norm, knobs.activation),
+            *norm_and_activation(outputs, config.norm, config.activation),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             drop,
         )
@@ -51,18 +51,18 @@ class MeanAndMaximum(nn.Module):
 class ResNet18(nn.Module):
     """(N, channels, height, width) images to (N, classes) logits, from the mean and the maximum of each channel."""
 
-    def __init__(self, knobs: networks.ResNet18, image_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: networks.ResNet18, image_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        first, *_, last = knobs.widths
-        layers = [make_dropout(knobs.dropout, "input"), nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
-        if knobs.duplicate_norm:
-            layers += norm_and_activation(first, knobs.norm, knobs.activation)
-        drops = iter(stochastic_depth(knobs.stochastic_depth, branches=8))
-        for stage, (inputs, outputs) in enumerate(pairwise((first, *knobs.widths))):
+        first, *_, last = config.widths
+        layers = [make_dropout(config.dropout, "input"), nn.Conv2d(image_shape[0], first, 3, padding=1, bias=False)]
+        if config.duplicate_norm:
+            layers += norm_and_activation(first, config.norm, config.activation)
+        drops = iter(stochastic_depth(config.stochastic_depth, branches=8))
+        for stage, (inputs, outputs) in enumerate(pairwise((first, *config.widths))):
             for before, stride in ((inputs, 2 if stage else 1), (outputs, 1)):
-                layers += [Block(before, outputs, stride, knobs, next(drops)), make_dropout(knobs.dropout, "blocks")]
-        self.layers = in_a_row(*layers, MeanAndMaximum(), make_dropout(knobs.dropout, "head"))
-        self.head = make_head(2 * last, classes, knobs, bias=True)
+                layers += [Block(before, outputs, stride, config, next(drops)), make_dropout(config.dropout, "blocks")]
+        self.layers = in_a_row(*layers, MeanAndMaximum(), make_dropout(config.dropout, "head"))
+        self.head = make_head(2 * last, classes, config, bias=True)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.layers(images))

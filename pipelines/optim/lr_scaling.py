@@ -9,14 +9,14 @@ from pipelines.recipe.parallel import Scaling
 RULES = {"linear": lambda k: k, "sqrt": math.sqrt, "none": lambda k: 1.0}
 
 
-def scaling_factor(knobs: Scaling, batch_size: int) -> ScheduleFunction:
+def scaling_factor(config: Scaling, batch_size: int) -> ScheduleFunction:
     """The factor on the learning rate as a function of the epochs done: 1 at the reference batch."""
-    full = RULES[knobs.lr](batch_size / knobs.reference_batch)
+    full = RULES[config.lr](batch_size / config.reference_batch)
 
     def factor(epoch: float) -> float:
-        if epoch >= knobs.warmup_epochs or knobs.warmup == "none":
+        if epoch >= config.warmup_epochs or config.warmup == "none":
             return full
-        return 1 + (full - 1) * epoch / knobs.warmup_epochs if knobs.warmup == "gradual" else 1.0
+        return 1 + (full - 1) * epoch / config.warmup_epochs if config.warmup == "gradual" else 1.0
 
     return factor
 

@@ -1,4 +1,4 @@
-"""Optimizers from the recipe's knobs, and the learning rates of every step."""
+"""The optimizers, and the learning rates of every step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,61 +30,61 @@ from pipelines.recipe import optimizers as recipe_optimizers
 Optimizers = list[torch.optim.Optimizer]
 
 
-def sgd(trained: list[Trained], knobs: recipe_optimizers.SGD, scale: int) -> Optimizers:
-    groups = parameter_groups(trained, depth_rates(knobs), scale)
-    return [torch.optim.SGD(groups, momentum=knobs.momentum, nesterov=knobs.nesterov, fused=True)]
+def sgd(trained: list[Trained], config: recipe_optimizers.SGD, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, depth_rates(config), scale)
+    return [torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov, fused=True)]
 
 
-def adam(trained: list[Trained], knobs: recipe_optimizers.Adam, scale: int) -> Optimizers:
-    groups = parameter_groups(trained, depth_rates(knobs))
-    return [torch.optim.Adam(groups, betas=knobs.betas, eps=knobs.eps, fused=True)]
+def adam(trained: list[Trained], config: recipe_optimizers.Adam, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, depth_rates(config))
+    return [torch.optim.Adam(groups, betas=config.betas, eps=config.eps, fused=True)]
 
 
-def adamw(trained: list[Trained], knobs: recipe_optimizers.AdamW, scale: int) -> Optimizers:
-    groups = parameter_groups(trained, depth_rates(knobs))
-    return [torch.optim.AdamW(groups, betas=knobs.betas, eps=knobs.eps, fused=True)]
+def adamw(trained: list[Trained], config: recipe_optimizers.AdamW, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, depth_rates(config))
+    return [torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=True)]
 
 
-def rmsprop(trained: list[Trained], knobs: recipe_optimizers.RMSProp, scale: int) -> Optimizers:
-    groups = parameter_groups(trained, bias_rates(knobs))
-    options = {"alpha": knobs.alpha, "eps": knobs.eps, "momentum": knobs.momentum, "centered": knobs.centered}
+def rmsprop(trained: list[Trained], config: recipe_optimizers.RMSProp, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, bias_rates(config))
+    options = {"alpha": config.alpha, "eps": config.eps, "momentum": config.momentum, "centered": config.centered}
     return [torch.optim.RMSprop(groups, foreach=True, **options)]
 
 
-def adadelta(trained: list[Trained], knobs: recipe_optimizers.Adadelta, scale: int) -> Optimizers:
-    groups = parameter_groups(trained, bias_rates(knobs))
-    return [torch.optim.Adadelta(groups, rho=knobs.rho, eps=knobs.eps, foreach=True)]
+def adadelta(trained: list[Trained], config: recipe_optimizers.Adadelta, scale: int) -> Optimizers:
+    groups = parameter_groups(trained, bias_rates(config))
+    return [torch.optim.Adadelta(groups, rho=config.rho, eps=config.eps, foreach=True)]
 
 
-def lars(trained: list[Trained], knobs: recipe_optimizers.LARS, scale: int) -> Optimizers:
-    return [LARS(trust_ratio_groups(trained, knobs), momentum=knobs.momentum, trust=knobs.trust)]
+def lars(trained: list[Trained], config: recipe_optimizers.LARS, scale: int) -> Optimizers:
+    return [LARS(trust_ratio_groups(trained, config), momentum=config.momentum, trust=config.trust)]
 
 
-def lamb(trained: list[Trained], knobs: recipe_optimizers.LAMB, scale: int) -> Optimizers:
-    return [LAMB(trust_ratio_groups(trained, knobs), betas=knobs.betas, eps=knobs.eps)]
+def lamb(trained: list[Trained], config: recipe_optimizers.LAMB, scale: int) -> Optimizers:
+    return [LAMB(trust_ratio_groups(trained, config), betas=config.betas, eps=config.eps)]
 
 
-def trust_ratio_groups(trained: list[Trained], knobs: recipe_optimizers.TrustRatio) -> list[dict]:
-    groups = parameter_groups(trained, trust_ratio_rates(knobs))
+def trust_ratio_groups(trained: list[Trained], config: recipe_optimizers.TrustRatio) -> list[dict]:
+    groups = parameter_groups(trained, trust_ratio_rates(config))
     return [group | {"adaptive": group["role"] not in VECTORS} for group in groups]
 
 
-def muon(trained: list[Trained], knobs: recipe_optimizers.Muon, scale: int) -> Optimizers:
+def muon(trained: list[Trained], config: recipe_optimizers.Muon, scale: int) -> Optimizers:
     filters = [one.parameter for one in trained if one.role == FILTER]
-    others = parameter_groups([one for one in trained if one.role != FILTER], muon_rates(knobs), scale)
-    group = {"params": filters, "role": FILTER, "base_lr": knobs.lr}  # its rate knows no scale of gradients
+    others = parameter_groups([one for one in trained if one.role != FILTER], muon_rates(config), scale)
+    group = {"params": filters, "role": FILTER, "base_lr": config.lr}  # its rate knows no scale of gradients
     return [
         Muon(
             [group],
-            knobs.lr,
-            knobs.momentum,
-            knobs.steps,
-            knobs.coefficients,
-            knobs.renormalize_every,
-            knobs.renormalize_growth,
-            knobs.filter_decay,
+            config.lr,
+            config.momentum,
+            config.steps,
+            config.coefficients,
+            config.renormalize_every,
+            config.renormalize_growth,
+            config.filter_decay,
         ),
-        torch.optim.SGD(others, momentum=knobs.sgd_momentum, nesterov=True, fused=True),
+        torch.optim.SGD(others, momentum=config.sgd_momentum, nesterov=True, fused=True),
     ]
 
 
@@ -98,7 +98,7 @@ OPTIMIZERS: dict[str, Callable[[list[Trained], Any, int], Optimizers]] = {
     "lars": lars,
     "lamb": lamb,
 }
-"""from the parameters, the knobs, and how many times the gradient of the mean loss the optimizer sees"""
+"""from the parameters, the configuration, and how many times the gradient of the mean loss the optimizer sees"""
 
 
 def gradient_scale(recipe: Recipe, local_batch_size: int) -> int:
@@ -106,7 +106,7 @@ def gradient_scale(recipe: Recipe, local_batch_size: int) -> int:
     return local_batch_size if recipe.loss.reduction == "sum" else 1
 
 
-def make_stepper(
+def make_optimizer(
     network: nn.Module, recipe: Recipe, *, local_batch_size: int, steps: int, steps_per_epoch: int
 ) -> "ScheduledOptimizer":
     """The recipe's optimizer over the parameters of `network` that are trained, with every step's learning rates."""
@@ -120,12 +120,12 @@ def make_stepper(
             pairs.append((parameter, master))
         trained.append(Trained(master, role_of(network, name), depth_of[name]))
     scale = gradient_scale(recipe, local_batch_size)
-    assert scale == 1 or not isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
+    assert scale == 1 or not recipe.optimizer.scale_free
     optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, scale)
     factors = {
         role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch) for role in {t.role for t in trained}
     }
-    return MasterStepper(optimizers, factors, pairs) if pairs else ScheduledOptimizer(optimizers, factors)
+    return MasterWeightOptimizer(optimizers, factors, pairs) if pairs else ScheduledOptimizer(optimizers, factors)
 
 
 def needs_master(recipe: Recipe, dtype: torch.dtype) -> bool:
@@ -133,8 +133,7 @@ def needs_master(recipe: Recipe, dtype: torch.dtype) -> bool:
 
     bfloat16 has too few bits for SGD's small updates; float16 has too small a range for the squares of gradients.
     """
-    is_scale_free = isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
-    return dtype == torch.bfloat16 or (dtype == torch.float16 and is_scale_free)
+    return dtype == torch.bfloat16 or (dtype == torch.float16 and recipe.optimizer.scale_free)
 
 
 def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
@@ -170,12 +169,12 @@ class ScheduledOptimizer:
         for group, _ in self._groups:
             group["base_lr"] *= factor
 
-    def averageable(self, network: nn.Module) -> list[Tensor]:
+    def master_tensors(self, network: nn.Module) -> list[Tensor]:
         """What an average is taken over: the network's floating-point parameters and buffers, in full precision."""
         return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
-    def publish(self) -> None:
-        """Carry changes of the averageable tensors into the network."""
+    def copy_to_model(self) -> None:
+        """Carry changes of the master tensors into the network."""
 
     def reset(self) -> None:
         """Begin anew from the network as it is now, every momentum forgotten."""
@@ -184,16 +183,16 @@ class ScheduledOptimizer:
 
 
 class WrappedOptimizer(ScheduledOptimizer):
-    """Stands between the loop and another stepper: what it does not do itself, that one does."""
+    """Stands between the loop and another optimizer: what it does not do itself, that one does."""
 
     def __init__(self, inner: ScheduledOptimizer) -> None:
         self.inner = inner
         self.optimizers = inner.optimizers
-        self.scale_rates, self.averageable = inner.scale_rates, inner.averageable
-        self.publish, self.reset = inner.publish, inner.reset
+        self.scale_rates, self.master_tensors = inner.scale_rates, inner.master_tensors
+        self.copy_to_model, self.reset = inner.copy_to_model, inner.reset
 
 
-class MasterStepper(ScheduledOptimizer):
+class MasterWeightOptimizer(ScheduledOptimizer):
     """Steps float32 masters of half-precision parameters.
 
     pairs: (parameter, its float32 master). Mixed precision with master weights: Micikevicius et al. 2018.
@@ -214,11 +213,11 @@ class MasterStepper(ScheduledOptimizer):
             master.grad = None if parameter.grad is None else parameter.grad.float()
             parameter.grad = None
         super().step(step)
-        self.publish()
+        self.copy_to_model()
 
-    def averageable(self, network: nn.Module) -> list[Tensor]:
+    def master_tensors(self, network: nn.Module) -> list[Tensor]:
         masters = {p.data_ptr(): master.detach() for p, master in zip(self.parameters, self.masters, strict=True)}
-        return [masters.get(tensor.data_ptr(), tensor) for tensor in super().averageable(network)]
+        return [masters.get(tensor.data_ptr(), tensor) for tensor in super().master_tensors(network)]
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -226,5 +225,5 @@ class MasterStepper(ScheduledOptimizer):
         torch._foreach_copy_(self.masters, self.parameters)
 
     @torch.no_grad()
-    def publish(self) -> None:
+    def copy_to_model(self) -> None:
         torch._foreach_copy_(self.parameters, self.masters)

@@ -53,38 +53,38 @@ def depths(network: nn.Module) -> dict[str, int]:
     return {name: layer - number for name, number in layers.items()}
 
 
-def bias_rates(knobs: BiasFactors) -> Rates:
+def bias_rates(config: BiasFactors) -> Rates:
     """One rate and decay for all, with factors for the biases."""
-    plain = (knobs.lr, knobs.weight_decay)
-    bias = (knobs.lr * knobs.bias_lr_factor, knobs.weight_decay * knobs.bias_weight_decay_factor)
+    plain = (config.lr, config.weight_decay)
+    bias = (config.lr * config.bias_lr_factor, config.weight_decay * config.bias_weight_decay_factor)
     return lambda trained: bias if trained.role == BIAS else plain
 
 
-def depth_rates(knobs: DepthFactors) -> Rates:
+def depth_rates(config: DepthFactors) -> Rates:
     """The same, with a factor from each layer to the next: layer-wise rates and decays."""
-    of_last_layer = bias_rates(knobs)
+    of_last_layer = bias_rates(config)
 
     def rates(trained: Trained) -> tuple[float, float]:
         lr, decay = of_last_layer(trained)
-        return lr * knobs.depth_lr_factor**trained.depth, decay * knobs.depth_weight_decay_factor**trained.depth
+        return lr * config.depth_lr_factor**trained.depth, decay * config.depth_weight_decay_factor**trained.depth
 
     return rates
 
 
-def trust_ratio_rates(knobs: TrustRatio) -> Rates:
+def trust_ratio_rates(config: TrustRatio) -> Rates:
     """One rate, with a factor for the biases; no decay for biases and norms."""
     return lambda trained: (
-        knobs.lr * (knobs.bias_lr_factor if trained.role == BIAS else 1),
-        0.0 if trained.role in VECTORS else knobs.weight_decay,
+        config.lr * (config.bias_lr_factor if trained.role == BIAS else 1),
+        0.0 if trained.role in VECTORS else config.weight_decay,
     )
 
 
-def muon_rates(knobs: Muon) -> Rates:
+def muon_rates(config: Muon) -> Rates:
     """Of everything but the filters: one rate for the head and one for the rest, and one decay a step."""
 
     def rates(trained: Trained) -> tuple[float, float]:
-        lr = knobs.head_lr if trained.role == HEAD else knobs.bias_lr
-        return lr, knobs.decay / lr
+        lr = config.head_lr if trained.role == HEAD else config.bias_lr
+        return lr, config.decay / lr
 
     return rates
 

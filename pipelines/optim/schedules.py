@@ -18,60 +18,60 @@ ANNEAL: dict[str, Callable[[float, float, float], float]] = {
 """from `start` to `end` while `share` goes from 0 to 1"""
 
 
-def constant(knobs: schedules.Constant, epochs: float) -> ScheduleFunction:
+def constant(config: schedules.Constant, epochs: float) -> ScheduleFunction:
     """1, always."""
     return lambda epoch: 1.0
 
 
-def piecewise_linear(knobs: schedules.PiecewiseLinear, epochs: float) -> ScheduleFunction:
+def piecewise_linear(config: schedules.PiecewiseLinear, epochs: float) -> ScheduleFunction:
     """Straight lines between (epoch, value) knots, level before the first and after the last."""
-    return repeated(lambda epoch: float(np.interp(epoch, knobs.epochs, knobs.values)), knobs.period)
+    return repeated(lambda epoch: float(np.interp(epoch, config.epochs, config.values)), config.period)
 
 
-def step(knobs: schedules.Step, epochs: float) -> ScheduleFunction:
+def step(config: schedules.Step, epochs: float) -> ScheduleFunction:
     """Times gamma every so many epochs."""
-    return lambda epoch: knobs.gamma ** periods(epoch, knobs.every)
+    return lambda epoch: config.gamma ** periods(epoch, config.every)
 
 
-def multi_step(knobs: schedules.MultiStep, epochs: float) -> ScheduleFunction:
+def multi_step(config: schedules.MultiStep, epochs: float) -> ScheduleFunction:
     """Times gamma from each milestone on."""
-    return lambda epoch: knobs.gamma ** bisect_right(knobs.milestones, epoch)
+    return lambda epoch: config.gamma ** bisect_right(config.milestones, epoch)
 
 
-def exponential(knobs: schedules.Exponential, epochs: float) -> ScheduleFunction:
+def exponential(config: schedules.Exponential, epochs: float) -> ScheduleFunction:
     """gamma^t."""
-    return lambda epoch: knobs.gamma**epoch
+    return lambda epoch: config.gamma**epoch
 
 
-def inverse_time(knobs: schedules.InverseTime, epochs: float) -> ScheduleFunction:
+def inverse_time(config: schedules.InverseTime, epochs: float) -> ScheduleFunction:
     """1 / (1 + k t)."""
-    return lambda epoch: 1 / (1 + knobs.k * epoch)
+    return lambda epoch: 1 / (1 + config.k * epoch)
 
 
-def inverse_sqrt(knobs: schedules.InverseSqrt, epochs: float) -> ScheduleFunction:
+def inverse_sqrt(config: schedules.InverseSqrt, epochs: float) -> ScheduleFunction:
     """min(1, k / sqrt(t))."""
-    return lambda epoch: knobs.k / math.sqrt(max(epoch, knobs.k**2))
+    return lambda epoch: config.k / math.sqrt(max(epoch, config.k**2))
 
 
-def cosine(knobs: schedules.Cosine, epochs: float) -> ScheduleFunction:
+def cosine(config: schedules.Cosine, epochs: float) -> ScheduleFunction:
     """Half a cosine from 1 to the floor, over all epochs or over each period."""
-    length = knobs.period or epochs
-    return repeated(lambda epoch: ANNEAL["cosine"](1, knobs.floor, share(epoch, length)), knobs.period)
+    length = config.period or epochs
+    return repeated(lambda epoch: ANNEAL["cosine"](1, config.floor, share(epoch, length)), config.period)
 
 
-def polynomial(knobs: schedules.Polynomial, epochs: float) -> ScheduleFunction:
+def polynomial(config: schedules.Polynomial, epochs: float) -> ScheduleFunction:
     """(1 - t / T)^power, from 1 to the floor."""
-    return lambda epoch: knobs.floor + (1 - knobs.floor) * (1 - share(epoch, epochs)) ** knobs.power
+    return lambda epoch: config.floor + (1 - config.floor) * (1 - share(epoch, epochs)) ** config.power
 
 
-def one_cycle(knobs: schedules.OneCycle, epochs: float) -> ScheduleFunction:
+def one_cycle(config: schedules.OneCycle, epochs: float) -> ScheduleFunction:
     """From the start to 1 at the peak and down to the end."""
-    anneal, peak = ANNEAL[knobs.anneal], knobs.peak * epochs
+    anneal, peak = ANNEAL[config.anneal], config.peak * epochs
 
     def factor(epoch: float) -> float:
         if epoch < peak:
-            return anneal(knobs.start, 1, epoch / peak)
-        return anneal(1, knobs.end, share(epoch - peak, epochs - peak))
+            return anneal(config.start, 1, epoch / peak)
+        return anneal(1, config.end, share(epoch - peak, epochs - peak))
 
     return factor
 
@@ -88,7 +88,7 @@ SCHEDULES: dict[str, Callable[..., ScheduleFunction]] = {
     "polynomial": polynomial,
     "one_cycle": one_cycle,
 }
-"""from a schedule's knobs, and the epochs that it has, to its function"""
+"""from the configuration of a schedule, and the epochs that it has, to its function"""
 
 
 def make_schedule(recipe: Recipe) -> ScheduleFunction:
@@ -96,15 +96,15 @@ def make_schedule(recipe: Recipe) -> ScheduleFunction:
 
     A training that is shorter than the warm-up ends within it.
     """
-    knobs = recipe.schedule
-    begin = knobs.warm_up if isinstance(knobs, schedules.Decay) else 0.0
-    after_warm_up = SCHEDULES[knobs.name](knobs, recipe.epochs - begin)
-    return lambda epoch: warm_up(knobs, epoch) * after_warm_up(max(0.0, epoch - begin))
+    config = recipe.schedule
+    begin = config.warm_up if isinstance(config, schedules.Decay) else 0.0
+    after_warm_up = SCHEDULES[config.name](config, recipe.epochs - begin)
+    return lambda epoch: warm_up(config, epoch) * after_warm_up(max(0.0, epoch - begin))
 
 
-def warm_up(knobs: schedules.WarmedUp, epoch: float) -> float:
+def warm_up(config: schedules.WarmedUp, epoch: float) -> float:
     """A straight line from the warm-up's start to 1 at its end, and 1 from there on."""
-    return 1.0 if epoch >= knobs.warm_up else ANNEAL["linear"](knobs.warm_up_start, 1, epoch / knobs.warm_up)
+    return 1.0 if epoch >= config.warm_up else ANNEAL["linear"](config.warm_up_start, 1, epoch / config.warm_up)
 
 
 def share(epoch: float, epochs: float) -> float:
@@ -124,6 +124,6 @@ def repeated(schedule: ScheduleFunction, period: float | None) -> ScheduleFuncti
     return lambda epoch: schedule(max(0.0, epoch - periods(epoch, period) * period))
 
 
-def whitening_bias_schedule(knobs: WhiteningBias) -> ScheduleFunction:
+def whitening_bias_schedule(config: WhiteningBias) -> ScheduleFunction:
     """From 1 to 0 in a straight line over the epochs in which the whitening layer's bias is trained."""
-    return lambda epoch: max(0.0, 1 - epoch / knobs.epochs)
+    return lambda epoch: max(0.0, 1 - epoch / config.epochs)

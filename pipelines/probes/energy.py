@@ -66,14 +66,14 @@ def packages(root: Path = POWERCAP) -> list[Counter]:
     ]
 
 
-def measure(bench: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) -> dict[str, object]:
+def measure(setup: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) -> dict[str, object]:
     """Repeat a trial until `enough` seconds are over: joules a trial and mean power of all GPUs, or of the processors
     of all hosts; and the clocks, temperatures and throttle reasons that rank 0's GPU showed meanwhile, once a second.
 
     `{"unknown": "<why>"}` where there is a process without a counter. host: tells hosts apart. Every process has to
     call it; none of the trials is a timed one.
     """
-    world = bench.world
+    world = setup.world
     found = counters(world.device)
     if not all(world.gather(bool(found))):
         return unknown(
@@ -83,7 +83,7 @@ def measure(bench: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) 
         before = [counter.read() for counter in found]
         start, trials, seconds = time.perf_counter(), 0, 0.0
         while seconds < enough:
-            run_trial(bench, seed)
+            run_trial(setup, seed)
             trials += 1
             seconds = world.broadcast_object(time.perf_counter() - start)
         joules = sum(counter.since(stood) for counter, stood in zip(found, before, strict=True))

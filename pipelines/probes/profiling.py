@@ -1,7 +1,7 @@
-"""Where the time of a training goes: short trials of their own, none of which is ever a timed one.
+"""Where the time of a training goes, in two short trials that are not part of the run's results.
 
-One trial for the phases, which synchronises at the edges of each of them; and one for the trace, which does not, so
-that what overlaps in it overlaps in a real trial too.
+The first measures the phases and synchronizes with the device at their edges. The second is traced without
+synchronizing, so that work overlaps in it as in a real trial.
 """
 
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ from pipelines.clock import Clock
 from pipelines.events import State
 from pipelines.host.devices import make_clock
 from pipelines.optim.optimizers import ScheduledOptimizer, WrappedOptimizer
-from pipelines.strategies import MakeOptimizer, Shared
+from pipelines.strategies.strategy import MakeOptimizer, Prepared, Strategy
 from pipelines.train import TrainingSetup, run_trial
 
 STEPS = 30
 """of the training, before its final evaluation"""
-EXCHANGE = ("nccl:", "gloo:")
-"""What the operations begin with that exchange something between processes."""
+COMMUNICATION = ("nccl:", "gloo:")
+"""prefixes of the operations that communicate between processes"""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Profile:
     """seconds in augment, forward, backward, optimizer, other (techniques, the loop itself, waiting for batches) and
     evaluate; they add up"""
     communication: float
-    """seconds in which this process exchanged something, much of it while gradients were still computed"""
+    """seconds in which this process communicated, in part while gradients were still computed"""
     device_busy: float | None
     """share of the trace in which the device computed; None where the device is the CPU"""
     trace: profile
     """torch's profiler, for its trace and its tables"""
 
 
-class Labelled(WrappedOptimizer):
+class LabelledOptimizer(WrappedOptimizer):
     """Times and names the optimizer's steps."""
 
     def __init__(self, inner: ScheduledOptimizer, clock: Clock) -> None:
@@ -54,44 +54,51 @@ class Labelled(WrappedOptimizer):
             self.inner.step(step)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelledBench(TrainingSetup):
-    """A workbench whose passes are timed by the clock and named in a trace, whoever shares the network."""
+class LabelledStrategy:
+    """Another strategy, whose passes and steps are timed by a clock and named in a trace."""
 
-    clock: Clock
+    def __init__(self, inner: Strategy, clock: Clock) -> None:
+        self._inner, self._clock = inner, clock
+        self.name, self.has_whole_weights = inner.name, inner.has_whole_weights
 
-    def share(self, network: nn.Module, make_stepper: MakeOptimizer) -> Shared:
-        shared = super().share(network, make_stepper)
+    @property
+    def network(self) -> nn.Module:
+        return self._inner.network
+
+    def new_network(self) -> nn.Module:
+        return self._inner.new_network()
+
+    def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
+        prepared, clock = self._inner.prepare(make_optimizer), self._clock
 
         def forward(images: Tensor, **arguments: Any) -> Tensor:
-            if not network.training:
-                return shared.forward(images, **arguments)
-            with self.clock.lap("forward"), record_function("forward"):
-                return shared.forward(images, **arguments)
+            if not self.network.training:
+                return prepared.forward(images, **arguments)
+            with clock.lap("forward"), record_function("forward"):
+                return prepared.forward(images, **arguments)
 
         def backward(state: State) -> Tensor:
-            with self.clock.lap("forward and backward"), record_function("forward and backward"):
-                return shared.backward(state)
+            with clock.lap("forward and backward"), record_function("forward and backward"):
+                return prepared.backward(state)
 
-        return replace(shared, forward=forward, backward=backward)
+        return Prepared(forward, backward, LabelledOptimizer(prepared.optimizer, clock))
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class Shortened:
-    """An observer that ends the trial after a few steps and watches the optimizer."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    """An observer that ends the trial after a few steps."""
 
     def trial_start(self, state: State) -> None:
         state.steps = min(state.steps, STEPS)
-        state.stepper = Labelled(state.stepper, self._clock)
 
 
-def profile_training(bench: TrainingSetup, seed: int) -> Profile:
+def profile_training(setup: TrainingSetup, seed: int) -> Profile:
     """Train twice for a few steps. Every process has to call it."""
-    device = bench.world.device
+    device = setup.world.device
     clock = make_clock(device)
-    trial = run_trial(LabelledBench(**vars(bench), clock=clock), seed, [Shortened(clock)])
+    trial = run_trial(labelled(setup, clock), seed, [Shortened()])
     laps = {name: sum(lap.seconds for lap in trial.laps if lap.name == name) for name in ("augment", "train")}
     forward, passes, optimizer = (clock.seconds(name) for name in ("forward", "forward and backward", "optimizer"))
     phases = {
@@ -105,10 +112,15 @@ def profile_training(bench: TrainingSetup, seed: int) -> Profile:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     untimed = Clock(now=lambda: 0.0)
     with profile(activities=activities) as trace:
-        run_trial(LabelledBench(**vars(bench), clock=untimed), seed, [Shortened(untimed)])
-    exchanges = [span(event) for event in trace.events() if event.name.startswith(EXCHANGE)]
-    exchanged = covered(exchanges) / 1e6
-    return Profile(trial.steps, phases, exchanged, busy_share(trace) if device.type == "cuda" else None, trace)
+        run_trial(labelled(setup, untimed), seed, [Shortened()])
+    communication = [span(event) for event in trace.events() if event.name.startswith(COMMUNICATION)]
+    seconds = covered(communication) / 1e6
+    return Profile(trial.steps, phases, seconds, busy_share(trace) if device.type == "cuda" else None, trace)
+
+
+def labelled(setup: TrainingSetup, clock: Clock) -> TrainingSetup:
+    """The setup with its strategy labelled."""
+    return replace(setup, strategy=LabelledStrategy(setup.strategy, clock))
 
 
 def busy_share(trace: profile) -> float:

@@ -1,21 +1,24 @@
-"""Recipes as YAML files: names, globs, `base:` inheritance, overrides from the command line, sample mode.
+"""Recipes as YAML files: names, globs, `base:` inheritance, overrides from the command line, smoke tests.
 
 A file says what it changes against the recipe that its `base:` names: mappings are merged key by key, anything else
 is replaced, `null` switches off.
 """
 
+import copy
 import difflib
 import fnmatch
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
-from pipelines.recipe.schema import Recipe
+from pipelines.recipe import constraints
+from pipelines.recipe.schema import RENAMED, Recipe, rename
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_RECIPES = {"launch", "suites"}
@@ -75,15 +78,33 @@ def title(name: str) -> str:
 
 def validate(settings: Mapping[str, object], name: str) -> Recipe:
     """Settings as a Recipe. Raises RecipeError, a line that names everything that is wrong."""
+    settings = current(settings, name)
     try:
         # strict types, but JSON's: a list is a tuple, and 10 will do where 10.0 is meant
-        return Recipe.model_validate_json(json.dumps(settings, default=str))
+        recipe = Recipe.model_validate_json(json.dumps(settings, default=str))
+        constraints.check(recipe)
     except ValidationError as error:
         raise RecipeError(f"{name}: {'; '.join(map(_explain, error.errors()))}") from None
+    except ValueError as error:
+        raise RecipeError(f"{name}: {error}") from None
+    return recipe
 
 
-def sample(recipe: Recipe) -> Recipe:
-    """The recipe on a few hundred images for a few steps: enough to see that it works, worth nothing else."""
+def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
+    """A copy of the settings with today's names of the options. Warns of each old name. source: where they are from."""
+    result = copy.deepcopy(dict(settings))
+    for old, new in RENAMED.items():
+        try:
+            is_old = rename(result, old, new)
+        except ValueError as error:
+            raise RecipeError(f"{source}: {error}") from None
+        if is_old:
+            warnings.warn(f"{source}: the option {old} is now called {new}", FutureWarning, stacklevel=2)
+    return result
+
+
+def smoke_test(recipe: Recipe) -> Recipe:
+    """The recipe on at most 256 images for two epochs: enough to see that it runs. Its accuracy means nothing."""
     batch_size = min(recipe.batch_size, 64)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 256, 256)})
     accumulation = math.gcd(recipe.accumulation, batch_size)
@@ -112,8 +133,8 @@ def _parse(path: Path) -> dict[str, object]:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise RecipeError(f"{path}: a recipe is a mapping of knobs to values, not a {type(settings).__name__}")
-    return settings
+        raise RecipeError(f"{path}: a recipe is a mapping of options to values, not a {type(settings).__name__}")
+    return current(settings, str(path))
 
 
 def _inherit(name: str, chain: list[str]) -> dict[str, object]:
@@ -160,7 +181,7 @@ def _parse_override(override: str) -> dict[str, object]:
     for part in reversed(key.split(".")):
         value = {part: value}
     assert isinstance(value, dict)
-    return value
+    return current(value, override)
 
 
 def _explain(detail: Mapping[str, object]) -> str:
@@ -174,7 +195,7 @@ def _explain(detail: Mapping[str, object]) -> str:
     if not key:
         return message
     if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such knob; --help lists them"
+        return f"{key}: there is no such option; --help lists them"
     if detail["type"] == "missing":
         return f"{key}: is missing"
     value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"

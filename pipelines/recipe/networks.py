@@ -1,17 +1,17 @@
-"""The knobs of the networks. The network `name` is built by `pipelines/models/<name>.py`."""
+"""The networks. The network `name` is built by `pipelines/models/<name>.py`."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs
+from pipelines.recipe.config import Config
 
 Channels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Norm(Knobs):
+class Norm(Config):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
     group_size: Annotated[int, Field(ge=2)] | None = None
@@ -40,7 +40,7 @@ class Norm(Knobs):
         return self
 
 
-class Activation(Knobs):
+class Activation(Config):
     """The non-linearity."""
 
     name: Literal["relu", "celu", "gelu", "silu", "elu", "leaky_relu", "mish", "tanh", "sigmoid"] = "relu"
@@ -52,14 +52,14 @@ class Activation(Knobs):
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Activation":
-        for knob, names in (("alpha", ("celu", "elu")), ("slope", ("leaky_relu",))):
-            value = getattr(self, knob)
-            if self.name not in names and value != type(self).model_fields[knob].default:
-                raise ValueError(f"{knob}={value} does nothing for {self.name}: it is for {' and '.join(names)}")
+        for option, names in (("alpha", ("celu", "elu")), ("slope", ("leaky_relu",))):
+            value = getattr(self, option)
+            if self.name not in names and value != type(self).model_fields[option].default:
+                raise ValueError(f"{option}={value} does nothing for {self.name}: it is for {' and '.join(names)}")
         return self
 
 
-class Dropout(Knobs):
+class Dropout(Config):
     """In training, set each value to zero with this probability and scale the others up (Srivastava et al. 2014)."""
 
     input: Rate = 0.0
@@ -70,7 +70,7 @@ class Dropout(Knobs):
     """of the features that the last layer gets"""
 
 
-class Pool(Knobs):
+class Pool(Config):
     """The pooling between the layers; what is left of the image before the head is max-pooled whatever this says."""
 
     name: Literal["max", "average", "fractional"] = "max"
@@ -91,7 +91,7 @@ class Pool(Knobs):
         return self.name != "fractional"
 
 
-class Whitening(Knobs):
+class Whitening(Config):
     """A frozen first layer that decorrelates the pixels of a patch (post 8 of "How to train your ResNet")."""
 
     images: Annotated[int, Field(ge=1)] = 10_000
@@ -108,7 +108,7 @@ class Whitening(Knobs):
     """a bias after the whitening, which is trained; see `techniques.whitening_bias` for how long"""
 
 
-class Regularized(Knobs):
+class Regularized(Config):
     """What every network has."""
 
     name: str

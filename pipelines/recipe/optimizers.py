@@ -1,17 +1,27 @@
-"""The knobs of the optimizers. Rates and decays are for the mean loss of the global batch."""
+"""The optimizers. Rates and decays are for the mean loss of the global batch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, Momentum, NonNegative, Positive
+from pipelines.recipe.config import Config, Momentum, NonNegative, Positive
 
 
-class BiasFactors(Knobs):
-    """What optimizers with one rate for all have: factors for the biases."""
+class OptimizerConfig(Config):
+    """What every optimizer has. The class variables state what is true of the optimizer itself."""
 
     name: str
     """the optimizer"""
+
+    scale_free: ClassVar[bool] = False
+    """it divides the gradient's scale out: a loss times a constant takes the weights the same way"""
+    needs_whole_tensors: ClassVar[bool] = False
+    """it looks at whole tensors, where others go number by number"""
+
+
+class BiasFactors(OptimizerConfig):
+    """Optimizers with one rate for all, and factors for the biases."""
+
     lr: Positive
     """learning rate where the schedule is 1"""
     weight_decay: NonNegative = 0.0
@@ -55,6 +65,8 @@ class SGD(DepthFactors):
 class Adam(DepthFactors):
     """Adam (Kingma & Ba 2015)."""
 
+    scale_free = True
+
     name: Literal["adam"]
     """the optimizer"""
     lr: Positive = 1e-3
@@ -77,6 +89,8 @@ class AdamW(Adam):
 class RMSProp(BiasFactors):
     """The gradient over a running mean of its size (Tieleman & Hinton 2012)."""
 
+    scale_free = True
+
     name: Literal["rmsprop"]
     """the optimizer"""
     lr: Positive = 1e-2
@@ -94,6 +108,8 @@ class RMSProp(BiasFactors):
 class Adadelta(BiasFactors):
     """RMSProp whose step has the units of the weights (Zeiler 2012)."""
 
+    scale_free = True
+
     name: Literal["adadelta"]
     """the optimizer"""
     lr: Positive = 1.0
@@ -104,12 +120,13 @@ class Adadelta(BiasFactors):
     """added to both means"""
 
 
-class TrustRatio(Knobs):
+class TrustRatio(OptimizerConfig):
     """What LARS and LAMB have: the step of each weight tensor is in proportion to its norm; biases and norms are exempt
     from that and from weight decay."""
 
-    name: str
-    """the optimizer"""
+    scale_free = True
+    needs_whole_tensors = True
+
     lr: Positive
     """learning rate where the schedule is 1"""
     weight_decay: NonNegative = 0.0
@@ -142,8 +159,10 @@ class LAMB(TrustRatio):
     """decoupled weight decay of all but biases and norms, within the norm of the step"""
 
 
-class Muon(Knobs):
+class Muon(OptimizerConfig):
     """Muon (Jordan et al. 2024) for the convolutions, Nesterov SGD for everything else, as in airbench94_muon."""
+
+    needs_whole_tensors = True
 
     name: Literal["muon"]
     """the optimizer"""
@@ -175,6 +194,3 @@ Optimizer = Annotated[
     SGD | AdamW | Muon | Adam | RMSProp | Adadelta | LARS | LAMB,
     Field(discriminator="name"),
 ]
-
-SCALE_FREE = (Adam, AdamW, RMSProp, Adadelta, LARS, LAMB)
-"""Those that divide the gradient's scale out: a loss times a constant takes the weights the same way."""

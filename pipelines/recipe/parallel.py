@@ -1,16 +1,16 @@
-"""The knobs of training in large batches and by many processes."""
+"""Training in large batches and with several processes."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.recipe.knobs import Knobs, NonNegative, Positive
+from pipelines.recipe.config import Config, NonNegative, Positive
 
 
-class Scaling(Knobs):
-    """What a batch of another size changes in the learning rate (Goyal et al. 2017, arXiv 1706.02677).
+class Scaling(Config):
+    """How the learning rate changes with the batch size (Goyal et al. 2017, arXiv 1706.02677).
 
-    k is `batch_size` over `reference_batch`: how many processes share the batch makes no difference.
+    k is `batch_size` over `reference_batch`. The number of processes that share the batch makes no difference.
     """
 
     reference_batch: Annotated[int, Field(ge=1)]
@@ -18,24 +18,46 @@ class Scaling(Knobs):
     lr: Literal["linear", "sqrt", "none"] = "linear"
     """multiply the learning rate by k, by its square root, or by nothing"""
     warmup: Literal["gradual", "constant", "none"] = "gradual"
-    """the way there: in a straight line from the unscaled rate; at the unscaled rate, and then at once; or none"""
+    """how the scaled rate is reached: in a straight line from the unscaled rate; in one step after a phase at the
+    unscaled rate; or from the first step"""
     warmup_epochs: NonNegative = 5.0
-    """how long the way is"""
+    """epochs of that warm-up"""
 
 
-class Parallel(Knobs):
-    """How several processes share the work of a step. One process alone takes no notice of it."""
+class Parallel(Config):
+    """How several processes share the work of a step. It has no effect on a single process."""
 
-    engine: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
+    strategy: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
     """`ddp`: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel);
     `fsdp2`: each has a shard of weights, gradients and optimizer state, and the weights of a block are gathered when it
-    is computed (torch's fully_shard); `deepspeed`: DeepSpeed, with what `zero_stage` says shared out (extra
-    `deepspeed`). Under the latter two the images alone are in the order of `channels_last`"""
+    is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`).
+    Under the latter two only the images are in the memory order of `channels_last`"""
     zero_stage: Literal[0, 1, 2, 3] = 0
-    """what DeepSpeed shares out: nothing; optimizer state; gradients as well; weights as well, but for those of fewer
-    than 100,000 numbers (ZeRO, Rajbhandari et al. 2020, arXiv 1910.02054)"""
+    """what DeepSpeed shards: nothing; optimizer state; gradients as well; weights as well, except those of fewer than
+    100,000 numbers (ZeRO, Rajbhandari et al. 2020, arXiv 1910.02054)"""
     bucket_mb: Positive | None = None
-    """DDP exchanges gradients in buckets of so many MiB, each as soon as it is full; null: torch's own size"""
-    exchange: bool = True
-    """false: every process trains on its share alone, which shows what the exchange of gradients costs and is no
-    training of the recipe"""
+    """DDP reduces gradients in buckets of this many MiB, each as soon as it is full; null: torch's own size"""
+    sync_gradients: bool = True
+    """false: every process trains on its share alone. It shows what the gradient all-reduce costs and is no training of
+    the recipe"""
+
+    @property
+    def package(self) -> str | None:
+        """The package that the strategy needs, which comes with the extra of the same name; None: none."""
+        return "deepspeed" if self.strategy == "deepspeed" else None
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether every process has the whole network, its gradients and the optimizer's state."""
+        return self.strategy == "ddp"
+
+    @property
+    def has_whole_weights(self) -> bool:
+        """Whether every process has the whole weights between two steps."""
+        return self.strategy == "ddp" or (self.strategy == "deepspeed" and self.zero_stage < 3)
+
+    @property
+    def allows_missing_gradients(self) -> bool:
+        """Whether a parameter without a gradient is left alone. DeepSpeed gives it a gradient of zero, and momentum
+        and weight decay go on changing it."""
+        return self.strategy != "deepspeed"

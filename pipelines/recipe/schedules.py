@@ -1,17 +1,17 @@
-"""The knobs of the learning-rate schedules."""
+"""The learning-rate schedules."""
 
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, NonNegative, Positive
+from pipelines.recipe.config import Config, NonNegative, Positive
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Gamma = Annotated[float, Field(gt=0, le=1)]
 
 
-class WarmedUp(Knobs):
+class WarmedUp(Config):
     """What every schedule has: a gradual warm-up (Goyal et al. 2017)."""
 
     name: str

@@ -1,14 +1,13 @@
-"""The recipe: everything that a training is, each knob documented at its definition."""
+"""The recipe: a full description of one training. Each option is documented at its definition."""
 
 import hashlib
 import json
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from pipelines.recipe.contradictions import RULES
-from pipelines.recipe.knobs import Knobs
+from pipelines.recipe.config import Config
 from pipelines.recipe.loaders import Loader, Resident
 from pipelines.recipe.networks import Network
 from pipelines.recipe.optimizers import Optimizer
@@ -18,18 +17,25 @@ from pipelines.recipe.techniques import Techniques
 from pipelines.recipe.training import Augment, Data, Evaluation, Initialization, Loss
 
 HASH_VERSION = 1
-"""Goes into every recipe hash: raise it when a default or the meaning of a knob changes."""
+"""Goes into every recipe hash: raise it when a default or the meaning of an option changes."""
 
-DESCRIPTIVE = {"title", "trick", "source"}
-"""Knobs that say something about the recipe and change nothing in it."""
+RENAMED = {
+    "trick": "change",
+    "parallel.engine": "parallel.strategy",
+    "parallel.exchange": "parallel.sync_gradients",
+}
+"""Earlier names of options, which recipes may still use, and today's. Both are in the same group."""
+
+DESCRIPTIVE = {"title", "change", "source"}
+"""Options that describe the recipe and change nothing in it."""
 
 
-class Recipe(Knobs):
+class Recipe(Config):
     """One training recipe."""
 
     title: Annotated[str, Field(max_length=100)]
     """one line for lists and tables"""
-    trick: Annotated[str, Field(max_length=60)] | None = None
+    change: Annotated[str, Field(max_length=60)] | None = None
     """what it does differently from its base, in a few words"""
     source: str | None = None
     """where the recipe comes from"""
@@ -81,13 +87,6 @@ class Recipe(Knobs):
     techniques: Techniques = Techniques()
     """what else happens during the training"""
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> "Recipe":
-        for rule in RULES:
-            if complaint := rule(self):
-                raise ValueError(complaint)
-        return self
-
     def with_batch(self, batch_size: int) -> "Recipe":
         """The recipe at another batch size, its learning rate scaled as it says, or linearly with a gradual warm-up."""
         scaling = self.scaling or Scaling(reference_batch=self.batch_size)
@@ -97,9 +96,12 @@ class Recipe(Knobs):
     def hash(self) -> str:
         """12 hexadecimal digits that change when and only when the training changes.
 
-        Knobs at their defaults are left out, so that a knob added later does not make old records incomparable.
+        Options at their defaults are left out, and the others have their earliest names, so that neither a new option
+        nor a new name makes old records incomparable.
         """
         resolved = self.model_dump(mode="json", exclude_defaults=True, exclude=DESCRIPTIVE)
+        for old, new in RENAMED.items():
+            rename(resolved, new, old)
         canonical = json.dumps([HASH_VERSION, resolved], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -124,3 +126,18 @@ class Recipe(Knobs):
         epochs, rest = divmod(steps, per_epoch)
         whole = per_epoch * self.batch_size if self.drop_last else images
         return epochs * whole + min(rest * self.batch_size, whole)
+
+
+def rename(settings: dict[str, object], old: str, new: str) -> bool:
+    """Give an option another name within its group, in place; whether it was there. ValueError if both names are."""
+    *groups, key = old.split(".")
+    group: object = settings
+    for name in groups:
+        group = group.get(name) if isinstance(group, dict) else None
+    if not isinstance(group, dict) or key not in group:
+        return False
+    name = new.rpartition(".")[2]
+    if name in group:
+        raise ValueError(f"{old} and {new} are names of one option: give one of the two")
+    group[name] = group.pop(key)
+    return True

@@ -1,4 +1,4 @@
-"""The knobs of what goes in and what is measured: data, augmentation, initialisation, loss, evaluation."""
+"""What goes in and what is measured: data, augmentation, initialisation, loss, evaluation."""
 
 from bisect import bisect_right
 from itertools import pairwise
@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.recipe.knobs import Knobs, NonNegative, Positive
+from pipelines.recipe.config import Config, NonNegative, Positive
 
 
-class Data(Knobs):
+class Data(Config):
     """Which images a recipe trains on."""
 
-    name: Literal["cifar10", "mnist", "digits"]
-    """the data set"""
+    name: Literal["cifar10", "digits", "mnist"]
+    """the data set, which `pipelines/data/sources/<name>.py` reads"""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the training set that is used, stratified by class; the rest becomes the unlabelled pool"""
     split_seed: Annotated[int, Field(ge=0)] = 0
@@ -22,7 +22,7 @@ class Data(Knobs):
     """draw the images of an epoch with replacement, each with the weight of its class (torch's WeightedRandomSampler);
     null: each image once"""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """use at most so many training and so many test images (sample mode sets it); null: all"""
+    """use at most so many training and so many test images (a smoke test sets it); null: all"""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of the labelled training images that is held out, stratified by class, by `split_seed`: not trained on"""
     folds: Annotated[int, Field(ge=2)] | None = None
@@ -51,7 +51,7 @@ class Data(Knobs):
         return self.validation > 0 or self.folds is not None
 
 
-class Affine(Knobs):
+class Affine(Config):
     """A small rotation, scaling and shear around the centre, each uniform from minus to plus its limit."""
 
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -62,7 +62,7 @@ class Affine(Knobs):
     """degrees"""
 
 
-class Elastic(Knobs):
+class Elastic(Config):
     """A smooth random displacement of the pixels (Simard, Steinkraus & Platt 2003)."""
 
     displacement: Annotated[float, Field(gt=0)] = 1.0
@@ -71,7 +71,7 @@ class Elastic(Knobs):
     """standard deviation in pixels of the Gaussian that smooths it"""
 
 
-class Resolution(Knobs):
+class Resolution(Config):
     """Small images first: cheap epochs to begin with, the full size at the end (progressive resizing, as in E1)."""
 
     epochs: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
@@ -92,7 +92,7 @@ class Resolution(Knobs):
         return self.sizes[bisect_right(self.epochs, epoch) - 1]
 
 
-class Augment(Knobs):
+class Augment(Config):
     """Augmentation, drawn for a whole epoch at once. Each image draws its own."""
 
     crop: Annotated[int, Field(ge=0)] = 0
@@ -115,7 +115,7 @@ class Augment(Knobs):
     small image shows the whole scene. The test images keep their size; null: the training images too"""
 
 
-class Initialization(Knobs):
+class Initialization(Config):
     """Where training starts. PyTorch's own initialisation, unless something else is said."""
 
     convolutions: Literal[
@@ -158,14 +158,14 @@ class Initialization(Knobs):
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Initialization":
-        for knob, method in (("std", "normal"), ("value", "constant")):
-            value = getattr(self, knob)
-            if method not in (self.convolutions, self.head) and value != type(self).model_fields[knob].default:
-                raise ValueError(f"{knob}={value} does nothing: say convolutions={method} or head={method}")
+        for option, method in (("std", "normal"), ("value", "constant")):
+            value = getattr(self, option)
+            if method not in (self.convolutions, self.head) and value != type(self).model_fields[option].default:
+                raise ValueError(f"{option}={value} does nothing: say convolutions={method} or head={method}")
         return self
 
 
-class Loss(Knobs):
+class Loss(Config):
     """Cross-entropy."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -175,7 +175,7 @@ class Loss(Knobs):
     multiplied by the batch size, so that `optimizer` means the same under both"""
 
 
-class Evaluation(Knobs):
+class Evaluation(Config):
     """How accuracy is measured: always on the whole test set, or on all that `data.evaluate` puts in its place."""
 
     tta: Literal["none", "flip", "crops"] = "none"

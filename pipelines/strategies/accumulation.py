@@ -5,8 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from pipelines.events import State
 from pipelines.recipe import Recipe
@@ -19,26 +18,26 @@ Differentiate = Callable[[Tensor], object]
 
 
 def make_backward(
-    recipe: Recipe, network: nn.Module, local_batch_size: int, differentiate: Differentiate = Tensor.backward
+    recipe: Recipe,
+    local_batch_size: int,
+    *,
+    unsynchronized: Callable[[], AbstractContextManager] = contextlib.nullcontext,
+    differentiate: Differentiate = Tensor.backward,
 ) -> Backward:
-    """Forward and backward pass as the recipe's `accumulation` wants them. ValueError if it does not divide the batch.
+    """Forward and backward pass as the recipe's `accumulation` wants them.
 
-    network: as the processes share it; local_batch_size: images per step in one process.
+    local_batch_size: images per step in one process, which `accumulation` divides. Within `unsynchronized` the
+    processes do not reduce gradients.
     """
     if recipe.accumulation == 1:
         return partial(whole_batch, differentiate=differentiate)
     size, rest = divmod(local_batch_size, recipe.accumulation)
-    if rest:
-        raise ValueError(
-            f"accumulation={recipe.accumulation} does not divide the {local_batch_size} images that a process has a "
-            "step: say a divisor of that number"
-        )
-    is_replicated = isinstance(network, DistributedDataParallel)
+    assert not rest, "preflight checks it"
     return partial(
         accumulated,
         size=size,
         is_mean=recipe.loss.reduction == "mean",
-        unsynchronized=network.no_sync if is_replicated else contextlib.nullcontext,
+        unsynchronized=unsynchronized,
         differentiate=differentiate,
     )
 
@@ -60,8 +59,8 @@ def accumulated(
 ) -> Tensor:
     """Forward and backward passes of `size` images each, which add up to the gradients and the loss of the batch.
 
-    A mean loss is weighted by the images that it is the mean of. `unsynchronized`: within it the processes do not
-    exchange gradients; they do so once, with the last micro-batch.
+    A mean loss is weighted by the images that it is the mean of. The processes reduce their gradients once, with the
+    last micro-batch.
     """
     assert state.images is not None
     assert state.labels is not None

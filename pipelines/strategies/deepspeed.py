@@ -1,11 +1,10 @@
-"""DeepSpeed: ZeRO shares out the optimizer's state, the gradients and the weights, as far as `zero_stage` says
+"""DeepSpeed: ZeRO shards the optimizer's state, the gradients and the weights, as far as `zero_stage` says
 (Rajbhandari et al. 2020, arXiv 1910.02054).
 
-DeepSpeed is given a torch optimizer and no schedule: our stepper writes the learning rates into the optimizer's groups.
-DeepSpeed 0.19.8 never frees what it made of a network under ZeRO-3, about two and a half times its weights a trial.
+DeepSpeed gets a torch optimizer and no schedule: our optimizer writes the learning rates into the groups. DeepSpeed
+0.19.8 never frees what it made of a network under ZeRO-3, about two and a half times its weights each trial.
 """
 
-import copy
 import logging
 import os
 import warnings
@@ -14,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines import strategies
 from pipelines.distributed.process_group import World
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
-from pipelines.strategies import MakeOptimizer, Shared, accumulation
+from pipelines.strategies.accumulation import make_backward
+from pipelines.strategies.strategy import MakeOptimizer, Prepared, materialize
 
 
 class SteppedByEngine:
@@ -35,10 +34,10 @@ class SteppedByEngine:
         """Nothing: the engine's step has dropped the accumulation."""
 
 
-class Engine:
-    """`deepspeed.initialize` with DeepSpeed's own choices but for those in `configuration`."""
+class DeepSpeed:
+    """`deepspeed.initialize` with DeepSpeed's own defaults except for those in `configuration`."""
 
-    def __init__(self, recipe: Recipe, world: World) -> None:
+    def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
         os.environ.setdefault("DS_ACCELERATOR", world.device.type)
         self._deepspeed = require("deepspeed", "deepspeed")
         if world.device.type == "cpu":
@@ -46,21 +45,32 @@ class Engine:
             require("deepspeed.ops", "deepspeed").__compatible_ops__["deepspeed_shm_comm"] = False
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # it warns of every optimizer but its own
         warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # DeepSpeed 0.19.8
-        self._recipe = recipe
-        self._world = world
+        self.name = f"ZeRO-{recipe.parallel.zero_stage}"
+        self.has_whole_weights = recipe.parallel.has_whole_weights
+        self.network = self._meta_model = network.to("meta")
+        self._recipe, self._world = recipe, world
 
-    def whole(self, outline: nn.Module) -> nn.Module:
-        network = copy.deepcopy(outline).to_empty(device=self._world.device)
-        return network.to(memory_format=torch.contiguous_format)  # it flattens weights
+    def new_network(self) -> nn.Module:
+        self.network = materialize(self._meta_model, self._world.device)
+        return self.network
 
-    def share(self, network: nn.Module, make_stepper: MakeOptimizer) -> Shared:
-        stepper = make_stepper(network)
-        (optimizer,) = stepper.optimizers
-        engine, *_ = self._deepspeed.initialize(model=network, optimizer=optimizer, config=configuration(self._recipe))
-        stepper.optimizers = [SteppedByEngine(engine, optimizer)]
+    def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
+        optimizer = make_optimizer(self.network)
+        (wrapped,) = optimizer.optimizers
+        self._engine, *_ = self._deepspeed.initialize(
+            model=self.network, optimizer=wrapped, config=configuration(self._recipe)
+        )
+        assert self._engine.zero_optimization_stage() == self._recipe.parallel.zero_stage
+        optimizer.optimizers = [SteppedByEngine(self._engine, wrapped)]
         local_batch_size = self._recipe.batch_size // self._world.size
-        backward = accumulation.make_backward(self._recipe, network, local_batch_size, engine.backward)
-        return Shared(engine, backward, stepper, strategies.strategy_of(engine), close=engine.destroy)
+        backward = make_backward(self._recipe, local_batch_size, differentiate=self._engine.backward)
+        return Prepared(self._engine, backward, optimizer)
+
+    def close(self) -> None:
+        self._engine.destroy()
+
+
+make_strategy = DeepSpeed
 
 
 def configuration(recipe: Recipe) -> dict[str, object]:
@@ -71,7 +81,7 @@ def configuration(recipe: Recipe) -> dict[str, object]:
         "zero_optimization": {"stage": recipe.parallel.zero_stage},
         "zero_allow_untested_optimizer": True,  # that is, torch's SGD
         "gradient_clipping": 0.0,  # it would be 1
-        # without modules named here, gradients are exchanged in float32, as they are without DeepSpeed
+        # without modules named here, gradients are reduced in float32, as they are without DeepSpeed
         "torch_autocast": {
             "enabled": recipe.precision == "autocast",
             "dtype": "bfloat16",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.mean_teacher import follow
 from pipelines.techniques.pretraining import fit
 
@@ -26,33 +26,33 @@ def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -
 class Contrastive:
     """Trains the backbone so that two views of an image, labelled or not, lie closer than those of two images."""
 
-    def __init__(self, knobs: unlabelled.Contrastive) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.Contrastive) -> None:
+        self._config = config
 
     def pretrain(self, state: State) -> None:
-        knobs, network = self._knobs, state.network
+        config, network = self._config, state.network
         pool = state.pool("pool", "train")
         device = state.world.device
         generator = torch.Generator(device).manual_seed(state.seed)
         width = network.head.in_features
-        projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, knobs.features)).to(device)
+        projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.features)).to(device)
         encoder = nn.Sequential(network.layers, projection)
         momentum_encoder = copy.deepcopy(encoder).requires_grad_(False)
-        queue = F.normalize(torch.randn(knobs.queue, knobs.features, generator=generator, device=device))
+        queue = F.normalize(torch.randn(config.queue, config.features, generator=generator, device=device))
         oldest = 0
 
         def objective(chosen: Tensor) -> Tensor:
             nonlocal oldest
-            queries = F.normalize(encoder(pool.augmented(chosen, knobs.views)))
+            queries = F.normalize(encoder(pool.augmented(chosen, config.views)))
             with torch.no_grad():
-                keys = F.normalize(momentum_encoder(pool.augmented(chosen, knobs.views)))
-            loss = info_nce(queries, keys, queue.clone(), knobs.temperature)
+                keys = F.normalize(momentum_encoder(pool.augmented(chosen, config.views)))
+            loss = info_nce(queries, keys, queue.clone(), config.temperature)
             queue[torch.arange(oldest, oldest + len(keys), device=device) % len(queue)] = keys
             oldest = (oldest + len(keys)) % len(queue)
             return loss
 
         def after_step() -> None:
-            follow(list(momentum_encoder.parameters()), list(encoder.parameters()), knobs.momentum)
+            follow(list(momentum_encoder.parameters()), list(encoder.parameters()), config.momentum)
 
-        losses = fit(encoder.parameters(), objective, len(pool), knobs, generator, after_step)
+        losses = fit(encoder.parameters(), objective, len(pool), config, generator, after_step)
         state.notes["contrastive"] = {"loss_per_epoch": losses}

@@ -33,9 +33,9 @@ def cutmix(images: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
 class CutMix:
     """Pastes in every batch; each image gets its rectangle at a place of its own."""
 
-    def __init__(self, knobs: techniques.CutMix) -> None:
-        self._knobs = knobs
-        self._is_on = is_on(knobs)
+    def __init__(self, config: techniques.CutMix) -> None:
+        self._config = config
+        self._is_on = is_on(config)
 
     def trial_start(self, state: State) -> None:
         self._areas = generator_of(state, "cutmix")
@@ -51,11 +51,11 @@ class CutMix:
 
     def _draw(self, count: int, height: int, width: int) -> Tensor:
         """Squares wholly inside the image; or rectangles of the image's shape around any of its pixels."""
-        if self._knobs.size is not None:
-            side = min(self._knobs.size, height, width)
+        if self._config.size is not None:
+            side = min(self._config.size, height, width)
             top, left = self._integers(height - side + 1, count), self._integers(width - side + 1, count)
             return rectangles(top, left, side, side, (height, width))
-        side = self._areas.beta(self._knobs.alpha, self._knobs.alpha) ** 0.5
+        side = self._areas.beta(self._config.alpha, self._config.alpha) ** 0.5
         rows, columns = round(side * height), round(side * width)
         top, left = self._integers(height, count) - rows // 2, self._integers(width, count) - columns // 2
         return rectangles(top, left, rows, columns, (height, width))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pipelines import models
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.pretraining import fit
 from pipelines.techniques.semi_supervised import probabilities
 
@@ -26,30 +26,30 @@ def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
 class Distillation:
     """Trains the teacher on the labelled images first, and then the student on the labels and on the teacher."""
 
-    def __init__(self, knobs: unlabelled.Distillation) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.Distillation) -> None:
+        self._config = config
         self._optimizers: list[torch.optim.Optimizer] = []
         """of the translation, if features are learnt too"""
 
     def pretrain(self, state: State) -> None:
-        knobs, recipe, device = self._knobs, state.recipe, state.world.device
+        config, recipe, device = self._config, state.recipe, state.world.device
         pool = state.pool("train")
         plain, labels = pool.images(), state.loader.plain()[1]
-        teacher = models.build_network(knobs.teacher, tuple(plain.shape[1:]), state.network.head.out_features)
+        teacher = models.build_network(config.teacher, tuple(plain.shape[1:]), state.network.head.out_features)
         generator = torch.Generator(device).manual_seed(state.seed)
         teacher = models.to_precision(teacher.to(device), plain.dtype, channels_last=recipe.channels_last)
 
         def objective(chosen: Tensor) -> Tensor:
             return F.cross_entropy(teacher(pool.augmented(chosen, recipe.augment)), labels[chosen])
 
-        fit(teacher.parameters(), objective, len(labels), knobs, generator)
+        fit(teacher.parameters(), objective, len(labels), config, generator)
         self._teacher = teacher.eval().requires_grad_(False)
         right = probabilities(teacher, plain, recipe.evaluation.batch_size).argmax(1) == labels
         state.notes["distillation"] = {"teacher_train_accuracy": right.float().mean().item()}
         state.objective = self._from_logits
-        if knobs.feature_weight:
+        if config.feature_weight:
             self._translate = nn.Linear(state.network.head.in_features, teacher.head.in_features).to(device)
-            self._optimizers = [torch.optim.AdamW(self._translate.parameters(), lr=knobs.lr, fused=True)]
+            self._optimizers = [torch.optim.AdamW(self._translate.parameters(), lr=config.lr, fused=True)]
             state.objective = self._from_features_too
 
     def _from_logits(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
@@ -63,12 +63,12 @@ class Distillation:
             targets = self._teacher.head(teacher_features)
         features = state.network.layers(images)
         distance = feature_distance(self._translate(features), teacher_features)
-        return self._loss(state, state.network.head(features), targets, labels) + self._knobs.feature_weight * distance
+        return self._loss(state, state.network.head(features), targets, labels) + self._config.feature_weight * distance
 
     def _loss(self, state: State, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-        knobs = self._knobs
-        hard, soft = state.loss_function(logits, labels), soft_cross_entropy(logits, targets, knobs.temperature)
-        return (1 - knobs.weight) * hard + knobs.weight * soft
+        config = self._config
+        hard, soft = state.loss_function(logits, labels), soft_cross_entropy(logits, targets, config.temperature)
+        return (1 - config.weight) * hard + config.weight * soft
 
     def step_end(self, state: State) -> None:
         for optimizer in self._optimizers:

@@ -32,15 +32,15 @@ class Patience:
 class EarlyStopping:
     """Measures the held-out accuracy after each epoch, without test-time augmentation, and ends the training."""
 
-    def __init__(self, knobs: techniques.EarlyStopping) -> None:
-        self._restore_best = knobs.restore_best
-        self._patience = Patience(knobs.patience, knobs.min_delta)
+    def __init__(self, config: techniques.EarlyStopping) -> None:
+        self._restore_best = config.restore_best
+        self._patience = Patience(config.patience, config.min_delta)
 
     def trial_start(self, state: State) -> None:
         assert state.held_out is not None
         self._images, self._labels = state.held_out()
-        self._knobs = state.recipe.evaluation.model_copy(update={"tta": "none"})
-        self._weights = state.stepper.averageable(state.network)
+        self._config = state.recipe.evaluation.model_copy(update={"tta": "none"})
+        self._weights = state.optimizer.master_tensors(state.network)
         self._best = [weight.clone() for weight in self._weights]
         self._best_epoch = 0
 
@@ -48,7 +48,7 @@ class EarlyStopping:
         if state.step % state.steps_per_epoch and state.step < state.steps:
             return
         state.network.eval()
-        accuracy = evaluate(state.predict, self._images, self._labels, self._knobs, state.world).with_tta
+        accuracy = evaluate(state.predict, self._images, self._labels, self._config, state.world).with_tta
         state.network.train()
         if self._patience.see(accuracy):
             self._best_epoch = state.epoch + 1
@@ -57,7 +57,7 @@ class EarlyStopping:
             state.steps = state.step
         if self._restore_best and state.step == state.steps:
             torch._foreach_copy_(self._weights, self._best)
-            state.stepper.publish()
+            state.optimizer.copy_to_model()
 
     def trial_end(self, state: State) -> None:
         state.notes["early_stopping"] = {"best_epoch": self._best_epoch, "held_out_accuracy": self._patience.best}

@@ -20,12 +20,12 @@ def update(average: list[Tensor], current: list[Tensor], momentum: float) -> Non
 class EMA:
     """Keeps a float32 average of all floating-point parameters and buffers, and evaluates that."""
 
-    def __init__(self, knobs: techniques.EMA) -> None:
-        self._every = knobs.every
-        self._momentum = knobs.momentum**knobs.every
+    def __init__(self, config: techniques.EMA) -> None:
+        self._every = config.every
+        self._momentum = config.momentum**config.every
 
     def trial_start(self, state: State) -> None:
-        self._current = state.stepper.averageable(state.network)
+        self._current = state.optimizer.master_tensors(state.network)
         self._average = [tensor.float().clone() for tensor in self._current]
 
     def step_end(self, state: State) -> None:
@@ -42,4 +42,4 @@ class EMA:
 
     def _put(self, state: State, tensors: list[Tensor]) -> None:
         torch._foreach_copy_(self._current, tensors)
-        state.stepper.publish()
+        state.optimizer.copy_to_model()

@@ -37,18 +37,18 @@ class Ensemble:
     The members are called one after another in the one network there is, so that it stays compiled.
     """
 
-    def __init__(self, knobs: techniques.Ensemble) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.Ensemble) -> None:
+        self._config = config
 
     def trial_start(self, state: State) -> None:
-        self._current = state.stepper.averageable(state.network)
-        self._ends = ends(state.steps, self._knobs.members)
+        self._current = state.optimizer.master_tensors(state.network)
+        self._ends = ends(state.steps, self._config.members)
         self._members: list[list[Tensor]] = []
 
     def step_end(self, state: State) -> None:
         if state.step in self._ends:
             self._members.append(clones(self._current))
-            if self._knobs.restart == "fresh" and state.step < state.steps:
+            if self._config.restart == "fresh" and state.step < state.steps:
                 restart(state, seed_of_member(state.seed, len(self._members)))
 
     def evaluation_start(self, state: State) -> None:
@@ -73,7 +73,7 @@ class Ensemble:
 
     def _put(self, state: State, tensors: list[Tensor]) -> None:
         torch._foreach_copy_(self._current, tensors)
-        state.stepper.publish()
+        state.optimizer.copy_to_model()
 
 
 def clones(tensors: list[Tensor]) -> list[Tensor]:
@@ -87,4 +87,4 @@ def restart(state: State, seed: int) -> None:
     models.initialize(state.network, seed, state.recipe.initialization)
     for layer, weight in zip(layers, filters, strict=True):
         layer.weight.data.copy_(weight)
-    state.stepper.reset()
+    state.optimizer.reset()

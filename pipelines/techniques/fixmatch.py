@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.semi_supervised import unlabelled_per_step
 
 
@@ -23,19 +23,19 @@ def consistency(weak: Tensor, strong: Tensor, threshold: float) -> tuple[Tensor,
 class FixMatch:
     """Adds the consistency on unlabelled images to the loss."""
 
-    def __init__(self, knobs: unlabelled.FixMatch) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.FixMatch) -> None:
+        self._config = config
         self._shares: list[Tensor] = []
 
     def trial_start(self, state: State) -> None:
         self._pool = state.pool()
-        self._count = unlabelled_per_step(state, self._knobs.ratio)
+        self._count = unlabelled_per_step(state, self._config.ratio)
         state.objective = self._objective
 
     def epoch_start(self, state: State) -> None:
         order = self._pool.next(self._count * state.steps_per_epoch)
-        weak = self._pool.augmented(order, self._knobs.weak).split(self._count)
-        strong = self._pool.augmented(order, self._knobs.strong).split(self._count)
+        weak = self._pool.augmented(order, self._config.weak).split(self._count)
+        strong = self._pool.augmented(order, self._config.strong).split(self._count)
         self._views = zip(weak, strong, strict=True)
 
     def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
@@ -43,9 +43,9 @@ class FixMatch:
         with torch.no_grad():
             targets = state.network(weak).float()
         logits = state.forward(torch.cat([images, strong])).float()
-        unsupervised, share = consistency(targets, logits[len(images) :], self._knobs.threshold)
+        unsupervised, share = consistency(targets, logits[len(images) :], self._config.threshold)
         self._shares.append(share)
-        return state.loss_function(logits[: len(images)], labels) + self._knobs.weight * unsupervised
+        return state.loss_function(logits[: len(images)], labels) + self._config.weight * unsupervised
 
     def trial_end(self, state: State) -> None:
         shares = torch.stack(self._shares).split(state.steps_per_epoch)

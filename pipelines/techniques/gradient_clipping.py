@@ -19,9 +19,9 @@ def clip_norm(parameters: list[nn.Parameter], limit: float) -> None:
 class GradientClipping:
     """Clips what the optimizer is about to see."""
 
-    def __init__(self, knobs: techniques.GradientClipping) -> None:
-        self._clip = clip_grad_value_ if knobs.norm is None else clip_norm
-        self._limit = knobs.value if knobs.norm is None else knobs.norm
+    def __init__(self, config: techniques.GradientClipping) -> None:
+        self._clip = clip_grad_value_ if config.norm is None else clip_norm
+        self._limit = config.value if config.norm is None else config.norm
 
     def trial_start(self, state: State) -> None:
         self._parameters = [parameter for parameter in state.network.parameters() if parameter.requires_grad]

@@ -9,7 +9,7 @@ from pipelines.optim.optimizers import ScheduledOptimizer, WrappedOptimizer
 from pipelines.recipe import techniques
 
 
-def gathered_batches(steps: int, steps_per_epoch: int, knobs: techniques.GrowingBatch) -> list[int]:
+def gathered_batches(steps: int, steps_per_epoch: int, config: techniques.GrowingBatch) -> list[int]:
     """For each batch of a training, how many are gathered when the optimizer steps after it; 0: it waits for more.
 
     An epoch's last step takes what there is.
@@ -18,7 +18,7 @@ def gathered_batches(steps: int, steps_per_epoch: int, knobs: techniques.Growing
     for step in range(steps):
         epoch, place = divmod(step, steps_per_epoch)
         begun = epoch + place / steps_per_epoch
-        wanted = max((n for start, n in zip(knobs.epochs, knobs.batches, strict=True) if start <= begun), default=1)
+        wanted = max((n for start, n in zip(config.epochs, config.batches, strict=True) if start <= begun), default=1)
         waiting += 1
         is_due = waiting >= wanted or place == steps_per_epoch - 1 or step == steps - 1
         counts.append(waiting if is_due else 0)
@@ -26,7 +26,7 @@ def gathered_batches(steps: int, steps_per_epoch: int, knobs: techniques.Growing
     return counts
 
 
-class GatheringStepper(WrappedOptimizer):
+class GatheringOptimizer(WrappedOptimizer):
     """Lets the gradients of several batches add up, and then steps with their mean."""
 
     def __init__(self, inner: ScheduledOptimizer, counts: list[int], parameters: list[Tensor]) -> None:
@@ -46,11 +46,11 @@ class GatheringStepper(WrappedOptimizer):
 class GrowingBatch:
     """Puts itself between the loop and the optimizer."""
 
-    def __init__(self, knobs: techniques.GrowingBatch) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.GrowingBatch) -> None:
+        self._config = config
 
     def trial_start(self, state: State) -> None:
-        counts = gathered_batches(state.steps, state.steps_per_epoch, self._knobs)
+        counts = gathered_batches(state.steps, state.steps_per_epoch, self._config)
         parameters = [parameter for parameter in state.network.parameters() if parameter.requires_grad]
-        state.stepper = GatheringStepper(state.stepper, counts, parameters)
+        state.optimizer = GatheringOptimizer(state.optimizer, counts, parameters)
         state.notes["growing_batch"] = {"updates": sum(count > 0 for count in counts)}

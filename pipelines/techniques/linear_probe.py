@@ -3,13 +3,13 @@
 from torch import Tensor
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 
 
 class LinearProbe:
     """No gradient goes into the backbone."""
 
-    def __init__(self, knobs: unlabelled.LinearProbe) -> None:
+    def __init__(self, config: techniques.LinearProbe) -> None:
         pass
 
     def trial_start(self, state: State) -> None:

@@ -19,13 +19,13 @@ def pull(slow: list[Tensor], fast: list[Tensor], decay: float) -> None:
 class Lookahead:
     """Keeps slow copies of the weights and statistics; the trained ones are set back to them every few steps."""
 
-    def __init__(self, knobs: techniques.Lookahead) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.Lookahead) -> None:
+        self._config = config
 
     def trial_start(self, state: State) -> None:
-        self._fast = state.stepper.averageable(state.network)
+        self._fast = state.optimizer.master_tensors(state.network)
         self._slow = [tensor.clone() for tensor in self._fast]
-        every, start = self._knobs.every, self._knobs.start_epoch * state.steps_per_epoch
+        every, start = self._config.every, self._config.start_epoch * state.steps_per_epoch
         self._first = every * math.ceil(round(start, 6) / every)
 
     def step_end(self, state: State) -> None:
@@ -33,11 +33,11 @@ class Lookahead:
             return
         if state.step == self._first:
             self._pull(state, 0.0)  # the slow weights begin here
-        elif state.step % self._knobs.every == 0:
-            self._pull(state, self._knobs.decay * (state.step / state.steps) ** self._knobs.power)
+        elif state.step % self._config.every == 0:
+            self._pull(state, self._config.decay * (state.step / state.steps) ** self._config.power)
         if state.step == state.steps:
             self._pull(state, 1.0)  # the training ends on the slow weights
 
     def _pull(self, state: State, decay: float) -> None:
         pull(self._slow, self._fast, decay)
-        state.stepper.publish()
+        state.optimizer.copy_to_model()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.pretraining import fit
 
 
@@ -25,20 +25,20 @@ def reconstruction_loss(output: Tensor, images: Tensor, hidden: Tensor) -> Tenso
 class MaskedImage:
     """Trains the backbone, and a linear decoder that is thrown away, on all images, labelled or not."""
 
-    def __init__(self, knobs: unlabelled.MaskedImage) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.MaskedImage) -> None:
+        self._config = config
 
     def pretrain(self, state: State) -> None:
-        knobs, network = self._knobs, state.network
+        config, network = self._config, state.network
         images = state.pool("pool", "train").images()
         generator = torch.Generator(images.device).manual_seed(state.seed)
         decoder = nn.Linear(network.head.in_features, images[0].numel()).to(images.device, images.dtype)
 
         def objective(chosen: Tensor) -> Tensor:
             batch = images[chosen]
-            hidden = draw_masks(len(batch), tuple(batch.shape[2:]), knobs.patch, knobs.share, generator)
+            hidden = draw_masks(len(batch), tuple(batch.shape[2:]), config.patch, config.share, generator)
             output = decoder(network.layers(batch.masked_fill(hidden, 0))).view_as(batch)
             return reconstruction_loss(output, batch, hidden)
 
-        losses = fit([*network.layers.parameters(), *decoder.parameters()], objective, len(images), knobs, generator)
+        losses = fit([*network.layers.parameters(), *decoder.parameters()], objective, len(images), config, generator)
         state.notes["masked_image"] = {"loss_per_epoch": losses}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.semi_supervised import ramp_up, unlabelled_per_step
 
 
@@ -24,18 +24,18 @@ def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
 class MeanTeacher:
     """Adds the disagreement with the teacher on unlabelled images to the loss, and evaluates the teacher."""
 
-    def __init__(self, knobs: unlabelled.MeanTeacher) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.MeanTeacher) -> None:
+        self._config = config
 
     def trial_start(self, state: State) -> None:
         self._pool = state.pool()
-        self._count = unlabelled_per_step(state, self._knobs.ratio)
+        self._count = unlabelled_per_step(state, self._config.ratio)
         self._teacher = copy.deepcopy(state.network).requires_grad_(False)
         state.objective = self._objective
 
     def epoch_start(self, state: State) -> None:
         order = self._pool.next(self._count * state.steps_per_epoch)
-        student, teacher = (self._pool.augmented(order, self._knobs.views).split(self._count) for _ in range(2))
+        student, teacher = (self._pool.augmented(order, self._config.views).split(self._count) for _ in range(2))
         self._views = zip(student, teacher, strict=True)
 
     def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
@@ -43,12 +43,12 @@ class MeanTeacher:
         with torch.no_grad():
             targets = self._teacher(to_teacher).float()
         logits = state.forward(torch.cat([images, to_student])).float()
-        weight = self._knobs.weight * ramp_up(state.step / state.steps_per_epoch, self._knobs.ramp_up_epochs)
+        weight = self._config.weight * ramp_up(state.step / state.steps_per_epoch, self._config.ramp_up_epochs)
         supervised = state.loss_function(logits[: len(images)], labels)
         return supervised + weight * disagreement(logits[len(images) :], targets)
 
     def step_end(self, state: State) -> None:
-        momentum = min(1 - 1 / (state.step + 1), self._knobs.momentum)  # an average of all, as long as there are few
+        momentum = min(1 - 1 / (state.step + 1), self._config.momentum)  # an average of all, as long as there are few
         follow(list(self._teacher.parameters()), list(state.network.parameters()), momentum)
 
     def evaluation_start(self, state: State) -> None:

@@ -24,10 +24,10 @@ def mixup(images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]
     return images.lerp(images.roll(1, 0), share), labels.lerp(labels.roll(1, 0), share)
 
 
-def is_on(knobs: techniques.Mixing) -> Callable[[State], bool]:
+def is_on(config: techniques.Mixing) -> Callable[[State], bool]:
     """Whether the trial is within the epochs in which images are mixed."""
-    end = float("inf") if knobs.until is None else knobs.until
-    return lambda state: knobs.from_epoch <= state.step / state.steps_per_epoch < end
+    end = float("inf") if config.until is None else config.until
+    return lambda state: config.from_epoch <= state.step / state.steps_per_epoch < end
 
 
 def generator_of(state: State, purpose: str) -> np.random.Generator:
@@ -38,9 +38,9 @@ def generator_of(state: State, purpose: str) -> np.random.Generator:
 class MixUp:
     """Mixes every batch with itself, by one share a batch."""
 
-    def __init__(self, knobs: techniques.MixUp) -> None:
-        self._alpha = knobs.alpha
-        self._is_on = is_on(knobs)
+    def __init__(self, config: techniques.MixUp) -> None:
+        self._alpha = config.alpha
+        self._is_on = is_on(config)
 
     def trial_start(self, state: State) -> None:
         self._generator = generator_of(state, "mixup")

@@ -26,12 +26,12 @@ def penalised(network: nn.Module) -> list[Tensor]:
 class Penalty:
     """Adds the gradients of the penalties to those of the loss."""
 
-    def __init__(self, knobs: techniques.Penalty) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.Penalty) -> None:
+        self._config = config
 
     def trial_start(self, state: State) -> None:
         self._weights = penalised(state.network)
-        self._l1, self._l2 = (factor * state.gradient_scale for factor in (self._knobs.l1, self._knobs.l2))
+        self._l1, self._l2 = (factor * state.gradient_scale for factor in (self._config.l1, self._config.l2))
 
     def gradients_ready(self, state: State) -> None:
         add_gradient(self._weights, self._l1, self._l2)

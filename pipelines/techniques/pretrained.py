@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines.data import augment, digits
+from pipelines.data import augment
 from pipelines.data.dataset import Dataset
-from pipelines.data.resident import preprocess, to_device
+from pipelines.data.preprocess import preprocess, to_device
+from pipelines.data.sources import digits
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.pretraining import fit
 
 
@@ -23,23 +24,23 @@ def enlarge(images: Tensor, size: tuple[int, int], pad: int = 0) -> Tensor:
 class Pretrained:
     """Trains the network on scikit-learn's digits, enlarged, before the trial's own data."""
 
-    def __init__(self, knobs: unlabelled.Pretrained) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.Pretrained) -> None:
+        self._config = config
 
     def pretrain(self, state: State) -> None:
         network, device = state.network, state.world.device
         source: Dataset = digits.read(Path())
         *size, channels = state.loader.plain(1)[0].shape[1:]
         raw, labels = to_device(source.train_images, source.train_labels, device)
-        images = enlarge(preprocess(raw, source, torch.float32), tuple(size), pad=self._knobs.views.crop)
+        images = enlarge(preprocess(raw, source, torch.float32), tuple(size), pad=self._config.views.crop)
         images = images.expand(-1, -1, -1, channels)
         generator = torch.Generator(device).manual_seed(state.seed)
         source_head = nn.Linear(network.head.in_features, len(source.class_names)).to(device)
 
         def objective(chosen: Tensor) -> Tensor:
-            batch = augment.augmented(images, chosen, self._knobs.views, generator).permute(0, 3, 1, 2)
+            batch = augment.augmented(images, chosen, self._config.views, generator).permute(0, 3, 1, 2)
             return F.cross_entropy(source_head(network.layers(batch)), labels[chosen])
 
         parameters = [*network.layers.parameters(), *source_head.parameters()]
-        losses = fit(parameters, objective, len(images), self._knobs, generator)
+        losses = fit(parameters, objective, len(images), self._config, generator)
         state.notes["pretrained"] = {"source": source.name, "loss_per_epoch": losses}

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.recipe.unlabelled import Pretraining
+from pipelines.recipe.techniques import Pretraining
 
 
 def fit(
     parameters: Iterable[nn.Parameter],
     objective: Callable[[Tensor], Tensor],
     images: int,
-    knobs: Pretraining,
+    config: Pretraining,
     generator: torch.Generator,
     after_step: Callable[[], None] = lambda: None,
 ) -> list[float]:
@@ -24,11 +24,11 @@ def fit(
     rate rises for the first tenth of the steps and falls to zero in a straight line.
     """
     parameters = list(parameters)
-    batch_size = min(knobs.batch_size, images)
+    batch_size = min(config.batch_size, images)
     per_epoch = images // batch_size
-    steps = max(1, math.ceil(knobs.epochs * per_epoch))
-    rates = np.interp(np.arange(steps) + 1, [0, 0.1 * steps, steps + 1], [0, knobs.lr, 0])
-    optimizer = torch.optim.AdamW(parameters, lr=knobs.lr, weight_decay=knobs.weight_decay, fused=True)
+    steps = max(1, math.ceil(config.epochs * per_epoch))
+    rates = np.interp(np.arange(steps) + 1, [0, 0.1 * steps, steps + 1], [0, config.lr, 0])
+    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     losses = []
     for step, rate in enumerate(rates):
         if step % per_epoch == 0:

@@ -25,18 +25,18 @@ def exponential(start: float, end: float, step: int, gamma: float) -> float:
 class ProgressiveDropout:
     """Sets the rate of every dropout in the network before each step."""
 
-    def __init__(self, knobs: techniques.ProgressiveDropout) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.ProgressiveDropout) -> None:
+        self._config = config
 
     def trial_start(self, state: State) -> None:
-        knobs = self._knobs
-        if knobs.gamma is not None:
-            self._rate = partial(exponential, gamma=knobs.gamma)
+        config = self._config
+        if config.gamma is not None:
+            self._rate = partial(exponential, gamma=config.gamma)
         else:
-            assert knobs.end_epoch is not None
-            self._rate = partial(linear, last=knobs.end_epoch * state.steps_per_epoch)
+            assert config.end_epoch is not None
+            self._rate = partial(linear, last=config.end_epoch * state.steps_per_epoch)
         dropouts = [module for module in state.network.modules() if isinstance(module, Dropout)]
-        self._starts = [(dropout, getattr(knobs.start, dropout.place)) for dropout in dropouts]
+        self._starts = [(dropout, getattr(config.start, dropout.place)) for dropout in dropouts]
         self.step_end(state)
 
     def step_end(self, state: State) -> None:

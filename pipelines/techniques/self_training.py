@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 from pipelines.techniques.ensemble import restart, seed_of_member
 from pipelines.techniques.semi_supervised import probabilities, unlabelled_per_step
 
@@ -18,17 +18,17 @@ def admit(confidence: Tensor, share: float) -> Tensor:
     return confidence.topk(round(share * len(confidence))).indices
 
 
-def admitted_share(epoch: int, knobs: unlabelled.SelfTraining) -> float:
+def admitted_share(epoch: int, config: techniques.SelfTraining) -> float:
     """The share admitted in epoch `epoch`, from 0: a straight line from 0 at the start epoch to the last share."""
-    progress = (epoch - knobs.start_epoch) / (knobs.end_epoch - knobs.start_epoch)
-    return knobs.share * min(max(progress, 0.0), 1.0)
+    progress = (epoch - config.start_epoch) / (config.end_epoch - config.start_epoch)
+    return config.share * min(max(progress, 0.0), 1.0)
 
 
 class SelfTraining:
     """Adds pseudo-labelled images to every batch; the network labels them anew at the start of each cycle."""
 
-    def __init__(self, knobs: unlabelled.SelfTraining) -> None:
-        self._knobs = knobs
+    def __init__(self, config: techniques.SelfTraining) -> None:
+        self._config = config
         self._batches: list[tuple[Tensor, Tensor]] = []
         self._log: list[dict[str, object]] = []
 
@@ -37,10 +37,10 @@ class SelfTraining:
         self._admitted = self._labels = torch.empty(0, dtype=torch.long, device=state.world.device)
 
     def epoch_start(self, state: State) -> None:
-        cycle, is_within = divmod(state.epoch - self._knobs.start_epoch, self._knobs.cycle)
-        if not is_within and cycle > 0 and state.epoch <= self._knobs.end_epoch:
-            self._label(state, admitted_share(state.epoch, self._knobs))
-            if self._knobs.reinitialize:
+        cycle, is_within = divmod(state.epoch - self._config.start_epoch, self._config.cycle)
+        if not is_within and cycle > 0 and state.epoch <= self._config.end_epoch:
+            self._label(state, admitted_share(state.epoch, self._config))
+            if self._config.reinitialize:
                 restart(state, seed_of_member(state.seed, cycle))
         if len(self._admitted):
             self._draw(state)
@@ -62,7 +62,7 @@ class SelfTraining:
         self._log.append({"epoch": state.epoch + 1, "admitted": len(self._admitted), "right": right})
 
     def _draw(self, state: State) -> None:
-        count = unlabelled_per_step(state, self._knobs.ratio)
+        count = unlabelled_per_step(state, self._config.ratio)
         which = self._pool.draw(len(self._admitted), count * state.steps_per_epoch)
-        images = self._pool.augmented(self._admitted[which], self._knobs.views)
+        images = self._pool.augmented(self._admitted[which], self._config.views)
         self._batches = list(zip(images.split(count), self._labels[which].split(count), strict=True))

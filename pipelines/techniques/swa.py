@@ -51,12 +51,12 @@ def micro_batches(state: State) -> Iterator[Tensor]:
 class SWA:
     """Keeps the float32 mean of the weights at the ends of the last epochs, and evaluates that."""
 
-    def __init__(self, knobs: techniques.SWA) -> None:
-        self._start = knobs.start
+    def __init__(self, config: techniques.SWA) -> None:
+        self._start = config.start
         self._update = get_swa_multi_avg_fn()
 
     def trial_start(self, state: State) -> None:
-        self._current = state.stepper.averageable(state.network)
+        self._current = state.optimizer.master_tensors(state.network)
         self._average = [tensor.float().clone() for tensor in self._current]
         self._averaged = 0
 
@@ -78,4 +78,4 @@ class SWA:
 
     def _put(self, state: State, tensors: list[Tensor]) -> None:
         torch._foreach_copy_(self._current, tensors)
-        state.stepper.publish()
+        state.optimizer.copy_to_model()

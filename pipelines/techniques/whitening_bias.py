@@ -13,8 +13,8 @@ class WhiteningBias:
     (pytorch/pytorch#139476).
     """
 
-    def __init__(self, knobs: techniques.WhiteningBias) -> None:
-        self._epochs = knobs.epochs
+    def __init__(self, config: techniques.WhiteningBias) -> None:
+        self._epochs = config.epochs
 
     def trial_start(self, state: State) -> None:
         self._last = round(self._epochs * state.steps_per_epoch)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench import data
-from pipelines.data import mnist
 from pipelines.data.fingerprint import fingerprint
+from pipelines.data.sources import mnist
 from tests.pipelines.data.synthetic import write_mnist
 
 ROOT = Path(__file__).resolve().parents[2]

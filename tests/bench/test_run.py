@@ -7,7 +7,6 @@ import pytest
 
 from pipelines import recipe
 from pipelines.data import sources
-from pipelines.data.loaders import OPTIONAL
 from results import store
 from tests.bench.conftest import ONE_THREAD, RUN, SMALL, launch, only_run, settled, wait
 
@@ -111,8 +110,8 @@ SAMPLED = [
 )
 def test_a_sample_works_and_is_kept_apart(main, name):
     chosen, folder = recipe.load(name), sources.default_folder()
-    if chosen.loader.name in OPTIONAL:
-        pytest.importorskip(OPTIONAL[chosen.loader.name])
+    if chosen.loader.package:
+        pytest.importorskip(chosen.loader.package)
     if sources.source(chosen.data.name).find(folder) is None:
         pytest.skip(f"{chosen.data.name} is not in {folder}; PACELINE_DATA names the folder with the data sets")
     ended = main(name, "--sample", "--trials", "1", "--data-dir", folder)

@@ -8,7 +8,7 @@ from bench import run_arguments
 from pipelines import recipe
 from pipelines.data.sources import default_folder
 from pipelines.recipe import Recipe, RecipeError
-from pipelines.recipe.knobs import documented, groups_in
+from pipelines.recipe.config import configs_in, documented
 from pipelines.recipe.networks import ConvNet, DavidNet
 from results import store
 from tests.results import builders
@@ -127,7 +127,7 @@ def test_seeds_count_up_from_the_first():
 def test_sample_shortens_every_recipe():
     for job in jobs("mnist/base", "digits/quick", "--sample"):
         assert job.sample
-        assert job.recipe == recipe.sample(recipe.load(job.name))
+        assert job.recipe == recipe.smoke_test(recipe.load(job.name))
 
 
 def test_resume_takes_everything_from_the_run(kept):
@@ -179,7 +179,7 @@ def test_the_help_shows_every_knob_with_its_type_default_and_documentation(help_
     knobs = list(documented(Recipe))
     assert len(knobs) > 50
     for key, field in knobs:
-        group_or_required = field.is_required() or groups_in(field.annotation)
+        group_or_required = field.is_required() or configs_in(field.annotation)
         default = "" if group_or_required else f" [{json.dumps(field.get_default())}]"
         assert f"\n  {key} " in help_text, key
         assert field.description, key

@@ -19,7 +19,7 @@ LONG = ("model.widths=[16]", "epochs=10")
             ("digits/quik",),
             "no recipe is called 'digits/quik' (did you mean digits/quick or digits/short?); --list shows them all",
         ),
-        (("nosuch=1",), "digits/quick: nosuch: there is no such knob; --help lists them"),
+        (("nosuch=1",), "digits/quick: nosuch: there is no such option; --help lists them"),
         (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
         (("augment.flip=up",), "augment.flip='up': it should be 'none', 'random' or 'alternating'"),
         (("batch_size=5000",), "batch_size=5000 is more than the 1437 training images, and drop_last leaves out"),

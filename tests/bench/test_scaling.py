@@ -28,7 +28,7 @@ def test_every_size_is_launched_at_the_fixed_batch_and_without_exchange_and_at_a
     assert found == [
         (1, ()),
         (4, ()),
-        (4, ("parallel.exchange=false",)),
+        (4, ("parallel.sync_gradients=false",)),
         (4, ("--batch-per-process", "128")),
     ]
 
@@ -97,7 +97,7 @@ def test_two_sizes_are_trained_and_their_tables_printed(tmp_path):
     strategies = {
         run.record.environment["strategy"]
         for run in store.find([folder])
-        if run.record.recipe["parallel"]["exchange"] is False
+        if run.record.recipe["parallel"]["sync_gradients"] is False
     }
     assert strategies == {"none"}
     for title in ("strong scaling", "weak scaling", "time to target", "exchange of gradients", "prediction"):

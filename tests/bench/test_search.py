@@ -8,7 +8,7 @@ import torch
 
 from bench import search
 from pipelines import recipe
-from pipelines.data import digits
+from pipelines.data.sources import digits
 from pipelines.host import runtime
 from tests.bench.conftest import Ended, launch, wait
 

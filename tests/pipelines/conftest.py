@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.data import digits as digits_source
 from pipelines.data.dataset import Dataset
+from pipelines.data.sources import digits as digits_source
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 import socket
 import time
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ import torch.multiprocessing as processes
 
 from pipelines.distributed import process_group
 from pipelines.train import run_trial, set_up
+from tests.pipelines.calling import calling
 
 
 class KeepLaps:
@@ -22,18 +22,18 @@ class KeepLaps:
 
 def train(chosen, dataset, world):
     """What a test wants to know of a trial, as plain objects and tensors."""
-    bench = set_up(chosen, dataset, world)
-    forward, evaluated = bench.forward, []
+    setup = set_up(chosen, dataset, world)
+    forward, evaluated = setup.strategy.forward, []
 
     def counting(images, **arguments):
-        if not bench.network.training:
+        if not setup.network.training:
             evaluated.extend(images.float().flatten(1).sum(1).tolist())
         return forward(images, **arguments)
 
     observer = KeepLaps()
-    trial = run_trial(replace(bench, forward=counting), seed=5, observers=[observer])
+    trial = run_trial(calling(setup, counting), seed=5, observers=[observer])
     return {
-        "weights": {name: tensor.clone() for name, tensor in bench.network.state_dict().items()},
+        "weights": {name: tensor.clone() for name, tensor in setup.network.state_dict().items()},
         "losses": [result.train_loss for result in trial.epochs],
         "accuracies": [result.accuracy for result in trial.epochs],
         "evaluated": evaluated,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipelines.distributed.process_group import World
-from pipelines.evaluate import VIEWS, View, evaluate
+from pipelines.evaluate import VIEWS, View, batches, evaluate
 from pipelines.recipe.training import Evaluation
 
 CLASSES = 5
@@ -45,8 +45,8 @@ def test_every_image_is_counted_once(count, batch_size, world_size):
         seen.extend(batch[:, 0, 0, 0].tolist())
         return forward(batch)
 
-    knobs = Evaluation(batch_size=batch_size)
-    parts = [evaluate(watched, images, labels, knobs, OneOfMany(rank, world_size)).plain for rank in range(world_size)]
+    config = Evaluation(batch_size=batch_size)
+    parts = [evaluate(watched, images, labels, config, OneOfMany(rank, world_size)).plain for rank in range(world_size)]
     assert seen == images[:, 0, 0, 0].tolist()
     correct = (forward(images).argmax(1) == labels).sum().item()
     assert sum(parts) * count == pytest.approx(correct)
@@ -139,3 +139,25 @@ def test_a_shifted_view_moves_the_image_and_reflects_what_comes_in():
     assert torch.equal(View(1.0, shift=1)(image), padded[:, :, :3, :3])
     assert torch.equal(View(1.0, shift=-1)(image), padded[:, :, 2:, 2:])
     assert torch.equal(View(1.0, flip=True, shift=1)(image), padded[:, :, :3, :3].flip(3))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 25])
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_all_processes_call_the_network_equally_often_in_an_evaluation(count, size, share):
+    calls = [0] * size
+    images, labels = torch.arange(count, dtype=torch.float32).view(-1, 1, 1, 1), torch.zeros(count, dtype=torch.long)
+    for rank in range(size):
+
+        def forward(batch, rank=rank):
+            calls[rank] += 1
+            return torch.cat([batch.flatten(1), -batch.flatten(1)], 1)
+
+        evaluate(forward, images, labels, Evaluation(tta="flip", tta_share=share, batch_size=4), OneOfMany(rank, size))
+    assert len(set(calls)) == 1
+
+
+def test_one_process_has_the_batches_that_it_would_have_alone():
+    images = torch.arange(10)
+    assert [len(batch) for batch in batches(images, 4, 10)] == [4, 4, 2]
+    assert [len(batch) for batch in batches(images[:8], 4, 9)] == [4, 4, 0]

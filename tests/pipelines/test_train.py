@@ -11,6 +11,7 @@ from pipelines.distributed.process_group import World
 from pipelines.events import EVENTS
 from pipelines.models.layers import BatchNorm
 from pipelines.train import mean_loss, run_trial, seed_of_rank, set_up, slowest
+from tests.pipelines.calling import calling
 
 CPU = torch.device("cpu")
 DAVIDNET = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]
@@ -28,7 +29,7 @@ def davidnet(*overrides):
     return recipe.load("cifar10/davidnet-10", [*small, *overrides])
 
 
-def bench_for(chosen, dataset):
+def setup_for(chosen, dataset):
     return set_up(chosen, dataset, World())
 
 
@@ -50,7 +51,7 @@ class Recorder:
 
 def test_the_data_set_is_not_modified(digits):
     before = digits.train_images.copy(), digits.test_images.copy(), digits.train_labels.copy()
-    run_trial(bench_for(quick("epochs=0.2"), digits), seed=0)
+    run_trial(setup_for(quick("epochs=0.2"), digits), seed=0)
     after = digits.train_images, digits.test_images, digits.train_labels
     assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
 
@@ -59,7 +60,7 @@ def test_the_data_set_is_not_modified(digits):
 def test_the_recipe_says_which_kernels_run(digits, version, monkeypatch):
     monkeypatch.setattr(choice, "_version", None)
     recorder = Recorder(lambda state: choice._version)
-    run_trial(bench_for(quick("epochs=0.1", f"kernels={version}"), digits), seed=0, observers=[recorder])
+    run_trial(setup_for(quick("epochs=0.1", f"kernels={version}"), digits), seed=0, observers=[recorder])
     assert {seen for _, seen in recorder.events} == {version}
 
 
@@ -67,14 +68,14 @@ def test_a_cpu_trains_the_same_with_either(digits, monkeypatch):
     monkeypatch.setattr(choice, "_version", None)
     augmented = ("epochs=1", "augment.crop=1", "augment.flip=random", "augment.cutout=2")
     recipes = [quick(*augmented, f"kernels={version}") for version in ("reference", "fast")]
-    trials = [run_trial(bench_for(recipe, digits), seed=0) for recipe in recipes]
+    trials = [run_trial(setup_for(recipe, digits), seed=0) for recipe in recipes]
     assert trials[0].epochs[0].train_loss == trials[1].epochs[0].train_loss
     assert trials[0].accuracy == trials[1].accuracy
 
 
 def test_digits_are_learnt(digits):
     chosen = quick("epochs=6", "schedule.epochs=[0,1,6]")
-    trial = run_trial(bench_for(chosen, digits), seed=0)
+    trial = run_trial(setup_for(chosen, digits), seed=0)
     assert trial.accuracy > 0.9
     assert trial.epochs[-1].train_loss < 0.5 * trial.epochs[0].train_loss
     assert (trial.seed, trial.target, trial.reason) == (0, 0.97, None)
@@ -85,23 +86,23 @@ def test_digits_are_learnt(digits):
 
 
 def test_memory_and_laps_are_those_of_the_process_that_had_most(digits, monkeypatch):
-    alone = run_trial(bench_for(quick("epochs=0.1"), digits), seed=0)
+    alone = run_trial(setup_for(quick("epochs=0.1"), digits), seed=0)
     monkeypatch.setattr(World, "maximum", lambda world, values: values + 1000)  # another one, that had more of all
-    trial = run_trial(bench_for(quick("epochs=0.1"), digits), seed=0)
+    trial = run_trial(setup_for(quick("epochs=0.1"), digits), seed=0)
     assert trial.peak_host_bytes % 1024 == (alone.peak_host_bytes + 1000) % 1024
     assert all(lap.seconds >= 1000 for lap in trial.laps)
 
 
 @pytest.mark.parametrize(("target", "expected"), [(0.01, "reached"), (0.9999, "missed")])
 def test_the_accuracy_at_the_end_decides(digits, target, expected):
-    trial = run_trial(bench_for(quick("epochs=1", f"target={target}"), digits), seed=0)
+    trial = run_trial(setup_for(quick("epochs=1", f"target={target}"), digits), seed=0)
     assert trial.outcome == expected
     assert trial.accuracy == trial.epochs[-1].accuracy
 
 
 def test_divergence_is_a_reason_and_no_accuracy(digits):
     recorder = Recorder()
-    trial = run_trial(bench_for(quick("epochs=4", "optimizer.lr=1e30"), digits), seed=0, observers=[recorder])
+    trial = run_trial(setup_for(quick("epochs=4", "optimizer.lr=1e30"), digits), seed=0, observers=[recorder])
     last = trial.epochs[-1]
     assert trial.outcome == "diverged"
     assert not math.isfinite(last.train_loss)
@@ -112,27 +113,13 @@ def test_divergence_is_a_reason_and_no_accuracy(digits):
     assert "final_evaluate" not in [lap.name for lap in trial.laps]
 
 
-def test_a_batch_larger_than_the_training_set_is_refused(digits):
-    with pytest.raises(ValueError, match=r"batch_size=2000 is more than the 1437 training images.*drop_last=false"):
-        bench_for(quick("batch_size=2000"), digits)
-    trial = run_trial(bench_for(quick("batch_size=2000", "drop_last=false"), digits), seed=0)
+def test_a_batch_larger_than_the_training_set_is_trained_if_none_is_dropped(digits):
+    trial = run_trial(setup_for(quick("batch_size=2000", "drop_last=false"), digits), seed=0)
     assert trial.steps == 2
 
 
-def test_a_batch_that_the_processes_cannot_share_is_refused(digits):
-    with pytest.raises(ValueError, match="batch_size=64 cannot be shared equally by 3 processes"):
-        set_up(quick(), digits, World(0, 3))
-
-
-def test_a_last_batch_with_fewer_images_than_processes_is_refused(digits):
-    """A mean loss over no image is not a number: the process without images would end the trial as diverged."""
-    assert len(digits.train_images) % 4 == 1
-    with pytest.raises(ValueError, match="drop_last"):
-        set_up(quick("batch_size=4", "drop_last=false"), digits, World(0, 2))
-
-
 def test_samples_are_images_and_not_steps_times_batch_size(digits):
-    trial = run_trial(bench_for(quick("drop_last=false"), digits), seed=0)
+    trial = run_trial(setup_for(quick("drop_last=false"), digits), seed=0)
     assert trial.steps == 2 * 23
     assert trial.samples == 2 * 1437
 
@@ -141,7 +128,7 @@ def test_samples_are_images_and_not_steps_times_batch_size(digits):
 def test_events_come_in_the_documented_order(digits, epochs, every):
     recorder = Recorder()
     chosen = quick(f"epochs={epochs}", f"evaluation.every={every}", "batch_size=200")
-    trial = run_trial(bench_for(chosen, digits), seed=0, observers=[recorder])
+    trial = run_trial(setup_for(chosen, digits), seed=0, observers=[recorder])
     steps_per_epoch = 7
     steps = math.ceil(epochs * steps_per_epoch)
     expected = ["trial_start", "pretrain"]
@@ -159,13 +146,13 @@ def test_events_come_in_the_documented_order(digits, epochs, every):
 @pytest.mark.parametrize("epochs", [1.0000000000001, 1.1, 1.9999999999999])
 def test_every_epoch_has_a_step(digits, epochs):
     chosen = quick(f"epochs={epochs}", "batch_size=200")
-    trial = run_trial(bench_for(chosen, digits), seed=0)
+    trial = run_trial(setup_for(chosen, digits), seed=0)
     assert trial.steps == chosen.steps(1437)
     assert len(trial.epochs) == math.ceil(trial.steps / 7)
 
 
 def test_epochs_are_evaluated_every_so_often_and_at_the_end(digits):
-    trial = run_trial(bench_for(quick("epochs=5", "evaluation.every=2"), digits), seed=0)
+    trial = run_trial(setup_for(quick("epochs=5", "evaluation.every=2"), digits), seed=0)
     assert [result.epoch for result in trial.epochs] == [1, 2, 3, 4, 5]
     assert [result.accuracy is not None for result in trial.epochs] == [False, True, False, True, True]
     laps = [(lap.name, lap.epoch) for lap in trial.laps if "evaluate" in lap.name]
@@ -175,7 +162,7 @@ def test_epochs_are_evaluated_every_so_often_and_at_the_end(digits):
 def test_state_tells_epochs_steps_and_results(digits):
     look = lambda state: (state.epoch, state.step, len(state.history), state.steps)  # noqa: E731
     recorder = Recorder(look)
-    run_trial(bench_for(quick("batch_size=500"), digits), seed=0, observers=[recorder])
+    run_trial(setup_for(quick("batch_size=500"), digits), seed=0, observers=[recorder])
     assert recorder.seen("epoch_start") == [(0, 0, 0, 4), (1, 2, 1, 4)]
     assert recorder.seen("batch_ready") == [(0, 0, 0, 4), (0, 1, 0, 4), (1, 2, 1, 4), (1, 3, 1, 4)]
     assert recorder.seen("step_end") == [(0, 1, 0, 4), (0, 2, 0, 4), (1, 3, 1, 4), (1, 4, 1, 4)]
@@ -200,11 +187,10 @@ def test_hooks_may_replace_the_batch_the_gradients_and_the_notes(digits):
             state.notes["still"] = all(torch.equal(old, new) for old, new in zip(self.before, now, strict=True))
 
     seen = []
-    bench = bench_for(quick("epochs=0.2", "optimizer.weight_decay=0"), digits)
-    bench = replace(
-        bench, forward=lambda images: seen.append((len(images), images.any().item())) or bench.network(images)
-    )
-    trial = run_trial(bench, seed=0, observers=[Meddle()])
+    setup = setup_for(quick("epochs=0.2", "optimizer.weight_decay=0"), digits)
+    network = setup.network
+    setup = calling(setup, lambda images: seen.append((len(images), images.any().item())) or network(images))
+    trial = run_trial(setup, seed=0, observers=[Meddle()])
     assert seen[: trial.steps] == [(5, False)] * trial.steps
     assert trial.notes == {"still": True}
 
@@ -212,7 +198,7 @@ def test_hooks_may_replace_the_batch_the_gradients_and_the_notes(digits):
 @pytest.mark.parametrize("whitening", [True, False])
 def test_laps_and_their_epochs(coloured, whitening):
     chosen = davidnet("epochs=2.5", *([] if whitening else ["model.whitening=null"]))
-    trial = run_trial(bench_for(chosen, coloured), seed=0)
+    trial = run_trial(setup_for(chosen, coloured), seed=0)
     before = ["transfer", "preprocess", "build", *(["whiten"] if whitening else []), "build"]
     expected = [(name, None) for name in before]
     for epoch in (1, 2, 3):
@@ -223,7 +209,7 @@ def test_laps_and_their_epochs(coloured, whitening):
 
 
 def test_accuracy_on_the_training_images_is_measured_if_asked_for(digits):
-    trial = run_trial(bench_for(quick("evaluation.train_accuracy=true"), digits), seed=0)
+    trial = run_trial(setup_for(quick("evaluation.train_accuracy=true"), digits), seed=0)
     assert [result.train_accuracy is not None for result in trial.epochs] == [True, True]
     counted = trial.epochs[-1].train_accuracy * 1437
     assert counted == pytest.approx(round(counted))
@@ -237,11 +223,11 @@ def test_the_network_is_in_its_mode_and_evaluation_moves_no_statistics(coloured)
         return torch.cat([torch.cat([norm.running_mean, norm.running_var]) for norm in norms]).clone()
 
     modes = []
-    bench = bench_for(davidnet("techniques.ema=null", "evaluation={tta: flip, batch_size: 8}"), coloured)
-    network = bench.network
-    bench = replace(bench, forward=lambda images: modes.append((network.training, len(images))) or network(images))
+    setup = setup_for(davidnet("techniques.ema=null", "evaluation={tta: flip, batch_size: 8}"), coloured)
+    network = setup.network
+    setup = calling(setup, lambda images: modes.append((network.training, len(images))) or network(images))
     recorder = Recorder(statistics)
-    run_trial(bench, seed=0, observers=[recorder])
+    run_trial(setup, seed=0, observers=[recorder])
     evaluation = [(False, size) for size in (8, 8, 8, 6)] * 2
     assert modes == ([(True, 16)] * 5 + evaluation) * 2
     starts, ends = recorder.seen("evaluation_start"), recorder.seen("evaluation_end")
@@ -253,18 +239,13 @@ def test_the_network_is_in_its_mode_and_evaluation_moves_no_statistics(coloured)
 @pytest.mark.parametrize(("precision", "weights"), [("half", torch.bfloat16), ("autocast", torch.float32)])
 def test_lower_precision_learns_on_a_cpu(coloured, precision, weights):
     fast = ["epochs=12", "schedule.epochs=[0,1,12]", "model.norm.momentum=0.5", "techniques.ema=null"]
-    bench = bench_for(davidnet(*fast, f"precision={precision}"), coloured)
-    logits, forward = [], bench.forward
-    bench = replace(bench, forward=lambda images: logits.append(forward(images)) or logits[-1])
-    trial = run_trial(bench, seed=0)
-    assert bench.network.head.weight.dtype == weights
+    setup = setup_for(davidnet(*fast, f"precision={precision}"), coloured)
+    logits, forward = [], setup.strategy.forward
+    setup = calling(setup, lambda images: logits.append(forward(images)) or logits[-1])
+    trial = run_trial(setup, seed=0)
+    assert setup.network.head.weight.dtype == weights
     assert {part.dtype for part in logits} == {torch.bfloat16}
     assert trial.epochs[-1].train_loss < 0.8 < trial.epochs[0].train_loss
-
-
-def test_float16_on_a_cpu_is_refused_with_a_sentence(digits):
-    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .* say half_dtype=auto"):
-        bench_for(quick("precision=half", "half_dtype=float16"), digits)
 
 
 def test_mean_loss_weighs_batches_by_their_images():
@@ -287,6 +268,6 @@ def test_laps_are_those_of_the_slowest_process(digits):
         def maximum(self, values):
             return 2 * values
 
-    laps = run_trial(bench_for(quick("epochs=0.1"), digits), seed=0).laps
+    laps = run_trial(setup_for(quick("epochs=0.1"), digits), seed=0).laps
     longest = slowest(list(laps), TwiceAsSlow(0, 2))
     assert longest == tuple(replace(lap, seconds=2 * lap.seconds) for lap in laps)

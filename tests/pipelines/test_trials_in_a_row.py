@@ -1,4 +1,4 @@
-"""A trial depends on its seed alone, whatever was trained or warmed up on the same workbench before."""
+"""A trial depends on its seed alone, whatever was trained or warmed up with the same setup before."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,11 +8,11 @@ import pytest
 import torch
 import yaml
 
-from pipelines import recipe
-from pipelines.data import loaders
+from pipelines import recipe, train
 from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
 from pipelines.warmup import warm_up
+from tests.pipelines.calling import calling
 
 CPU = torch.device("cpu")
 DAVIDNET = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]
@@ -27,13 +27,13 @@ def davidnet(*overrides):
     return recipe.load("cifar10/davidnet-10", [*small, *overrides])
 
 
-def bench_for(chosen, dataset):
+def setup_for(chosen, dataset):
     return set_up(chosen, dataset, World())
 
 
-def outcome(trial, bench):
+def outcome(trial, setup):
     """All of a trial but times and memory, and the weights that it left."""
-    weights = {name: tensor.clone() for name, tensor in bench.network.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in setup.network.state_dict().items()}
     return (trial.outcome, trial.accuracy, trial.accuracy_plain, trial.epochs, trial.steps, trial.samples), weights
 
 
@@ -45,8 +45,8 @@ def test_the_same_seed_gives_the_same_trial_bit_for_bit(digits):
     chosen = quick("augment={crop: 1, flip: random, cutout: 2}")
     results = []
     for seed in (3, 3, 4):
-        bench = bench_for(chosen, digits)
-        results.append(outcome(run_trial(bench, seed), bench))
+        setup = setup_for(chosen, digits)
+        results.append(outcome(run_trial(setup, seed), setup))
     first, again, other = results
     assert same(first, again)
     assert first[0][3] != other[0][3]
@@ -59,7 +59,7 @@ def test_nothing_leaks_from_warm_up_or_another_trial(coloured, precision):
     chosen = davidnet(
         f"precision={precision}", "techniques.ema={momentum: 0.9, every: 2}", "augment={crop: 4, flip: alternating}"
     )
-    used, fresh = bench_for(chosen, coloured), bench_for(chosen, coloured)
+    used, fresh = setup_for(chosen, coloured), setup_for(chosen, coloured)
     warm_up(used)
     run_trial(used, seed=0)
     again, first = outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh)
@@ -73,7 +73,7 @@ def test_nothing_leaks_from_a_trial_that_was_broken_off(digits):
             if state.step == 7:
                 raise KeyboardInterrupt
 
-    used, fresh = bench_for(quick(), digits), bench_for(quick(), digits)
+    used, fresh = setup_for(quick(), digits), setup_for(quick(), digits)
     with pytest.raises(KeyboardInterrupt):
         run_trial(used, seed=0, observers=[Stop()])
     again, first = outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh)
@@ -90,18 +90,18 @@ def test_the_loader_does_not_change_a_trial(coloured, loader):
     chosen = davidnet("precision=float32", "augment={crop: 4, flip: random, cutout: 4}", "drop_last=false")
     results = []
     for settings in ("{name: resident}", loader):
-        bench = bench_for(
+        setup = setup_for(
             recipe.validate(chosen.model_dump() | {"loader": yaml.safe_load(settings)}, "loader"), coloured
         )
-        warm_up(bench)
-        results.append(outcome(run_trial(bench, 1), bench))
+        warm_up(setup)
+        results.append(outcome(run_trial(setup, 1), setup))
     equal = same(*results)
     assert equal
 
 
 def test_trials_with_workers_depend_on_their_seeds_alone(digits):
     chosen = quick("augment={crop: 1, flip: random}", "loader={name: torchvision, workers: 1}", "epochs=1")
-    used, fresh = bench_for(chosen, digits), bench_for(chosen, digits)
+    used, fresh = setup_for(chosen, digits), setup_for(chosen, digits)
     run_trial(used, seed=0)
     again, first = outcome(run_trial(used, seed=1), used), outcome(run_trial(fresh, seed=1), fresh)
     equal = same(again, first)
@@ -124,16 +124,16 @@ class OneOfMany(World):
 
 def test_ranks_share_the_order_and_augment_each_in_its_own_way(digits, monkeypatch):
     seeds = []
+    make_loader = train.make_loader
 
-    class Watched(loaders.ResidentLoader):
-        def __init__(self, *arguments, order_generator, augment_generator, **knobs):
-            seeds.append((order_generator.initial_seed(), augment_generator.initial_seed()))
-            super().__init__(*arguments, order_generator=order_generator, augment_generator=augment_generator, **knobs)
+    def watched(context):
+        seeds.append((context.order_seed, context.augment_seed))
+        return make_loader(context)
 
-    monkeypatch.setattr(loaders, "ResidentLoader", Watched)
-    bench = bench_for(quick("epochs=0.1"), digits)
+    monkeypatch.setattr(train, "make_loader", watched)
+    setup = setup_for(quick("epochs=0.1"), digits)
     for rank, seed in ((0, 7), (1, 7), (0, 7), (0, 8)):
-        run_trial(replace(bench, world=OneOfMany(rank, 2)), seed)
+        run_trial(replace(setup, world=OneOfMany(rank, 2)), seed)
     first, other_rank, again, other_seed = seeds
     assert first == again
     assert first[0] == other_rank[0] != other_seed[0]
@@ -152,15 +152,14 @@ def test_ranks_share_the_order_and_augment_each_in_its_own_way(digits, monkeypat
 def test_warm_up_meets_every_shape_of_a_trial(digits, world, overrides):
     """What it does not meet would be compiled and tuned within the first trial's laps."""
     shapes = set()
-    bench = bench_for(quick("batch_size=48", "evaluation.batch_size=50", *overrides), digits)
-    network = bench.network
-    bench = replace(
-        bench, world=world, forward=lambda images: shapes.add((network.training, *images.shape)) or network(images)
-    )
-    lap = warm_up(bench)
+    setup = setup_for(quick("batch_size=48", "evaluation.batch_size=50", *overrides), digits)
+    network = setup.network
+    watched = lambda images: shapes.add((network.training, *images.shape)) or network(images)  # noqa: E731
+    setup = calling(setup, watched, world=world)
+    lap = warm_up(setup)
     assert (lap.name, lap.epoch) == ("compile", None)
     warmed = set(shapes)
-    run_trial(bench, seed=0)
+    run_trial(setup, seed=0)
     assert shapes - warmed == set()
 
 
@@ -180,18 +179,18 @@ SMALL_E1 = [
 @pytest.mark.parametrize("drop_last", ["true", "false"])
 def test_warm_up_meets_every_graph_of_a_trial(coloured, drop_last):
     """Those of each size of the images, and those with and without a gradient of the whitening's bias."""
-    bench = bench_for(recipe.load("cifar10/e1", [*SMALL_E1, "batch_size=12", f"drop_last={drop_last}"]), coloured)
-    network, graphs = bench.network, set()
+    setup = setup_for(recipe.load("cifar10/e1", [*SMALL_E1, "batch_size=12", f"drop_last={drop_last}"]), coloured)
+    network, graphs = setup.network, set()
 
     def watched(images, train_whitening_bias=True):
         graphs.add((network.training, train_whitening_bias, *images.shape))
         return network(images, train_whitening_bias)
 
-    bench = replace(bench, forward=watched)
-    warm_up(bench)
+    setup = calling(setup, watched)
+    warm_up(setup)
     warmed = set(graphs)
     graphs.clear()
-    run_trial(bench, seed=0)
+    run_trial(setup, seed=0)
     assert {shape[-1] for shape in graphs} == {24, 28, 32}
     assert {train for training, train, *_ in graphs if training} == {True, False}
     assert graphs - warmed == set()
@@ -207,13 +206,13 @@ def test_each_size_is_compiled_for_itself_in_warm_up_alone(coloured, monkeypatch
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    bench = bench_for(recipe.load("cifar10/e1", [*SMALL_E1, "compile=true"]), coloured)
-    warm_up(bench)
+    setup = setup_for(recipe.load("cifar10/e1", [*SMALL_E1, "compile=true"]), coloured)
+    warm_up(setup)
     assert all(isinstance(side, int) for made in shapes for shape in made for side in shape)
     assert {shape[-1] for made in shapes for shape in made} >= {24, 28, 32}
     made_in_warm_up = len(shapes)
     with torch.compiler.set_stance("fail_on_recompile"):
-        run_trial(bench, seed=0)
+        run_trial(setup, seed=0)
     assert len(shapes) == made_in_warm_up > 8, "torch.compile's own limit"
 
 
@@ -221,10 +220,10 @@ def test_warm_up_sees_none_of_the_images(digits):
     black = replace(
         digits, train_images=np.zeros_like(digits.train_images), test_images=np.zeros_like(digits.test_images)
     )
-    bench = bench_for(quick("augment.crop=0"), black)
-    network, darkest = bench.network, []
-    bench = replace(bench, forward=lambda images: darkest.append(images.flatten(1).var(1).min()) or network(images))
-    warm_up(bench)
+    setup = setup_for(quick("augment.crop=0"), black)
+    network, darkest = setup.network, []
+    setup = calling(setup, lambda images: darkest.append(images.flatten(1).var(1).min()) or network(images))
+    warm_up(setup)
     assert min(darkest) > 0.1
 
 
@@ -232,10 +231,10 @@ def test_warm_up_sees_none_of_the_images(digits):
 @pytest.mark.parametrize("drop_last", ["true", "false"])
 def test_a_compiled_network_is_compiled_in_warm_up_alone(digits, drop_last):
     chosen = quick("compile=true", "batch_size=100", "evaluation.batch_size=70", f"drop_last={drop_last}")
-    bench = bench_for(chosen, digits)
-    assert warm_up(bench).seconds > 0
+    setup = setup_for(chosen, digits)
+    assert warm_up(setup).seconds > 0
     with torch.compiler.set_stance("fail_on_recompile"):
-        compiled = run_trial(bench, seed=0)
-    eager = run_trial(bench_for(chosen.model_copy(update={"compile": False}), digits), seed=0)
+        compiled = run_trial(setup, seed=0)
+    eager = run_trial(setup_for(chosen.model_copy(update={"compile": False}), digits), seed=0)
     losses, expected = ([result.train_loss for result in trial.epochs] for trial in (compiled, eager))
     assert losses == pytest.approx(expected, rel=0.02)

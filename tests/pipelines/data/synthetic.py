@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.data import cifar10, mnist
+from pipelines.data.sources import cifar10, mnist
 
 MNIST_SHAPES = {
     "train-images-idx3-ubyte": (40, 28, 28),

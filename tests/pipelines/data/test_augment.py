@@ -17,35 +17,35 @@ def numbered(count, crop, channels=2):
     return plain, torch.from_numpy(np.pad(plain, around, mode="reflect"))
 
 
-def draw(knobs, count, seed=0, epoch=0):
+def draw(config, count, seed=0, epoch=0):
     generator = torch.Generator().manual_seed(seed)
     flip_first = torch.randint(2, (count,), generator=generator).bool()
-    return augment.draw(knobs, count, (HEIGHT, WIDTH), generator, flip_first, epoch)
+    return augment.draw(config, count, (HEIGHT, WIDTH), generator, flip_first, epoch)
 
 
-def apply(padded, order, choices, knobs):
+def apply(padded, order, choices, config):
     out = torch.full((len(order), HEIGHT, WIDTH, padded.shape[3]), -1.0)
     augment.apply(padded, order, choices, out)
     return out
 
 
-def one_by_one(plain, order, choices, knobs):
+def one_by_one(plain, order, choices, config):
     """The same, slowly: an image, a pixel at a time."""
     images = []
     for i, index in enumerate(order.tolist()):
-        padded = np.pad(plain[index], ((knobs.crop,) * 2, (knobs.crop,) * 2, (0, 0)), mode="reflect")
+        padded = np.pad(plain[index], ((config.crop,) * 2, (config.crop,) * 2, (0, 0)), mode="reflect")
         top, left = int(choices.top[i]), int(choices.left[i])
         image = padded[top : top + HEIGHT, left : left + WIDTH].copy()
         if choices.flip is not None and choices.flip[i]:
             image = image[:, ::-1].copy()
-        if knobs.brightness:
+        if config.brightness:
             image = image + choices.shift[i].numpy()
-        if knobs.contrast:
+        if config.contrast:
             image = image * choices.scale[i].numpy()
-        if knobs.cutout:
+        if config.cutout:
             top, left = int(choices.cutout_top[i]), int(choices.cutout_left[i])
-            for row in range(top, top + knobs.cutout):
-                for column in range(left, left + knobs.cutout):
+            for row in range(top, top + config.cutout):
+                for column in range(left, left + config.cutout):
                     image[row, column] = 0
         images.append(image)
     return torch.from_numpy(np.stack(images))
@@ -63,14 +63,14 @@ KNOBS = st.builds(
 
 @given(KNOBS, st.integers(1, 13), st.sampled_from([1, 4, 100]), st.integers(0, 2**32 - 1), st.integers(0, 3))
 @settings(deadline=None, max_examples=60)
-def test_every_image_is_that_of_a_slow_reference(knobs, count, chunk, seed, epoch):
-    plain, padded = numbered(9, knobs.crop)
+def test_every_image_is_that_of_a_slow_reference(config, count, chunk, seed, epoch):
+    plain, padded = numbered(9, config.crop)
     order = torch.randint(9, (count,), generator=torch.Generator().manual_seed(seed))
-    choices = draw(knobs, count, seed, epoch)
+    choices = draw(config, count, seed, epoch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kernels.augment.CHUNK", chunk)
-        result = apply(padded, order, choices, knobs)
-    assert torch.equal(result, one_by_one(plain, order, choices, knobs))
+        result = apply(padded, order, choices, config)
+    assert torch.equal(result, one_by_one(plain, order, choices, config))
 
 
 FULL = Augment(crop=2, flip="random", cutout=3, brightness=0.2, contrast=0.4)
@@ -134,24 +134,24 @@ def test_choices_are_drawn_independently():
 
 
 def test_cutout_lies_wholly_inside():
-    knobs = Augment(cutout=4)
+    config = Augment(cutout=4)
     _, padded = numbered(300, 0)
-    result = apply(padded, torch.arange(300), draw(knobs, 300), knobs)
+    result = apply(padded, torch.arange(300), draw(config, 300), config)
     assert ((result == 0).all(3).flatten(1).sum(1) == 16).all()
     assert ((result == 0).any(3) == (result == 0).all(3)).all()
 
 
 def test_alternating_flip_shows_both_sides_in_any_two_epochs():
-    knobs = Augment(flip="alternating")
-    first, second, third = (draw(knobs, 200, epoch=epoch).flip for epoch in range(3))
+    config = Augment(flip="alternating")
+    first, second, third = (draw(config, 200, epoch=epoch).flip for epoch in range(3))
     assert (first ^ second).all()
     assert torch.equal(first, third)
     assert 0.3 < first.double().mean() < 0.7
 
 
 def test_random_flip_does_not_follow_the_epoch():
-    knobs = Augment(flip="random")
-    first, second = (draw(knobs, 200, seed=epoch, epoch=epoch).flip for epoch in range(2))
+    config = Augment(flip="random")
+    first, second = (draw(config, 200, seed=epoch, epoch=epoch).flip for epoch in range(2))
     assert 0.3 < (first ^ second).double().mean() < 0.7
 
 
@@ -171,8 +171,8 @@ def test_jitter_changes_no_other_choice():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_jitter_rounds_half_precision_once(dtype):
-    knobs = Augment(brightness=0.1399, contrast=0.1308)
-    images, choices = torch.randn(50, HEIGHT, WIDTH, 3).to(dtype), draw(knobs, 50)
+    config = Augment(brightness=0.1399, contrast=0.1308)
+    images, choices = torch.randn(50, HEIGHT, WIDTH, 3).to(dtype), draw(config, 50)
     result = torch.empty_like(images)
     augment.apply(images, torch.arange(50), choices, result)
     exact = (images.float() + choices.shift[:, None, None, None]) * choices.scale[:, None, None, None]

@@ -8,9 +8,8 @@ from pipelines import recipe
 from pipelines.data import sources
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.optim.optimizers import OPTIMIZERS, MasterStepper, ScheduledOptimizer, make_stepper
+from pipelines.optim.optimizers import OPTIMIZERS, MasterWeightOptimizer, ScheduledOptimizer, make_optimizer
 from pipelines.optim.schedules import SCHEDULES, make_schedule
-from pipelines.recipe.optimizers import SCALE_FREE
 from pipelines.train import run_trial, set_up
 
 SCHEDULE_LINES = {
@@ -60,7 +59,7 @@ class Watch:
 
     def trial_start(self, state):
         self.start = [parameter.detach().clone() for parameter in state.network.parameters()]
-        self.groups = [group for optimizer in state.stepper.optimizers for group in optimizer.param_groups]
+        self.groups = [group for inner in state.optimizer.optimizers for group in inner.param_groups]
         self.batches, self.factors = [], []
 
     def batch_ready(self, state):
@@ -125,15 +124,15 @@ def test_an_optimizer_trains_bfloat16_weights_through_masters(name):
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 4)).bfloat16()
     plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 4))
     plain.load_state_dict(network.state_dict())
-    steppers = [make_stepper(n, chosen, local_batch_size=9, steps=5, steps_per_epoch=5) for n in (network, plain)]
-    assert [type(stepper) for stepper in steppers] == [MasterStepper, ScheduledOptimizer]
+    steppers = [make_optimizer(n, chosen, local_batch_size=9, steps=5, steps_per_epoch=5) for n in (network, plain)]
+    assert [type(optimizer) for optimizer in steppers] == [MasterWeightOptimizer, ScheduledOptimizer]
     before = [master.detach().clone() for master in steppers[0].masters]
     for step in range(5):
         for half, full in zip(network.parameters(), plain.parameters(), strict=True):
             half.grad = torch.randn_like(half)
             full.grad = half.grad.float()
-        for stepper in steppers:
-            stepper.step(step)
+        for optimizer in steppers:
+            optimizer.step(step)
     for master, half, full in zip(steppers[0].masters, network.parameters(), plain.parameters(), strict=True):
         assert torch.equal(master, full)
         assert torch.equal(half, master.bfloat16())
@@ -144,8 +143,8 @@ def test_an_optimizer_trains_bfloat16_weights_through_masters(name):
 def test_float16_weights_have_masters_where_squares_of_gradients_would_underflow(name):
     chosen = quick(f"optimizer={OPTIMIZER_LINES[name]}")
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(3, 4)).half()
-    stepper = make_stepper(network, chosen, local_batch_size=9, steps=1, steps_per_epoch=1)
-    assert (type(stepper) is MasterStepper) == isinstance(chosen.optimizer, SCALE_FREE)
+    optimizer = make_optimizer(network, chosen, local_batch_size=9, steps=1, steps_per_epoch=1)
+    assert (type(optimizer) is MasterWeightOptimizer) == chosen.optimizer.scale_free
 
 
 @optimizers
@@ -163,8 +162,8 @@ def test_a_summed_loss_is_refused_where_it_would_do_nothing(name):
 def test_biases_have_rates_and_decays_of_their_own(name):
     line = f"{{name: {name}, lr: 0.1, weight_decay: 0.01, bias_lr_factor: 3, bias_weight_decay_factor: 0.5}}"
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-    stepper = make_stepper(network, quick(f"optimizer={line}"), local_batch_size=9, steps=1, steps_per_epoch=1)
-    ((weights, biases),) = [optimizer.param_groups for optimizer in stepper.optimizers]
+    optimizer = make_optimizer(network, quick(f"optimizer={line}"), local_batch_size=9, steps=1, steps_per_epoch=1)
+    ((weights, biases),) = [inner.param_groups for inner in optimizer.optimizers]
     assert (weights["role"], weights["lr"], weights["weight_decay"]) == ("weight", 0.1, 0.01)
     assert (biases["role"], biases["lr"], biases["weight_decay"]) == pytest.approx(("bias", 0.3, 0.005))
 
@@ -181,9 +180,11 @@ def test_biases_have_rates_and_decays_of_their_own(name):
         ("{name: adadelta, rho: 0.5, eps: 1e-3}", torch.optim.Adadelta, {"rho": 0.5, "eps": 1e-3}),
     ],
 )
-def test_torch_s_optimizers_have_the_recipe_s_knobs(line, kind, options):
-    stepper = make_stepper(nn.Linear(2, 2), quick(f"optimizer={line}"), local_batch_size=9, steps=1, steps_per_epoch=1)
-    (optimizer,) = stepper.optimizers
+def test_torch_s_optimizers_have_the_recipe_s_options(line, kind, options):
+    optimizer = make_optimizer(
+        nn.Linear(2, 2), quick(f"optimizer={line}"), local_batch_size=9, steps=1, steps_per_epoch=1
+    )
+    (optimizer,) = optimizer.optimizers
     assert type(optimizer) is kind
     for group in optimizer.param_groups:
         assert {key: group[key] for key in options} == options

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.data import cifar10
 from pipelines.data.files import DataError
 from pipelines.data.fingerprint import fingerprint
-from pipelines.data.sources import load
+from pipelines.data.sources import cifar10, load
 from pipelines.host.torchvision_import import import_torchvision
 from tests.pipelines.data.synthetic import md5
 

@@ -3,9 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.data import digits
 from pipelines.data.fingerprint import fingerprint
-from pipelines.data.sources import load
+from pipelines.data.sources import digits, load
 
 
 def test_digits_need_no_folder(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data import mnist
 from pipelines.data.dataset import Dataset
 from pipelines.data.fingerprint import fingerprint
+from pipelines.data.sources import mnist
 from pipelines.data.split import labelled_fraction
 
 

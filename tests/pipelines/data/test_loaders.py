@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +19,11 @@ from scipy.stats import chisquare
 from pipelines import recipe
 from pipelines.data import augment
 from pipelines.data.dataset import Dataset
-from pipelines.data.loaders import LOADERS, LoaderContext, make_loader
-from pipelines.data.resident import preprocess
+from pipelines.data.loader import LoaderContext
+from pipelines.data.loaders import LOADERS, make_loader
+from pipelines.data.preprocess import preprocess
 from pipelines.distributed.process_group import World
+from pipelines.recipe.config import configs_in
 
 PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
 RESIDENT, BULK = "{name: resident}", "{name: bulk}"
@@ -70,7 +73,8 @@ def together(epoch):
 
 
 def test_every_loader_of_the_recipe_is_there():
-    assert set(LOADERS) == {"resident", "bulk", "torchvision", "dali"}
+    kinds = configs_in(recipe.Recipe.model_fields["loader"].annotation)
+    assert set(LOADERS) == {typing.get_args(kind.model_fields["name"].annotation)[0] for kind in kinds}
 
 
 @pytest.mark.parametrize("loader", EVERY[1:])
@@ -263,7 +267,7 @@ def test_workers_end_with_the_process_that_trains(number, to_group):
     [
         (["augment.flip=alternating"], r"augment\.flip=alternating .* say loader\.choices=bulk"),
         (["loader.workers=-1"], r"loader\.workers=-1"),
-        (["loader={name: bulk, workers: 2}"], r"loader\.workers: there is no such knob"),
+        (["loader={name: bulk, workers: 2}"], r"loader\.workers: there is no such option"),
         (["loader={name: dali}", "augment.affine={rotate: 5}"], r"loader\.name=dali has no augment\.affine; say"),
         (["augment.brightness=0.1"], r"loader\.name=torchvision has no augment\.brightness; say"),
         (["loader={name: dali, threads: 0}"], r"loader\.threads=0"),

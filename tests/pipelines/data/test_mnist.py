@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.data import mnist
 from pipelines.data.files import DataError
 from pipelines.data.fingerprint import fingerprint
-from pipelines.data.sources import load
+from pipelines.data.sources import load, mnist
 from tests.pipelines.data.synthetic import idx
 
 TRAIN_IMAGES = "MNIST/raw/train-images-idx3-ubyte"

@@ -41,7 +41,7 @@ def test_it_is_what_torchs_sampler_draws():
 
 
 @pytest.mark.parametrize(
-    ("weights", "complaint"),
+    ("weights", "message"),
     [
         ("[1, 1]", "data.class_weights has 2 numbers, but there are 10 classes"),
         ("[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]", "data.class_weights is zero for every class that has images"),
@@ -50,8 +50,8 @@ def test_it_is_what_torchs_sampler_draws():
         ("[.nan, 1, 1, 1, 1, 1, 1, 1, 1, 1]", "class_weights"),
     ],
 )
-def test_useless_weights_are_refused(weights, complaint, digits):
-    with pytest.raises(ValueError, match=complaint):
+def test_useless_weights_are_refused(weights, message, digits):
+    with pytest.raises(ValueError, match=message):
         set_up(recipe.load("digits/quick", [f"data.class_weights={weights}"]), digits, World())
 
 

@@ -8,9 +8,10 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from pipelines.data import cifar10, mnist, sources
+from pipelines.data import sources
 from pipelines.data.download import Archive, alone
 from pipelines.data.files import DataError
+from pipelines.data.sources import cifar10, mnist
 from tests.pipelines.data.synthetic import Mirror, md5
 
 

@@ -155,9 +155,9 @@ def test_more_folds_than_a_class_has_images() -> None:
 
 def test_the_seed_of_the_split_decides_what_is_held_out() -> None:
     dataset = numbered([50] * 10)
-    for knobs in ({"validation": 0.1}, {"folds": 5, "fold": 1}):
+    for config in ({"validation": 0.1}, {"folds": 5, "fold": 1}):
         first, again, other = (
-            select(dataset, Data(name="digits", split_seed=seed, **knobs)).validation_images for seed in (3, 3, 4)
+            select(dataset, Data(name="digits", split_seed=seed, **config)).validation_images for seed in (3, 3, 4)
         )
         assert np.array_equal(first, again)
         assert not np.array_equal(first, other)
@@ -169,12 +169,12 @@ def test_nothing_is_held_out_unless_asked_for() -> None:
     assert len(dataset.validation_images) == len(dataset.validation_labels) == 0
 
 
-@pytest.mark.parametrize("knobs", [{"validation": 0.25}, {"folds": 4, "fold": 3}])
-def test_held_out_images_come_from_the_labelled_ones_and_may_take_the_place_of_the_test_set(knobs: dict) -> None:
+@pytest.mark.parametrize("config", [{"validation": 0.25}, {"folds": 4, "fold": 3}])
+def test_held_out_images_come_from_the_labelled_ones_and_may_take_the_place_of_the_test_set(config: dict) -> None:
     dataset = numbered([40] * 4)
     labelled = labelled_fraction(dataset, 0.5, seed=0)
     plain, instead = (
-        select(dataset, Data(name="digits", fraction=0.5, evaluate=evaluate, **knobs))
+        select(dataset, Data(name="digits", fraction=0.5, evaluate=evaluate, **config))
         for evaluate in ("test", "validation")
     )
     for part in (plain, instead):
@@ -194,7 +194,7 @@ def test_limit_keeps_a_part_of_what_is_held_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("config", "message"),
     [
         ({"evaluate": "validation"}, "data.evaluate=validation needs images that are held out"),
         ({"folds": 5}, "data.folds and data.fold go together"),
@@ -203,6 +203,6 @@ def test_limit_keeps_a_part_of_what_is_held_out() -> None:
         ({"folds": 5, "fold": 0, "validation": 0.1}, "leave data.validation=0"),
     ],
 )
-def test_knobs_that_contradict_each_other(knobs: dict, message: str) -> None:
+def test_options_that_contradict_each_other(config: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Data(name="digits", **knobs)
+        Data(name="digits", **config)

@@ -30,8 +30,8 @@ def test_a_displacement_by_one_pixel_shifts():
 
 
 def test_maps_stay_within_their_limits():
-    knobs = Affine(rotate=20.0, scale=0.25, shear=10.0)
-    maps = draw_affine(knobs, 2000, generator())
+    config = Affine(rotate=20.0, scale=0.25, shear=10.0)
+    maps = draw_affine(config, 2000, generator())
     linear = maps[:, :, :2].double()
     assert maps[:, :, 2].abs().max() == 0
     size = linear.det().abs().sqrt()  # a rotation and a shear keep the area
@@ -43,8 +43,8 @@ def test_maps_stay_within_their_limits():
 
 
 def test_images_have_maps_of_their_own_that_the_seed_repeats():
-    knobs = Affine(rotate=20.0)
-    first, again = (draw_affine(knobs, 5, generator(3)) for _ in range(2))
+    config = Affine(rotate=20.0)
+    first, again = (draw_affine(config, 5, generator(3)) for _ in range(2))
     assert torch.equal(first, again)
     assert len(first.flatten(1).unique(dim=0)) == 5
 

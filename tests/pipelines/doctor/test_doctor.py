@@ -13,6 +13,7 @@ from pipelines.doctor.findings import Finding, worst
 from pipelines.doctor.short_trial import observe, shortened
 from pipelines.models.dropout import Dropout
 from pipelines.train import set_up
+from tests.pipelines.calling import calling
 
 DAVIDNET = [
     "model.widths=[8,8,8,8]",
@@ -28,20 +29,20 @@ def quick(*overrides):
     return recipe.load("digits/quick", ["model.widths=[16]", *overrides])
 
 
-def workbench(dataset, *overrides):
+def setup_for(dataset, *overrides):
     return set_up(quick(*overrides), dataset, World())
 
 
-def observed(bench):
-    seen = observe(bench)
-    bench.network.load_state_dict(seen.start)
+def observed(setup):
+    seen = observe(setup)
+    setup.network.load_state_dict(seen.start)
     return seen
 
 
 @pytest.fixture(scope="module")
 def healthy(digits):
-    bench = workbench(digits)
-    return bench, observe(bench)
+    setup = setup_for(digits)
+    return setup, observe(setup)
 
 
 def verdicts(examination):
@@ -49,7 +50,7 @@ def verdicts(examination):
 
 
 def test_a_healthy_recipe_passes_every_check(digits):
-    found = verdicts(doctor.examine(workbench(digits)))
+    found = verdicts(doctor.examine(setup_for(digits)))
     assert set(found.values()) == {"ok"}, found
     assert {"pixels", "labels", "initial loss", "softmax", "modes", "gradients", "learning rate"} < set(found)
     assert {"updates", "time", "memorise 1", "memorise 4", "memorise 100"} < set(found)
@@ -64,16 +65,16 @@ def test_a_network_with_norms_passes_every_check(coloured):
 
 
 def test_the_softmax_is_found_when_it_is_applied_twice(digits):
-    bench = workbench(digits)
-    double = replace(bench, forward=lambda images: bench.network(images).softmax(1))
+    setup = setup_for(digits)
+    double = calling(setup, lambda images: setup.network(images).softmax(1))
     finding = checks.check_logits(double, observed(double))
     assert finding.verdict == "broken"
     assert "applied twice" in finding.sentence
 
 
 def test_log_probabilities_are_suspicious_only(digits):
-    bench = workbench(digits)
-    logged = replace(bench, forward=lambda images: bench.network(images).log_softmax(1))
+    setup = setup_for(digits)
+    logged = calling(setup, lambda images: setup.network(images).log_softmax(1))
     assert checks.check_logits(logged, observed(logged)).verdict == "suspicious"
 
 
@@ -82,123 +83,123 @@ def davidnet(dataset):
 
 
 def test_a_trial_that_forgets_the_evaluation_mode_is_found(coloured, monkeypatch):
-    bench = davidnet(coloured)
-    monkeypatch.setattr(bench.network, "eval", lambda: bench.network)
-    finding = checks.check_modes(bench, observed(bench))
+    setup = davidnet(coloured)
+    monkeypatch.setattr(setup.network, "eval", lambda: setup.network)
+    finding = checks.check_modes(setup, observed(setup))
     assert (finding.verdict, "network.eval() is forgotten" in finding.sentence) == ("broken", True)
 
 
 def test_a_network_whose_norms_ignore_the_evaluation_mode_is_found(coloured):
-    bench = davidnet(coloured)
-    healthy = checks.check_modes(bench, observed(bench))
+    setup = davidnet(coloured)
+    healthy = checks.check_modes(setup, observed(setup))
     assert (healthy.verdict, healthy.sentence) == ("ok", "they differ")
-    for module in bench.network.modules():
+    for module in setup.network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train = lambda mode=True, module=module: module
-    finding = checks.check_modes(bench, observed(bench))
+    finding = checks.check_modes(setup, observed(setup))
     assert (finding.verdict, "company" in finding.sentence) == ("broken", True)
 
 
 def test_dropout_that_ignores_the_evaluation_mode_is_found(healthy):
-    bench, seen = healthy
-    always = replace(bench, forward=lambda images: torch.nn.functional.dropout(bench.network(images), 0.5))
+    setup, seen = healthy
+    always = calling(setup, lambda images: torch.nn.functional.dropout(setup.network(images), 0.5))
     finding = checks.check_modes(always, seen)
     assert (finding.verdict, "at random" in finding.sentence) == ("broken", True)
 
 
 @pytest.mark.parametrize(("rate", "verdict"), [(0.5, "suspicious"), (0.0, "ok")])
 def test_dropout_that_never_acts_is_found(digits, rate, verdict):
-    bench = workbench(digits, "model.dropout={head: 0.5}")
-    seen = observed(bench)
-    for module in bench.network.modules():
+    setup = setup_for(digits, "model.dropout={head: 0.5}")
+    seen = observed(setup)
+    for module in setup.network.modules():
         if isinstance(module, Dropout):
             module.set_rate(rate)
             module.forward = lambda values: values
-    finding = checks.check_modes(bench, seen)
+    finding = checks.check_modes(setup, seen)
     assert (finding.verdict, "do the same" in finding.sentence) == (verdict, verdict == "suspicious")
 
 
 @pytest.mark.parametrize("mapping", [lambda labels: (labels + 1) % 10, lambda labels: 9 - labels])
 def test_a_wrong_label_mapping_is_found(digits, mapping):
-    bench = workbench(replace(digits, train_labels=mapping(digits.train_labels)))
-    finding = checks.check_labels(bench, observed(bench))
+    setup = setup_for(replace(digits, train_labels=mapping(digits.train_labels)))
+    finding = checks.check_labels(setup, observed(setup))
     assert (finding.verdict, "label mappings" in finding.sentence) == ("broken", True)
 
 
 def test_two_classes_with_each_other_s_name_are_found(digits):
     swapped = digits.test_labels.copy()
     swapped[digits.test_labels == 3], swapped[digits.test_labels == 8] = 8, 3
-    bench = workbench(replace(digits, test_labels=swapped))
-    finding = checks.check_labels(bench, observed(bench))
+    setup = setup_for(replace(digits, test_labels=swapped))
+    finding = checks.check_labels(setup, observed(setup))
     assert finding.verdict == "broken"
     assert "3 looks like 8, 8 looks like 3" in finding.sentence
 
 
 def test_a_label_without_a_class_is_found(digits, healthy):
-    bench, seen = healthy
-    strange = replace(bench, dataset=replace(digits, test_labels=digits.test_labels + 5))
+    setup, seen = healthy
+    strange = replace(setup, dataset=replace(digits, test_labels=digits.test_labels + 5))
     assert "labels [10, 11, 12, 13, 14] name none" in checks.check_labels(strange, seen).sentence
 
 
-def kill(bench):
+def kill(setup):
     """Biases so low that no ReLU ever opens."""
-    reset = bench.network.layers[0].reset_parameters
+    reset = setup.network.layers[0].reset_parameters
 
     def dead():
         reset()
-        torch.nn.init.constant_(bench.network.layers[0].bias, -1e3)
+        torch.nn.init.constant_(setup.network.layers[0].bias, -1e3)
 
-    bench.network.layers[0].reset_parameters = dead
+    setup.network.layers[0].reset_parameters = dead
 
 
 def test_a_dead_network_is_found(digits):
-    bench = workbench(digits)
-    kill(bench)
-    seen = observed(bench)
-    gradients = checks.check_gradients(bench, seen)
+    setup = setup_for(digits)
+    kill(setup)
+    seen = observed(setup)
+    gradients = checks.check_gradients(setup, seen)
     assert (gradients.verdict, "dead" in gradients.sentence) == ("broken", True)
-    assert fitting.memorise(bench, seen, 100).verdict == "broken"
+    assert fitting.memorise(setup, seen, 100).verdict == "broken"
 
 
 def test_a_far_too_high_rate_is_found(digits):
-    findings = verdicts(doctor.examine(workbench(digits, "optimizer.lr=20")))
+    findings = verdicts(doctor.examine(setup_for(digits, "optimizer.lr=20")))
     assert findings["learning rate"] == "broken"
     assert findings["memorise 100"] == "ok", "the network is not to blame"
 
 
 def test_a_far_too_low_rate_is_suspicious(digits):
-    bench = workbench(digits, "optimizer.lr=1e-5")
-    sweep = fitting.range_test(bench, observe(bench))
-    assert fitting.check_rate(bench.recipe, sweep).verdict in ("broken", "suspicious")
+    setup = setup_for(digits, "optimizer.lr=1e-5")
+    sweep = fitting.range_test(setup, observe(setup))
+    assert fitting.check_rate(setup.recipe, sweep).verdict in ("broken", "suspicious")
 
 
 def test_labels_that_say_nothing_can_not_be_memorised_by_a_network_without_enough_weights(digits):
-    bench = workbench(digits)
-    blind = replace(bench, forward=lambda images: bench.network(images.mean((2, 3), keepdim=True).expand_as(images)))
-    finding = fitting.memorise(blind, observed(bench), 100)
+    setup = setup_for(digits)
+    blind = calling(setup, lambda images: setup.network(images.mean((2, 3), keepdim=True).expand_as(images)))
+    finding = fitting.memorise(blind, observed(setup), 100)
     assert (finding.verdict, "only" in finding.sentence) == ("broken", True)
 
 
 def test_the_initial_loss_is_measured_against_the_classes(healthy):
-    bench, seen = healthy
-    assert checks.check_initial_loss(bench, seen).verdict == "ok"
-    loud = replace(bench, forward=lambda images: 100 * bench.network(images))
+    setup, seen = healthy
+    assert checks.check_initial_loss(setup, seen).verdict == "ok"
+    loud = calling(setup, lambda images: 100 * setup.network(images))
     assert checks.check_initial_loss(loud, seen).verdict == "broken"
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1, "ok"), (73, "suspicious"), (0, "broken"), (math.nan, "broken")])
 def test_pixels_should_be_normalised(healthy, factor, verdict):
-    bench, seen = healthy
-    assert checks.check_pixels(bench, replace(seen, images=seen.images * factor)).verdict == verdict
+    setup, seen = healthy
+    assert checks.check_pixels(setup, replace(seen, images=seen.images * factor)).verdict == verdict
 
 
 def test_gradients_that_vanish_on_the_way_are_suspicious(healthy):
-    bench, seen = healthy
+    setup, seen = healthy
     first = next(iter(seen.gradients))
     fading = replace(seen, gradients=seen.gradients | {first: seen.gradients[first] * 1e-7})
-    assert checks.check_gradients(bench, seen).verdict == "ok"
-    assert checks.check_gradients(bench, fading).verdict == "suspicious"
-    assert "vanishing" in checks.check_gradients(bench, fading).sentence
+    assert checks.check_gradients(setup, seen).verdict == "ok"
+    assert checks.check_gradients(setup, fading).verdict == "suspicious"
+    assert "vanishing" in checks.check_gradients(setup, fading).sentence
 
 
 @pytest.mark.parametrize(
@@ -217,14 +218,14 @@ def test_updates_are_compared_with_the_weights(updates, verdict):
 
 def test_the_update_of_plain_sgd_is_rate_times_gradient(digits):
     """At the recipe's own rate, whatever the range test did before: a step is bounded by what its rate allows."""
-    bench = workbench(digits, "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=1e-3")
-    doubled = workbench(digits, "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=2e-3")
-    one, two = (fitting.range_test(each, observe(each)).updates for each in (bench, doubled))
+    setup = setup_for(digits, "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=1e-3")
+    doubled = setup_for(digits, "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=2e-3")
+    one, two = (fitting.range_test(each, observe(each)).updates for each in (setup, doubled))
     assert two["head.weight"] == pytest.approx(2 * one["head.weight"], rel=0.1)
 
 
 def test_the_gradients_are_those_of_the_mean_loss(digits):
-    mean, total = (observe(workbench(digits, f"loss.reduction={name}")) for name in ("mean", "sum"))
+    mean, total = (observe(setup_for(digits, f"loss.reduction={name}")) for name in ("mean", "sum"))
     assert mean.gradients.keys() == total.gradients.keys()
     for name, gradient in mean.gradients.items():
         assert torch.allclose(gradient, total.gradients[name], atol=1e-6)

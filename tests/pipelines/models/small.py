@@ -15,7 +15,7 @@ DROPOUT = networks.Dropout(input=0.1, blocks=0.2, head=0.5)
 
 
 def build(name, **changes):
-    """The network with these knobs, for 3 x 32 x 32 images and 10 classes; the same weights each time."""
+    """The network with these config, for 3 x 32 x 32 images and 10 classes; the same weights each time."""
     torch.manual_seed(0)
     return models.build_network(SMALL[name].model_copy(update=changes), (3, 32, 32), 10)
 
@@ -26,10 +26,10 @@ def images(count=4, seed=0):
 
 def everything(name):
     """All that is random in training, switched on."""
-    knobs = {
+    config = {
         "dropout": DROPOUT,
         "drop_connect": 0.5,
         "stochastic_depth": 0.5,
         "pool": networks.Pool(name="fractional"),
     }
-    return {knob: value for knob, value in knobs.items() if hasattr(SMALL[name], knob)}
+    return {option: value for option, value in config.items() if hasattr(SMALL[name], option)}

@@ -32,20 +32,20 @@ def test_too_many_convolutions_are_refused_with_a_sentence():
         build((4, 4, 4, 4))
 
 
-def knobs(**changes):
+def config(**changes):
     return networks.ConvNet(name="convnet", widths=(4, 5), **changes)
 
 
-def test_the_activation_and_the_norm_are_the_knobs_():
-    network = ConvNet(knobs(norm=networks.Norm(), activation=networks.Activation(name="tanh")), (1, 8, 8), 10)
+def test_the_activation_and_the_norm_are_the_recipe_s():
+    network = ConvNet(config(norm=networks.Norm(), activation=networks.Activation(name="tanh")), (1, 8, 8), 10)
     kinds = [type(module).__name__ for module in network.layers]
     assert kinds == ["Conv2d", "BatchNorm", "Activation", "MaxPool2d"] * 2 + ["Flatten"]
     values = torch.linspace(-2, 2, 9)
     assert torch.equal(network.layers[2](values.clone()), values.tanh())
 
 
-def test_without_knobs_there_is_relu_and_no_norm():
-    network = ConvNet(knobs(), (1, 8, 8), 10)
+def test_without_options_there_is_relu_and_no_norm():
+    network = ConvNet(config(), (1, 8, 8), 10)
     assert [name for name, _ in network.named_parameters()] == [
         *("layers.0.weight", "layers.0.bias", "layers.3.weight", "layers.3.bias", "head.weight", "head.bias")
     ]
@@ -54,10 +54,10 @@ def test_without_knobs_there_is_relu_and_no_norm():
 
 
 def test_parameters_of_pytorchs_example():
-    knobs = networks.ConvNet(
+    config = networks.ConvNet(
         name="convnet", widths=(32, 64), kernel_size=3, padding="valid", pool_after="last", hidden=128
     )
-    network = ConvNet(knobs, (1, 28, 28), 10)
+    network = ConvNet(config, (1, 28, 28), 10)
     assert sum(parameter.numel() for parameter in network.parameters()) == 320 + 18_496 + 1_179_776 + 1_290
     kinds = [type(module).__name__ for module in network.layers]
     assert kinds == ["Conv2d", "Activation"] * 2 + ["MaxPool2d", "Flatten", "Linear", "Activation"]

@@ -12,9 +12,9 @@ from tests.kernels.versions import needs_triton
 SMALL = {"name": "davidnet", "widths": (4, 4, 6, 8)}
 
 
-def small(**knobs):
+def small(**config):
     torch.manual_seed(0)
-    return DavidNet(networks.DavidNet(**SMALL | knobs), (3, 32, 32), 10)
+    return DavidNet(networks.DavidNet(**SMALL | config), (3, 32, 32), 10)
 
 
 def images(count=3):
@@ -22,9 +22,9 @@ def images(count=3):
 
 
 def parameters(overrides=(), classes=10):
-    knobs = recipe.load("cifar10/davidnet-10", overrides).model
+    config = recipe.load("cifar10/davidnet-10", overrides).model
     with torch.device("meta"):
-        network = models.build_network(knobs, (3, 32, 32), classes)
+        network = models.build_network(config, (3, 32, 32), classes)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -65,8 +65,8 @@ def test_a_kernel_has_the_pools_that_ghost_norm_and_activation_follow(pool_befor
 
 @needs_triton
 def test_it_trains_on_triton_s_norms_as_on_the_definitions(monkeypatch):
-    knobs = {"norm": networks.Norm(group_size=2), "activation": {"name": "celu", "alpha": 0.3}}
-    network = small(**knobs, pool_before_norm=True)
+    config = {"norm": networks.Norm(group_size=2), "activation": {"name": "celu", "alpha": 0.3}}
+    network = small(**config, pool_before_norm=True)
     before = {name: values.clone() for name, values in network.state_dict().items()}
     results = {}
     for version in ("reference", "fast"):

@@ -62,7 +62,7 @@ def test_by_default_nothing_is_added_and_nothing_drawn(name):
 
 
 @every_network
-def test_dropout_stands_where_the_knobs_say(name):
+def test_dropout_stands_where_the_recipe_says(name):
     shapes = []
     network = build(name, dropout=DROPOUT)
     for place, rate in DROPOUT:
@@ -79,7 +79,7 @@ def test_dropout_stands_where_the_knobs_say(name):
 
 @every_network
 @pytest.mark.parametrize("place", ["input", "blocks", "head"])
-def test_each_place_has_a_knob_of_its_own(name, place):
+def test_each_place_has_a_option_of_its_own(name, place):
     network = build(name, dropout=networks.Dropout(**{place: 0.5}))
     found = [module.place for module in network.modules() if isinstance(module, Dropout)]
     assert set(found) == {place}
@@ -87,8 +87,8 @@ def test_each_place_has_a_knob_of_its_own(name, place):
 
 @every_network
 def test_in_evaluation_the_network_is_the_one_without(name):
-    knobs = {key: value for key, value in everything(name).items() if key != "pool"}
-    plain, dropping = build(name), build(name, **knobs)
+    config = {key: value for key, value in everything(name).items() if key != "pool"}
+    plain, dropping = build(name), build(name, **config)
     assert list(dropping.state_dict()) == list(plain.state_dict())
     assert not torch.equal(dropping(images()), plain(images()))
     for network in (plain, dropping):
@@ -185,9 +185,9 @@ def test_stochastic_depth_takes_the_branches_of_some_images(name):
 @pytest.mark.parametrize(
     ("recipe", "overrides", "message"),
     [
-        ("digits/quick", ["model.stochastic_depth=0.5"], "model.stochastic_depth: there is no such knob"),
+        ("digits/quick", ["model.stochastic_depth=0.5"], "model.stochastic_depth: there is no such option"),
         ("cifar10/airbench94", ["model.stochastic_depth=0.5"], "stochastic_depth needs residual branches: say depth=3"),
-        ("cifar10/ladder/00-resnet18", ["model.pool={}"], "model.pool: there is no such knob"),
+        ("cifar10/ladder/00-resnet18", ["model.pool={}"], "model.pool: there is no such option"),
         ("digits/quick", ["model.dropout.head=1"], "model.dropout.head=1: .*less than 1"),
         ("digits/quick", ["model.drop_connect=-0.1"], "model.drop_connect=-0.1: .*greater than or equal to 0"),
     ],

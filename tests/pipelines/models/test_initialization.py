@@ -25,7 +25,7 @@ methods = pytest.mark.parametrize("method", CLOSED_FORMS)
 gains = pytest.mark.parametrize("gain", [1.0, 0.01, 10.0])
 
 
-def knobs(**settings):
+def config(**settings):
     if "normal" in settings.values():
         settings["std"] = 0.07
     return Initialization(**settings)
@@ -42,7 +42,7 @@ def draw(layer, initialize, chosen):
 @gains
 def test_standard_deviation_of_the_filters(method, gain):
     layer = nn.Conv2d(FAN_IN, FAN_OUT, SIDE)
-    weight = draw(layer, initialize_convolution, knobs(convolutions=method, gain=gain))
+    weight = draw(layer, initialize_convolution, config(convolutions=method, gain=gain))
     expected = gain * CLOSED_FORMS[method](FAN_IN * SIDE**2, FAN_OUT * SIDE**2)
     assert weight.std().item() == pytest.approx(expected, rel=0.02)
     assert weight.mean().item() == pytest.approx(0, abs=0.02 * expected)
@@ -52,7 +52,7 @@ def test_standard_deviation_of_the_filters(method, gain):
 @gains
 def test_standard_deviation_of_the_head(method, gain):
     layer = nn.Linear(1000, 50)
-    weight = draw(layer, initialize_head, knobs(head=method, head_gain=gain))
+    weight = draw(layer, initialize_head, config(head=method, head_gain=gain))
     assert weight.std().item() == pytest.approx(gain * CLOSED_FORMS[method](1000, 50), rel=0.02)
 
 
@@ -121,7 +121,7 @@ def test_a_seed_draws_the_same_in_every_layout(method):
         ({"head": "constant"}, lambda module: isinstance(module, nn.Linear)),
     ],
 )
-def test_each_knob_changes_its_weights_and_nothing_else(name, settings, is_changed):
+def test_each_option_changes_its_weights_and_nothing_else(name, settings, is_changed):
     network, plain = build(name), build(name)
     models.initialize(plain, 1, Initialization())
     models.initialize(network, 1, Initialization(**settings))
@@ -132,13 +132,13 @@ def test_each_knob_changes_its_weights_and_nothing_else(name, settings, is_chang
             assert torch.equal(values, before[key]) != changes, key
 
 
-@pytest.mark.parametrize("knob", ["std=0.5", "value=1"])
-def test_a_value_for_another_method_is_refused(knob):
-    method = {"std": "normal", "value": "constant"}[knob.partition("=")[0]]
+@pytest.mark.parametrize("option", ["std=0.5", "value=1"])
+def test_a_value_for_another_method_is_refused(option):
+    method = {"std": "normal", "value": "constant"}[option.partition("=")[0]]
     with pytest.raises(RecipeError, match=f"does nothing: say convolutions={method} or head={method}"):
-        load("digits/quick", [f"initialization.{knob}"])
+        load("digits/quick", [f"initialization.{option}"])
     for part in ("convolutions", "head"):
-        load("digits/quick", [f"initialization.{knob}", f"initialization.{part}={method}"])
+        load("digits/quick", [f"initialization.{option}", f"initialization.{part}={method}"])
 
 
 RESIDUAL = Initialization(convolutions="implicit_residual")

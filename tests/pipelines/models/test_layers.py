@@ -26,7 +26,7 @@ def noise(*shape, seed=0):
 
 
 def reference_norm(layer):
-    """torch's BatchNorm2d with the same knobs, parameters and statistics."""
+    """torch's BatchNorm2d with the same config, parameters and statistics."""
     norm = nn.BatchNorm2d(layer.num_features, eps=layer.eps, momentum=layer.momentum)
     norm.load_state_dict(layer.state_dict())
     return norm.train(layer.training)
@@ -118,7 +118,7 @@ def test_a_frozen_scale_stays_one(group_size):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "function"),
+    ("config", "function"),
     [
         ({"name": "relu"}, F.relu),
         ({"name": "celu", "alpha": 0.3}, lambda x: F.celu(x, 0.3)),
@@ -133,9 +133,9 @@ def test_a_frozen_scale_stays_one(group_size):
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_activations(knobs, function, dtype):
+def test_activations(config, function, dtype):
     values = noise(50).to(dtype).requires_grad_()
-    activation = Activation(networks.Activation(**knobs))
+    activation = Activation(networks.Activation(**config))
     output, expected = activation(values.clone()), function(values)
     assert torch.equal(output, expected)
     gradients = [torch.autograd.grad(result.square().sum(), values)[0] for result in (output, expected)]
@@ -144,13 +144,13 @@ def test_activations(knobs, function, dtype):
 
 
 @pytest.mark.parametrize("name", get_args(networks.Activation.model_fields["name"].annotation))
-@pytest.mark.parametrize("knob", ["alpha", "slope"])
-def test_a_knob_that_a_function_does_not_have_is_refused(name, knob):
-    if name in {"alpha": ("celu", "elu"), "slope": ("leaky_relu",)}[knob]:
-        assert getattr(networks.Activation(**{"name": name, knob: 0.3}), knob) == 0.3
+@pytest.mark.parametrize("option", ["alpha", "slope"])
+def test_a_option_that_a_function_does_not_have_is_refused(name, option):
+    if name in {"alpha": ("celu", "elu"), "slope": ("leaky_relu",)}[option]:
+        assert getattr(networks.Activation(**{"name": name, option: 0.3}), option) == 0.3
     else:
-        with pytest.raises(ValueError, match=f"{knob}=0.3 does nothing for {name}"):
-            networks.Activation(**{"name": name, knob: 0.3})
+        with pytest.raises(ValueError, match=f"{option}=0.3 does nothing for {name}"):
+            networks.Activation(**{"name": name, option: 0.3})
 
 
 def correlated_images(count=40, side=9, channels=2):
@@ -175,7 +175,7 @@ def test_eps_is_added_to_the_eigenvalues():
     layer.fit(images)
     whitened = layer(images.permute(0, 3, 1, 2)).transpose(0, 1).flatten(1)
     eigenvalues = torch.linalg.eigvalsh(patch_covariance(images.permute(0, 3, 1, 2), 3)).flip(0)
-    expected = torch.diag(eigenvalues / (eigenvalues + 0.5))
+    expected = torch.diag(eigenvalues / (eigenvalues + 0.5)).float()
     torch.testing.assert_close(torch.cov(whitened, correction=0), expected, rtol=0, atol=1e-3)
 
 

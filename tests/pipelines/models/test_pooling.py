@@ -14,10 +14,10 @@ def test_max_and_average_are_torch_s():
     assert torch.equal(make_pool(networks.Pool(name="average"))(images()), F.avg_pool2d(images(), 2))
 
 
-@pytest.mark.parametrize("knobs", [networks.Pool(), networks.Pool(name="average"), FRACTIONAL])
+@pytest.mark.parametrize("config", [networks.Pool(), networks.Pool(name="average"), FRACTIONAL])
 @pytest.mark.parametrize("side", [2, 3, 4, 5, 7, 31, 32])
-def test_the_side_that_is_left(knobs, side):
-    assert make_pool(knobs)(torch.randn(1, 1, side, side)).shape[-1] == pooled(side, knobs)
+def test_the_side_that_is_left(config, side):
+    assert make_pool(config)(torch.randn(1, 1, side, side)).shape[-1] == pooled(side, config)
 
 
 def test_fractional_pooling_takes_maxima_of_neighbouring_2x2_pixels():

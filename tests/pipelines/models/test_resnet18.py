@@ -10,9 +10,9 @@ from pipelines.recipe import networks
 SMALL = {"name": "resnet18", "widths": (4, 5, 6, 6)}
 
 
-def small(shape=(3, 32, 32), **knobs):
+def small(shape=(3, 32, 32), **config):
     torch.manual_seed(0)
-    return ResNet18(networks.ResNet18(**SMALL | knobs), shape, 10)
+    return ResNet18(networks.ResNet18(**SMALL | config), shape, 10)
 
 
 def images(*shape):
@@ -22,9 +22,9 @@ def images(*shape):
 @pytest.mark.parametrize(("rung", "duplicate"), [("00-resnet18", 1), ("01-no-duplicate", 0)])
 def test_parameters_of_the_entry(rung, duplicate):
     """Counted from the layers of bkj/basenet, examples/cifar10.py at commit 49b2b61, which prints no sum."""
-    knobs = recipe.load(f"cifar10/ladder/{rung}").model
+    config = recipe.load(f"cifar10/ladder/{rung}").model
     with torch.device("meta"):
-        network = models.build_network(knobs, (3, 32, 32), 10)
+        network = models.build_network(config, (3, 32, 32), 10)
     stages = [(64, 64), (64, 128), (128, 256), (256, 256)]
     convolutions = 9 * 3 * 64 + sum(9 * (before * after + 3 * after**2) for before, after in stages)
     projections = sum(before * after for before, after in stages[1:])

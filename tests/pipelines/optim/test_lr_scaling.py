@@ -5,14 +5,14 @@ import torch
 
 from pipelines import models, recipe
 from pipelines.optim.lr_scaling import scaled, scaling_factor
-from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.optimizers import make_optimizer
 from pipelines.recipe.parallel import Scaling
 
 IMAGES = 1437
 
 
-def factor(batch_size, **knobs):
-    return scaling_factor(Scaling(reference_batch=256, **knobs), batch_size)
+def factor(batch_size, **config):
+    return scaling_factor(Scaling(reference_batch=256, **config), batch_size)
 
 
 @pytest.mark.parametrize(("rule", "full"), [("linear", 32), ("sqrt", math.sqrt(32)), ("none", 1)])
@@ -46,14 +46,14 @@ def trace(chosen, processes):
     network = models.build_network(chosen.model, (3, 32, 32), 10)
     local = chosen.batch_size // processes
     steps = chosen.steps(IMAGES)
-    stepper = make_stepper(
+    optimizer = make_optimizer(
         network, chosen, local_batch_size=local, steps=steps, steps_per_epoch=chosen.steps_per_epoch(IMAGES)
     )
     scale = local if chosen.loss.reduction == "sum" else 1
-    groups = [group for optimizer in stepper.optimizers for group in optimizer.param_groups]
+    groups = [group for inner in optimizer.optimizers for group in inner.param_groups]
     rates = {group["role"]: [] for group in groups}
     for step in range(steps):
-        stepper.step(step)  # without gradients: only the rates change
+        optimizer.step(step)  # without gradients: only the rates change
         for group in groups:
             rates[group["role"]].append((group["lr"] * scale, group["weight_decay"] / scale))
     return rates

@@ -6,7 +6,7 @@ from torch import nn
 
 from pipelines import models, recipe
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import MasterStepper, ScheduledOptimizer, make_stepper
+from pipelines.optim.optimizers import MasterWeightOptimizer, ScheduledOptimizer, make_optimizer
 
 BATCH = 12
 
@@ -26,33 +26,33 @@ def data(dtype=torch.float32, seed=0):
     return images, torch.randint(4, (BATCH,), generator=generator)
 
 
-def stepper_of(network, chosen, batch=BATCH, steps=1000, steps_per_epoch=1):
-    return make_stepper(network, chosen, local_batch_size=batch, steps=steps, steps_per_epoch=steps_per_epoch)
+def optimizer_of(network, chosen, batch=BATCH, steps=1000, steps_per_epoch=1):
+    return make_optimizer(network, chosen, local_batch_size=batch, steps=steps, steps_per_epoch=steps_per_epoch)
 
 
-def groups_of(stepper):
-    return {group["role"]: group for optimizer in stepper.optimizers for group in optimizer.param_groups}
+def groups_of(optimizer):
+    return {group["role"]: group for inner in optimizer.optimizers for group in inner.param_groups}
 
 
 CONSTANT = "schedule={name: constant}"
 
 
-def in_double(knobs):
+def in_double(config):
     """The loss without the cast to float32 of the logits."""
-    return nn.CrossEntropyLoss(reduction=knobs.reduction, label_smoothing=knobs.label_smoothing)
+    return nn.CrossEntropyLoss(reduction=config.reduction, label_smoothing=config.label_smoothing)
 
 
 def path(chosen, dtype, loss_of, steps=60, parts=1):
     """The weights after every step; with parts, gradients are means over so many processes' shares of the batch."""
     network = small_network(dtype)
-    stepper = stepper_of(network, chosen, BATCH // parts, steps, steps_per_epoch=steps)
+    optimizer = optimizer_of(network, chosen, BATCH // parts, steps, steps_per_epoch=steps)
     loss = loss_of(chosen.loss)
     weights = []
     for step in range(steps):
         images, labels = data(dtype, seed=step % 7)
         shares = zip(images.chunk(parts), labels.chunk(parts), strict=True)
         (sum(loss(network(part), wanted) for part, wanted in shares) / parts).backward()
-        stepper.step(step)
+        optimizer.step(step)
         weights.append(nn.utils.parameters_to_vector(network.parameters()).detach().clone())
     return torch.stack(weights)
 
@@ -63,7 +63,7 @@ def path(chosen, dtype, loss_of, steps=60, parts=1):
     ("dtype", "loss_of", "rtol"), [(torch.float64, in_double, 1e-9), (torch.float32, make_loss, 1e-3)]
 )
 def test_summed_and_mean_loss_take_the_same_path(nesterov, momentum, parts, dtype, loss_of, rtol):
-    knobs = [
+    config = [
         "optimizer.lr=0.3",
         f"optimizer.momentum={momentum}",
         f"optimizer.nesterov={nesterov}",
@@ -73,8 +73,8 @@ def test_summed_and_mean_loss_take_the_same_path(nesterov, momentum, parts, dtyp
         "loss.label_smoothing=0.1",
         "schedule={name: piecewise_linear, epochs: [0, 1], values: [1, 0]}",
     ]
-    mean = path(digits_recipe(*knobs, "loss.reduction=mean"), dtype, loss_of)
-    summed = path(digits_recipe(*knobs, "loss.reduction=sum"), dtype, loss_of, parts=parts)
+    mean = path(digits_recipe(*config, "loss.reduction=mean"), dtype, loss_of)
+    summed = path(digits_recipe(*config, "loss.reduction=sum"), dtype, loss_of, parts=parts)
     assert (mean[-1] - mean[0]).abs().max() > 0.1
     torch.testing.assert_close(summed, mean, rtol=rtol, atol=rtol / 10)
 
@@ -83,14 +83,14 @@ def test_a_path_is_that_of_torch_s_sgd():
     network, plain = small_network(), small_network()
     falling = "schedule={name: piecewise_linear, epochs: [0, 1], values: [1, 0]}"
     chosen = digits_recipe("optimizer.lr=0.5", "optimizer.weight_decay=0.01", falling)
-    stepper = stepper_of(network, chosen, steps=20, steps_per_epoch=20)
+    optimizer = optimizer_of(network, chosen, steps=20, steps_per_epoch=20)
     expected = torch.optim.SGD(plain.parameters(), lr=0.5, momentum=0.9, nesterov=True, weight_decay=0.01)
     for step in range(20):
         images, labels = data(seed=step)
         expected.param_groups[0]["lr"] = 0.5 * (1 - step / 20)
         for model in (network, plain):
             nn.functional.cross_entropy(model(images), labels).backward()
-        stepper.step(step)
+        optimizer.step(step)
         expected.step()
         expected.zero_grad()
     for mine, other in zip(network.parameters(), plain.parameters(), strict=True):
@@ -99,9 +99,9 @@ def test_a_path_is_that_of_torch_s_sgd():
 
 def test_gradients_are_dropped_after_a_step():
     network = small_network()
-    stepper = stepper_of(network, digits_recipe())
+    optimizer = optimizer_of(network, digits_recipe())
     network(data()[0]).sum().backward()
-    stepper.step(0)
+    optimizer.step(0)
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -109,7 +109,7 @@ def rates(name, local_batch_size, *overrides):
     """Rate, decay and number of parameters of each role."""
     chosen = recipe.load(name, ["precision=float32", *overrides])
     network = models.build_network(chosen.model, (3, 32, 32), 10)
-    groups = groups_of(stepper_of(network, chosen, local_batch_size))
+    groups = groups_of(optimizer_of(network, chosen, local_batch_size))
     return {role: (group["base_lr"], group.get("weight_decay"), len(group["params"])) for role, group in groups.items()}
 
 
@@ -147,19 +147,19 @@ def test_rates_and_decays_of_airbench94_muon():
 def test_the_whitening_bias_can_have_a_schedule_of_its_own():
     chosen = recipe.load("cifar10/airbench94-muon", ["precision=float32"])
     network = models.build_network(chosen.model, (3, 32, 32), 10)
-    stepper, seen = stepper_of(network, chosen, 2000, steps=200, steps_per_epoch=25), []
+    optimizer, seen = optimizer_of(network, chosen, 2000, steps=200, steps_per_epoch=25), []
     for step in range(200):
-        stepper.step(step)
-        seen.append({role: group["lr"] / group["base_lr"] for role, group in groups_of(stepper).items()})
+        optimizer.step(step)
+        seen.append({role: group["lr"] / group["base_lr"] for role, group in groups_of(optimizer).items()})
     for step, factors in enumerate(seen):
         assert [factors[role] for role in ("filter", "head", "bias")] == pytest.approx([1 - step / 200] * 3)
         assert factors["whitening_bias"] == pytest.approx(max(0, 1 - step / 75), abs=1e-12)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_adamw_has_the_recipe_s_knobs(decay):
+def test_adamw_has_the_recipe_s_options(decay):
     chosen = digits_recipe(f"optimizer={{name: adamw, lr: 0.02, betas: [0.8, 0.95], weight_decay: {decay}}}")
-    (optimizer,) = stepper_of(small_network(), chosen).optimizers
+    (optimizer,) = optimizer_of(small_network(), chosen).optimizers
     assert isinstance(optimizer, torch.optim.AdamW)
     assert [(group["lr"], group["betas"], group["weight_decay"]) for group in optimizer.param_groups] == [
         (0.02, (0.8, 0.95), decay)
@@ -170,11 +170,11 @@ def test_frozen_parameters_are_not_touched():
     network = small_network(torch.bfloat16)
     network[0].weight.requires_grad = False
     before = deepcopy(network.state_dict())
-    stepper = stepper_of(network, digits_recipe("optimizer.weight_decay=0.5", CONSTANT))
+    optimizer = optimizer_of(network, digits_recipe("optimizer.weight_decay=0.5", CONSTANT))
     images, labels = data(torch.bfloat16)
     for _ in range(3):
         nn.functional.cross_entropy(network(images), labels).backward()
-        stepper.step(0)
+        optimizer.step(0)
     changed = {name for name, values in network.state_dict().items() if not torch.equal(values, before[name])}
     assert changed == {"0.bias", "2.weight", "2.bias"}
 
@@ -184,16 +184,16 @@ def test_small_updates_of_bfloat16_weights_arrive():
     lost = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
     nn.init.ones_(network.weight)
     plain = digits_recipe("optimizer={name: sgd, lr: 1e-4, momentum: 0, nesterov: false}", CONSTANT)
-    stepper = stepper_of(network, plain, batch=1)
-    assert isinstance(stepper, MasterStepper)
+    optimizer = optimizer_of(network, plain, batch=1)
+    assert isinstance(optimizer, MasterWeightOptimizer)
     without_masters = torch.optim.SGD([lost], lr=1e-4)
     for _ in range(1000):
         network.weight.grad = torch.ones_like(network.weight)
         lost.grad = torch.ones_like(lost)
-        stepper.step(0)
+        optimizer.step(0)
         without_masters.step()
     assert lost.item() == 1
-    assert stepper.masters[0].item() == pytest.approx(0.9, rel=1e-4)
+    assert optimizer.masters[0].item() == pytest.approx(0.9, rel=1e-4)
     assert network.weight.item() == pytest.approx(0.9, rel=2**-8)
 
 
@@ -201,33 +201,33 @@ def test_bfloat16_weights_are_always_the_rounded_masters():
     network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5).float(), nn.Linear(5, 4))
     for layer in (network[0], network[2]):
         layer.bfloat16()
-    stepper = stepper_of(network, digits_recipe())
+    optimizer = optimizer_of(network, digits_recipe())
     images, labels = data(torch.bfloat16)
-    before = [master.clone() for master in stepper.masters]
+    before = [master.clone() for master in optimizer.masters]
     for _ in range(5):
         hidden = network[1](network[0](images).float()).bfloat16()
         make_loss(digits_recipe().loss)(network[2](hidden), labels).backward()
-        stepper.step(0)
+        optimizer.step(0)
         halves = [parameter for parameter in network.parameters() if parameter.dtype == torch.bfloat16]
-        assert len(stepper.masters) == len(halves) == 4
-        for parameter, master in zip(halves, stepper.masters, strict=True):
+        assert len(optimizer.masters) == len(halves) == 4
+        for parameter, master in zip(halves, optimizer.masters, strict=True):
             assert master.dtype == torch.float32
             assert torch.equal(parameter, master.bfloat16())
-    assert not any(torch.equal(old, new) for old, new in zip(before, stepper.masters, strict=True))
-    assert sum(len(group["params"]) for group in groups_of(stepper).values()) == 6
+    assert not any(torch.equal(old, new) for old, new in zip(before, optimizer.masters, strict=True))
+    assert sum(len(group["params"]) for group in groups_of(optimizer).values()) == 6
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_only_bfloat16_needs_masters(dtype):
-    assert type(stepper_of(small_network(dtype), digits_recipe())) is ScheduledOptimizer
+    assert type(optimizer_of(small_network(dtype), digits_recipe())) is ScheduledOptimizer
 
 
 def test_an_average_is_taken_over_the_masters_and_published_from_them():
     network = small_network(torch.bfloat16)
-    stepper = stepper_of(network, digits_recipe())
-    averageable = stepper.averageable(network)
-    assert [tensor.dtype for tensor in averageable] == [torch.float32] * 4
-    for tensor in averageable:
+    optimizer = optimizer_of(network, digits_recipe())
+    master_tensors = optimizer.master_tensors(network)
+    assert [tensor.dtype for tensor in master_tensors] == [torch.float32] * 4
+    for tensor in master_tensors:
         tensor.fill_(1 / 3)
-    stepper.publish()
+    optimizer.copy_to_model()
     assert all((parameter == torch.tensor(1 / 3).bfloat16()).all() for parameter in network.parameters())

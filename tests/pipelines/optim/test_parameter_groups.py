@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from pipelines import models, recipe
-from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.optimizers import make_optimizer
 from pipelines.optim.parameter_groups import Trained, depths, parameter_groups, role_of
 
 DEPTHS = ["optimizer.depth_lr_factor=0.5", "optimizer.depth_weight_decay_factor=3"]
@@ -16,10 +16,10 @@ def network_of(name, *overrides):
 
 
 def rates_by_name(name, *overrides):
-    """Rate and decay of each trained parameter, and the stepper's groups."""
+    """Rate and decay of each trained parameter, and the optimizer's groups."""
     network, chosen = network_of(name, *overrides)
-    stepper = make_stepper(network, chosen, local_batch_size=8, steps=1, steps_per_epoch=1)
-    groups = [group for optimizer in stepper.optimizers for group in optimizer.param_groups]
+    optimizer = make_optimizer(network, chosen, local_batch_size=8, steps=1, steps_per_epoch=1)
+    groups = [group for inner in optimizer.optimizers for group in inner.param_groups]
     of = {id(parameter): group for group in groups for parameter in group["params"]}
     found = {name: of[id(p)] for name, p in network.named_parameters() if p.requires_grad}
     return {name: (group["base_lr"], group["weight_decay"]) for name, group in found.items()}, groups
@@ -81,8 +81,8 @@ def test_groups_are_of_equal_role_rate_and_decay():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_layer_wise_rates_and_decays(optimizer):
-    knobs = f"optimizer={{name: {optimizer}, lr: 0.1, weight_decay: 0.01, bias_lr_factor: 2}}"
-    found, _ = rates_by_name("digits/quick", "model.widths=[4,5,6]", knobs, *DEPTHS)
+    config = f"optimizer={{name: {optimizer}, lr: 0.1, weight_decay: 0.01, bias_lr_factor: 2}}"
+    found, _ = rates_by_name("digits/quick", "model.widths=[4,5,6]", config, *DEPTHS)
     for depth, layer in enumerate(["head", "layers.6", "layers.3", "layers.0"]):
         assert found[f"{layer}.weight"] == pytest.approx((0.1 * 0.5**depth, 0.01 * 3**depth))
         assert found[f"{layer}.bias"] == pytest.approx((0.2 * 0.5**depth, 0.01 * 3**depth))
@@ -106,14 +106,14 @@ def test_factors_of_one_leave_one_group_a_role():
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adadelta", "lars, lr: 1", "lamb, lr: 1"])
 def test_other_optimizers_have_no_factors_for_depth(optimizer):
-    with pytest.raises(recipe.RecipeError, match="optimizer.depth_lr_factor: there is no such knob"):
+    with pytest.raises(recipe.RecipeError, match="optimizer.depth_lr_factor: there is no such option"):
         recipe.load("digits/quick", [f"optimizer={{name: {optimizer}}}", "optimizer.depth_lr_factor=0.5"])
 
 
 @pytest.mark.parametrize("optimizer", ["lars", "lamb"])
 def test_biases_and_norms_are_exempt_from_trust_ratio_and_decay(optimizer):
-    knobs = f"optimizer={{name: {optimizer}, lr: 2, weight_decay: 0.01, bias_lr_factor: 3}}"
-    found, groups = rates_by_name("cifar10/davidnet-10", "loss.reduction=mean", "model.norm.scale=true", knobs)
+    config = f"optimizer={{name: {optimizer}, lr: 2, weight_decay: 0.01, bias_lr_factor: 3}}"
+    found, groups = rates_by_name("cifar10/davidnet-10", "loss.reduction=mean", "model.norm.scale=true", config)
     for name, rate in found.items():
         is_scale = name.endswith("layers.1.weight") or name.endswith("layers.2.weight")
         expected = (6, 0) if name.endswith("bias") else (2, 0) if is_scale else (2, 0.01)

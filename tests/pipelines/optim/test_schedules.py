@@ -129,7 +129,7 @@ def test_a_warm_up_is_a_straight_line_times_the_schedule(text, epoch):
 @pytest.mark.parametrize("warm_up", ["0", "1.5", "2.5", "30"])
 @pytest.mark.parametrize("epochs", [20, 2.5, 0.01])
 def test_factors_are_finite_from_0_to_1_however_short_the_training_is(text, warm_up, epochs):
-    """Sample mode and the warm-up of the machine cut `epochs` and leave the schedule's knobs as they are."""
+    """A smoke test and the warm-up cut `epochs` and leave the schedule as it is."""
     long = recipe.load("digits/quick", [f"schedule={{{text}, warm_up: {warm_up}}}"])
     found = make_schedule(long.model_copy(update={"epochs": epochs}))
     factors = [found(epoch) for epoch in np.linspace(0, epochs, 50)]
@@ -139,7 +139,7 @@ def test_factors_are_finite_from_0_to_1_however_short_the_training_is(text, warm
 @pytest.mark.parametrize("text", ["name: cosine, floor: 0.25", "name: polynomial, floor: 0.25", "name: one_cycle"])
 def test_what_ends_with_the_training_ends_with_it_in_sample_mode_too(text):
     end = schedule(text, epochs=20)(20)
-    sample = recipe.sample(recipe.load("digits/quick", [f"schedule={{{text}}}"]))
+    sample = recipe.smoke_test(recipe.load("digits/quick", [f"schedule={{{text}}}"]))
     assert sample.epochs == 2
     assert make_schedule(sample)(2) == pytest.approx(end)
     assert make_schedule(sample)(1) == pytest.approx(schedule(text, epochs=20)(10))
@@ -197,14 +197,14 @@ def test_there_is_one_factor_for_each_step():
 
 
 def test_davidnet_s_schedule():
-    knobs = recipe.load("cifar10/davidnet-10")
-    steps_per_epoch = knobs.steps_per_epoch(50_000)
-    steps = knobs.steps(50_000)
+    config = recipe.load("cifar10/davidnet-10")
+    steps_per_epoch = config.steps_per_epoch(50_000)
+    steps = config.steps(50_000)
     assert (steps_per_epoch, steps) == (97, 970)
-    found = make_schedule(knobs)
+    found = make_schedule(config)
     factors = lr_factors(found, steps, steps_per_epoch)
     assert len(factors) == 970
-    rates = [knobs.optimizer.lr * found(epoch) for epoch in (0, 1, 2, 5, 8, 9, 10)]
+    rates = [config.optimizer.lr * found(epoch) for epoch in (0, 1, 2, 5, 8, 9, 10)]
     assert rates == pytest.approx([0, 0.5, 1, 0.55, 0.1, 0.1, 0.1])
     assert [factors[epoch * 97] for epoch in (0, 1, 2, 5, 8, 9)] == pytest.approx([0, 0.5, 1, 0.55, 0.1, 0.1])
 

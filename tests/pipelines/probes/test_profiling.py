@@ -15,17 +15,17 @@ from tests.pipelines.processes import in_processes
 
 
 @pytest.fixture(scope="module")
-def bench(digits):
+def setup(digits):
     return set_up(load("digits/quick", ["model.widths=[4]", "epochs=4"]), digits, World())
 
 
 @pytest.fixture(scope="module")
-def profile(bench):
-    return profile_training(bench, seed=0)
+def profile(setup):
+    return profile_training(setup, seed=0)
 
 
-def test_it_is_a_few_steps_and_one_evaluation(bench, profile):
-    assert profile.steps == STEPS < bench.recipe.steps(len(bench.dataset.train_images))
+def test_it_is_a_few_steps_and_one_evaluation(setup, profile):
+    assert profile.steps == STEPS < setup.recipe.steps(len(setup.dataset.train_images))
     assert set(profile.phases) == {"augment", "forward", "backward", "optimizer", "other", "evaluate"}
     assert all(seconds > 0 for seconds in profile.phases.values())
 
@@ -39,10 +39,10 @@ def test_one_process_on_a_cpu_exchanges_nothing_and_has_no_idle_device(profile):
     assert (profile.communication, profile.device_busy) == (0, None)
 
 
-def test_a_trial_after_it_is_the_one_before_it(bench):
-    before = run_trial(bench, seed=1)
-    profile_training(bench, seed=0)
-    after = run_trial(bench, seed=1)
+def test_a_trial_after_it_is_the_one_before_it(setup):
+    before = run_trial(setup, seed=1)
+    profile_training(setup, seed=0)
+    after = run_trial(setup, seed=1)
     assert [result.train_loss for result in after.epochs] == [result.train_loss for result in before.epochs]
 
 
@@ -87,13 +87,13 @@ def profiles(world, dataset, engines):
     """Of a few steps under each engine: seconds of the phases, and of what was exchanged."""
     torch.set_num_threads(1)
     benches = [set_up(load("digits/quick", ["model.widths=[4]", *engine]), dataset, world) for engine in engines]
-    found = [profile_training(bench, seed=0) for bench in benches]
+    found = [profile_training(setup, seed=0) for setup in benches]
     return [(profile.phases, profile.communication) for profile in found]
 
 
-ENGINES = [[], ["parallel.engine=fsdp2"]]
+ENGINES = [[], ["parallel.strategy=fsdp2"]]
 if importlib.util.find_spec("deepspeed"):
-    ENGINES += [["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"] for stage in (1, 3)]
+    ENGINES += [["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"] for stage in (1, 3)]
 
 
 @pytest.mark.slow

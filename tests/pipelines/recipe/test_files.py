@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 
@@ -113,10 +115,10 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("epohcs=3", ["epohcs", "there is no such knob"]),
-        ("optimizer.momentun=0.9", ["optimizer.momentun", "there is no such knob"]),
-        ("model.depth=3", ["model.depth", "there is no such knob"]),
-        ("techniques.emma={}", ["techniques.emma", "there is no such knob"]),
+        ("epohcs=3", ["epohcs", "there is no such option"]),
+        ("optimizer.momentun=0.9", ["optimizer.momentun", "there is no such option"]),
+        ("model.depth=3", ["model.depth", "there is no such option"]),
+        ("techniques.emma={}", ["techniques.emma", "there is no such option"]),
         ("optimizer.lr=fast", ["optimizer.lr='fast'", "valid number"]),
         ("optimizer.lr='0.1'", ["optimizer.lr='0.1'", "valid number"]),
         ("optimizer.lr=-1", ["optimizer.lr=-1", "greater than 0"]),
@@ -127,7 +129,7 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("batch_size=null", ["batch_size=None", "integer"]),
         ("drop_last=1", ["drop_last=1", "boolean"]),
         ("target=94", ["target=94", "less than 1"]),
-        ("data.name=imagenet", ["data.name='imagenet'", "'cifar10', 'mnist' or 'digits'"]),
+        ("data.name=imagenet", ["data.name='imagenet'", "'cifar10', 'digits' or 'mnist'"]),
         ("precision=fp8", ["precision='fp8'", "'float32', 'autocast' or 'half'"]),
         ("model.name=vgg16", ["model", "vgg16", "'davidnet', 'airnet', 'resnet18', 'convnet'"]),
         ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),
@@ -135,7 +137,7 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("schedule={name: piecewise_linear, epochs: [0, 1], values: [1]}", ["schedule", "2 epochs but 1 values"]),
         ("schedule={name: piecewise_linear, epochs: [0, 0], values: [1, 1]}", ["schedule", "must rise", "[0.0, 0.0]"]),
         ("schedule={name: piecewise_linear, epochs: [0]}", ["schedule.values", "is missing"]),
-        ("optimizer={name: adamw, lr: 1e-3, momentum: 0.9}", ["optimizer.momentum", "there is no such knob"]),
+        ("optimizer={name: adamw, lr: 1e-3, momentum: 0.9}", ["optimizer.momentum", "there is no such option"]),
     ],
 )
 def test_what_is_wrong_is_one_line_with_recipe_key_and_value(write, override, parts):
@@ -267,17 +269,17 @@ def test_a_file_that_is_no_text_is_named(write):
 @pytest.mark.parametrize(("accumulation", "batch_size"), [(10, 500), (4, 2048), (1, 512), (3, 48)])
 def test_a_sample_accumulates_what_divides_its_batch(accumulation, batch_size):
     chosen = recipe.load("digits/quick", [f"accumulation={accumulation}", f"batch_size={batch_size}"])
-    smaller = recipe.sample(chosen)
+    smaller = recipe.smoke_test(chosen)
     assert smaller.batch_size % smaller.accumulation == 0
     assert accumulation % smaller.accumulation == 0
 
 
 def test_a_sample_is_small_and_still_a_recipe(write):
     chosen = recipe.load("a/base", ["epochs=30", "batch_size=512"])
-    small = recipe.sample(chosen)
+    small = recipe.smoke_test(chosen)
     assert (small.data.limit, small.batch_size, small.epochs) == (256, 64, 2)
     assert small.steps(256) == 8
-    tiny = recipe.sample(recipe.load("a/base", ["epochs=0.5", "batch_size=8", "data.limit=20"]))
+    tiny = recipe.smoke_test(recipe.load("a/base", ["epochs=0.5", "batch_size=8", "data.limit=20"]))
     assert (tiny.data.limit, tiny.batch_size, tiny.epochs) == (20, 8, 0.5)
     assert type(small).model_validate_json(small.model_dump_json()) == small
 
@@ -287,3 +289,33 @@ def test_a_star_stays_within_its_folder():
     assert "cifar10/davidnet-10" in chosen
     assert all(name.count("/") == 1 for name in chosen)
     assert recipe.select(["cifar10/ladder/2*"])[0] == "cifar10/ladder/20-davidnet-on-device"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("trick=shorter", "change=shorter"),
+        ("parallel.engine=fsdp2", "parallel.strategy=fsdp2"),
+        ("parallel={exchange: false, bucket_mb: 1}", "parallel={sync_gradients: false, bucket_mb: 1}"),
+    ],
+)
+def test_an_old_name_is_read_with_one_line_that_says_the_new_one(old, new):
+    with pytest.warns(FutureWarning, match=f"{re.escape(old)}: the option .* is now called ") as warned:
+        read = recipe.load("digits/quick", [old])
+    assert len(warned) == 1
+    assert read == recipe.load("digits/quick", [new])
+    assert read.hash == recipe.load("digits/quick", [new]).hash
+
+
+def test_an_old_name_in_a_base_and_the_new_one_in_a_recipe_upon_it_are_the_same_option(write):
+    write("c/old", "base: a/base\nparallel: {engine: fsdp2}\n")
+    write("c/new", "base: c/old\nparallel: {strategy: ddp}\n")
+    with pytest.warns(FutureWarning, match="old.yaml: the option parallel.engine is now called parallel.strategy"):
+        assert recipe.load("c/new").parallel.strategy == "ddp"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_both_names_of_an_option_are_refused(write):
+    write("c/both", "base: a/base\nparallel: {engine: fsdp2, strategy: ddp}\n")
+    with pytest.raises(recipe.RecipeError, match="parallel.engine and parallel.strategy are names of one option"):
+        recipe.load("c/both")

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipelines import recipe, strategies
-from pipelines.data.resident import ResidentLoader
+from pipelines import recipe
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.models.layers import make_norm
 from pipelines.recipe.networks import Norm
-from pipelines.recipe.training import Augment, Evaluation
+from pipelines.recipe.training import Evaluation
+from pipelines.strategies.match_single_process import UnevenBatch, match_single_process
+from tests.pipelines.data.test_resident import make_loader
 from tests.pipelines.processes import in_processes, train_all
 
 RELATIVE = 1e-5
@@ -72,23 +73,13 @@ def test_the_parameters_of_one_process(tmp_path, digits, coloured, size):
 def test_the_union_of_the_shares_is_each_sample_once_in_the_order_of_one_process(
     count, batch_size, size, drop_last, seed
 ):
+    assume(count >= batch_size or not drop_last)
+    common = {"count": count, "batch_size": batch_size, "drop_last": drop_last, "order_seed": seed}
+
     def epochs(rank, world_size):
-        loader = ResidentLoader(
-            torch.arange(count, dtype=torch.float32).view(-1, 1, 1, 1),
-            torch.arange(count),
-            Augment(),
-            batch_size=batch_size,
-            drop_last=drop_last,
-            channels_last=True,
-            order_generator=torch.Generator().manual_seed(seed),
-            augment_generator=torch.Generator().manual_seed(100 + rank),
-            rank=rank,
-            world_size=world_size,
-        )
+        loader = make_loader(rank=rank, world_size=world_size, augment_seed=100 + rank, **common)
         return [[labels for _, labels in loader.epoch(epoch)] for epoch in range(2)]
 
-    if drop_last and batch_size > count:
-        return
     (alone, *ranks) = [epochs(0, 1), *(epochs(rank, size) for rank in range(size))]
     for epoch in range(2):
         together = [torch.cat(shares) for shares in zip(*(rank[epoch] for rank in ranks), strict=True)]
@@ -114,7 +105,7 @@ class Collected(World):
 def test_an_evaluation_counts_exactly_n_images(count, size, batch_size, tta):
     images = torch.arange(count, dtype=torch.float32).view(-1, 1, 1, 1)
     labels = torch.zeros(count, dtype=torch.long)
-    knobs = Evaluation(tta=tta, batch_size=batch_size)
+    config = Evaluation(tta=tta, batch_size=batch_size)
     seen, correct = [], 0
 
     def right(batch):
@@ -122,7 +113,7 @@ def test_an_evaluation_counts_exactly_n_images(count, size, batch_size, tta):
         return torch.tensor([[1.0, 0.0]]).expand(len(batch), 2)
 
     for rank in range(min(size, count)):
-        accuracy = evaluate(right, images, labels, knobs, Collected(rank, min(size, count))).with_tta
+        accuracy = evaluate(right, images, labels, config, Collected(rank, min(size, count))).with_tta
         correct += round(accuracy * count)
     views = 1 if tta == "none" else 2
     assert correct == count
@@ -137,7 +128,7 @@ def test_the_weights_of_an_uneven_batch_make_the_mean_over_its_images(images, si
     shares = np.array_split(losses, size)
     total = 0.0
     for rank, share in enumerate(shares):
-        uneven = strategies.UnevenBatch(images, World(rank, size))
+        uneven = UnevenBatch(images, World(rank, size))
         uneven._weight = uneven._last
         logits = torch.tensor(float(share.mean()), requires_grad=True)
         loss = uneven.weighted(lambda value, _: value * 1.0)(logits, None)
@@ -152,12 +143,12 @@ def test_only_unequal_shares_are_weighted():
     base = ["batch_size=64", "drop_last=false"]
     for overrides, images, size, names in (
         (base, 129, 1, []),
-        (base, 130, 2, ["SharedStatistics"]),
-        (base, 131, 2, ["UnevenBatch", "SharedStatistics"]),
-        ([*base, "loss.reduction=sum"], 131, 2, ["SharedStatistics"]),
-        (["batch_size=64"], 131, 2, ["SharedStatistics"]),
+        (base, 130, 2, ["AveragedStatistics"]),
+        (base, 131, 2, ["UnevenBatch", "AveragedStatistics"]),
+        ([*base, "loss.reduction=sum"], 131, 2, ["AveragedStatistics"]),
+        (["batch_size=64"], 131, 2, ["AveragedStatistics"]),
     ):
-        function, hooks = strategies.exact(loss, recipe.load("digits/quick", overrides), images, World(0, size))
+        function, hooks = match_single_process(loss, recipe.load("digits/quick", overrides), images, World(0, size))
         assert [type(hook).__name__ for hook in hooks] == names
         assert (function is loss) == ("UnevenBatch" not in names)
 

@@ -50,18 +50,18 @@ def watched(dataset, monkeypatch, accuracies, *overrides, precision="float32"):
     given = iter(accuracies)
     sizes = []
 
-    def evaluate(forward, images, labels, knobs, world):
-        assert knobs.tta == "none"
+    def evaluate(forward, images, labels, config, world):
+        assert config.tta == "none"
         sizes.append(len(images))
         return Accuracy(with_tta=next(given), plain=0.0, by_class=())
 
     chosen = load("digits/quick", [*PLAIN, f"precision={precision}", *overrides])
-    bench = set_up(chosen, split.select(dataset, chosen.data), World())
+    setup = set_up(chosen, split.select(dataset, chosen.data), World())
     monkeypatch.setattr(early_stopping, "evaluate", evaluate)
     weights = Weights()
-    trial = run_trial(bench, 0, observers=[weights])
+    trial = run_trial(setup, 0, observers=[weights])
     assert sizes == [round(0.2 * 1437)] * len(trial.epochs)
-    return trial, list(bench.network.parameters()), weights.after
+    return trial, list(setup.network.parameters()), weights.after
 
 
 @pytest.mark.parametrize("precision", ["float32", "half"])
@@ -69,8 +69,8 @@ def watched(dataset, monkeypatch, accuracies, *overrides, precision="float32"):
 def test_the_training_ends_early_on_the_best_or_the_last_weights(digits, monkeypatch, precision, restore, kept):
     if precision == "half" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU has no fast bfloat16")
-    knobs = f"techniques.early_stopping={{patience: 1, restore_best: {restore}}}"
-    trial, network, weights = watched(digits, monkeypatch, [0.5, 0.7, 0.6], knobs, precision=precision)
+    config = f"techniques.early_stopping={{patience: 1, restore_best: {restore}}}"
+    trial, network, weights = watched(digits, monkeypatch, [0.5, 0.7, 0.6], config, precision=precision)
     assert [result.epoch for result in trial.epochs] == [1, 2, 3]
     assert trial.steps == 3 * (len(digits.train_images) * 4 // 5 // 256)
     laps = [(lap.name, lap.epoch) for lap in trial.laps if "evaluate" in lap.name]
@@ -96,9 +96,9 @@ def test_while_it_waits_nothing_changes(digits):
     outcomes = []
     for overrides in ([], ["techniques.early_stopping={patience: 9, restore_best: false}"]):
         chosen = load("digits/quick", [*PLAIN, *overrides])
-        bench = set_up(chosen, split.select(digits, chosen.data), World())
-        trial = run_trial(bench, seed=0)
-        outcomes.append((trial.epochs, [parameter.detach().clone() for parameter in bench.network.parameters()]))
+        setup = set_up(chosen, split.select(digits, chosen.data), World())
+        trial = run_trial(setup, seed=0)
+        outcomes.append((trial.epochs, [parameter.detach().clone() for parameter in setup.network.parameters()]))
     assert outcomes[0][0] == outcomes[1][0]
     assert all(torch.equal(one, other) for one, other in zip(outcomes[0][1], outcomes[1][1], strict=True))
 

@@ -43,29 +43,29 @@ def ensemble_of(dataset, restart, *overrides):
     """A trial of two members over four epochs of five steps."""
     images = torch.randn(6, 3, 32, 32)
     watch = Snapshots(images)
-    knobs = f"techniques.ensemble={{members: 2, restart: {restart}}}"
-    bench = set_up(load("cifar10/davidnet-10", [*PLAIN, knobs, *overrides]), dataset, World())
-    run_trial(bench, 0, observers=[watch])
-    return watch, bench
+    config = f"techniques.ensemble={{members: 2, restart: {restart}}}"
+    setup = set_up(load("cifar10/davidnet-10", [*PLAIN, config, *overrides]), dataset, World())
+    run_trial(setup, 0, observers=[watch])
+    return watch, setup
 
 
-def predictions(bench, weights, images):
+def predictions(setup, weights, images):
     """Of a network with these weights and statistics."""
-    floats = [tensor for tensor in bench.network.state_dict().values() if tensor.is_floating_point()]
+    floats = [tensor for tensor in setup.network.state_dict().values() if tensor.is_floating_point()]
     with torch.no_grad():
         for tensor, weight in zip(floats, weights, strict=True):
             tensor.copy_(weight)
-        return bench.network.eval()(images.to(bench.network.head.weight.dtype))
+        return setup.network.eval()(images.to(setup.network.head.weight.dtype))
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("half", marks=needs_bfloat16)])
 def test_snapshots_are_evaluated_together_and_the_training_goes_on(coloured, precision):
-    watch, bench = ensemble_of(coloured, "warm", f"precision={precision}")
+    watch, setup = ensemble_of(coloured, "warm", f"precision={precision}")
     _, without, _ = trial_of(coloured, f"precision={precision}")
     assert all(equal(one, other) for one, other in zip(watch.trained, without.trained, strict=True))
     assert all(equal(one, other) for one, other in zip(watch.back, without.trained[4::5], strict=True))
-    first, second = (predictions(bench, watch.trained[step], watch.images).float() for step in (9, 19))
-    alone = predictions(bench, watch.trained[4], watch.images)
+    first, second = (predictions(setup, watch.trained[step], watch.images).float() for step in (9, 19))
+    alone = predictions(setup, watch.trained[4], watch.images)
     assert torch.equal(watch.predicted[0].float(), alone.float())
     for predicted, members in zip(watch.predicted[1:], ([first], [first], [first, second]), strict=True):
         torch.testing.assert_close(predicted, log_mean_probability(torch.stack(members)), rtol=1e-4, atol=1e-5)
@@ -82,19 +82,19 @@ def test_a_fresh_member_starts_as_a_trial_of_its_own_seed(coloured, precision, o
     class Restarts:
         def step_end(self, state):
             if state.step == 10:
-                states.append([len(one.state) for one in state.stepper.optimizers])
-                self.after = [tensor.clone() for tensor in state.stepper.averageable(state.network)]
+                states.append([len(one.state) for one in state.optimizer.optimizers])
+                self.after = [tensor.clone() for tensor in state.optimizer.master_tensors(state.network)]
 
     restarts = Restarts()
     chosen = load("cifar10/davidnet-10", [*PLAIN, *overrides, "techniques.ensemble={members: 2, restart: fresh}"])
-    bench = set_up(chosen, coloured, World())
-    run_trial(bench, 0, observers=[restarts])
+    setup = set_up(chosen, coloured, World())
+    run_trial(setup, 0, observers=[restarts])
     assert states == [[0] * (2 if optimizer == "muon" else 1)]
-    (layer,) = models.whitening_layers(bench.network)
+    (layer,) = models.whitening_layers(setup.network)
     whitening = layer.weight.clone()
-    models.initialize(bench.network, seed_of_member(0, 1), chosen.initialization)
+    models.initialize(setup.network, seed_of_member(0, 1), chosen.initialization)
     layer.weight.data.copy_(whitening)
-    fresh = [tensor for tensor in bench.network.state_dict().values() if tensor.is_floating_point()]
+    fresh = [tensor for tensor in setup.network.state_dict().values() if tensor.is_floating_point()]
     assert all(torch.equal(one, other.float()) for one, other in zip(restarts.after, fresh, strict=True))
 
 

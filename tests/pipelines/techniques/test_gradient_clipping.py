@@ -85,9 +85,9 @@ def test_the_limit_is_for_the_mean_loss(digits):
     weights = []
     for reduction in ("mean", "sum"):
         overrides = ["epochs=1", "techniques.gradient_clipping={norm: 0.1}", f"loss.reduction={reduction}"]
-        bench = set_up(load("digits/quick", overrides), digits, World())
-        run_trial(bench, seed=0)
-        weights.append({name: tensor.clone() for name, tensor in bench.network.state_dict().items()})
+        setup = set_up(load("digits/quick", overrides), digits, World())
+        run_trial(setup, seed=0)
+        weights.append({name: tensor.clone() for name, tensor in setup.network.state_dict().items()})
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-4)
 
 

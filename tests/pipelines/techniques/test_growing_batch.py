@@ -9,32 +9,32 @@ from pipelines.train import run_trial, set_up
 PLAIN = ("batch_size=32", "drop_last=true", "epochs=2", "schedule={name: constant}", "augment={crop: 0}")
 
 
-def knobs(epochs, batches):
+def config(epochs, batches):
     return techniques.GrowingBatch(epochs=tuple(epochs), batches=tuple(batches))
 
 
 def test_more_and_more_batches_make_a_step():
-    counts = gathered_batches(16, 4, knobs([1, 2.5], [2, 4]))
+    counts = gathered_batches(16, 4, config([1, 2.5], [2, 4]))
     assert counts == [1, 1, 1, 1, 0, 2, 0, 2, 0, 2, 0, 2, 0, 0, 0, 4]
 
 
 def test_an_epoch_ends_with_a_step_of_what_there_is():
-    assert gathered_batches(5, 5, knobs([0], [3])) == [0, 0, 3, 0, 2]
+    assert gathered_batches(5, 5, config([0], [3])) == [0, 0, 3, 0, 2]
 
 
 def test_a_training_that_ends_within_an_epoch_ends_with_a_step():
-    assert gathered_batches(4, 5, knobs([0], [3])) == [0, 0, 3, 1]
+    assert gathered_batches(4, 5, config([0], [3])) == [0, 0, 3, 1]
 
 
 @pytest.mark.parametrize("epochs", [3, 7])
 def test_every_batch_is_gathered_once(epochs):
-    assert sum(gathered_batches(11 * epochs, 11, knobs([1, 2], [3, 5]))) == 11 * epochs
+    assert sum(gathered_batches(11 * epochs, 11, config([1, 2], [3, 5]))) == 11 * epochs
 
 
 def weights_of(dataset, *overrides):
-    bench = set_up(load("digits/quick", [*PLAIN, *overrides]), dataset, World())
-    trial = run_trial(bench, seed=3)
-    return bench.network.state_dict(), trial
+    setup = set_up(load("digits/quick", [*PLAIN, *overrides]), dataset, World())
+    trial = run_trial(setup, seed=3)
+    return setup.network.state_dict(), trial
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -51,7 +51,7 @@ def test_two_batches_gathered_are_one_of_twice_the_size(digits, reduction):
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("{epochs: [1], batches: [2, 4]}", "as many epochs as batches"),
         ("{epochs: [], batches: []}", "one at least"),
@@ -60,8 +60,8 @@ def test_two_batches_gathered_are_one_of_twice_the_size(digits, reduction):
         ("{epochs: [1], batches: [1]}", "greater than or equal to 2"),
     ],
 )
-def test_knobs_that_make_no_sense_are_refused(text, complaint):
-    with pytest.raises(RecipeError, match=complaint):
+def test_options_that_make_no_sense_are_refused(text, message):
+    with pytest.raises(RecipeError, match=message):
         load("digits/quick", [f"techniques.growing_batch={text}"])
 
 

@@ -10,6 +10,7 @@ from pipelines.distributed.process_group import World
 from pipelines.recipe import load
 from pipelines.train import run_trial, set_up
 from pipelines.warmup import warm_up
+from tests.pipelines.calling import calling
 from tests.pipelines.distributed.test_process_group import in_processes
 from tests.pipelines.techniques.test_swa import PLAIN
 from tests.pipelines.test_trials_in_a_row import outcome, same
@@ -29,19 +30,19 @@ LINES = {
 """The one line that switches each on."""
 
 
-def bench_for(dataset, *overrides, world=None):
+def setup_for(dataset, *overrides, world=None):
     chosen = load("cifar10/davidnet-10", [*PLAIN, "data.validation=0.2", *overrides])
     return set_up(chosen, split.select(dataset, chosen.data), world or World())
 
 
-def trained(bench, seed):
-    trial = run_trial(bench, seed)
-    return outcome(trial, bench), trial.notes
+def trained(setup, seed):
+    trial = run_trial(setup, seed)
+    return outcome(trial, setup), trial.notes
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_nothing_leaks_from_warm_up_or_another_trial(coloured, line):
-    used, fresh = bench_for(coloured, line), bench_for(coloured, line)
+    used, fresh = setup_for(coloured, line), setup_for(coloured, line)
     warm_up(used)
     run_trial(used, seed=0)
     (again, notes), (first, other_notes) = trained(used, 1), trained(fresh, 1)
@@ -52,30 +53,30 @@ def test_nothing_leaks_from_warm_up_or_another_trial(coloured, line):
 
 def test_each_changes_the_trial(coloured):
     """Those that change what is trained; the others' own tests say what they evaluate, or when they stop."""
-    plain, _ = trained(bench_for(coloured, "epochs=2"), 0)
+    plain, _ = trained(setup_for(coloured, "epochs=2"), 0)
     for name in ("mixup", "cutmix", "penalty", "gradient_clipping", "growing_batch", "fresh_members"):
-        other, _ = trained(bench_for(coloured, "epochs=2", LINES[name]), 0)
+        other, _ = trained(setup_for(coloured, "epochs=2", LINES[name]), 0)
         differs = not same(plain, other)
         assert differs, name
 
 
 def test_warm_up_sees_none_of_the_held_out_images(coloured):
-    bench = bench_for(coloured, LINES["early_stopping"])
-    dark = replace(bench.dataset, validation_images=0 * bench.dataset.validation_images)
-    network, darkest = bench.network, []
+    setup = setup_for(coloured, LINES["early_stopping"])
+    dark = replace(setup.dataset, validation_images=0 * setup.dataset.validation_images)
+    network, darkest = setup.network, []
     forward = lambda images: darkest.append(images.flatten(1).float().var(1).min()) or network(images)  # noqa: E731
-    warm_up(replace(bench, dataset=dark, forward=forward))
+    warm_up(calling(setup, forward, dataset=dark))
     assert min(darkest) > 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["accumulation", "mixup", "early_stopping", "swa", "fresh_members"])
 def test_a_compiled_network_is_compiled_in_warm_up_alone(coloured, name):
-    bench = bench_for(coloured, "compile=true", "precision=float32", "evaluation.batch_size=7", LINES[name])
-    warm_up(bench)
+    setup = setup_for(coloured, "compile=true", "precision=float32", "evaluation.batch_size=7", LINES[name])
+    warm_up(setup)
     with torch.compiler.set_stance("fail_on_recompile"):
-        compiled = run_trial(bench, seed=0)
-    eager = run_trial(bench_for(coloured, "precision=float32", LINES[name]), seed=0)
+        compiled = run_trial(setup, seed=0)
+    eager = run_trial(setup_for(coloured, "precision=float32", LINES[name]), seed=0)
     losses, expected = ([result.train_loss for result in trial.epochs] for trial in (compiled, eager))
     assert losses == pytest.approx(expected, rel=0.02)
 
@@ -83,9 +84,9 @@ def test_a_compiled_network_is_compiled_in_warm_up_alone(coloured, name):
 def train_each(world, dataset, lines):
     results = []
     for line in lines:
-        bench = bench_for(dataset, "precision=float32", line, world=world)
-        trial = run_trial(bench, seed=3)
-        parameters = {name: parameter.detach().clone() for name, parameter in bench.network.named_parameters()}
+        setup = setup_for(dataset, "precision=float32", line, world=world)
+        trial = run_trial(setup, seed=3)
+        parameters = {name: parameter.detach().clone() for name, parameter in setup.network.named_parameters()}
         results.append((parameters, [result.accuracy for result in trial.epochs], trial.notes, trial.steps))
     return results
 

@@ -8,16 +8,16 @@ import torch
 from pipelines import recipe
 from pipelines.data.resident import Epoch
 from pipelines.distributed.process_group import World
-from pipelines.techniques.loader_costs import cpu_seconds
+from pipelines.probes.loader_costs import cpu_seconds
 from pipelines.train import run_trial, set_up
 
 SPINNING = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"
 
 
 def trial_of(digits, *overrides):
-    bench = set_up(recipe.load("digits/quick", ["epochs=1.5", *overrides]), digits, World())
-    trial = run_trial(bench, seed=0)
-    return trial, {name: tensor.clone() for name, tensor in bench.network.state_dict().items()}
+    setup = set_up(recipe.load("digits/quick", ["epochs=1.5", *overrides]), digits, World())
+    trial = run_trial(setup, seed=0)
+    return trial, {name: tensor.clone() for name, tensor in setup.network.state_dict().items()}
 
 
 def test_it_notes_what_the_loader_costs_and_changes_nothing(digits):

@@ -6,15 +6,15 @@ from pipelines.techniques.lookahead import Lookahead, pull
 
 
 class PlainStepper:
-    """A stepper over one tensor."""
+    """A optimizer over one tensor."""
 
     def __init__(self, weight):
         self.weight, self.published = weight, 0
 
-    def averageable(self, network):
+    def master_tensors(self, network):
         return [self.weight]
 
-    def publish(self):
+    def copy_to_model(self):
         self.published += 1
 
 
@@ -27,8 +27,8 @@ def test_pull_is_the_average_and_resets_the_fast_weights():
 def test_against_a_plain_reference():
     """airbench94's schedule: every five steps, with decay 0.95^5 (t/T)^3, and the slow weights at the end."""
     steps, weight = 23, torch.zeros(1)
-    stepper = PlainStepper(weight)
-    state = State(recipe=None, network=None, forward=None, stepper=stepper, seed=0, steps=steps, steps_per_epoch=10)
+    optimizer = PlainStepper(weight)
+    state = State(recipe=None, network=None, forward=None, optimizer=optimizer, seed=0, steps=steps, steps_per_epoch=10)
     technique = Lookahead(techniques.Lookahead())
     technique.trial_start(state)
     fast = slow = 0.0
@@ -43,14 +43,14 @@ def test_against_a_plain_reference():
         if step == steps:
             fast = slow
         assert torch.allclose(weight, torch.tensor([fast]))
-    assert stepper.published == 4 + 1
+    assert optimizer.published == 4 + 1
 
 
-def weights_of(knobs, steps, steps_per_epoch):
+def weights_of(config, steps, steps_per_epoch):
     """The weight after each step of a training that adds the step's number."""
     weight = torch.zeros(1)
     state = State(None, None, None, PlainStepper(weight), seed=0, steps=steps, steps_per_epoch=steps_per_epoch)
-    technique = Lookahead(knobs)
+    technique = Lookahead(config)
     technique.trial_start(state)
     path = []
     for step in range(1, steps + 1):
@@ -72,8 +72,8 @@ def test_the_tail_of_e1():
         elif step > 264 and (step - 264) % 4 == 0:
             average = weight = 0.7 * average + 0.3 * weight
         expected.append(weight)
-    knobs = load("cifar10/e1").techniques.lookahead
-    assert torch.allclose(torch.tensor(weights_of(knobs, 284, 32)), torch.tensor(expected))
+    config = load("cifar10/e1").techniques.lookahead
+    assert torch.allclose(torch.tensor(weights_of(config, 284, 32)), torch.tensor(expected))
 
 
 def test_hlb_averages_from_its_third_epoch_on():
@@ -85,8 +85,8 @@ def test_hlb_averages_from_its_third_epoch_on():
             decay = 0.95**5 * (step / 581) ** 3
             average = weight = weight if average is None else decay * average + (1 - decay) * weight
         expected.append(weight if step < 581 else average)
-    knobs = load("cifar10/hlb").techniques.lookahead
-    assert torch.allclose(torch.tensor(weights_of(knobs, 581, 48)), torch.tensor(expected))
+    config = load("cifar10/hlb").techniques.lookahead
+    assert torch.allclose(torch.tensor(weights_of(config, 581, 48)), torch.tensor(expected))
 
 
 def test_a_training_that_ends_before_its_start_is_left_alone():

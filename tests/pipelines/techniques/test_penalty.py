@@ -57,9 +57,9 @@ def test_in_sgd_the_l2_penalty_is_weight_decay(digits, reduction):
     plain = ["epochs=1", f"loss.reduction={reduction}", "optimizer.bias_weight_decay_factor=0"]
     outcomes = []
     for overrides in (["optimizer.weight_decay=0.05"], ["optimizer.weight_decay=0", "techniques.penalty={l2: 0.05}"]):
-        bench = set_up(load("digits/quick", [*plain, *overrides]), digits, World())
-        trial = run_trial(bench, seed=0)
-        weights = {name: tensor.clone() for name, tensor in bench.network.state_dict().items()}
+        setup = set_up(load("digits/quick", [*plain, *overrides]), digits, World())
+        trial = run_trial(setup, seed=0)
+        weights = {name: tensor.clone() for name, tensor in setup.network.state_dict().items()}
         outcomes.append((weights, trial.epochs[0].train_loss))
     torch.testing.assert_close(outcomes[1][0], outcomes[0][0], rtol=1e-4, atol=1e-5)
     assert outcomes[1][1] == pytest.approx(outcomes[0][1], rel=1e-5)

@@ -7,10 +7,10 @@ from torch import nn
 
 from pipelines import recipe
 from pipelines.distributed.process_group import World
-from pipelines.recipe.unlabelled import Pretraining
+from pipelines.probes.layer_scales import layer_scales
+from pipelines.recipe.techniques import Pretraining
 from pipelines.techniques.contrastive import info_nce
 from pipelines.techniques.distillation import feature_distance, soft_cross_entropy
-from pipelines.techniques.layer_scales import layer_scales
 from pipelines.techniques.masked_image import draw_masks, reconstruction_loss
 from pipelines.techniques.pretrained import enlarge
 from pipelines.techniques.pretraining import fit

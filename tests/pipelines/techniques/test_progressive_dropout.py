@@ -65,16 +65,16 @@ def test_rates_of_a_training_rise_exponentially(digits):
 
 def test_the_next_trial_begins_at_the_start(digits):
     chosen = quick(RATES, "techniques.progressive_dropout={end_epoch: 2}")
-    bench = set_up(chosen, digits, World())
-    first, again = (run_trial(bench, seed=3) for _ in range(2))
+    setup = set_up(chosen, digits, World())
+    first, again = (run_trial(setup, seed=3) for _ in range(2))
     assert first.epochs == again.epochs
 
 
 def test_without_the_technique_the_rates_are_the_recipe_s(digits):
-    watch, bench = Rate(), set_up(quick(RATES, "techniques.progressive_dropout={end_epoch: 2}"), digits, World())
-    run_trial(bench, seed=0)
-    models.initialize(bench.network, 0, bench.recipe.initialization)
-    watch.batch_ready(SimpleNamespace(network=bench.network))
+    watch, setup = Rate(), set_up(quick(RATES, "techniques.progressive_dropout={end_epoch: 2}"), digits, World())
+    run_trial(setup, seed=0)
+    models.initialize(setup.network, 0, setup.recipe.initialization)
+    watch.batch_ready(SimpleNamespace(network=setup.network))
     assert watch.seen == [[0.1, 0.25, 0.25, 0.5]]
 
 
@@ -117,7 +117,7 @@ def test_a_compiled_network_is_compiled_in_warm_up_alone(digits):
     from pipelines.warmup import warm_up
 
     chosen = quick(RATES, "compile=true", "techniques.progressive_dropout={gamma: 0.1}", "evaluation.batch_size=360")
-    bench = set_up(chosen, digits, World())
-    warm_up(bench)
+    setup = set_up(chosen, digits, World())
+    warm_up(setup)
     with torch.compiler.set_stance("fail_on_recompile"):
-        run_trial(bench, seed=0)
+        run_trial(setup, seed=0)

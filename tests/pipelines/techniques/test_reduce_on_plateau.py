@@ -23,27 +23,27 @@ LOSSES = st.lists(st.integers(1, 12).map(lambda tenths: tenths / 10), min_size=1
     st.sampled_from([0.0, 0.02, 1.0]),
 )
 def test_the_factor_is_that_of_torch_s_reduce_on_plateau(losses, factor, patience, threshold, lowest):
-    knobs = techniques.ReduceOnPlateau(factor=factor, patience=patience, threshold=threshold, min_factor=lowest)
+    config = techniques.ReduceOnPlateau(factor=factor, patience=patience, threshold=threshold, min_factor=lowest)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     options = {"factor": factor, "patience": patience, "threshold": threshold, "min_lr": lowest, "eps": 0}
     plateau = ReduceLROnPlateau(optimizer, **options)
     for epoch, loss in enumerate(losses):
         plateau.step(loss)
-        assert factor_after(losses[: epoch + 1], knobs) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        assert factor_after(losses[: epoch + 1], config) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
 
 
 def test_defaults_are_torch_s():
     plateau = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)], lr=1.0))
-    knobs = techniques.ReduceOnPlateau()
-    assert (knobs.factor, knobs.patience, knobs.threshold) == (0.1, plateau.patience, plateau.threshold)
-    assert (plateau.factor, plateau.min_lrs, plateau.cooldown) == (0.1, [knobs.min_factor], 0)
+    config = techniques.ReduceOnPlateau()
+    assert (config.factor, config.patience, config.threshold) == (0.1, plateau.patience, plateau.threshold)
+    assert (plateau.factor, plateau.min_lrs, plateau.cooldown) == (0.1, [config.min_factor], 0)
 
 
 def test_rates_are_scaled_as_reductions_come():
     scaled = []
-    stepper = SimpleNamespace(scale_rates=scaled.append)
+    optimizer = SimpleNamespace(scale_rates=scaled.append)
     technique = ReduceOnPlateau(techniques.ReduceOnPlateau(factor=0.5, patience=0, min_factor=0.2))
-    state = SimpleNamespace(stepper=stepper, history=[])
+    state = SimpleNamespace(optimizer=optimizer, history=[])
     for loss in (3, 2, 2, 1, 1, 1, 1):
         state.history.append(SimpleNamespace(train_loss=loss))
         technique.epoch_end(state)
@@ -57,7 +57,7 @@ class Rates:
         self.factors, self.batches = [], []
 
     def trial_start(self, state):
-        groups = [group for optimizer in state.stepper.optimizers for group in optimizer.param_groups]
+        groups = [group for inner in state.optimizer.optimizers for group in inner.param_groups]
         self.groups = [(group, group["base_lr"]) for group in groups]
 
     def batch_ready(self, state):

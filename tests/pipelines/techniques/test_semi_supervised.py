@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pipelines import recipe
 from pipelines.data.split import labelled_fraction
 from pipelines.distributed.process_group import World
-from pipelines.recipe.unlabelled import SelfTraining
+from pipelines.recipe.techniques import SelfTraining
 from pipelines.techniques.fixmatch import consistency
 from pipelines.techniques.mean_teacher import disagreement, follow
 from pipelines.techniques.self_training import admit, admitted_share
@@ -52,8 +52,8 @@ def test_the_most_confident_images_are_admitted():
 
 
 def test_the_admitted_share_rises_in_a_straight_line():
-    knobs = SelfTraining(start_epoch=1, end_epoch=5)
-    assert [admitted_share(epoch, knobs) for epoch in range(8)] == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
+    config = SelfTraining(start_epoch=1, end_epoch=5)
+    assert [admitted_share(epoch, config) for epoch in range(8)] == [0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
     assert admitted_share(3, SelfTraining(start_epoch=1, end_epoch=5, share=0.6)) == pytest.approx(0.3)
 
 
@@ -109,15 +109,15 @@ def test_the_pool_is_learnt_from(name, partly_labelled):
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_a_trial_repeats_after_a_warm_up(name, partly_labelled):
-    bench = set_up(quick(f"techniques.{name}={TECHNIQUES[name]}"), partly_labelled, World())
-    first = outcome(run_trial(bench, seed=1))
-    warm_up(bench)
-    assert outcome(run_trial(bench, seed=1)) == first
+    setup = set_up(quick(f"techniques.{name}={TECHNIQUES[name]}"), partly_labelled, World())
+    first = outcome(run_trial(setup, seed=1))
+    warm_up(setup)
+    assert outcome(run_trial(setup, seed=1)) == first
 
 
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_without_unlabelled_images_it_is_refused(name, digits):
-    with pytest.raises(ValueError, match="data.fraction leaves no digits image without its label: say less than 1"):
+    with pytest.raises(ValueError, match="needs digits images without labels, and data.fraction leaves none"):
         train(quick(f"techniques.{name}={TECHNIQUES[name]}"), digits)
 
 

@@ -24,7 +24,7 @@ class Watch:
         self.trained, self.evaluated, self.back = [], [], []
 
     def floats(self, state):
-        return [tensor.double().clone() for tensor in state.stepper.averageable(state.network)]
+        return [tensor.double().clone() for tensor in state.optimizer.master_tensors(state.network)]
 
     def step_end(self, state):
         self.trained.append(self.floats(state))
@@ -38,13 +38,13 @@ class Watch:
 
 def trial_of(dataset, *overrides):
     watch = Watch()
-    bench = set_up(load("cifar10/davidnet-10", [*PLAIN, *overrides]), dataset, World())
-    return run_trial(bench, 0, observers=[watch]), watch, bench
+    setup = set_up(load("cifar10/davidnet-10", [*PLAIN, *overrides]), dataset, World())
+    return run_trial(setup, 0, observers=[watch]), watch, setup
 
 
-def parameters(bench, tensors):
+def parameters(setup, tensors):
     """Those of the tensors that are parameters, and not statistics."""
-    names = [name for name, tensor in bench.network.state_dict().items() if tensor.is_floating_point()]
+    names = [name for name, tensor in setup.network.state_dict().items() if tensor.is_floating_point()]
     return [tensor for name, tensor in zip(names, tensors, strict=True) if "running" not in name]
 
 
@@ -55,11 +55,11 @@ def equal(ones, others):
 @pytest.mark.parametrize("precision", ["float32", pytest.param("half", marks=needs_bfloat16)])
 @pytest.mark.parametrize(("start", "counted"), [(0.5, [10, 15, 20]), (0.6, [15, 20]), (0.99, [20])])
 def test_the_mean_of_the_weights_at_epoch_ends_is_evaluated(coloured, precision, start, counted):
-    _, watch, bench = trial_of(coloured, f"techniques.swa={{start: {start}}}", f"precision={precision}")
+    _, watch, setup = trial_of(coloured, f"techniques.swa={{start: {start}}}", f"precision={precision}")
     for epoch, evaluated in enumerate(watch.evaluated, start=1):
         steps = [step for step in counted if step <= 5 * epoch] or [5 * epoch]
         mean = [sum(tensors) / len(steps) for tensors in zip(*(watch.trained[s - 1] for s in steps), strict=True)]
-        for used, expected in zip(parameters(bench, evaluated), parameters(bench, mean), strict=True):
+        for used, expected in zip(parameters(setup, evaluated), parameters(setup, mean), strict=True):
             torch.testing.assert_close(used, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -72,8 +72,8 @@ def test_the_training_goes_on_from_its_own_weights_and_statistics(coloured):
 
 
 def norm_of(group_size):
-    knobs = networks.Norm(group_size=group_size, momentum=0.3)
-    return GhostBatchNorm(3, knobs) if group_size else BatchNorm(3, knobs)
+    config = networks.Norm(group_size=group_size, momentum=0.3)
+    return GhostBatchNorm(3, config) if group_size else BatchNorm(3, config)
 
 
 class Twice(World):

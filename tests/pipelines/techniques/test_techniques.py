@@ -5,7 +5,7 @@ import pytest
 
 from pipelines import events, recipe
 from pipelines.events import EVENTS, Hooks
-from pipelines.recipe.knobs import groups_in
+from pipelines.recipe.config import configs_in
 from pipelines.recipe.techniques import Techniques
 from pipelines.techniques import make_techniques
 from pipelines.techniques.ema import EMA
@@ -57,7 +57,7 @@ def test_techniques_are_fresh_for_each_trial():
 
 
 @pytest.mark.parametrize("name", Techniques.model_fields)
-def test_every_technique_has_a_file_with_its_class_and_an_event(name):
-    (knobs,) = groups_in(Techniques.model_fields[name].annotation)
-    technique = getattr(importlib.import_module(f"pipelines.techniques.{name}"), knobs.__name__)
+def test_every_technique_has_a_module_with_its_class_and_an_event(name):
+    (config,) = configs_in(Techniques.model_fields[name].annotation)
+    technique = getattr(importlib.import_module(f"{config.package}.{name}"), config.__name__)
     assert any(hasattr(technique, event) for event in EVENTS)

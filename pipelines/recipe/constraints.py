@@ -1,42 +1,26 @@
-"""What a recipe may not ask for at once: one function a rule, which returns the complaint, or None."""
-
-from __future__ import annotations
+"""What a recipe may not ask for at once: one function a constraint. It returns the error message, or None."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from pipelines.recipe.optimizers import SCALE_FREE
-from pipelines.recipe.unlabelled import Pretraining
-
-if TYPE_CHECKING:
-    from pipelines.recipe.schema import Recipe
-
-EVALUATED = ("swa", "ema", "early_stopping", "ensemble", "mean_teacher")
-"""Techniques that decide which weights are evaluated."""
-
-ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
-"""Techniques that change something once and for all in the course of the training."""
-
-OBJECTIVES = ("distillation", "fixmatch", "mean_teacher")
-"""Techniques that minimise something else than the loss of the batch alone."""
-
-WITHOUT_WEIGHTS = ("mixup", "cutmix", "progressive_dropout", "reduce_on_plateau", "loader_costs")
-"""Techniques that neither read nor write weights and gradients, so that it does not matter who has them."""
-
-BY_TENSOR = ("muon", "lars", "lamb")
-"""Optimizers that need a whole tensor where the others go number by number."""
-
-BY_LAYERS = ("pretrained", "masked_image", "contrastive", "distillation", "linear_probe")
-"""Techniques that use a network's layers without what comes before them."""
+from pipelines.recipe.loaders import Torchvision
+from pipelines.recipe.schema import Recipe
+from pipelines.recipe.techniques import Pretraining, Technique
 
 
-def chosen(recipe: Recipe, names: tuple[str, ...]) -> list[str]:
-    """Those of the techniques that the recipe lists."""
-    return [name for name in names if getattr(recipe.techniques, name)]
+def check(recipe: Recipe) -> None:
+    """ValueError for the first constraint that the recipe violates."""
+    for constraint in CONSTRAINTS:
+        if message := constraint(recipe):
+            raise ValueError(message)
+
+
+def chosen(recipe: Recipe, applies: Callable[[Technique], bool]) -> list[str]:
+    """The names of the recipe's techniques to which something applies."""
+    return [name for name, technique in recipe.techniques.chosen().items() if applies(technique)]
 
 
 def scale_that_is_divided_out(recipe: Recipe) -> str | None:
-    if recipe.loss.reduction == "sum" and isinstance(recipe.optimizer, SCALE_FREE):
+    if recipe.loss.reduction == "sum" and recipe.optimizer.scale_free:
         return (
             f"loss.reduction=sum does nothing under optimizer.name={recipe.optimizer.name}, which divides the "
             "gradient's scale out; say loss.reduction=mean"
@@ -45,21 +29,21 @@ def scale_that_is_divided_out(recipe: Recipe) -> str | None:
 
 
 def what_other_libraries_cannot_do(recipe: Recipe) -> str | None:
-    changed = recipe.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "cutout"}
-    if changed and recipe.loader.name in ("torchvision", "dali"):
-        return f"loader.name={recipe.loader.name} has no augment.{min(changed)}; say loader={{name: bulk}}"
+    supported = recipe.loader.augmentations
+    chosen = recipe.augment.model_dump(exclude_defaults=True).keys()
+    if supported is not None and (missing := chosen - supported):
+        return f"loader.name={recipe.loader.name} has no augment.{min(missing)}; say loader={{name: bulk}}"
     return None
 
 
 def what_single_images_cannot_have(recipe: Recipe) -> str | None:
-    if recipe.loader.name != "torchvision":
-        return None
-    if recipe.augment.flip == "alternating" and recipe.loader.choices == "per_sample":
+    loader = recipe.loader
+    if recipe.augment.flip == "alternating" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
         return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
-    if recipe.techniques.swa:
+    if recipe.techniques.swa and not loader.repeats_epochs:
         return (
-            "techniques.swa goes through an epoch's batches once more, and loader.name=torchvision would draw others: "
-            "say loader={name: resident} or {name: bulk}"
+            f"techniques.swa goes through an epoch's batches once more, and loader.name={loader.name} would draw "
+            "others: say loader={name: resident} or {name: bulk}"
         )
     return None
 
@@ -112,13 +96,14 @@ def float16_under_autocast(recipe: Recipe) -> str | None:
 
 
 def two_that_decide_what_is_evaluated(recipe: Recipe) -> str | None:
-    deciding = chosen(recipe, EVALUATED)
+    deciding = chosen(recipe, lambda technique: technique.evaluates_other_weights)
     if len(deciding) > 1:
         return (
             f"techniques {' and '.join(deciding)} each decide which weights are evaluated: keep one, and say null for "
             "the others"
         )
-    if recipe.techniques.lookahead and chosen(recipe, ("early_stopping", "ensemble")):
+    techniques = recipe.techniques
+    if techniques.lookahead and (techniques.early_stopping or techniques.ensemble):
         return (
             "techniques.lookahead pulls the weights back to those of earlier epochs, also where early_stopping or "
             "ensemble has put others: keep one, and switch the other off with null"
@@ -127,7 +112,7 @@ def two_that_decide_what_is_evaluated(recipe: Recipe) -> str | None:
 
 
 def members_that_are_not_alike(recipe: Recipe) -> str | None:
-    once, ensemble = chosen(recipe, ONCE), recipe.techniques.ensemble
+    once, ensemble = chosen(recipe, lambda technique: technique.acts_once), recipe.techniques.ensemble
     if once and ensemble and ensemble.restart == "fresh":
         return (
             f"techniques.{once[0]} acts once in a training, so that the fresh members of techniques.ensemble would "
@@ -137,9 +122,9 @@ def members_that_are_not_alike(recipe: Recipe) -> str | None:
 
 
 def two_objectives(recipe: Recipe) -> str | None:
-    objectives = chosen(recipe, OBJECTIVES)
+    objectives = chosen(recipe, lambda technique: technique.own_objective)
     if len(objectives) > 1:
-        return f"techniques {' and '.join(objectives)} each minimise something of their own: keep one"
+        return f"techniques {' and '.join(objectives)} each minimize something of their own: keep one"
     if objectives and recipe.loss.reduction == "sum":
         return f"techniques.{objectives[0]} adds to the mean loss of a batch: say loss.reduction=mean"
     if objectives and recipe.accumulation > 1:
@@ -148,7 +133,7 @@ def two_objectives(recipe: Recipe) -> str | None:
 
 
 def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
-    at_each_batch = chosen(recipe, ("penalty", "gradient_clipping"))
+    at_each_batch = chosen(recipe, lambda technique: technique.changes_gradients)
     if recipe.techniques.growing_batch and at_each_batch:
         return (
             f"techniques.{at_each_batch[0]} changes the gradients of each batch, and techniques.growing_batch adds up "
@@ -158,48 +143,55 @@ def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
 
 
 def layers_without_what_is_before_them(recipe: Recipe) -> str | None:
-    by_layers = chosen(recipe, BY_LAYERS)
+    by_layers = chosen(recipe, lambda technique: technique.calls_layers)
     if by_layers and getattr(recipe.model, "whitening", None):
         return f"techniques.{by_layers[0]} does not know the whitening layer: say model.whitening=null"
     return None
 
 
 def pretraining_in_half_precision(recipe: Recipe) -> str | None:
-    for name, knobs in recipe.techniques:
-        if isinstance(knobs, Pretraining) and recipe.precision == "half":
-            return f"techniques.{name} trains float32 weights: say precision=float32"
+    pretraining = chosen(recipe, lambda technique: isinstance(technique, Pretraining))
+    if pretraining and recipe.precision == "half":
+        return f"techniques.{pretraining[0]} trains float32 weights: say precision=float32"
     return None
 
 
-def engine_knobs_of_another_engine(recipe: Recipe) -> str | None:
+def options_of_another_strategy(recipe: Recipe) -> str | None:
     parallel = recipe.parallel
-    if parallel.zero_stage and parallel.engine != "deepspeed":
+    if parallel.zero_stage and parallel.strategy != "deepspeed":
         return (
-            f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.engine={parallel.engine}: say "
-            "parallel.engine=deepspeed"
+            f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.strategy={parallel.strategy}: say "
+            "parallel.strategy=deepspeed"
         )
-    if parallel.bucket_mb and parallel.engine != "ddp":
-        return f"parallel.bucket_mb does nothing under parallel.engine={parallel.engine}: say parallel.bucket_mb=null"
+    if parallel.bucket_mb and parallel.strategy != "ddp":
+        return (
+            f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: say parallel.bucket_mb=null"
+        )
     return None
 
 
-def what_an_engine_cannot_share_out(recipe: Recipe) -> str | None:
-    engine, stage = recipe.parallel.engine, recipe.parallel.zero_stage
-    if engine == "ddp":
+def what_cannot_be_sharded(recipe: Recipe) -> str | None:
+    parallel = recipe.parallel
+    if parallel.is_replicated:
         return None
-    name = f"parallel.engine={engine}"
-    # DeepSpeed makes a gradient of zero where there is none, on which a frozen bias would drift
-    beside = ("whitening_bias",) if engine == "fsdp2" else ("ema",) if stage < 3 else ()
-    possible = WITHOUT_WEIGHTS + beside
-    if impossible := [technique for technique, knobs in recipe.techniques if knobs and technique not in possible]:
+    name = f"parallel.strategy={parallel.strategy}"
+
+    def is_impossible(technique: Technique) -> bool:
+        if technique.changes_graph and not parallel.allows_missing_gradients:
+            return True
+        if technique.weight_access == "evaluation":
+            return not parallel.has_whole_weights
+        return technique.weight_access == "training"
+
+    if impossible := chosen(recipe, is_impossible):
         return (
             f"techniques.{impossible[0]} needs weights and gradients as they are without {name}: say "
-            f"techniques.{impossible[0]}=null or parallel.engine=ddp"
+            f"techniques.{impossible[0]}=null or parallel.strategy=ddp"
         )
-    if recipe.optimizer.name in BY_TENSOR:
+    if recipe.optimizer.needs_whole_tensors:
         return (
-            f"optimizer.name={recipe.optimizer.name} looks at whole tensors, and {name} shares them out: say another "
-            "optimizer or parallel.engine=ddp"
+            f"optimizer.name={recipe.optimizer.name} needs whole tensors, and {name} shards them: say another "
+            "optimizer or parallel.strategy=ddp"
         )
     if recipe.precision == "half":
         return f"precision=half does not go with {name}, which wants one dtype: say precision=autocast or float32"
@@ -213,7 +205,7 @@ def what_an_engine_cannot_share_out(recipe: Recipe) -> str | None:
     return None
 
 
-RULES: tuple[Callable[[Recipe], str | None], ...] = (
+CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     scale_that_is_divided_out,
     what_other_libraries_cannot_do,
     what_single_images_cannot_have,
@@ -228,6 +220,6 @@ RULES: tuple[Callable[[Recipe], str | None], ...] = (
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
     pretraining_in_half_precision,
-    engine_knobs_of_another_engine,
-    what_an_engine_cannot_share_out,
+    options_of_another_strategy,
+    what_cannot_be_sharded,
 )

@@ -1,6 +1,8 @@
-"""Data sets by name. A new one is a module like `digits.py` and a line in SOURCES."""
+"""Data sets by name: the data set `digits` is read by `pipelines/data/sources/digits.py`. The names are
+those of the recipe."""
 
 import os
+import typing
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -10,12 +12,10 @@ import numpy as np
 from pipelines.data.dataset import Dataset
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
+from pipelines.recipe.training import Data
 
-SOURCES = {
-    "cifar10": "pipelines.data.cifar10",
-    "digits": "pipelines.data.digits",
-    "mnist": "pipelines.data.mnist",
-}
+SOURCES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
+"""the names of all data sets"""
 
 
 class Source(Protocol):
@@ -45,7 +45,7 @@ def source(name: str) -> Source:
     """The module of a data set. ValueError for a name that is not in SOURCES."""
     if name not in SOURCES:
         raise ValueError(f"no data set is called {name!r}; there are {', '.join(SOURCES)}")
-    return cast(Source, import_module(SOURCES[name]))
+    return cast(Source, import_module(f"pipelines.data.sources.{name}"))
 
 
 def default_folder() -> Path:

@@ -14,8 +14,8 @@ from tests.pipelines.processes import in_processes
 RELATIVE = 1e-5
 """to the norm of all weights and statistics: sums in another order are rounded differently"""
 
-ENGINES = {"FSDP2": ["parallel.engine=fsdp2"]} | {
-    f"ZeRO-{stage}": ["parallel.engine=deepspeed", f"parallel.zero_stage={stage}"] for stage in range(4)
+ENGINES = {"FSDP2": ["parallel.strategy=fsdp2"]} | {
+    f"ZeRO-{stage}": ["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"] for stage in range(4)
 }
 """By the strategy that has to run, what the recipe says"""
 HAS_DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
@@ -52,11 +52,11 @@ def train(world, jobs):
     torch.set_num_threads(1)
     found = []
     for number, (chosen, dataset) in enumerate(jobs):
-        bench, observer = set_up(chosen, split.select(dataset, chosen.data), world), WholeWeights()
-        trials = [run_trial(bench, seed=5, observers=[observer]) for _ in range(1 if number else 2)]
+        setup, observer = set_up(chosen, split.select(dataset, chosen.data), world), WholeWeights()
+        trials = [run_trial(setup, seed=5, observers=[observer]) for _ in range(1 if number else 2)]
         accuracies = [[result.accuracy for result in trial.epochs] for trial in trials]
         losses = [result.train_loss for result in trials[-1].epochs]
-        found.append((bench.strategy, observer.weights, accuracies, losses))
+        found.append((setup.strategy, observer.weights, accuracies, losses))
     return found
 
 

@@ -31,7 +31,7 @@ class LoaderCosts:
     slowest process, where what other techniques do to a batch counts as waiting for it; CPU seconds of the training
     and its evaluations."""
 
-    def __init__(self, knobs: techniques.LoaderCosts) -> None:
+    def __init__(self, config: techniques.LoaderCosts) -> None:
         self._waited = 0.0
 
     def trial_start(self, state: State) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from pipelines.events import State
-from pipelines.recipe import unlabelled
+from pipelines.recipe import techniques
 
 
 def layer_scales(
@@ -39,8 +39,8 @@ def root_mean_square(tensor: Tensor) -> float:
 class LayerScales:
     """Notes the scales in the record."""
 
-    def __init__(self, knobs: unlabelled.LayerScales) -> None:
-        self._images = knobs.images
+    def __init__(self, config: techniques.LayerScales) -> None:
+        self._images = config.images
 
     def trial_start(self, state: State) -> None:
         images, labels = state.loader.plain(self._images)

@@ -1,0 +1,56 @@
+"""Preprocessing of images: cast, normalize and pad, once for all epochs."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipelines.data.dataset import Dataset
+
+CHUNK = 2000
+"""images that are converted at a time, so that float32 copies stay small"""
+
+
+def to_device(images: np.ndarray, labels: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """uint8 images and integer labels as tensors on the device."""
+    return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+
+
+def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 0) -> Tensor:
+    """Cast, normalise by the data set's mean and std, and pad by reflection.
+
+    images: uint8 (N, height, width, channels); returns `dtype` (N, height + 2 * pad, width + 2 * pad, channels).
+    """
+    count, height, width, channels = images.shape
+    rows, columns = (_reflected(side, pad, images.device) for side in (height, width))
+    mean = torch.tensor(dataset.mean, device=images.device)
+    scale = 1 / torch.tensor(dataset.std, device=images.device)
+    result = torch.empty(count, len(rows), len(columns), channels, dtype=dtype, device=images.device)
+    for source, target in zip(images.split(CHUNK), result.split(CHUNK), strict=True):
+        target.copy_(((source.float() - mean) * scale)[:, rows[:, None], columns])
+    return result
+
+
+def unpadded(images: Tensor, pad: int) -> Tensor:
+    """(N, height, width, channels) images without the `pad` pixels around them."""
+    return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
+
+
+def held_out(dataset: Dataset, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The held-out images on the device, (N, channels, height, width), and their labels."""
+    images, labels = to_device(dataset.validation_images, dataset.validation_labels, device)
+    return preprocess(images, dataset, dtype).permute(0, 3, 1, 2), labels
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """(N, channels, height, width) images at `side` x `side` pixels, bilinearly; themselves if that is their size."""
+    if images.shape[2:] == (side, side):
+        return images
+    return F.interpolate(images, size=(side, side), mode="bilinear")
+
+
+def _reflected(side: int, pad: int, device: torch.device) -> Tensor:
+    """Indices that pad `side` pixels by `pad` on both ends, mirrored at the border pixel."""
+    assert pad < side
+    indices = torch.arange(-pad, side + pad, device=device).abs()
+    return torch.where(indices >= side, 2 * (side - 1) - indices, indices)

@@ -1,0 +1,153 @@
+"""Whether a recipe, its data and this machine go together: one function a check, all of them called before anything is
+built. A check raises a ValueError of one line that names option, value and remedy."""
+
+import os
+from collections.abc import Callable, Mapping
+
+import torch
+
+from pipelines import models
+from pipelines.data.dataset import Dataset
+from pipelines.data.order import sample_weights
+from pipelines.distributed.process_group import WORKING_COMMAND, World
+from pipelines.host.devices import number_formats
+from pipelines.host.extras import require
+from pipelines.recipe import Recipe
+
+
+def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """ValueError from the first check that fails."""
+    for each in CHECKS:
+        each(recipe, dataset, world)
+
+
+def launched_strategy(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """A launch file of Accelerate asks for no other strategy than the recipe, which decides.
+
+    Most of the file would be silently ignored otherwise. A file that asks for none leaves it to the recipe.
+    """
+    asked = strategy_options(os.environ)
+    strategy, stage = recipe.parallel.strategy, recipe.parallel.zero_stage
+    has = {"parallel.strategy": strategy} | ({"parallel.zero_stage": str(stage)} if strategy == "deepspeed" else {})
+    if any(has.get(option) != value for option, value in asked.items()):
+        wanted, found = (" ".join(f"{option}={value}" for option, value in each.items()) for each in (asked, has))
+        raise ValueError(
+            f"the launch file asks for {wanted}, and the recipe says {found}: add {wanted} to the command, or launch "
+            f"with a file that leaves it to the recipe, or {WORKING_COMMAND}"
+        )
+
+
+def strategy_options(variables: Mapping[str, str]) -> dict[str, str]:
+    """The options that match what `accelerate launch` was configured for, from the environment variables that it sets.
+
+    Empty for plain processes. ValueError for FSDP 1.
+    """
+
+    def is_on(name: str) -> bool:
+        return variables.get(name, "").lower() == "true"
+
+    if is_on("ACCELERATE_USE_DEEPSPEED"):
+        stage = variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")  # not set beside a DeepSpeed configuration file
+        return {"parallel.strategy": "deepspeed"} | ({"parallel.zero_stage": stage} if stage else {})
+    if is_on("ACCELERATE_USE_FSDP"):
+        if variables.get("FSDP_VERSION", "1") != "2":
+            raise ValueError("the launch file asks for FSDP 1, and Paceline has FSDP2: say fsdp_version: 2 there")
+        return {"parallel.strategy": "fsdp2"}
+    return {}
+
+
+def packages(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The optional packages of the loader and of the strategy are installed."""
+    if recipe.loader.package:
+        require(recipe.loader.package, recipe.loader.name)
+    if recipe.parallel.package and world.size > 1 and recipe.parallel.sync_gradients:
+        require(recipe.parallel.package, recipe.parallel.strategy)
+
+
+def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The device computes in the recipe's precision."""
+    number_formats(recipe, world.device)
+
+
+def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """There is a batch, every process has the same share of it, and an epoch's last batch has an image for each."""
+    images, batch_size = len(dataset.train_images), recipe.batch_size
+    recipe.steps_per_epoch(images)
+    if batch_size % world.size:
+        nearest = max(batch_size // world.size, 1) * world.size
+        raise ValueError(
+            f"batch_size={batch_size} cannot be shared equally by {world.size} processes; say batch_size={nearest}"
+        )
+    rest = images % batch_size
+    if not recipe.drop_last and 0 < rest < world.size:
+        raise ValueError(
+            f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
+            "say drop_last=true or another batch_size"
+        )
+
+
+def micro_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """A process's share of a batch divides into micro-batches of equal size."""
+    share = recipe.batch_size // world.size
+    if share % recipe.accumulation:
+        raise ValueError(
+            f"accumulation={recipe.accumulation} does not divide the {share} images that a process has a step: say a "
+            "divisor of that number"
+        )
+
+
+def techniques(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The techniques have the unlabelled images and the single process that they need."""
+    for name, technique in recipe.techniques.chosen().items():
+        if technique.single_process_only and world.size > 1:
+            raise ValueError(f"techniques.{name} trains in one process, and there are {world.size}: launch one")
+        if technique.needs_unlabelled and not len(dataset.pool_images):
+            raise ValueError(
+                f"techniques.{name} needs {dataset.name} images without labels, and data.fraction leaves none: say "
+                "data.fraction=0.1"
+            )
+
+
+def augmentation(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The images are large enough for their augmentation."""
+    augment, side = recipe.augment, min(dataset.image_shape[1:])
+    if augment.crop >= side:
+        raise ValueError(f"augment.crop={augment.crop} reflects more than an image of {side} pixels has: give less")
+    if augment.cutout > side:
+        raise ValueError(
+            f"augment.cutout={augment.cutout} is more than the {side} pixels of an image: give at most that"
+        )
+
+
+def class_weights(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """There is a weight for each class, and some image can be drawn."""
+    sample_weights(torch.as_tensor(dataset.train_labels), recipe.data.class_weights, len(dataset.class_names))
+
+
+def image_sizes(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The network takes the images, in every size that `augment.resolution` gives them."""
+    channels, classes = dataset.image_shape[0], len(dataset.class_names)
+    with torch.device("meta"):
+        network = models.build_network(recipe.model, dataset.image_shape, classes).eval()
+        resolution = recipe.augment.resolution
+        for side in resolution.sizes if resolution else ():
+            try:
+                network(torch.empty(1, channels, side, side))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"augment.resolution.sizes={list(resolution.sizes)}: model.name={recipe.model.name} does not take "
+                    f"images of {side} x {side} pixels; say larger ones, or model={{name: airnet, global_pool: true}}"
+                ) from error
+
+
+CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (
+    launched_strategy,
+    packages,
+    device_formats,
+    batches,
+    micro_batches,
+    techniques,
+    augmentation,
+    class_weights,
+    image_sizes,
+)

@@ -1,0 +1,98 @@
+"""What a strategy is: how the processes of a run share a network and the work of a step."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.distributed.process_group import World
+from pipelines.optim.optimizers import ScheduledOptimizer
+from pipelines.recipe import Recipe
+from pipelines.strategies.accumulation import Backward
+
+Forward = Callable[..., Tensor]
+"""From images (N, channels, height, width) to logits (N, classes)."""
+
+MakeOptimizer = Callable[[nn.Module], ScheduledOptimizer]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the training loop of one trial calls."""
+
+    forward: Forward
+    backward: Backward
+    optimizer: ScheduledOptimizer
+
+
+class Strategy(Protocol):
+    """Shares one network after the other among the processes, one each trial.
+
+    A trial calls `new_network`, initializes what it gets, calls `prepare`, trains, and calls `close`.
+    """
+
+    name: str
+    """as the record has it, such as `DDP` or `ZeRO-1`"""
+    has_whole_weights: bool
+    """every process has the whole weights between two steps"""
+    network: nn.Module
+    """the network of the trial in progress or of the last one; before the first, one like it, perhaps on torch's meta
+    device"""
+
+    def new_network(self) -> nn.Module:
+        """The network of the next trial. Its weights are to be initialized."""
+
+    def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
+        """Share the initialized network and the state of the optimizer that `make_optimizer` makes for it."""
+
+    def close(self) -> None:
+        """Free what `prepare` made. The trial is over."""
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """Every process has the whole network, which is initialized anew for each trial, so that it is compiled once."""
+
+    name: str
+    network: nn.Module
+    forward: Forward
+    backward: Backward
+    has_whole_weights: bool = True
+
+    def new_network(self) -> nn.Module:
+        return self.network
+
+    def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
+        return Prepared(self.forward, self.backward, make_optimizer(self.network))
+
+    def close(self) -> None:
+        """Nothing to free: the next trial uses the same network."""
+
+
+def materialize(meta_model: nn.Module, device: torch.device) -> nn.Module:
+    """A network like `meta_model` on the device, its weights uninitialized and contiguous, as sharding wants them."""
+    network = copy.deepcopy(meta_model).to_empty(device=device)
+    return network.to(memory_format=torch.contiguous_format)
+
+
+def compiled(forward: Forward, recipe: Recipe) -> Forward:
+    """The network as the recipe's `compile` wants it."""
+    if not recipe.compile:
+        return forward
+    # one graph for each shape, all of them made in the warm-up: a graph for all shapes would be slower
+    torch._dynamo.config.recompile_limit = MOST_GRAPHS
+    return torch.compile(forward, dynamic=False)
+
+
+MOST_GRAPHS = 64
+"""of a compiled network; beyond it torch.compile silently stops compiling"""
+
+
+def autocast(forward: Forward, recipe: Recipe, world: World) -> Forward:
+    """The network under autocast where the recipe's `precision` wants it."""
+    if recipe.precision != "autocast":
+        return forward
+    return torch.autocast(world.device.type, torch.bfloat16)(forward)

@@ -1,0 +1,84 @@
+"""Which strategy trains, and what it refuses; test_strategies_train.py has real processes."""
+
+import importlib
+import sys
+import typing
+
+import pytest
+from torch import nn
+
+from pipelines import preflight, recipe
+from pipelines.distributed.process_group import World
+from pipelines.recipe.parallel import Parallel
+from pipelines.strategies import make_strategy
+
+FSDP2 = "parallel.strategy=fsdp2"
+DEEPSPEED = "parallel.strategy=deepspeed"
+FROZEN_BIAS = ["model={name: airnet, whitening: {images: 40, bias: true}}", "techniques.whitening_bias={epochs: 2}"]
+
+
+def quick(*overrides):
+    return recipe.load("digits/quick", list(overrides))
+
+
+def strategy(world, *overrides):
+    return make_strategy(quick(*overrides), nn.Linear(1, 1), world)
+
+
+def test_one_process_trains_alone_whatever_the_recipe_says():
+    alone = [strategy(World(), FSDP2), strategy(World(), DEEPSPEED), strategy(World())]
+    alone += [strategy(World(0, 2), name, "parallel.sync_gradients=false") for name in (FSDP2, "parallel.strategy=ddp")]
+    assert {made.name for made in alone} == {"none"}
+
+
+@pytest.mark.parametrize("name", typing.get_args(Parallel.model_fields["strategy"].annotation))
+def test_every_strategy_of_the_recipe_has_a_file_that_makes_it(name):
+    assert callable(importlib.import_module(f"pipelines.strategies.{name}").make_strategy)
+
+
+def test_recipes_without_a_strategy_keep_their_hash():
+    assert quick().hash == quick("parallel.strategy=ddp", "parallel.zero_stage=0").hash
+    assert (
+        len({quick(*config).hash for config in ([], [FSDP2], [DEEPSPEED], [DEEPSPEED, "parallel.zero_stage=1"])}) == 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remedy"),
+    [
+        (["parallel.zero_stage=2"], "say parallel.strategy=deepspeed"),
+        ([FSDP2, "parallel.zero_stage=2"], "say parallel.strategy=deepspeed"),
+        ([FSDP2, "parallel.bucket_mb=1"], "say parallel.bucket_mb=null"),
+        ([DEEPSPEED, "parallel.bucket_mb=1"], "say parallel.bucket_mb=null"),
+        ([FSDP2, "techniques.ema={momentum: 0.9, every: 5}"], "say techniques.ema=null or parallel.strategy=ddp"),
+        ([DEEPSPEED, "parallel.zero_stage=3", "techniques.ema={momentum: 0.9, every: 5}"], "say techniques.ema=null"),
+        ([DEEPSPEED, "techniques.swa={start: 0.5}"], "say techniques.swa=null"),
+        ([DEEPSPEED, *FROZEN_BIAS], "say techniques.whitening_bias=null"),
+        ([FSDP2, "optimizer={name: lamb, lr: 0.01}"], "say another optimizer or parallel.strategy=ddp"),
+        ([FSDP2, "precision=half"], "say precision=autocast or float32"),
+        ([DEEPSPEED, "compile=true"], "say compile=false"),
+        ([FSDP2, "accumulation=2", "drop_last=false"], "say drop_last=true"),
+    ],
+)
+def test_what_a_strategy_cannot_do_is_refused_with_a_remedy(overrides, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        quick(*overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [FSDP2, "accumulation=2", "precision=autocast", "techniques.mixup={alpha: 0.2}"],
+        [DEEPSPEED, "accumulation=2", "parallel.zero_stage=2", "techniques.ema={momentum: 0.9, every: 5}"],
+        [FSDP2, *FROZEN_BIAS],
+        [DEEPSPEED, "parallel.zero_stage=3", "optimizer={name: adamw, lr: 0.01}"],
+    ],
+)
+def test_what_a_strategy_can_do_is_not_refused(overrides):
+    assert quick(*overrides).parallel.strategy != "ddp"
+
+
+def test_a_missing_deepspeed_is_a_line_that_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(ValueError, match=r"deepspeed is missing: pip install -e '\.\[deepspeed\]'"):
+        preflight.packages(quick(DEEPSPEED), None, World(0, 2))
