@@ -1,4 +1,4 @@
-"""One search: trials of a recipe with other knobs, scored on held-out images, kept in an Optuna study.
+"""One search: trials of a recipe with other options, scored on held-out images, kept in an Optuna study.
 
 The study lies in a journal file that any number of processes may share, and that a later search goes on with.
 """
@@ -90,7 +90,7 @@ def score(plan: Plan, dataset: Dataset, device: torch.device, trial: optuna.Tria
 
 
 def suggest(trial: optuna.Trial, key: str, part: Range | Choices) -> search_space.Value:
-    """A value for a knob, from the study's sampler."""
+    """A value for an option, from the study's sampler."""
     if isinstance(part, Choices):
         return trial.suggest_categorical(key, part.options)
     if part.whole:
@@ -163,7 +163,7 @@ def best_of(studies: list[optuna.Study]) -> FrozenTrial:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """The share of the score's variance that each knob explains (functional ANOVA, Hutter et al. 2014)."""
+    """The share of the score's variance that each option explains (functional ANOVA, Hutter et al. 2014)."""
     scores = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
     if len(scores) < 2:
         return {}

@@ -18,12 +18,12 @@ AUGMENTATIONS = {
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
-    knobs, dtype = AUGMENTATIONS[name], torch.bfloat16
-    side = 32 + 2 * knobs.crop
+    augment, dtype = AUGMENTATIONS[name], torch.bfloat16
+    side = 32 + 2 * augment.crop
     loader = ResidentLoader(
         torch.zeros(IMAGES, side, side, 3, dtype=dtype),
         torch.zeros(IMAGES, dtype=torch.int64),
-        knobs,
+        augment,
         batch_size=512,
         drop_last=False,
         channels_last=True,

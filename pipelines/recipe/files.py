@@ -47,7 +47,7 @@ def select(patterns: Iterable[str]) -> list[str]:
         is_path = pattern.endswith((".yaml", ".yml"))
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
-            raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; --list shows them all")
+            raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; bench/recipes.py list shows them all")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 
@@ -174,7 +174,7 @@ def _explain(detail: Mapping[str, object]) -> str:
     if not key:
         return message
     if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such knob; --help lists them"
+        return f"{key}: there is no such knob; --help recipe lists them"
     if detail["type"] == "missing":
         return f"{key}: is missing"
     value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"

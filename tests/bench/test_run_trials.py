@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import run_arguments, run_trials
+from bench import jobs, run_trials
 from bench.live_view import TrialLines, make_console
 from pipelines import recipe, train
 from pipelines.data import sources, split
@@ -153,8 +153,8 @@ def test_a_signal_interrupts_the_run_and_resume_finishes_it(tmp_path, trained, a
 
 
 def resume(run):
-    options = run_arguments.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder())])
-    (job,) = run_arguments.jobs(options)
+    options = jobs.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder())])
+    (job,) = jobs.jobs(options)
     return run_trials.train(job, options, World(), TrialLines(make_console(is_main=False)))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import run_arguments, suites
+from bench import jobs, suites
 from pipelines import recipe
 
 
@@ -10,7 +10,7 @@ from pipelines import recipe
 def test_a_suite_that_ships_loads_with_all_its_recipes(name):
     entries = suites.load(name)
     assert {entry.recipe for entry in entries} <= set(recipe.names())
-    jobs = run_arguments.jobs(run_arguments.parse(["--suite", name]))
+    jobs = jobs.jobs(jobs.parse(["--suite", name]))
     assert [(job.name, len(job.seeds)) for job in jobs] == [(entry.recipe, entry.trials) for entry in entries]
 
 
@@ -21,7 +21,7 @@ def test_a_suite_is_no_recipe():
 def test_knobs_and_a_path_go_with_a_suite(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("- {recipe: digits/quick, trials: 2}\n")
-    (job,) = run_arguments.jobs(run_arguments.parse(["--suite", str(path), "epochs=3", "--seed", "5"]))
+    (job,) = jobs.jobs(jobs.parse(["--suite", str(path), "epochs=3", "--seed", "5"]))
     assert (job.seeds, job.recipe.epochs) == ((5, 6), 3)
 
 

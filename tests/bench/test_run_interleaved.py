@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bench import run_arguments, run_trials
+from bench import jobs, run_trials
 from results import store
 from tests.bench.conftest import SMALL, error_of
 
@@ -80,7 +80,7 @@ def test_runs_of_unequal_length_go_on_without_each_other(main, tmp_path, order):
 )
 def test_what_does_not_go_together(capsys, arguments, told):
     with pytest.raises(SystemExit):
-        run_arguments.parse(arguments)
+        jobs.parse(arguments)
     assert told in capsys.readouterr().err
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from bench import run_arguments
+from bench import jobs
 from pipelines import recipe
 from pipelines.data.sources import default_folder
 from pipelines.recipe import Recipe, RecipeError
@@ -15,7 +15,7 @@ from tests.results import builders
 
 
 def jobs(*arguments):
-    return run_arguments.jobs(run_arguments.parse(list(arguments)))
+    return jobs.jobs(jobs.parse(list(arguments)))
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def refusal(capsys):
 
     def call(*arguments):
         with pytest.raises(SystemExit) as leaving:
-            run_arguments.parse(list(arguments))
+            jobs.parse(list(arguments))
         assert leaving.value.code == 2
         return capsys.readouterr().err
 
@@ -34,7 +34,7 @@ def refusal(capsys):
 @pytest.fixture
 def help_text(capsys):
     with pytest.raises(SystemExit) as leaving:
-        run_arguments.parse(["--help"])
+        jobs.parse(["--help"])
     assert leaving.value.code == 0
     return capsys.readouterr().out
 
@@ -52,7 +52,7 @@ def squeezed(text):
 
 
 def test_defaults():
-    options = run_arguments.parse([])
+    options = jobs.parse([])
     assert vars(options) == {
         "words": [],
         "trials": None,
@@ -79,13 +79,13 @@ def test_defaults():
         "quiet": False,
         "list": False,
     }
-    assert run_arguments.jobs(options) == [run_arguments.Job("digits/quick", recipe.load("digits/quick"), (0, 1, 2))]
+    assert jobs.jobs(options) == [jobs.Job("digits/quick", recipe.load("digits/quick"), (0, 1, 2))]
 
 
 def test_the_data_folder_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("PACELINE_DATA", "/elsewhere")
-    assert run_arguments.parse([]).data_dir == Path("/elsewhere")
-    assert run_arguments.parse(["--data-dir", "here"]).data_dir == Path("here")
+    assert jobs.parse([]).data_dir == Path("/elsewhere")
+    assert jobs.parse(["--data-dir", "here"]).data_dir == Path("here")
 
 
 def test_words_with_an_equals_sign_override_every_recipe_that_is_named():
@@ -183,7 +183,7 @@ def test_the_help_shows_every_knob_with_its_type_default_and_documentation(help_
         default = "" if group_or_required else f" [{json.dumps(field.get_default())}]"
         assert f"\n  {key} " in help_text, key
         assert field.description, key
-        kind = run_arguments.type_name(field.annotation)
+        kind = recipe_help.type_name(field.annotation)
         assert squeezed(f"{key} {kind}{default}: {field.description}") in text, key
 
 
@@ -195,7 +195,7 @@ def test_a_few_knobs_as_the_help_shows_them(help_text):
 
 
 def test_the_help_shows_every_option(help_text):
-    for name in vars(run_arguments.parse([])):
+    for name in vars(jobs.parse([])):
         if name != "words":
             assert f"--{name.replace('_', '-')}" in help_text
     assert max(map(len, help_text.splitlines())) <= 120
@@ -215,7 +215,7 @@ def test_the_help_shows_every_option(help_text):
     ],
 )
 def test_types_by_the_names_that_people_know(annotation, name):
-    assert run_arguments.type_name(annotation) == name
+    assert recipe_help.type_name(annotation) == name
 
 
 @pytest.mark.parametrize(

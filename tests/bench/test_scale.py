@@ -4,13 +4,13 @@ import shlex
 
 import pytest
 
-from bench import run_arguments, scaling
+from bench import jobs, scaling
 from results import store
 from tests.bench.conftest import RUN, SMALL, command
 
 
 def of_command(*words):
-    return run_arguments.parse([*words, "--dry-run"])
+    return jobs.parse([*words, "--dry-run"])
 
 
 def planned(capsys, *words):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench import run_arguments, side_by_side
+from bench import jobs, side_by_side
 from bench.side_by_side import Place, places
 from pipelines.host import runtime
 from results import store
@@ -14,7 +14,7 @@ from tests.bench.conftest import SMALL, command, launch, wait
 
 
 def options(*words):
-    return run_arguments.parse([*words, "--side-by-side", "2"])
+    return jobs.parse([*words, "--side-by-side", "2"])
 
 
 def test_cores_are_shared_equally_and_each_has_a_gpu_of_its_own():
@@ -33,7 +33,7 @@ def test_what_is_too_little_to_share_is_refused(cores, gpus, complaint):
 def test_a_launch_is_told_what_the_caller_said_of_one_recipe(tmp_path):
     given = options("mnist/*", "digits/quick", "epochs=2", "--seed", "3", "--sample", "--out", str(tmp_path))
     words = side_by_side.arguments_of(given, "digits/quick", 5)
-    told = run_arguments.parse(words)
+    told = jobs.parse(words)
     assert told.words == ["digits/quick", "epochs=2"]
     assert (told.trials, told.seed, told.sample, told.out, told.quiet) == (5, 3, True, tmp_path, True)
     assert told.side_by_side is None
