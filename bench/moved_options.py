@@ -11,8 +11,11 @@ MOVED: dict[str, tuple[str, str | None]] = {
     "--turns": ("bench/gate.py --against CHECKOUT", None),
 }
 """the command, and the option that the old one has become, if any; the first that is found decides"""
-RENAMED = {"--sample": "--smoke-test"}
-RENAMED_IN_SCALE = {"--interleave": "--by-seed", "--dry-run": "--dry-run"}
+RENAMED = {
+    "bench/scale.py": {"--sample": "--smoke-test", "--interleave": "--by-seed"},
+    "bench/sweep.py": {"--sample": "--smoke-test"},
+    "bench/estimate.py": {"--sample": "--smoke-test", "--resume": "--run"},
+}
 
 
 def new_command(words: Sequence[str]) -> str | None:
@@ -22,9 +25,9 @@ def new_command(words: Sequence[str]) -> str | None:
     if old is None:
         return None
     command, option = MOVED[old]
-    if old in ("--list", "--turns"):
+    if command not in RENAMED:
         return f"python {command}"
-    renamed = RENAMED | ({old: option} if option else {}) | (RENAMED_IN_SCALE if old == "--scaling" else {})
+    renamed = RENAMED[command] | ({old: option} if option else {})
     rest = []
     for word in words:
         flag, equals, value = word.partition("=")

@@ -82,7 +82,7 @@ Parsed = TypeVar("Parsed", bound=Options)
 class Parser(argparse.ArgumentParser):
     """Reports what is wrong in one line, without the usage, and exits with status 2."""
 
-    def __init__(self, prog: str, description: str | None, epilog: str = "", **more: Any) -> None:
+    def __init__(self, prog: str, description: str | None = None, epilog: str = "", **more: Any) -> None:
         super().__init__(
             prog=prog,
             description=description,

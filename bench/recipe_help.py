@@ -10,6 +10,8 @@ from typing import Any
 from bench.options import MAXIMUM_WIDTH
 
 ALL = "recipe"
+LONG = 70
+"""characters of a type above which it may be wrapped"""
 INDENT = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
@@ -55,7 +57,9 @@ def _lines(group: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, field in group.model_fields.items():
         key, inner = f"{prefix}{name}", groups_in(field.annotation)
         default = "" if field.is_required() or inner else f" [{json.dumps(field.get_default())}]"
-        kind = "" if inner else f"{type_name(field.annotation)}{default}: "
+        written = "" if inner else type_name(field.annotation)
+        written = written.replace("|", " | ") if len(written) > LONG else written
+        kind = "" if inner else f"{written}{default}: "
         yield key, _wrapped(key, f"{kind}{field.description or ''}")
         for one in inner:
             if len(inner) > 1:

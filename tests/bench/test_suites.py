@@ -10,15 +10,15 @@ from pipelines import recipe
 def test_a_suite_that_ships_loads_with_all_its_recipes(name):
     entries = suites.load(name)
     assert {entry.recipe for entry in entries} <= set(recipe.names())
-    jobs = jobs.jobs(jobs.parse(["--suite", name]))
-    assert [(job.name, len(job.seeds)) for job in jobs] == [(entry.recipe, entry.trials) for entry in entries]
+    found = jobs.jobs(jobs.parse(["--suite", name]))
+    assert [(job.name, len(job.seeds)) for job in found] == [(entry.recipe, entry.trials) for entry in entries]
 
 
 def test_a_suite_is_no_recipe():
     assert not [name for name in recipe.names() if name.startswith(("suites/", "ci/"))]
 
 
-def test_knobs_and_a_path_go_with_a_suite(tmp_path):
+def test_options_and_a_path_go_with_a_suite(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("- {recipe: digits/quick, trials: 2}\n")
     (job,) = jobs.jobs(jobs.parse(["--suite", str(path), "epochs=3", "--seed", "5"]))
