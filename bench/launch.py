@@ -149,6 +149,9 @@ class Children:
         """the signal that came, if one did"""
 
     def __enter__(self) -> "Children":
+        """ValueError in one of several processes, each of which would start the same children."""
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ValueError("this command starts processes itself: run it with python, without a launcher")
         self._handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 

@@ -1,5 +1,6 @@
 """The main job: train recipes under the clock and record the trials. `accelerate launch bench/run.py --help`"""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench import cli, jobs
 from bench.jobs import Job, RunOptions
+from pipelines.distributed import launch_variables
 from pipelines.host import runtime
 
 
@@ -16,6 +18,7 @@ from pipelines.host import runtime
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, prepare, train, print. Returns an exit status, as `cli.command` says."""
     options = jobs.parse(arguments)
+    launch_variables.check(os.environ)
     planned = jobs.jobs(options)
     runtime.prepare(options.threads)
     return train(options, planned)

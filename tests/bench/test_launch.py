@@ -139,6 +139,12 @@ def test_a_signal_is_passed_on_once_and_ends_the_command(tmp_path, number, error
     assert signal.getsignal(number) is handler
 
 
+def test_one_process_starts_the_children(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="without a launcher"), Children():
+        pass
+
+
 def test_no_child_outlives_the_command(tmp_path):
     with Children() as children:
         children.start(launch_of(tmp_path, "time.sleep(1000)"))

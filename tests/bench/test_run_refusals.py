@@ -117,3 +117,18 @@ def test_a_trial_that_fails_is_an_internal_error(main, monkeypatch, tmp_path):
     (log,) = tmp_path.glob("paceline-run-*.log")
     assert "ZeroDivisionError: planted" in log.read_text()
     assert only_run(Path("runs")).record.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc' is no number from 1 on"),
+        ({"LOCAL_RANK": "3"}, "LOCAL_RANK=3 is set without RANK"),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, "OMPI_COMM_WORLD_SIZE=2 is set"),
+        ({"PMI_SIZE": "2"}, "PMI_SIZE=2 is set"),
+    ],
+)
+def test_what_another_launcher_left_is_named(main, monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert message in error_of(main(*SMALL))
