@@ -184,7 +184,7 @@ class Children:
         self._require_success(launch, self.run(launch, show))
 
     def interleave(self, launches: Sequence[Launch], trials: int, show: Show) -> None:
-        """Train so many trials of each launch, one at a time: A B, B A, A B, …
+        """Train `trials` trials of each launch, one at a time: A B, B A, A B, …
 
         A drift of the machine then affects all launches equally. Raises as `run_or_raise`.
         """

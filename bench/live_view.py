@@ -29,7 +29,7 @@ class TrialLines:
         self._hinted = False
 
     def start_run(self, name: str, trials: int) -> None:
-        """A run of so many trials begins, with its warm-up."""
+        """A run of `trials` trials begins, with its warm-up."""
         self.name, self._trials, self._done = name, trials, 0
         self._started = time.monotonic()
         self._first_trial: float | None = None

@@ -1,4 +1,4 @@
-"""Train one recipe's trials and keep the record: where the pipelines and the results meet."""
+"""Train the trials of a recipe and record them: where pipelines and results meet."""
 
 import argparse
 import contextlib
@@ -43,7 +43,7 @@ PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_t
 
 
 INTERRUPTION = 0.5
-"""seconds in which the processes that were interrupted say so to each other"""
+"""seconds that interrupted processes have to report that they are not the cause"""
 
 
 def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool = True) -> Run:
@@ -161,14 +161,14 @@ def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
 
 
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
-    """The directory of a new run, or of the one to go on with: when torchrun has restarted us, of the last attempt."""
+    """The directory of a new run, or of the run to continue: after a restart by torchrun, that of the last attempt."""
     is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.turns else None)
     return store.resume(earlier, record) if earlier else store.create(options.out, record)
 
 
 def last_attempt(folder: Path, record: RunRecord) -> Path | None:
-    """The run of the same recipe and seeds that this launcher has begun before, if it has."""
+    """The run of the same recipe and seeds that this launcher has started before, if there is one."""
     alike = (
         run
         for run in (store.find([folder]) if any(folder.glob("*/run.json")) else [])
@@ -193,7 +193,10 @@ def new_record(
     link: list[tuple[int, float]],
     interleaved: str | None = None,
 ) -> RunRecord:
-    """What is known of a run before it begins. captured: the environment of every process; link: as measured."""
+    """What is known of a run before it begins.
+
+    captured: the environment of every process. link: as `all_reduce_seconds` measured it.
+    """
     world = bench.world
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
@@ -216,7 +219,7 @@ def new_record(
 
 
 def without_folders(arguments: list[str]) -> list[str]:
-    """A command line without the folders of this machine, which say nothing of a run and may name a person."""
+    """A command line without the folders of this machine, which do not describe a run and may name a person."""
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
     for option in ("--out", "--data-dir", "--resume"):
         options.add_argument(option)
@@ -224,7 +227,7 @@ def without_folders(arguments: list[str]) -> list[str]:
 
 
 def to_record(trial: Trial, index: int) -> TrialRecord:
-    """A trial as it is kept."""
+    """A trial as it is recorded."""
     return TrialRecord(index=index, **dataclasses.asdict(trial))
 
 
@@ -232,7 +235,7 @@ def to_record(trial: Trial, index: int) -> TrialRecord:
 def ending(
     directory: store.RunDirectory | None, world: World, places: Sequence[failures.Place], view: TrialLines
 ) -> Iterator[None]:
-    """Write down how the run ended, whichever way it does."""
+    """Record how the run ended."""
 
     def finish(status: store.Status, reason: str | None = None) -> None:
         view.end_run()
@@ -272,7 +275,7 @@ def terminating() -> Iterator[None]:
     """SIGTERM raises `Terminated`."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while it is written down
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while the end is recorded
         raise Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)

@@ -114,13 +114,13 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     console = cli.make_console()
     dataset = sources.load(chosen[0].data.name, given.data_dir)
     device = find_device(given.device)
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    studies = search_study.run(plan, dataset, device, journal, say)
+    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    studies = search_study.run(plan, dataset, device, journal, print_line)
     for table in search_view.tables(studies):
         console.print(table.rich())
     search_view.write_winner(out, plan, studies)
-    say(f"study: {journal}")
-    say(f"winner: {out} (train it with: accelerate launch bench/run.py {out})")
+    print_line(f"study: {journal}")
+    print_line(f"winner: {out} (train it with: accelerate launch bench/run.py {out})")
     return cli.OK
 
 

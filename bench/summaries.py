@@ -37,7 +37,7 @@ next: accelerate launch bench/run.py mnist/base              a ConvNet on 6,000 
 
 
 class Report:
-    """Prints nothing: the report of a process that others speak for."""
+    """Prints nothing: for the processes that are not the main one."""
 
     def run_ended(self, run: Run) -> None:
         """A run is over."""

@@ -26,27 +26,27 @@ def test_options_and_a_path_go_with_a_suite(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("- {recipe: digits/quick, trials: 0}", "0.trials: Input should be greater than or equal to 1"),
         ("- {recipe: digits/quick}", "0.trials: Field required"),
         ("- {recipe: a, trials: 1, seed: 2}", "0.seed: Extra inputs are not permitted"),
         ("- {recipe: a, trials: 1}\n- {recipe: a, trials: 2}", "names a twice"),
         ("[]", "names no recipe"),
-        ("{", "can not be read"),
+        ("{", "cannot be read"),
         ("recipe: a", "Input should be a valid list"),
     ],
 )
-def test_a_wrong_suite_is_refused_by_its_file(tmp_path, text, told):
+def test_a_wrong_suite_is_refused_by_its_file(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match="mine.yaml: ") as caught:
         suites.load(str(path))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_missing_suite_is_refused():
     with pytest.raises(ValueError, match="no suite is called 'weekly'; there are nightly"):
         suites.load("weekly")
-    with pytest.raises(ValueError, match="can not be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         suites.load("nowhere.yaml")
