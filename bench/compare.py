@@ -6,7 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli
+from bench.options import Parser
 
 EPILOG = """\
 A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
@@ -19,9 +23,9 @@ examples:
   python bench/compare.py before.json after.json --fail-on time:5%
   python bench/compare.py published:cifar10/airbench94 cifar10/airbench94 --protocol airbench --across machine
 """
-STATUS = "exit status: 0 nothing worse, 1 something worse, 2 could not compare (or not enough runs to say)"
 
 
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, compare, print; what makes --help wait is imported after it."""
     options = parse(arguments)
@@ -31,23 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = benchmarks.locate(word)
         return benchmarks.read(files) if files else samples.resolve(word, options.protocol, roots, workers)
 
-    try:
-        chosen = rules.rules(options.fail_on or ["time:2%"])
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        roots = (options.runs, samples.MEASURED)
-        sides = [side(options.before), side(options.after)]
-        comparisons = compare.compare(*sides, chosen, options.across)
-        of_benchmarks = any(one.is_benchmark for one in sides[0])
-        protocol = benchmarks.PROTOCOL if of_benchmarks else options.protocol
-    except (ValueError, OSError) as error:
-        print(f"bench/compare.py: error: {error}", file=sys.stderr)
-        return 2
+    chosen = rules.rules(options.fail_on or ["time:2%"])
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    roots = (options.runs, samples.MEASURED)
+    sides = [side(options.before), side(options.after)]
+    comparisons = compare.compare(*sides, chosen, options.across)
+    of_benchmarks = any(one.is_benchmark for one in sides[0])
+    protocol = benchmarks.PROTOCOL if of_benchmarks else options.protocol
     for warning in dict.fromkeys(warning for one in (*sides[0], *sides[1]) for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if options.format == "table":
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else 160).print(compare_tables.table(comparisons, protocol).rich())
+        cli.make_console().print(compare_tables.table(comparisons, protocol).rich())
     else:
         print(compare_tables.rendered(comparisons, protocol, options.format), end="")
     return compare.status(comparisons, chosen)
@@ -55,12 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = OneLineParser(
-        prog="bench/compare.py",
-        description=f"{__doc__}\n{STATUS}",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("bench/compare.py", __doc__, EPILOG)
     add = parser.add_argument
     add("before", help="the side that is compared with")
     add("after", help="the side that is judged")
@@ -72,6 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what = "what may differ, because its effect is asked for: recipe, data, target, machine, world, protocol or sample"
     add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
+    add("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where records lie (default: %(default)s)")
     return parser.parse_args(arguments)
 

@@ -1,47 +1,60 @@
 """Download data sets and verify them: python bench/data.py cifar10 mnist
 
-What is missing is downloaded (CIFAR-10: 170 MB, MNIST: 12 MB; digits come with scikit-learn), then every image is read
+What is missing is downloaded (CIFAR-10: 170 MB, MNIST: 12 MB; digits come with scikit-learn). Then every image is read
 and compared with the published ones.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, options
+from bench.option_groups import Data
+from bench.options import Argument
 from pipelines.data.dataset import Dataset
 from pipelines.data.files import DataError
 from pipelines.data.fingerprint import fingerprint
-from pipelines.data.sources import SOURCES, default_folder, load, source
+from pipelines.data.sources import SOURCES, load, source
+
+PROG = "bench/data.py"
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Data):
+    """The options of bench/data.py."""
+
+    names: Annotated[list[str], Argument(metavar="|".join(SOURCES), positional=True)] = field(default_factory=list)
+    """data sets"""
+    verify: bool = False
+    """verify what is there and download nothing"""
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError(f"name a data set: {', '.join(SOURCES)}")
+        for name in self.names:
+            if name not in SOURCES:
+                raise ValueError(f"there is no data set {name!r}: say one of {', '.join(SOURCES)}")
+
+
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every data set named is there and as published, else 2 with a line on stderr for each that is not."""
-    args = _parser().parse_args(arguments)
-    status = 0
-    for name in args.names:
+    given = options.parse(DataOptions, PROG, arguments, description=__doc__)
+    status = cli.OK
+    for name in given.names:
         try:
-            dataset = load(name, args.data_dir, download=not args.verify)
-            print(_describe(dataset, source(name).find(args.data_dir), _verified(dataset)))
+            dataset = load(name, given.data_dir, download=not given.verify)
+            print(_describe(dataset, source(name).find(given.data_dir), _verified(dataset)))
         except DataError as error:
-            print(f"bench/data.py: error: {error}", file=sys.stderr)
-            status = 2
+            status = cli.print_error(PROG, error)
     return status
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser(
-        prog="bench/data.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="+", choices=SOURCES, metavar="NAME", help=", ".join(SOURCES))
-    parser.add_argument("--verify", action="store_true", help="only verify what is there, download nothing")
-    parser.add_argument(
-        "--data-dir", type=Path, default=default_folder(), metavar="DIR", help="default: $PACELINE_DATA, else ./data"
-    )
-    return parser
 
 
 def _verified(dataset: Dataset) -> str:

@@ -1,45 +1,57 @@
 """What a careful person checks before a long training: python bench/doctor.py mnist/base
 
-Initial loss, memorising a few images, a learning-rate range test, the two modes of the network, gradients and updates
-layer by layer, time, and what the network is really fed. Each check is ok, suspicious or broken. Exit status 1 when
-something is broken, 2 when it could not be examined.
+Initial loss, memorising a few images, a learning-rate range test, training and evaluation mode, gradients and updates
+layer by layer, time, and what the network is fed. Each check is ok, suspicious or broken. Exit status 1 when something
+is broken.
 """
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from bench.one_line_parser import OneLineParser
-from bench.run_arguments import positive, run_name
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, options
+from bench.jobs import run_name
+from bench.option_groups import Data, Machine
+from bench.options import Argument, Folder
+from bench.recipe_help import HelpAction
 from pipelines import recipe
-from pipelines.data.sources import default_folder
 from pipelines.host import runtime
 
+PROG = "bench/doctor.py"
 
-def main(arguments: list[str] | None = None) -> int:
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(Machine, Data):
+    """The options of bench/doctor.py."""
+
+    title = "what to examine"
+    help_action = HelpAction
+
+    recipe: Annotated[str, Argument(metavar="RECIPE", positional=True)]
+    """a recipe by name, or a path to a YAML file"""
+    overrides: Annotated[list[str], Argument(metavar="key=value", positional=True)] = field(default_factory=list)
+    """options of it to set"""
+    out: Folder = Path("runs/doctor")
+    """where the pictures go"""
+
+
+@cli.command
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, examine, print."""
-    parser = OneLineParser(prog="bench/doctor.py", description=(__doc__ or "").partition("\n\n")[2])
-    add = parser.add_argument
-    add("recipe", metavar="RECIPE", help="a recipe by name, or a path to a YAML file")
-    add("overrides", nargs="*", metavar="key=value", help="knobs to override")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--threads", type=positive, metavar="N", help="CPU threads (default: the cores)")
-    add("--data-dir", type=Path, default=default_folder(), metavar="DIR", help="where data sets lie")
-    pictures = "where the pictures go (default: %(default)s)"
-    add("--out", type=Path, default=Path("runs/doctor"), metavar="DIR", help=pictures)
-    options = parser.parse_args(arguments)
-    try:
-        chosen = recipe.load(options.recipe, options.overrides)
-        runtime.prepare(options.threads)
-        return examine(run_name(options.recipe), chosen, options.device, options.data_dir, options.out)
-    except (ValueError, OSError) as error:
-        print(f"bench/doctor.py: error: {error}", file=sys.stderr)
-        return 2
+    given = options.parse(DoctorOptions, PROG, arguments, description=__doc__)
+    chosen = recipe.load(given.recipe, given.overrides)
+    runtime.prepare(given.threads)
+    return examine(run_name(given.recipe), chosen, given.device, given.data_dir, given.out)
 
 
 def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path) -> int:
     """Run the checks and show them. Imports torch, which --help need not wait for."""
     from bench import doctor_view
-    from bench.live_view import make_console
     from bench.run_trials import load_data
     from pipelines import doctor
     from pipelines.distributed.process_group import World
@@ -48,8 +60,8 @@ def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path
 
     world = World(device=find_device(device))
     examination = doctor.examine(set_up(chosen, load_data(chosen.data, data, world), world))
-    doctor_view.show(make_console(is_main=True), name, chosen, examination, out)
-    return int(doctor.worst(examination.findings) == "broken")
+    doctor_view.show(cli.make_console(), name, chosen, examination, out)
+    return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK
 
 
 if __name__ == "__main__":

@@ -13,19 +13,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli
+from bench.options import Parser
 
 
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0, or 2 with a line on what could not be read or written."""
+    """Convert, and print the paths of what was written."""
     options = parse(arguments)
-    try:
-        for path in options.exchange(options):
-            print(path)
-    except (ValueError, OSError) as error:
-        print(f"bench/exchange.py: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for path in options.exchange(options):
+        print(path)
+    return cli.OK
 
 
 def to_dawnbench(options: argparse.Namespace) -> list[Path]:
@@ -73,9 +74,7 @@ def to_tensorboard(options: argparse.Namespace) -> list[Path]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = OneLineParser(
-        prog="bench/exchange.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench/exchange.py", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for exchange in (to_dawnbench, from_dawnbench, to_mlperf, to_tensorboard):
         command = commands.add_parser(exchange.__name__.replace("_", "-"), help=exchange.__doc__)

@@ -1,157 +1,225 @@
-"""The nightly gate: train a suite, compare with this machine class's accepted baseline, confirm by re-running.
+"""The nightly gate: train a suite, compare it with the accepted baseline of this machine class, confirm regressions.
 
-With --against the accepted code is trained too, trial by trial in turns with this one: for machines whose speed drifts.
+What looks worse is trained again before it is reported (the confirmation run). With --against the accepted code is
+trained too, interleaved with this one, for machines whose speed drifts.
 """
 
-import argparse
 import itertools
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, options
+from bench.events import Event
+from bench.launch import ROOT, Children, Launch
+from bench.option_groups import Data, Machine, Records, Timeout
+from bench.options import Argument, Count, File, Options
 
 if TYPE_CHECKING:
     from results.gate import Judgement
     from results.rules import Rule
 
-ROOT = Path(__file__).resolve().parents[1]
-EPILOG = """\
-A baseline is a folder of runs. Make it by training the suite five times or more, on different nights, so that the noise
-between nights is in it:
+PROG = "bench/gate.py"
+EXAMPLES = """\
+A baseline is a folder of runs. Train the suite five times or more, on different nights, so that it shows how much
+nights differ:
 
   python bench/run.py --suite nightly --out baseline
   python bench/gate.py baseline --suite nightly --junit gate.xml --benchmark-json gate.json
-  python bench/gate.py baseline --new runs/last-night            judge runs that are there, without training
+  python bench/gate.py baseline --new runs/last-night            judge runs that exist, without training
 
-Where neighbours, heat or clocks make the same code differ by more than the rule from night to night, no baseline helps.
-Check the accepted code out and let both take turns (--trials sets another number than the suite has):
+Where neighbours, heat or clocks make the same code differ by more than the rule from night to night, no baseline
+helps. Check out the accepted code and interleave both:
 
   git worktree add ../accepted COMMIT
   python bench/gate.py --against ../accepted --suite nightly
 
-exit status: 0 nothing worse, 1 something worse, 2 could not be decided, or no recipe is stable enough to gate
-"""
+Status 2 also means that no recipe is stable enough to gate."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Passed(Machine, Timeout, Data):
+    """What every training is given as it is."""
+
+
+def summary_of_the_job(variables: Mapping[str, str]) -> Path | None:
+    """The file that GitHub shows as the summary of a job."""
+    name = variables.get("GITHUB_STEP_SUMMARY")
+    return Path(name) if name else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports(Options):
+    """Files with the verdicts."""
+
+    title = "reports"
+
+    summary: File | None = field(default_factory=lambda: summary_of_the_job(os.environ))
+    """append the table as Markdown (default: $GITHUB_STEP_SUMMARY)"""
+    junit: File | None = None
+    """write JUnit XML"""
+    benchmark_json: File | None = None
+    """write JSON for github-action-benchmark"""
+    json: bool = False
+    """print one JSON object per verdict on standard output, and everything else on standard error"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions(Passed, Records, Reports):
+    """The options of bench/gate.py."""
+
+    title = "what to judge"
+
+    baseline: Annotated[Path, Argument(positional=True)] | None = None
+    """folder of the accepted runs"""
+    against: Annotated[Path, Argument(metavar="CHECKOUT")] | None = None
+    """in place of a baseline: a checkout of the accepted code, interleaved with this one"""
+    new: Annotated[Path, Argument(metavar="DIR")] | None = None
+    """judge these runs; train nothing, and so confirm nothing"""
+    suite: Annotated[str, Argument(metavar="NAME")] = "nightly"
+    """what to train"""
+    trials: Count | None = None
+    """with --against: trials of each side (default: as the suite says)"""
+    fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
+    """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%)"""
+    launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
+    """what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"""
+
+    def __post_init__(self) -> None:
+        if (self.baseline is None) == (self.against is None):
+            raise ValueError("give either a baseline or --against")
+        if self.against and self.new:
+            raise ValueError("--new judges runs that exist, and --against trains: give one of them")
+        if self.trials and not self.against:
+            raise ValueError("--trials needs --against; with a baseline the suite says how many")
+        if self.new and (ignored := options.to_arguments(self, Passed)):
+            raise ValueError(f"--new trains nothing: leave out {ignored[0]}")
+
+
+def parse(arguments: Sequence[str] | None = None) -> GateOptions:
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
+    return options.parse(GateOptions, PROG, arguments, description=__doc__, epilog=EXAMPLES)
+
+
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, train, judge, report."""
-    options = parse(arguments)
+    """Parse, train, judge, report. Returns 0, 1 where something is worse, 2 where nothing could be decided."""
+    given = parse(arguments)
     from results import gate, gate_reports, rules
 
-    try:
-        chosen = rules.rules(options.fail_on or ["time:3%"])
-        judge = judge_against if options.against else judge_by_baseline
-        judgements = judge(options, chosen)
-    except (ValueError, OSError, subprocess.CalledProcessError) as error:
-        print(f"bench/gate.py: error: {error}", file=sys.stderr)
-        return 2
-    table = gate_reports.table(judgements, options.protocol)
-    if options.summary:
-        with options.summary.open("a", encoding="utf-8") as file:
+    chosen = rules.rules(given.fail_on or ["time:3%"])
+    judge = judge_interleaved if given.against else judge_by_baseline
+    judgements = judge(given, chosen)
+    table = gate_reports.table(judgements, given.protocol)
+    if given.summary:
+        with given.summary.open("a", encoding="utf-8") as file:
             file.write(table.markdown())
-    if options.junit:
-        options.junit.write_text(gate_reports.junit(judgements), encoding="utf-8")
-    if options.benchmark_json:
-        options.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 160).print(table.rich())
+    if given.junit:
+        given.junit.write_text(gate_reports.junit(judgements), encoding="utf-8")
+    if given.benchmark_json:
+        given.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
+    if given.json:
+        for judgement in judgements:
+            cli.print_json(verdict_object(judgement))
+    else:
+        cli.make_console().print(table.rich())
     return gate.status(judgements)
 
 
-def judge_by_baseline(options: argparse.Namespace, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
-    """Train the suite, unless that is done, and hold it against the runs of the baseline."""
+def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
+    """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
     from results import gate, samples
 
-    baseline = samples.resolve(str(options.baseline), options.protocol)
-    folder = folder_of(options)
-    if options.new is None:
-        train(options, folder, "--suite", options.suite)
-    new = samples.resolve(str(options.new or folder), options.protocol)
+    baseline = samples.resolve(str(given.baseline), given.protocol)
+    if given.new:
+        return gate.judge(baseline, samples.resolve(str(given.new), given.protocol), chosen, None)
+    folder = folder_of(given)
+    train(given, folder, "--suite", given.suite)
+    new = samples.resolve(str(folder), given.protocol)
 
     def rerun(recipe: str) -> list[samples.Samples]:
         trials = max(len(one.seeds) for one in new if one.recipe == recipe)
-        again = folder / "again" / recipe.replace("/", "-")
-        train(options, again, recipe, "--trials", str(trials))
-        return samples.resolve(str(again), options.protocol)
+        confirmation = folder / "confirmation" / recipe.replace("/", "-")
+        train(given, confirmation, recipe, "--trials", str(trials))
+        return samples.resolve(str(confirmation), given.protocol)
 
-    return gate.judge(baseline, new, chosen, None if options.new else rerun)
+    return gate.judge(baseline, new, chosen, rerun)
 
 
-def judge_against(options: argparse.Namespace, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
-    """Train the suite by both checkouts in turns. ValueError where the other one is no checkout of Paceline."""
-    from bench import suites, turns
+def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
+    """Train the suite with both checkouts, interleaved. ValueError where the other one is no checkout of Paceline."""
+    from bench import suites
     from results import gate, samples
 
-    if not (options.against / "bench" / "turns.py").is_file():
-        raise ValueError(f"--against {options.against}: no checkout of a Paceline that takes turns")
-    checkouts = options.against.resolve(), ROOT
-    trials = {entry.recipe: options.trials or entry.trials for entry in suites.load(options.suite)}
-    folder = folder_of(options).resolve()
-    games = itertools.count(1)
+    assert given.against
+    if not (given.against / "bench" / "launch.py").is_file():
+        raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
+    checkouts = {"accepted": given.against.resolve(), "new": ROOT}
+    trials = {entry.recipe: given.trials or entry.trials for entry in suites.load(given.suite)}
+    folder = folder_of(given).resolve()
+    numbers = itertools.count(1)
 
-    def play(recipe: str) -> tuple[list[samples.Samples], list[samples.Samples]]:
-        game = folder / f"{next(games)}_{recipe.replace('/', '-')}"
-        out = game / "accepted", game / "new"
-        turns.train(recipe, trials[recipe], checkouts, out, options.launcher)
-        accepted, new = (samples.resolve(str(one), options.protocol) for one in out)
+    def train_both(recipe: str) -> tuple[list[samples.Samples], list[samples.Samples]]:
+        place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
+        launches = [
+            launch(given, place / side, recipe, "--trials", str(trials[recipe]), checkout=checkout)
+            for side, checkout in checkouts.items()
+        ]
+        with Children() as children:
+            children.interleave(launches, trials[recipe], show)
+        accepted, new = (samples.resolve(str(place / side), given.protocol) for side in checkouts)
         return accepted, new
 
-    return gate.judge_turns(list(trials), play, chosen)
+    return gate.judge_turns(list(trials), train_both, chosen)
 
 
-def folder_of(options: argparse.Namespace) -> Path:
-    """Where the runs of this night go."""
-    return options.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+def folder_of(given: GateOptions) -> Path:
+    """Where the runs of this night are recorded."""
+    return given.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def train(options: argparse.Namespace, out: Path, *what: str) -> None:
-    """Train in a process of its own. CalledProcessError if it fails."""
-    command = [*shlex.split(options.launcher), str(ROOT / "bench" / "run.py"), *what, "--quiet", "--out", str(out)]
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    subprocess.run(command, check=True, env=variables)  # noqa: S603  no shell
+def train(given: GateOptions, out: Path, *words: str) -> None:
+    """Train in a process of its own. LaunchError if it fails."""
+    with Children() as children:
+        children.run_or_raise(launch(given, out, *words), show)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = OneLineParser(
-        prog="bench/gate.py",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("baseline", type=Path, nargs="?", help="folder of the accepted runs")
-    checkout = "instead of a baseline: a checkout of the accepted code, to be trained in turns with this one"
-    add("--against", type=Path, metavar="DIR", help=checkout)
-    add("--trials", type=int, metavar="N", help="with --against, instead of as many as the suite says")
-    add("--suite", default="nightly", metavar="NAME", help="what to train (default: %(default)s)")
-    add("--new", type=Path, metavar="DIR", help="judge these runs; train nothing, and so confirm nothing")
-    rule = "time:3%%, time-to-target:3%% or accuracy:0.1 (points); may be repeated (default: time:3%%)"
-    add("--fail-on", action="append", metavar="RULE", help=rule)
-    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
-    add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where new records go (default: %(default)s)")
-    launcher = "what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"
-    add("--launcher", default=sys.executable, metavar="COMMAND", help=launcher)
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    text = "append the table as Markdown (default: $GITHUB_STEP_SUMMARY)"
-    add("--summary", type=Path, default=Path(summary) if summary else None, metavar="FILE", help=text)
-    add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
-    add("--benchmark-json", type=Path, metavar="FILE", help="write JSON for github-action-benchmark")
-    options = parser.parse_args(arguments)
-    if (options.baseline is None) == (options.against is None):
-        parser.error("give either a baseline or --against")
-    if options.against and options.new:
-        parser.error("--new judges runs that are there, and --against trains: say one of them")
-    if options.trials is not None and (options.against is None or options.trials < 1):
-        parser.error("--trials says how many each side trains with --against: a whole number from 1 on")
-    return options
+def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT) -> Launch:
+    """A training of `words` with the options of this gate, recorded in `out`."""
+    arguments = (*words, *options.to_arguments(given, Passed), "--out", str(out))
+    return Launch(arguments, tuple(shlex.split(given.launcher or sys.executable)), checkout)
+
+
+def show(event: Event) -> None:
+    """Print what a training reports: on standard error, because standard output is for the verdicts."""
+    print(event, file=sys.stderr, flush=True)
+
+
+def verdict_object(judgement: "Judgement") -> dict[str, Any]:
+    """A verdict as JSON: `change` and its interval are ratios of times or differences of accuracies."""
+    first, again = judgement.first, judgement.again
+    interval = first.change.interval if first.change else None
+    return {
+        "recipe": first.recipe,
+        "metric": first.metric,
+        "decision": judgement.decision,
+        "reason": judgement.reason,
+        "baseline": first.before and first.before.value,
+        "new": first.after and first.after.value,
+        "change": first.change and first.change.size,
+        "low": interval and interval[0],
+        "high": interval and interval[1],
+        "confirmation": again and again.change and again.change.size,
+        "noise_floor": judgement.floor,
+    }
 
 
 if __name__ == "__main__":

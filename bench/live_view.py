@@ -1,26 +1,18 @@
-"""What a person sees while trials run: a live bar on a terminal, lines anywhere else.
+"""What is shown while trials run: a live bar on a terminal, lines elsewhere, events where another process listens.
 
-The views hook into the loop's events like techniques do; a line view does not hook into the steps at all.
+The views hook into the events of the training loop, as techniques do. Only the bar hooks into its steps.
 """
 
-import sys
+import os
 import time
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.run_arguments import DEFAULT_RECIPE
+from bench import cli, events
+from bench.events import Event
 from pipelines.events import State
 from pipelines.trial import Trial
-from results.error_split import error_lines
-from results.folds import fold_lines
-from results.record import Run
-
-NEXT_STEPS = """\
-next: accelerate launch bench/run.py mnist/base              a ConvNet on 6,000 MNIST images
-      accelerate launch bench/run.py cifar10/davidnet-10     CIFAR-10 to 94% in ten epochs (best on a GPU)
-      accelerate launch bench/run.py --list                  every recipe"""
 
 LINE_INTERVAL = 10.0
 """seconds between two epoch lines, so that a log stays short"""
@@ -30,14 +22,14 @@ SLOW_STEP = 0.5
 
 
 class TrialLines:
-    """One line as each trial ends; what `--quiet` shows."""
+    """A line for each trial. `--quiet` shows no more."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._hinted = False
 
     def start_run(self, name: str, trials: int) -> None:
-        """A run of so many trials begins, with its warm-up."""
+        """A run of `trials` trials begins, with its warm-up."""
         self.name, self._trials, self._done = name, trials, 0
         self._started = time.monotonic()
         self._first_trial: float | None = None
@@ -48,29 +40,39 @@ class TrialLines:
             self._first_trial = time.monotonic()
 
     def epoch_end(self, state: State) -> None:
-        """Hint at slow steps, once a command (an event of the loop)."""
+        """Note slow steps, once per command (an event of the loop)."""
         if not self._hinted and (hint := slow_step_hint(state)):
             self._hinted = True
-            self.console.print(hint, highlight=False)
+            self.line(hint)
 
     def trial_finished(self, trial: Trial) -> None:
-        """A trial is over and kept."""
+        """A trial is over and recorded."""
         self._done += 1
-        accuracy = "" if trial.accuracy is None else f", {trial.accuracy:.2%}"
         seconds = time.monotonic() - self._started
-        number = f"trial {self._done}/{self._trials}"
-        self.line(f"{number}, seed {trial.seed}: {trial.outcome}{accuracy}, {seconds:.1f} s so far")
+        counts = (self._done, self._trials)
+        self.show(events.TrialFinished(self.name, *counts, trial.seed, trial.outcome, trial.accuracy, seconds))
 
     def line(self, text: str) -> None:
-        """Say something of this run."""
-        self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
+        """Show a line about this run."""
+        self.show(events.Message(self.name, text))
+
+    def show(self, event: Event) -> None:
+        """Print an event."""
+        self.console.print(str(event), highlight=False, markup=False, soft_wrap=True)
 
     def end_run(self) -> None:
-        """The run is over, or broken off."""
+        """The run is over, or was interrupted."""
+
+
+class EventSender(TrialLines):
+    """Sends what happens to the process that launched this one."""
+
+    def show(self, event: Event) -> None:
+        events.send(event)
 
 
 class EpochLines(TrialLines):
-    """Also a line an epoch, if some time has gone by since the last."""
+    """Also a line for an epoch, if the last line is some seconds old."""
 
     _last = 0.0
 
@@ -86,7 +88,7 @@ class EpochLines(TrialLines):
 
 
 class LiveBar(TrialLines):
-    """A bar that moves with the steps. It is drawn from the loop, not from a thread that would compete with it."""
+    """A bar that moves with the steps. The training loop draws it, because a thread would compete with the training."""
 
     def start_run(self, name: str, trials: int) -> None:
         super().start_run(name, trials)
@@ -123,30 +125,16 @@ class LiveBar(TrialLines):
         self._progress.stop()
 
 
-def make_view(console: Console, *, quiet: bool) -> TrialLines:
-    """The view for this terminal, or for a log."""
+def make_view(*, is_main: bool, quiet: bool = False, as_json: bool = False) -> TrialLines:
+    """The view for this process: on a terminal, in a log, for the process that launched it, or none."""
+    if not is_main:
+        return TrialLines(Console(quiet=True))
+    if events.are_wanted(os.environ):
+        return EventSender(cli.make_console(to_stderr=True))
+    console = cli.make_console(to_stderr=as_json)
     if quiet:
         return TrialLines(console)
     return LiveBar(console) if console.is_terminal else EpochLines(console)
-
-
-def print_next_steps(console: Console, runs: Sequence[Run]) -> None:
-    """What the runs say together, where the records lie, and what to try next."""
-    for line in (*fold_lines(runs), *error_lines(runs)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    for run in runs:
-        console.print(f"record: {run.path}", highlight=False, markup=False, soft_wrap=True)
-        for warning in run.warnings:
-            console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
-        console.print(NEXT_STEPS, highlight=False, markup=False, soft_wrap=True)
-
-
-def make_console(*, is_main: bool) -> Console:
-    """The terminal, for the main process; silence for the others."""
-    if is_main:
-        return Console(width=None if sys.stdout.isatty() else 160)
-    return Console(quiet=True)
 
 
 def describe(state: State) -> str:
@@ -160,11 +148,11 @@ def describe(state: State) -> str:
 
 
 def slow_step_hint(state: State) -> str | None:
-    """A sentence on where the time goes, when the steps of the epoch that ended were slow."""
+    """Where the time goes, if the steps of the epoch that has ended were slow."""
     seconds = {lap.name: lap.seconds for lap in state.laps if lap.epoch == state.epoch + 1}
-    together = seconds["train"] + seconds["augment"]
+    total = seconds["train"] + seconds["augment"]
     steps = state.step - state.epoch * state.steps_per_epoch
-    if together / steps < SLOW_STEP:
+    if total / steps < SLOW_STEP:
         return None
-    data = seconds["augment"] / together
-    return f"note: a step takes {together / steps:.1f} s, {1 - data:.0%} in the loop and {data:.0%} on data before it"
+    data = seconds["augment"] / total
+    return f"a step takes {total / steps:.1f} s, {1 - data:.0%} in the loop and {data:.0%} on data before it"

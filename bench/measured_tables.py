@@ -4,13 +4,16 @@ python bench/measured_tables.py            rewrite README.md
 python bench/measured_tables.py --check    only say whether it is up to date (exit status 1 if not)
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli
+from bench.options import Parser
 from results.baselines import is_baseline
 from results.overview import overview
 from results.record import Run
@@ -22,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
-"""the folder under it of the runs that `--scaling` made, which are no runs of the recipes as they are"""
+"""the folder under it of the runs of `bench/scale.py`, which are no runs of the recipes as they are"""
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LONG = 12
 """Rows of a table that the page shows unasked; longer ones open at a click."""
@@ -66,17 +69,13 @@ def name_of(runs: list[Run]) -> str:
     return f"{name}, samples" if sample else name
 
 
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = OneLineParser(
-        prog="bench/measured_tables.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench/measured_tables.py", __doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args(arguments)
     old = README.read_text(encoding="utf-8")
-    try:
-        new = with_tables(old, MEASURED)
-    except ValueError as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    new = with_tables(old, MEASURED)
     if options.check:
         print("README.md is up to date" if new == old else "README.md is out of date: run bench/measured_tables.py")
         return int(new != old)

@@ -1,4 +1,4 @@
-"""What `--profile` and `--energy` keep: phases, a trace and joules, from trials that are not timed ones."""
+"""What `--profile` and `--energy` record: phases, a trace and joules, from trials that are not timed."""
 
 import json
 from pathlib import Path
@@ -9,29 +9,29 @@ from results.store import RunDirectory
 from results.tables import NOTHING, Table
 
 ROWS = 40
-"""operations in the table, the dearest first"""
+"""operations in the table, the most expensive first"""
 
 
 def keep(profile: Profile, directory: RunDirectory | None, view: TrialLines) -> None:
-    """Show the phases and keep everything, on the process that keeps the record."""
+    """Print the phases and write everything, in the process that writes the record."""
     if directory:
         view.console.print(phases_table(view.name, profile).rich())
         view.line(f"trace and operations: {write(profile, directory.path)}")
 
 
 def keep_energy(measured: dict[str, object], directory: RunDirectory | None, view: TrialLines) -> None:
-    """Put the energy of a trial into the record, and say it in a line."""
+    """Record the energy of a trial and print it."""
     if directory:
         directory.note({"energy": measured})
         view.line(f"energy: {energy_line(measured)}")
 
 
 def energy_line(measured: dict[str, object]) -> str:
-    """As a person reads it."""
+    """The energy as people read it."""
     if "unknown" in measured:
         return f"unknown, because {measured['unknown']}"
     joules, watts, trials = measured["joules_per_trial"], measured["mean_w"], measured["trials"]
-    return f"{joules:.4g} J a trial, {watts:.4g} W on average (over {trials} trials more)"
+    return f"{joules:.4g} J per trial, {watts:.4g} W on average (over {trials} further trials)"
 
 
 def write(profile: Profile, folder: Path) -> Path:
@@ -39,8 +39,8 @@ def write(profile: Profile, folder: Path) -> Path:
     place = folder / "profile"
     place.mkdir(exist_ok=True)
     profile.trace.export_chrome_trace(str(place / "trace.json.gz"))
-    dearest = "self_cpu_time_total" if profile.device_busy is None else "self_cuda_time_total"
-    operations = profile.trace.key_averages().table(sort_by=dearest, row_limit=ROWS)
+    most_expensive = "self_cpu_time_total" if profile.device_busy is None else "self_cuda_time_total"
+    operations = profile.trace.key_averages().table(sort_by=most_expensive, row_limit=ROWS)
     (place / "operations.txt").write_text(operations, encoding="utf-8")
     numbers = {
         "steps": profile.steps,
@@ -58,7 +58,7 @@ def phases_table(name: str, profile: Profile) -> Table:
     rows = [
         (phase, f"{1000 * seconds:.1f}", f"{100 * seconds / whole:.1f}%") for phase, seconds in profile.phases.items()
     ]
-    rows.append(("of it communication", f"{1000 * profile.communication:.1f}", NOTHING))
+    rows.append(("communication (part of the above)", f"{1000 * profile.communication:.1f}", NOTHING))
     idle = profile.device_busy
     rows.append(("device idle", NOTHING, NOTHING if idle is None else f"{100 * (1 - idle):.1f}%"))
     caption = (

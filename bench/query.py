@@ -11,9 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli
+from bench.options import Parser
 
 
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or SQL that DuckDB does not take."""
     options = parse(arguments)
@@ -44,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = OneLineParser(
-        prog="bench/query.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench/query.py", __doc__)
     add = parser.add_argument
     add("sql", help="what to ask")
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")

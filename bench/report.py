@@ -9,9 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.one_line_parser import OneLineParser
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli
+from bench.options import Parser
 
 
+@cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or a package that is missing."""
     options = parse(arguments)
@@ -37,15 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def with_scalings(places: Sequence[str]) -> list[str]:
-    """The places, and the folders of `bench/run.py --scaling` in them."""
+    """The places, and the folders of `bench/scale.py` in them."""
     return [*places, *(str(folder) for place in places for folder in sorted(Path(place).glob("scaling*")))]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
-    parser = OneLineParser(
-        prog="bench/report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("bench/report.py", __doc__)
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
     add("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: %(default)s)")

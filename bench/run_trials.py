@@ -1,4 +1,4 @@
-"""Train one recipe's trials and keep the record: where the pipelines and the results meet."""
+"""Train the trials of a recipe and record them: where pipelines and results meet."""
 
 import argparse
 import contextlib
@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import torch
 
-from bench import profiles, tracking
+from bench import events, profiles, tracking
+from bench.cli import Terminated
+from bench.jobs import Job, RunOptions
 from bench.live_view import TrialLines
-from bench.run_arguments import Job, Options
-from bench.turns import wait_for_turn
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
@@ -43,57 +43,54 @@ PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_t
 
 
 INTERRUPTION = 0.5
-"""seconds in which the processes that were interrupted say so to each other"""
+"""seconds that interrupted processes have to report that they are not the cause"""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came. Handled as Ctrl-C is: the trial in progress is lost, the others are kept."""
+def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool = True) -> Run:
+    """Run the trials of a job, or those that its run still misses. Returns the run as it was recorded.
 
+    is_first: the first job of this process, whose first trial is timed from the start of the process.
 
-def train(job: Job, options: Options, world: World, view: TrialLines, *, is_first: bool = True) -> Run:
-    """Run the trials of a job, or those that its run still misses; returns the run as it was kept.
-
-    `is_first`: the first job of this process, whose first trial is timed from the start of the process.
-
-    Raises ValueError for data, a recipe or a resumed run that will not do, and OSError for a record that cannot be
-    written; whatever else ends the run early is told of in a RuntimeError, after the record says so.
+    Raises ValueError for data, a recipe or a resumed run that cannot be used, and OSError for a record that cannot be
+    written. Any other error ends the run with a RuntimeError, after the record says so.
     """
-    (run,) = _in_turns([_trials(job, options, world, view, is_first=is_first, turns=options.turns)])
+    interleaved = os.environ.get(events.INTERLEAVED)
+    (run,) = _alternate([_trials(job, options, world, view, is_first=is_first, interleaved=interleaved)])
     return run
 
 
-def train_in_turns(jobs: Sequence[Job], options: Options, world: World, views: Sequence[TrialLines]) -> list[Run]:
-    """All jobs at once, a trial each in turn, so that a drift of the machine meets all of them alike.
+def train_interleaved(jobs: Sequence[Job], options: RunOptions, world: World, views: Sequence[TrialLines]) -> list[Run]:
+    """Train all jobs, one trial of each in turn, so that a drift of the machine affects all of them equally.
 
-    None of them is timed from the start of the process, which belongs to all. Raises as `train`.
+    No trial is timed from the start of the process, which all jobs share. Raises as `train`.
     """
-    turns = world.broadcast_object(secrets.token_hex(4))
+    shared = world.broadcast_object(secrets.token_hex(4))
     each = zip(jobs, views, strict=True)
-    return _in_turns([_trials(job, options, world, view, is_first=False, turns=turns) for job, view in each])
+    return _alternate([_trials(job, options, world, view, is_first=False, interleaved=shared) for job, view in each])
 
 
-def _in_turns(going: Sequence[Generator[None, None, Run]]) -> list[Run]:
-    """The runs in their order, each taken up to its next trial in turn. If one breaks off, all do."""
+def _alternate(runs: Sequence[Generator[None, None, Run]]) -> list[Run]:
+    """The finished runs in their order. Each goes on to its next trial in turn. If one fails, all end."""
     ended: dict[int, Run] = {}
     with terminating():
         try:
-            while len(ended) < len(going):
-                for index, trials in enumerate(going):
+            while len(ended) < len(runs):
+                for index, trials in enumerate(runs):
                     if index not in ended:
                         try:
                             next(trials)
                         except StopIteration as end:
                             ended[index] = end.value
         finally:
-            for trials in going:
+            for trials in runs:
                 trials.close()
     return [run for _, run in sorted(ended.items())]
 
 
 def _trials(
-    job: Job, options: Options, world: World, view: TrialLines, *, is_first: bool, turns: str | None = None
+    job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
 ) -> Generator[None, None, Run]:
-    """One run, which lets others go on before each of its trials."""
+    """One run. Yields before each of its trials, so that others can train one of theirs."""
     before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
     clock = make_clock(world.device)
     with clock.lap("load"):
@@ -107,7 +104,7 @@ def _trials(
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
     link = all_reduce.all_reduce_seconds(world)
-    record = new_record(job, bench, captured, link, turns)
+    record = new_record(job, bench, captured, link, interleaved)
     directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
@@ -122,8 +119,8 @@ def _trials(
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
             yield
-            if options.turns:
-                world.run_on_all(lambda: wait_for_turn() if world.is_main else None)
+            if events.INTERLEAVED in os.environ:
+                world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
             trial = run_trial(bench, seed, observers)
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
@@ -142,11 +139,11 @@ def _trials(
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 
-def load_data(knobs: Data, folder: Path, world: World) -> Dataset:
+def load_data(part: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    first = world.run_on_all(lambda: sources.load(knobs.name, folder) if world.is_main else None)
-    dataset = world.run_on_all(lambda: first or sources.load(knobs.name, folder, download=False))
-    return split.select(dataset, knobs)
+    first = world.run_on_all(lambda: sources.load(part.name, folder) if world.is_main else None)
+    dataset = world.run_on_all(lambda: first or sources.load(part.name, folder, download=False))
+    return split.select(dataset, part)
 
 
 def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
@@ -163,15 +160,15 @@ def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
     }
 
 
-def open_directory(job: Job, options: Options, record: RunRecord) -> store.RunDirectory:
-    """The directory of a new run, or of the one to go on with: when torchrun has restarted us, of the last attempt."""
+def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
+    """The directory of a new run, or of the run to continue: after a restart by torchrun, that of the last attempt."""
     is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.turns else None)
     return store.resume(earlier, record) if earlier else store.create(options.out, record)
 
 
 def last_attempt(folder: Path, record: RunRecord) -> Path | None:
-    """The run of the same recipe and seeds that this launcher has begun before, if it has."""
+    """The run of the same recipe and seeds that this launcher has started before, if there is one."""
     alike = (
         run
         for run in (store.find([folder]) if any(folder.glob("*/run.json")) else [])
@@ -194,16 +191,19 @@ def new_record(
     bench: TrainingSetup,
     captured: list[dict[str, object]],
     link: list[tuple[int, float]],
-    turns: str | None = None,
+    interleaved: str | None = None,
 ) -> RunRecord:
-    """What is known of a run before it begins. captured: the environment of every process; link: as measured."""
+    """What is known of a run before it begins.
+
+    captured: the environment of every process. link: as `all_reduce_seconds` measured it.
+    """
     world = bench.world
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
         recipe_name=job.name,
         recipe=job.recipe.model_dump(mode="json"),
         recipe_hash=job.recipe.hash,
-        sample=job.sample,
+        sample=job.smoke_test,
         command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,
@@ -214,12 +214,12 @@ def new_record(
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
         seeds=list(job.seeds),
-        turns=turns,
+        turns=interleaved,
     )
 
 
 def without_folders(arguments: list[str]) -> list[str]:
-    """A command line without the folders of this machine, which say nothing of a run and may name a person."""
+    """A command line without the folders of this machine, which do not describe a run and may name a person."""
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
     for option in ("--out", "--data-dir", "--resume"):
         options.add_argument(option)
@@ -227,7 +227,7 @@ def without_folders(arguments: list[str]) -> list[str]:
 
 
 def to_record(trial: Trial, index: int) -> TrialRecord:
-    """A trial as it is kept."""
+    """A trial as it is recorded."""
     return TrialRecord(index=index, **dataclasses.asdict(trial))
 
 
@@ -235,14 +235,14 @@ def to_record(trial: Trial, index: int) -> TrialRecord:
 def ending(
     directory: store.RunDirectory | None, world: World, places: Sequence[failures.Place], view: TrialLines
 ) -> Iterator[None]:
-    """Write down how the run ended, whichever way it does."""
+    """Record how the run ended."""
 
     def finish(status: store.Status, reason: str | None = None) -> None:
         view.end_run()
         if directory:
             directory.finish(status, reason, {"after": environment.telemetry(world.device)})
 
-    kept = f"; finished trials are kept in {directory.path}: go on with --resume" if directory else ""
+    kept = f"; finished trials are kept; continue with --resume {directory.path}" if directory else ""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -252,10 +252,10 @@ def ending(
             raise failures.PeerError(cause + kept) from None
         finish("interrupted", "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C")
         if directory:
-            view.line(f"stopped; finished trials are kept. Go on with --resume {directory.path}")
+            view.line(f"interrupted; finished trials are kept; continue with --resume {directory.path}")
         raise
     except GeneratorExit:
-        finish("interrupted", "a run that it took turns with broke off")
+        finish("interrupted", "a run that it was interleaved with has ended early")
         raise
     except OSError as error:
         finish("failed", failures.explain(world, error, places) if world.size > 1 else str(error))
@@ -266,7 +266,7 @@ def ending(
         finish("failed", reason)
         if world.size > 1 and failures.is_of_a_peer(error):
             raise failures.PeerError(reason + kept) from None
-        raise RuntimeError(f"a trial of {view.name} broke off{kept}") from error
+        raise RuntimeError(f"a trial of {view.name} failed: {reason}{kept}") from error
     finish("finished")
 
 
@@ -275,7 +275,7 @@ def terminating() -> Iterator[None]:
     """SIGTERM raises `Terminated`."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while it is written down
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while the end is recorded
         raise Terminated
 
     previous = signal.signal(signal.SIGTERM, terminate)

@@ -1,68 +1,81 @@
-"""Search the knobs of a recipe: python bench/search.py mnist/base optimizer.lr=log:1e-4..1e-1 'batch_size=16|32|64'
+"""Search the options of a recipe: python bench/search.py mnist/base optimizer.lr=log:1e-4..1e-1 'batch_size=16|32|64'
 
-The space is given by key=log:LOW..HIGH, key=LOW..HIGH or key=a|b|c, here or in a YAML file (--space); key=value is the
-same for all. A coarse stage searches all of it, a refined one a quarter of each range around the best. Scores are
-accuracies on held-out training images: the test set is never looked at. Start it several times with one --study, on one
-machine or on several that share the file, and they search together; start it again and it goes on.
+The space is given by key=log:LOW..HIGH, key=LOW..HIGH or key=a|b|c, here or in a YAML file (--space). key=value is the
+same for all trials. A coarse stage searches the whole space, a refined stage a quarter of each range around the best.
+Scores are accuracies on held-out training images: the test set is never looked at. Start the command several times with
+one --study, on one machine or on several that share the file, and they search together. Start it again to continue.
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Literal
 
 import yaml
 
-from bench import search_space
-from bench.one_line_parser import OneLineParser
-from bench.run_arguments import natural, positive, run_name
-from pipelines.data.sources import default_folder
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, options, search_space
+from bench.jobs import run_name
+from bench.option_groups import Data, Machine
+from bench.options import Argument, Count, File, Seed
+from bench.recipe_help import HelpAction
 from pipelines.host import runtime
 from pipelines.host.extras import require
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, search, print. Exit status 2 for what the caller can mend; Ctrl-C loses the trial in progress."""
-    options = parse(arguments)
-    try:
-        words = read_space(options.space) if options.space else {}
-        for word in options.words:
-            key, equals, text = word.partition("=")
-            if not equals:
-                raise ValueError(f"{word!r}: a knob is written key=value, key=low..high or key=a|b|c")
-            words[key] = text
-        space, fixed = search_space.split(words)
-        require("optuna", "search")
-        runtime.prepare(options.threads)
-        return search(options, space, tuple(fixed))
-    except (ValueError, OSError) as error:
-        print(f"bench/search.py: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+PROG = "bench/search.py"
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options."""
-    parser = OneLineParser(
-        prog="bench/search.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("recipe", metavar="RECIPE", help="a recipe by name, or a path to a YAML file")
-    add("words", nargs="*", metavar="key=SPACE", help="what may be tried, or one value for all")
-    add("--space", type=Path, metavar="FILE", help="YAML file of `key: SPACE` lines; words go before it")
-    add("--sampler", choices=("tpe", "random", "grid"), default="tpe", help="default: %(default)s")
-    add("--pruner", choices=("median", "hyperband", "none"), default="median", help="default: %(default)s")
-    add("--trials", type=positive, default=20, metavar="N", help="of each stage, by all processes (default: 20)")
-    add("--points", type=positive, default=4, metavar="N", help="values of a range in a grid (default: 4)")
-    add("--seeds", type=positive, default=1, metavar="N", help="trainings a score is the mean of (default: 1)")
-    add("--validation", type=float, default=0.1, metavar="SHARE", help="of the training images (default: 0.1)")
-    add("--sampler-seed", type=natural, metavar="S", help="each process its own (default: drawn)")
-    add("--study", type=Path, metavar="FILE", help="journal (default: runs/search/RECIPE.journal)")
-    add("--out", type=Path, metavar="FILE", help="the winning recipe (default: runs/search/RECIPE.yaml)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--threads", type=positive, metavar="N", help="CPU threads (default: the cores)")
-    add("--data-dir", type=Path, default=default_folder(), metavar="DIR", help="where data sets lie")
-    return parser.parse_intermixed_args(arguments)
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Machine, Data):
+    """The options of bench/search.py."""
+
+    title = "what to search"
+    help_action = HelpAction
+
+    recipe: Annotated[str, Argument(metavar="RECIPE", positional=True)]
+    """a recipe by name, or a path to a YAML file"""
+    words: Annotated[list[str], Argument(metavar="key=SPACE", positional=True)] = field(default_factory=list)
+    """what may be tried, or one value for all trials"""
+    space: File | None = None
+    """YAML file of `key: SPACE` lines; the command line goes before it"""
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """what draws the values of a trial"""
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    """what ends trials that fall behind"""
+    trials: Count = 20
+    """trials of each stage, by all processes together"""
+    points: Count = 4
+    """values of a range in a grid"""
+    seeds: Count = 1
+    """trainings whose mean accuracy is a score"""
+    validation: Annotated[float, Argument(metavar="SHARE")] = 0.1
+    """share of the training images that is held out"""
+    sampler_seed: Seed | None = None
+    """seed of the sampler, another one for each process (default: drawn)"""
+    study: File | None = None
+    """the journal of the study (default: runs/search/RECIPE.journal)"""
+    out: File | None = None
+    """the best recipe (default: runs/search/RECIPE.yaml)"""
+
+
+@cli.command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, search, print. Ctrl-C loses the trial in progress."""
+    given = options.parse(SearchOptions, PROG, arguments, description=__doc__)
+    words = read_space(given.space) if given.space else {}
+    for word in given.words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word!r}: an option is written key=value, key=low..high or key=a|b|c")
+        words[key] = text
+    space, fixed = search_space.split(words)
+    require("optuna", "search")
+    runtime.prepare(given.threads)
+    return search(given, space, tuple(fixed))
 
 
 def read_space(path: Path) -> dict[str, str]:
@@ -76,40 +89,39 @@ def read_space(path: Path) -> dict[str, str]:
     return lines
 
 
-def search(options: argparse.Namespace, space: search_space.Space, fixed: tuple[str, ...]) -> int:
+def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ...]) -> int:
     """Run the search and show it. Imports torch and Optuna, which --help need not wait for."""
     from bench import search_study, search_view
-    from bench.live_view import make_console
     from pipelines.data import sources
     from pipelines.host.devices import find_device
 
     plan = search_study.Plan(
-        options.recipe,
+        given.recipe,
         space,
         fixed,
-        options.sampler,
-        options.pruner,
-        options.trials,
-        options.points,
-        options.validation,
-        options.seeds,
-        options.sampler_seed,
+        given.sampler,
+        given.pruner,
+        given.trials,
+        given.points,
+        given.validation,
+        given.seeds,
+        given.sampler_seed,
     )
     corners = [{key: part.points(2)[end] for key, part in space.items()} for end in (0, -1)]
-    chosen = [plan.recipe(corner) for corner in corners]  # a knob that is not there is refused before a trial is run
-    place = Path("runs/search") / run_name(options.recipe).replace("/", "-")
-    out, journal = (options.out or place.with_suffix(".yaml")), (options.study or place.with_suffix(".journal"))
-    console = make_console(is_main=True)
-    dataset = sources.load(chosen[0].data.name, options.data_dir)
-    device = find_device(options.device)
-    say = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
-    studies = search_study.run(plan, dataset, device, journal, say)
+    chosen = [plan.recipe(corner) for corner in corners]  # refuses an unknown option before any trial
+    place = Path("runs/search") / run_name(given.recipe).replace("/", "-")
+    out, journal = (given.out or place.with_suffix(".yaml")), (given.study or place.with_suffix(".journal"))
+    console = cli.make_console()
+    dataset = sources.load(chosen[0].data.name, given.data_dir)
+    device = find_device(given.device)
+    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    studies = search_study.run(plan, dataset, device, journal, print_line)
     for table in search_view.tables(studies):
         console.print(table.rich())
     search_view.write_winner(out, plan, studies)
-    say(f"study: {journal}")
-    say(f"winner: {out} (train it with: accelerate launch bench/run.py {out})")
-    return 0
+    print_line(f"study: {journal}")
+    print_line(f"winner: {out} (train it with: accelerate launch bench/run.py {out})")
+    return cli.OK
 
 
 if __name__ == "__main__":

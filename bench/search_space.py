@@ -65,7 +65,7 @@ Space = dict[str, Range | Choices]
 
 
 def parse(key: str, text: str) -> Range | Choices | None:
-    """What `text` says may be tried for a knob; None when it is a plain value. ValueError for a range that is none."""
+    """What `text` says may be tried for an option; None for a plain value. ValueError for a range that is none."""
     scale, colon, ends = text.rpartition(":")
     if ".." in ends and scale in ("", "log"):
         low, high = (_scalar(key, part) for part in ends.split("..", 1))
@@ -80,7 +80,7 @@ def parse(key: str, text: str) -> Range | Choices | None:
 
 
 def split(words: Mapping[str, str]) -> tuple[Space, list[str]]:
-    """Knobs to search, and the overrides `key=value` of those that have one value."""
+    """Options to search, and the overrides `key=value` of those that have one value."""
     found = {key: parse(key, text) for key, text in words.items()}
     space = {key: part for key, part in found.items() if part is not None}
     if not space:
@@ -89,7 +89,7 @@ def split(words: Mapping[str, str]) -> tuple[Space, list[str]]:
 
 
 def grid(space: Space, points: int) -> dict[str, list[Value]]:
-    """The values of every knob."""
+    """The values of every option."""
     return {key: part.points(points) for key, part in space.items()}
 
 

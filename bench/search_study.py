@@ -1,6 +1,6 @@
-"""One search: trials of a recipe with other knobs, scored on held-out images, kept in an Optuna study.
+"""One search: trials of a recipe with other options, scored on held-out images, kept in an Optuna study.
 
-The study lies in a journal file that any number of processes may share, and that a later search goes on with.
+The study is a journal file. Any number of processes can share it, and a later search continues it.
 """
 
 import math
@@ -62,7 +62,7 @@ class Plan:
 
 
 class Pruning:
-    """Tells the study how far a trial is, at the end of every epoch, and breaks off one that is behind the others."""
+    """Reports the accuracy of each epoch to the study, and ends a trial that is behind the others."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self._trial = trial
@@ -90,7 +90,7 @@ def score(plan: Plan, dataset: Dataset, device: torch.device, trial: optuna.Tria
 
 
 def suggest(trial: optuna.Trial, key: str, part: Range | Choices) -> search_space.Value:
-    """A value for a knob, from the study's sampler."""
+    """A value for an option, from the study's sampler."""
     if isinstance(part, Choices):
         return trial.suggest_categorical(key, part.options)
     if part.whole:
@@ -106,11 +106,11 @@ def make_sampler(plan: Plan, space: Space) -> BaseSampler:
 
 
 def run(
-    plan: Plan, dataset: Dataset, device: torch.device, journal: Path, say: Callable[[str], None]
+    plan: Plan, dataset: Dataset, device: torch.device, journal: Path, print_line: Callable[[str], None]
 ) -> list[optuna.Study]:
     """Search in two stages: the whole space, then a quarter of each range around the best. Returns both studies.
 
-    Goes on with what is in the journal. ValueError when that is a search of another space, or a trial cannot be run.
+    Continues what is in the journal. ValueError for a search of another space, or a trial that cannot be run.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     dataset = without_test_set(dataset)
@@ -134,27 +134,32 @@ def run(
         if stage == STAGES[0] and space != plan.space:
             raise ValueError(f"{journal} is a search of another space: give another --study")
         study.sampler = make_sampler(plan, space)
-        search_stage(study, plan, space, dataset, device, say)
+        search_stage(study, plan, space, dataset, device, print_line)
         studies.append(study)
     return studies
 
 
 def search_stage(
-    study: optuna.Study, plan: Plan, space: Space, dataset: Dataset, device: torch.device, say: Callable[[str], None]
+    study: optuna.Study,
+    plan: Plan,
+    space: Space,
+    dataset: Dataset,
+    device: torch.device,
+    print_line: Callable[[str], None],
 ) -> None:
-    """Train until the study has as many finished trials as the plan wants, whoever ran them, and one of them whole."""
+    """Train until all processes together have finished as many trials as the plan wants, one of them to the end."""
     wanted = plan.trials
     if plan.sampler == "grid":
         sizes = [len(values) for values in search_space.grid(space, plan.points).values()]
         wanted = min(wanted, math.prod(sizes))
 
-    def tell(study: optuna.Study, trial: FrozenTrial) -> None:
+    def report(study: optuna.Study, trial: FrozenTrial) -> None:
         result = f"{trial.value:.2%}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
         values = ", ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
-        say(f"{study.study_name} {trial.number + 1}: {result}  {values}")
+        print_line(f"{study.study_name} {trial.number + 1}: {result}  {values}")
 
     while len(study.get_trials(deepcopy=False, states=FINISHED)) < wanted:
-        study.optimize(lambda trial: score(plan, dataset, device, trial), n_trials=1, callbacks=[tell])
+        study.optimize(lambda trial: score(plan, dataset, device, trial), n_trials=1, callbacks=[report])
 
 
 def best_of(studies: list[optuna.Study]) -> FrozenTrial:
@@ -163,7 +168,7 @@ def best_of(studies: list[optuna.Study]) -> FrozenTrial:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """The share of the score's variance that each knob explains (functional ANOVA, Hutter et al. 2014)."""
+    """The share of the score's variance that each option explains (functional ANOVA, Hutter et al. 2014)."""
     scores = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
     if len(scores) < 2:
         return {}

@@ -1,4 +1,4 @@
-"""How a search ends: tables of its trials and of each knob's importance, and the winning recipe as a file."""
+"""How a search ends: tables of its trials and of the importance of each option, and the winning recipe as a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ ROWS = 10
 
 
 def tables(studies: Sequence[optuna.Study]) -> list[Table]:
-    """The best trials of all stages, and how much each knob mattered in the widest."""
+    """The best trials of all stages, and how much each option mattered in the widest."""
     trials = [(study.study_name, trial) for study in studies for trial in study.get_trials(deepcopy=False)]
     whole = [(stage, trial) for stage, trial in trials if trial.state == TrialState.COMPLETE]
     pruned = sum(trial.state == TrialState.PRUNED for _, trial in trials)
@@ -28,10 +28,10 @@ def tables(studies: Sequence[optuna.Study]) -> list[Table]:
     )
     caption = f"{len(whole)} trials trained to the end, {pruned} pruned; accuracy on held-out training images."
     weights = importances(studies[0])
-    knobs = tuple((key, f"{weights[key]:.0%}" if key in weights else NOTHING) for key in keys)
+    options = tuple((key, f"{weights[key]:.0%}" if key in weights else NOTHING) for key in keys)
     return [
         Table("best trials", ("trial", "accuracy %", *keys), rows, caption),
-        Table("importance", ("knob", "share"), knobs, "Of the score's variance in the coarse stage (fANOVA)."),
+        Table("importance", ("option", "share"), options, "Of the score's variance in the coarse stage (fANOVA)."),
     ]
 
 

@@ -36,7 +36,7 @@ def load(name: str) -> list[Entry]:
         what = error.errors()[0]
         raise ValueError(f"{path}: {'.'.join(map(str, what['loc']))}: {what['msg']}") from None
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: can not be read: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     repeated = {entry.recipe for entry in entries if [other.recipe for other in entries].count(entry.recipe) > 1}
     if repeated or not entries:
         raise ValueError(f"{path}: " + (f"names {min(repeated)} twice" if repeated else "names no recipe"))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import compare, gate, run_arguments, suites
+from bench import compare, gate, suites
+from bench import jobs as run_jobs
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "configs" / "ci").glob("*.yml"))
-PARSERS = {"gate": gate.parse, "compare": compare.parse, "run": run_arguments.parse}
+PARSERS = {"gate": gate.parse, "compare": compare.parse, "run": run_jobs.parse}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -107,7 +107,7 @@ def measure(
         benchmark.extra_info["cold_seconds_per_call"] = cold_seconds_of(function)
 
 
-def in_turns(benchmark: BenchmarkFixture, rounds: int = 2 * ROUNDS - 1, **functions: Callable[[], Any]) -> None:
+def interleaved(benchmark: BenchmarkFixture, rounds: int = 2 * ROUNDS - 1, **functions: Callable[[], Any]) -> None:
     """Two functions, one after the other and again: `ratio` is the median over the rounds of the seconds of the first
     over those of the second, `quartiles` its spread."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}

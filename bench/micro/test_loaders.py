@@ -24,7 +24,7 @@ LOADERS = {
     "preprocess_once": PER_IMAGE % (2, "once", "per_sample"),
     "as_most_write_it": PER_IMAGE % (2, "per_sample", "per_sample"),
 }
-"""by what the ladder's rungs call them, the slowest last; two workers instead of the entry's 16"""
+"""named as the steps of the ladder, the slowest last; two workers instead of the entry's 16"""
 
 
 @pytest.mark.parametrize("name", LOADERS)

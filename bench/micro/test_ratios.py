@@ -1,4 +1,4 @@
-"""What is fast beside what it is measured against, taking turns: `ratio` is how many times as fast it is."""
+"""What is fast against what it is compared with, interleaved: `ratio` is how many times as fast it is."""
 
 from collections import deque
 from functools import partial
@@ -8,7 +8,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from bench.micro.measuring import DEVICE, HALF, IS_CUDA, forward_and_backward, in_turns
+from bench.micro.measuring import DEVICE, HALF, IS_CUDA, forward_and_backward, interleaved
 from bench.micro.noise import noise
 from kernels import choice, ghost_batch_norm, pooled_ghost_batch_norm, whiten
 from kernels.augment import Choices, augment
@@ -51,7 +51,7 @@ def test_augment_over_torchvision(benchmark: BenchmarkFixture) -> None:
         loader.preprocess()
         epochs[name] = loader
     v2, bulk = epochs.values()
-    in_turns(
+    interleaved(
         benchmark,
         torchvision=lambda: deque(v2.epoch(0), maxlen=0),
         augment=lambda: deque(bulk.epoch(0), maxlen=0),
@@ -69,7 +69,7 @@ def test_gather_over_augment(benchmark: BenchmarkFixture, count: int) -> None:
     top, left = (torch.randint(9, (count,), device=DEVICE) for _ in range(2))
     chosen = {"flip": torch.randint(2, (count,), device=DEVICE).bool(), "cutout": 8}
     chosen |= {name: torch.randint(25, (count,), device=DEVICE) for name in ("cutout_top", "cutout_left")}
-    in_turns(
+    interleaved(
         benchmark,
         gather=partial(torch.index_select, images, 0, order, out=out),
         augment=partial(augment, padded, order, out, Choices(top, left, **chosen)),
@@ -91,7 +91,7 @@ def test_ghost_batch_norm_over_plain(benchmark: BenchmarkFixture, plain: str, ch
     seen = torch.randn_like(leaves[0])
     functions = (getattr(ghost_batch_norm, plain), ghost_batch_norm.ghost_batch_norm)
     plain, fast = (lambda *leaves, function=function: function(*leaves, *running, NORM) for function in functions)
-    in_turns(
+    interleaved(
         benchmark,
         plain=partial(forward_and_backward, plain, leaves, seen),
         fast=partial(forward_and_backward, fast, leaves, seen),
@@ -106,7 +106,7 @@ def test_pooled_ghost_batch_norm_over_composed(benchmark: BenchmarkFixture, chan
     seen = leaves[0].detach()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
     functions = (pooled_ghost_batch_norm.composed, pooled_ghost_batch_norm.pooled_ghost_batch_norm)
     composed, fast = (lambda *leaves, function=function: function(*leaves, *running, NORM) for function in functions)
-    in_turns(
+    interleaved(
         benchmark,
         composed=partial(forward_and_backward, composed, leaves, seen),
         fast=partial(forward_and_backward, fast, leaves, seen),
@@ -124,14 +124,14 @@ def test_orthogonalize_one_by_one_over_batched(benchmark: BenchmarkFixture) -> N
     def batched() -> list[Tensor]:
         return [orthogonalize(torch.stack([matrices[index] for index in shape])) for shape in shapes]
 
-    in_turns(benchmark, rounds=20, one_by_one=one_by_one, batched=batched)
+    interleaved(benchmark, rounds=20, one_by_one=one_by_one, batched=batched)
 
 
 @pytest.mark.parametrize(("count", "kernel_size"), [(5000, 2), (10_000, 3)])
 def test_patch_covariance_over_patches(benchmark: BenchmarkFixture, count: int, kernel_size: int) -> None:
     """Of as many images and as large patches as AirNet and DavidNet whiten."""
     images = torch.randn(count, 32, 32, 3, device=DEVICE).permute(0, 3, 1, 2)
-    in_turns(
+    interleaved(
         benchmark,
         patches=partial(whiten.reference, images, kernel_size),
         fast=partial(whiten.patch_covariance, images, kernel_size),
@@ -147,7 +147,7 @@ def test_ema_one_by_one_over_multi_tensor(benchmark: BenchmarkFixture) -> None:
         for mine, new in zip(average, current, strict=True):
             mine.mul_(0.99).add_(new, alpha=0.01)
 
-    in_turns(benchmark, rounds=20, one_by_one=one_by_one, multi_tensor=partial(update, average, current, 0.99))
+    interleaved(benchmark, rounds=20, one_by_one=one_by_one, multi_tensor=partial(update, average, current, 0.99))
 
 
 @pytest.mark.parametrize("rival", ["foreach", "loop"])
@@ -159,4 +159,4 @@ def test_sgd_over_fused(benchmark: BenchmarkFixture, rival: str) -> None:
         for parameter in parameters:
             parameter.requires_grad_().grad = torch.randn_like(parameter)
         steps[name] = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, nesterov=True, **options).step
-    in_turns(benchmark, rounds=20, **steps)
+    interleaved(benchmark, rounds=20, **steps)

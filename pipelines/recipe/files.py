@@ -50,7 +50,7 @@ def select(patterns: Iterable[str]) -> list[str]:
         is_path = pattern.endswith((".yaml", ".yml"))
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
-            raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; --list shows them all")
+            raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; bench/recipes.py list shows them all")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 
@@ -195,7 +195,7 @@ def _explain(detail: Mapping[str, object]) -> str:
     if not key:
         return message
     if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such option; --help lists them"
+        return f"{key}: there is no such option; bench/run.py --help recipe lists them"
     if detail["type"] == "missing":
         return f"{key}: is missing"
     value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from bench import run, run_arguments, run_trials
-from bench.live_view import TrialLines, make_console
+from bench import jobs, run, run_trials
+from bench.live_view import TrialLines, make_view
 from pipelines.distributed.process_group import World
 from pipelines.host import runtime
 from results import store
@@ -89,9 +89,9 @@ def measured(trial: TrialRecord) -> dict[str, object]:
 
 def train(*arguments: str, view: TrialLines | None = None, world: World | None = None) -> Run:
     """The first job of a command line, trained in this process."""
-    options = run_arguments.parse([*ONE_THREAD, "--trials", "2", *arguments])
-    (job, *_) = run_arguments.jobs(options)
-    return run_trials.train(job, options, world or World(), view or TrialLines(make_console(is_main=False)))
+    options = jobs.parse([*ONE_THREAD, "--trials", "2", *arguments])
+    (job, *_) = jobs.jobs(options)
+    return run_trials.train(job, options, world or World(), view or make_view(is_main=False))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import gate
+from bench import gate, jobs
 from results import store
 from tests.bench.conftest import ROOT
 from tests.bench.test_compare import STEADY, keep
@@ -33,6 +33,33 @@ def test_a_doctored_record_trips_it(tmp_path, baseline, factor, status, capsys):
     assert ("worse: not run again" in capsys.readouterr().out) == bool(status)
 
 
+def test_json_has_an_object_per_verdict_and_nothing_else(tmp_path, baseline, capsys):
+    assert gate.main([str(baseline), "--new", str(doctored(tmp_path, 1.05)), "--json"]) == 1
+    (verdict,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (verdict["recipe"], verdict["metric"], verdict["decision"]) == ("cifar10/airnet", "time", "worse")
+    assert verdict["change"] == pytest.approx(1.05, rel=0.01)
+    assert verdict["low"] < verdict["change"] < verdict["high"]
+
+
+def test_a_training_gets_the_options_that_concern_it(tmp_path):
+    words = [
+        "baseline",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--data-dir",
+        str(tmp_path),
+        "--launcher",
+        "accelerate launch",
+    ]
+    launch = gate.launch(gate.parse(words), tmp_path / "out", "--suite", "nightly")
+    passed = jobs.parse(list(launch.arguments))
+    assert (passed.device, passed.threads, passed.data_dir, passed.suite) == ("cpu", 1, tmp_path, "nightly")
+    assert passed.out == tmp_path / "out"
+    assert launch.launcher == ("accelerate", "launch")
+
+
 def test_reports_are_written(tmp_path, baseline, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (tmp_path / "summary.md").write_text("before\n")
@@ -45,10 +72,10 @@ def test_reports_are_written(tmp_path, baseline, monkeypatch):
 
 
 @pytest.mark.parametrize(("again", "status"), [(1.05, 1), (1.0, 0)])
-def test_what_looks_worse_is_trained_again(tmp_path, baseline, monkeypatch, again, status):
+def test_a_suspected_regression_is_confirmed(tmp_path, baseline, monkeypatch, again, status):
     asked = []
 
-    def train(options, out, *what):
+    def train(given, out, *what):
         asked.append(what)
         shutil.copytree(doctored(tmp_path, 1.05 if what[0] == "--suite" else again, f"made{len(asked)}").parent, out)
 
@@ -70,25 +97,26 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         ([], "give either a baseline or --against"),
         (["baseline", "--against", "."], "give either a baseline or --against"),
-        (["--against", ".", "--new", "runs"], "say one of them"),
-        (["baseline", "--trials", "3"], "--trials says how many"),
-        (["--against", ".", "--trials", "0"], "a whole number from 1 on"),
+        (["--against", ".", "--new", "runs"], "give one of them"),
+        (["baseline", "--trials", "3"], "--trials needs --against"),
+        (["baseline", "--new", "runs", "--threads", "2"], "--new trains nothing: leave out --threads"),
+        (["--against", ".", "--trials", "0"], "must be at least 1"),
     ],
 )
-def test_what_does_not_go_together_is_refused(capsys, words, complaint):
+def test_what_does_not_go_together_is_refused(capsys, words, message):
     with pytest.raises(SystemExit) as refused:
         gate.main(words)
     assert refused.value.code == 2
-    assert complaint in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_another_checkout_must_be_one(tmp_path, capsys):
     assert gate.main(["--against", str(tmp_path)]) == 2
-    assert "no checkout of a Paceline that takes turns" in capsys.readouterr().err
+    assert "no checkout of a Paceline whose trials can be interleaved" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -112,7 +140,7 @@ def on_one_core():
 
 
 @pytest.mark.slow
-def test_a_slower_checkout_is_found_by_taking_turns(tmp_path, slower):
+def test_a_slower_checkout_is_found_by_interleaving(tmp_path, slower):
     (tmp_path / "small.yaml").write_text("base: digits/quick\nepochs: 1\ntarget: 0.01\nmodel: {widths: [4]}\n")
     (tmp_path / "suite.yaml").write_text(f"- {{recipe: {tmp_path}/small.yaml, trials: 6}}\n")
     words = ["--suite", "suite.yaml", "--against", str(ROOT), "--out", "runs"]

@@ -1,20 +1,17 @@
 import io
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from bench import live_view, run_trials
+from bench import cli, events, live_view, run_trials
 from bench.live_view import EpochLines, LiveBar, TrialLines
 from pipelines import recipe
 from pipelines.clock import Lap
 from pipelines.events import State
 from pipelines.trial import EpochResult, Trial
-from results.record import Run
 from tests.bench.conftest import SMALL, train
-from tests.results import builders
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
@@ -138,7 +135,7 @@ def test_epoch_lines_are_few(clock):
 
 
 @pytest.mark.parametrize("kind", [TrialLines, EpochLines, LiveBar])
-def test_slow_steps_are_told_of_once_with_where_the_time_goes(clock, kind):
+def test_slow_steps_are_noted_once_with_where_the_time_goes(clock, kind):
     console = terminal() if kind is LiveBar else log()
     view = kind(console)
     view.start_run("digits/quick", 2)
@@ -151,8 +148,8 @@ def test_slow_steps_are_told_of_once_with_where_the_time_goes(clock, kind):
     view.start_run("mnist/base", 1)
     view.epoch_end(slow)
     view.end_run()
-    note = "note: a step takes 2.0 s, 75% in the loop and 25% on data before it"
-    assert written(console).count(note) == written(console).count("note") == 1
+    note = "digits/quick: a step takes 2.0 s, 75% in the loop and 25% on data before it"
+    assert written(console).count(note) == written(console).count("a step takes") == 1
 
 
 def test_the_hint_looks_at_the_last_epoch_alone():
@@ -222,11 +219,35 @@ def test_the_bar_is_taken_down_when_a_trial_fails(tmp_path, monkeypatch, error):
     assert written(console).count(SHOW_CURSOR) == 1
 
 
-def test_the_view_is_for_a_person_or_for_a_log():
-    assert type(live_view.make_view(terminal(), quiet=False)) is LiveBar
-    assert type(live_view.make_view(log(), quiet=False)) is EpochLines
-    assert type(live_view.make_view(terminal(), quiet=True)) is TrialLines
-    assert type(live_view.make_view(log(), quiet=True)) is TrialLines
+@pytest.mark.parametrize(
+    ("is_terminal", "quiet", "kind"),
+    [(True, False, LiveBar), (False, False, EpochLines), (True, True, TrialLines), (False, True, TrialLines)],
+)
+def test_the_view_is_for_a_person_or_for_a_log(monkeypatch, is_terminal, quiet, kind):
+    monkeypatch.setattr(cli, "make_console", lambda to_stderr: terminal() if is_terminal else log())
+    assert type(live_view.make_view(is_main=True, quiet=quiet)) is kind
+
+
+def test_a_launched_process_sends_its_trials_and_lines(monkeypatch, clock):
+    sent = []
+    monkeypatch.setenv(events.REPORTS, "1")
+    monkeypatch.setattr(events, "send", sent.append)
+    view = live_view.make_view(is_main=True)
+    view.start_run("digits/quick", 3)
+    clock.now += 2.5
+    view.trial_finished(trial())
+    view.line("a line")
+    assert sent == [
+        events.TrialFinished("digits/quick", 1, 3, 5, "missed", 0.9125, 2.5),
+        events.Message("digits/quick", "a line"),
+    ]
+
+
+def test_with_json_the_lines_go_to_standard_error(capsys):
+    view = live_view.make_view(is_main=True, quiet=True, as_json=True)
+    view.start_run("digits/quick", 1)
+    view.line("a line")
+    assert capsys.readouterr() == ("", "digits/quick: a line\n")
 
 
 def test_lines_do_not_hook_into_the_steps():
@@ -234,26 +255,9 @@ def test_lines_do_not_hook_into_the_steps():
     assert not hasattr(EpochLines, "step_end")
 
 
-def test_only_the_main_process_speaks(capsys):
-    live_view.make_console(is_main=False).print("nothing")
-    assert capsys.readouterr().out == ""
-    live_view.make_console(is_main=True).print("x" * 150)
-    assert capsys.readouterr().out == "x" * 150 + "\n"
-
-
-def test_records_and_warnings_are_named_in_one_line_each(tmp_path):
-    path = tmp_path / "a long way to go" / "[run]"
-    run = Run(builders.record(recipe_name="mnist/base"), (), path, ("line 3 [is] damaged",))
-    console = Console(file=io.StringIO(), width=20)
-    live_view.print_next_steps(console, [run])
-    assert written(console).splitlines() == [f"record: {path}", "warning: line 3 [is] damaged"]
-
-
-def test_after_the_first_run_there_is_a_hint_at_the_next(tmp_path):
-    console = log()
-    first = Run(builders.record(recipe_name="digits/quick"), (), tmp_path)
-    live_view.print_next_steps(console, [first, replace(first, path=tmp_path / "second")])
-    assert written(console).count("next: accelerate launch bench/run.py mnist/base") == 1
-    for line in live_view.NEXT_STEPS.splitlines():
-        name = line.partition("bench/run.py ")[2].split()[0]
-        assert name == "--list" or name in recipe.names()
+def test_only_the_main_process_prints(capsys):
+    for is_main in (False, True):
+        view = live_view.make_view(is_main=is_main, quiet=True)
+        view.start_run("x" * 150, 1)
+        view.line("a line")
+    assert capsys.readouterr().out == "x" * 150 + ": a line\n"

@@ -14,21 +14,13 @@ LONG = ("model.widths=[16]", "epochs=10")
 """digits/quick with trials that last long enough to be killed in"""
 
 
-@pytest.mark.parametrize("option", ["--help", "--list"])
-def test_what_is_asked_before_a_run_does_not_wait_for_torch(tmp_path, option):
-    ended = wait(launch("-X", "importtime", RUN, option, cwd=tmp_path))
+def test_help_does_not_wait_for_torch(tmp_path):
+    ended = wait(launch("-X", "importtime", RUN, "--help", cwd=tmp_path))
     assert ended.status == 0
     assert "cifar10/davidnet-10 " in ended.out
     modules = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
     assert "pipelines.recipe.schema" in modules
     assert modules.isdisjoint({"torch", "accelerate", "sklearn", "torchvision"})
-
-
-def test_the_list_has_every_recipe_with_its_title(main):
-    ended = main("--list")
-    assert (ended.status, ended.err) == (0, "")
-    lines = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
-    assert lines == {name: recipe.title(name) for name in recipe.names()}
 
 
 def test_a_first_run_is_kept(first_run):
@@ -72,6 +64,16 @@ def test_quiet_shows_a_line_a_trial(main):
     assert [line.partition(",")[0] for line in lines] == ["digits/quick: trial 1/2", "digits/quick: trial 2/2"]
 
 
+def test_json_has_an_object_per_run_and_nothing_else(main):
+    ended = main("digits/quick", "digits/short", *SMALL, "--trials", "1", "--json")
+    assert ended.status == 0
+    objects = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one["recipe"] for one in objects] == ["digits/quick", "digits/short"]
+    runs = store.find([one["path"] for one in objects])
+    assert [one["trials"][0]["accuracy"] for one in objects] == [run.trials[0].accuracy for run in runs]
+    assert "digits/quick: trial 1/1" in ended.err
+
+
 def test_several_recipes_have_a_record_and_a_row_each(main):
     Path("mine.yaml").write_text("base: digits/quick\ntitle: mine\n")
     ended = main("digits/quick", "mine.yaml", *SMALL, "--trials", "1", "--protocol", "dawnbench")
@@ -95,11 +97,11 @@ def test_a_yaml_file_anywhere(main, tmp_path):
 
 
 AT_ONCE = ("digits/quick", "mnist/base", "mnist/fixmatch", "mnist/contrastive", "mnist/distillation")
-RUNGS = ("00-resnet18", "03-choices-in-bulk", "09-davidnet", "30-ten-epochs", "47-airnet-alternating-flip")
+STEPS = ("00-resnet18", "03-choices-in-bulk", "09-davidnet", "30-ten-epochs", "47-airnet-alternating-flip")
 FAMILIES = ("/ladder/", "/ddp/")
 SAMPLED = [
     *(name for name in recipe.names() if not any(family in name for family in FAMILIES)),
-    *(f"cifar10/ladder/{rung}" for rung in RUNGS),
+    *(f"cifar10/ladder/{step}" for step in STEPS),
     "cifar10/ddp/apple-8",
 ]
 """all but most of two families, whose members differ little and are built by other tests"""
@@ -108,13 +110,13 @@ SAMPLED = [
 @pytest.mark.parametrize(
     "name", [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLED]
 )
-def test_a_sample_works_and_is_kept_apart(main, name):
+def test_a_smoke_test_works_and_is_kept_apart(main, name):
     chosen, folder = recipe.load(name), sources.default_folder()
     if chosen.loader.package:
         pytest.importorskip(chosen.loader.package)
     if sources.source(chosen.data.name).find(folder) is None:
         pytest.skip(f"{chosen.data.name} is not in {folder}; PACELINE_DATA names the folder with the data sets")
-    ended = main(name, "--sample", "--trials", "1", "--data-dir", folder)
+    ended = main(name, "--smoke-test", "--trials", "1", "--data-dir", folder)
     assert (ended.status, ended.err) == (0, "")
     run = only_run("runs")
     assert (run.record.sample, run.record.status) == (True, "finished")

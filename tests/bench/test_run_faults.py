@@ -100,16 +100,17 @@ def test_one_of_four_raises(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "message"),
     [
         ("data", "the processes must have the same data: rank 0 has '"),
         ("recipe", "the processes must have the same recipe: rank 0 has 'digits/quick "),
         ("missing", "rank 1: planted: no data here"),
     ],
 )
-def test_unlike_processes_are_refused_before_anything_is_written(tmp_path, what, told):
+def test_unlike_processes_are_refused_before_anything_is_written(tmp_path, what, message):
     ended = trapped(tmp_path, what)
-    assert ended.err.count(f"bench/run.py: error: {told}") == 1, ended.err
+    for rank in (0, 1):
+        assert ended.err.count(f"[rank{rank}]: bench/run.py: error: {message}") == 1, ended.err
     assert not (tmp_path / "runs").exists()
 
 

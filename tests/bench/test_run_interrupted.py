@@ -57,7 +57,7 @@ def killed(tmp_path):
 def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed, number, status, reason):
     ended, broken_off = killed(number)
     assert (ended.status, ended.err) == (status, "")
-    assert "stopped; finished trials are kept" in ended.out
+    assert "interrupted; finished trials are kept" in ended.out
     assert (broken_off.record.status, broken_off.record.reason) == ("interrupted", reason)
     assert [trial.seed for trial in broken_off.trials] in ([0], [0, 1])
     assert "after" in broken_off.record.environment

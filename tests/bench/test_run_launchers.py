@@ -73,9 +73,11 @@ def test_accelerate_launches_two_processes_that_write_one_record(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_report_an_error_once(tmp_path):
+def test_each_process_that_refuses_says_so_with_its_rank(tmp_path):
     two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
     ended = wait(launch(*two, RUN, "--device", "cpu", "batch_size=65", "--trials", "1", cwd=tmp_path))
     assert ended.status != 0
-    assert ended.err.count("bench/run.py: error: batch_size=65 cannot be shared equally by 2 processes") == 1
+    for rank in (0, 1):
+        message = f"[rank{rank}]: bench/run.py: error: batch_size=65 cannot be shared equally by 2 processes"
+        assert ended.err.count(message) == 1
     assert not (tmp_path / "runs").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench import run_trials
 from tests.bench.conftest import ONE_THREAD, SMALL, command, environment, error_of, only_run
 
 LONG = ("model.widths=[16]", "epochs=10")
@@ -17,9 +18,9 @@ LONG = ("model.widths=[16]", "epochs=10")
     [
         (
             ("digits/quik",),
-            "no recipe is called 'digits/quik' (did you mean digits/quick or digits/short?); --list shows them all",
+            "called 'digits/quik' (did you mean digits/quick or digits/short?); bench/recipes.py list",
         ),
-        (("nosuch=1",), "digits/quick: nosuch: there is no such option; --help lists them"),
+        (("nosuch=1",), "digits/quick: nosuch: there is no such option; bench/run.py --help recipe lists them"),
         (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
         (("augment.flip=up",), "augment.flip='up': it should be 'none', 'random' or 'alternating'"),
         (("batch_size=5000",), "batch_size=5000 is more than the 1437 training images, and drop_last leaves out"),
@@ -55,7 +56,7 @@ def test_cuda_where_there_is_none(main):
     assert "sees no CUDA device; say --device cpu" in error_of(main("--device", "cuda"))
 
 
-def test_several_wrong_knobs_are_named_in_one_line(main):
+def test_several_wrong_options_are_named_in_one_line(main):
     message = error_of(main("nosuch=1", "epochs=many"))
     assert "nosuch" in message
     assert "epochs='many'" in message
@@ -101,3 +102,33 @@ def test_a_full_disk_keeps_what_was_written(main, small_files):
     assert 1 <= len(run.trials) < 16
     assert run.record.status == "failed"
     assert f"the trial of seed={len(run.trials)} could not be written (File too large)" in run.record.reason
+
+
+def test_a_trial_that_fails_is_an_internal_error(main, monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(run_trials, "run_trial", fail)
+    ended = main(*SMALL)
+    assert ended.status == 3
+    assert ended.err.startswith("bench/run.py: internal error: RuntimeError: a trial of digits/quick failed: ")
+    assert ended.err.count("\n") == 1
+    (log,) = tmp_path.glob("paceline-run-*.log")
+    assert "ZeroDivisionError: planted" in log.read_text()
+    assert only_run(Path("runs")).record.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc' is no number from 1 on"),
+        ({"LOCAL_RANK": "3"}, "LOCAL_RANK=3 is set without RANK"),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, "OMPI_COMM_WORLD_SIZE=2 is set"),
+        ({"PMI_SIZE": "2"}, "PMI_SIZE=2 is set"),
+    ],
+)
+def test_what_another_launcher_left_is_named(main, monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert message in error_of(main(*SMALL))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench import run_arguments, run_trials
-from bench.live_view import TrialLines, make_console
+from bench import cli, jobs, run_trials
+from bench.live_view import make_view
 from pipelines import recipe, train
 from pipelines.data import sources, split
 from pipelines.data.dataset import Dataset
@@ -116,7 +116,9 @@ def test_a_trial_that_raises_fails_the_run_and_keeps_the_others(tmp_path, traine
         raise RuntimeError("out of luck")
 
     at_seed(1, fail)
-    with pytest.raises(RuntimeError, match="broke off; finished trials are kept in") as raised:
+    with pytest.raises(
+        RuntimeError, match="a trial of digits/quick failed: RuntimeError: out of luck; finished trials are kept"
+    ) as raised:
         trained("--trials", "3")
     assert str(raised.value.__cause__) == "out of luck"
     run = only_run(tmp_path)
@@ -128,7 +130,7 @@ def test_a_trial_that_raises_fails_the_run_and_keeps_the_others(tmp_path, traine
 
 @pytest.mark.parametrize(
     ("number", "error", "reason"),
-    [(signal.SIGINT, KeyboardInterrupt, "Ctrl-C"), (signal.SIGTERM, run_trials.Terminated, "SIGTERM")],
+    [(signal.SIGINT, KeyboardInterrupt, "Ctrl-C"), (signal.SIGTERM, cli.Terminated, "SIGTERM")],
 )
 def test_a_signal_interrupts_the_run_and_resume_finishes_it(tmp_path, trained, at_seed, number, error, reason):
     handler = signal.getsignal(signal.SIGTERM)
@@ -153,9 +155,9 @@ def test_a_signal_interrupts_the_run_and_resume_finishes_it(tmp_path, trained, a
 
 
 def resume(run):
-    options = run_arguments.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder())])
-    (job,) = run_arguments.jobs(options)
-    return run_trials.train(job, options, World(), TrialLines(make_console(is_main=False)))
+    options = jobs.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder())])
+    (job,) = jobs.jobs(options)
+    return run_trials.train(job, options, World(), make_view(is_main=False))
 
 
 def test_a_hole_in_the_middle_is_filled(trained):
@@ -251,7 +253,7 @@ def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
     ("arguments", "kept"),
     [
         (["mnist/base", "--out", "/home/ada/runs", "--trials", "3"], ["mnist/base", "--trials", "3"]),
-        (["--data-dir=/home/ada/data", "epochs=2", "--sample"], ["epochs=2", "--sample"]),
+        (["--data-dir=/home/ada/data", "epochs=2", "--smoke-test"], ["epochs=2", "--smoke-test"]),
         (["--resume", "/home/ada/runs/x"], []),
     ],
 )

@@ -155,7 +155,7 @@ def test_processes_share_a_study(tmp_path):
         (["digits/quick", "optimizer.rl=1..2"], "optimizer.rl"),
         (["digits/quick", "optimizer.lr=-1..2"], "optimizer.lr"),
         (["digits/quick", "optimizer.lr=2..1"], "to a larger one"),
-        (["digits/quick", "optimizer.lr"], "a knob is written"),
+        (["digits/quick", "optimizer.lr"], "an option is written"),
         (["digits/quick", "optimizer.lr=1..2", "--validation", "0"], "data.evaluate=validation"),
         (["digits/quick", "--space", "nowhere.yaml"], "nowhere.yaml"),
     ],

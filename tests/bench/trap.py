@@ -33,7 +33,7 @@ class Trap:
             {"kill": kill, "raise": fail, "hang": hang}[TRAP]()
 
 
-def spring(options, jobs):
+def spring(options, planned):
     """Set the trap after the threads are settled, which comes before torch."""
     from bench import run_trials
     from pipelines.data import sources
@@ -54,12 +54,12 @@ def spring(options, jobs):
         run_trials.run_trial = run_trial
     if TRAP in ("data", "missing") and IS_MINE:
         sources.load = load
-    return whole_run(options, jobs)
+    return whole_train(options, planned)
 
 
 RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 if TRAP == "recipe" and IS_MINE:
     sys.argv.append("optimizer.lr=0.3")
 if __name__ == "__main__":
-    whole_run, run.run = run.run, spring
+    whole_train, run.train = run.train, spring
     sys.exit(run.main())

@@ -1,21 +1,18 @@
-import json
+import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
 
 import pytest
 
-from bench import run_arguments
+from bench import jobs
 from pipelines import recipe
 from pipelines.data.sources import default_folder
-from pipelines.recipe import Recipe, RecipeError
-from pipelines.recipe.config import configs_in, documented
-from pipelines.recipe.networks import ConvNet, DavidNet
+from pipelines.recipe import RecipeError
 from results import store
 from tests.results import builders
 
 
-def jobs(*arguments):
-    return run_arguments.jobs(run_arguments.parse(list(arguments)))
+def jobs_of(*arguments):
+    return jobs.jobs(jobs.parse(list(arguments)))
 
 
 @pytest.fixture
@@ -24,19 +21,11 @@ def refusal(capsys):
 
     def call(*arguments):
         with pytest.raises(SystemExit) as leaving:
-            run_arguments.parse(list(arguments))
+            jobs.parse(list(arguments))
         assert leaving.value.code == 2
         return capsys.readouterr().err
 
     return call
-
-
-@pytest.fixture
-def help_text(capsys):
-    with pytest.raises(SystemExit) as leaving:
-        run_arguments.parse(["--help"])
-    assert leaving.value.code == 0
-    return capsys.readouterr().out
 
 
 @pytest.fixture
@@ -47,49 +36,25 @@ def kept(tmp_path):
     return store.create(tmp_path, builders.record(**settings, seeds=[4, 7], sample=True)).path
 
 
-def squeezed(text):
-    return "".join(text.split())
-
-
 def test_defaults():
-    options = run_arguments.parse([])
-    assert vars(options) == {
-        "words": [],
-        "trials": None,
-        "seed": None,
-        "folds": None,
-        "sample": False,
-        "device": "auto",
-        "threads": None,
-        "protocol": "record",
-        "data_dir": default_folder(),
-        "out": Path("runs"),
-        "resume": None,
-        "track": False,
-        "profile": False,
-        "energy": False,
-        "suite": None,
-        "interleave": False,
-        "timeout": 300,
-        "batch_per_process": None,
-        "scaling": None,
-        "side_by_side": None,
-        "turns": None,
-        "dry_run": False,
-        "quiet": False,
-        "list": False,
-    }
-    assert run_arguments.jobs(options) == [run_arguments.Job("digits/quick", recipe.load("digits/quick"), (0, 1, 2))]
+    options = jobs.parse([])
+    assert (options.device, options.timeout, options.data_dir, options.out) == (
+        "auto",
+        300,
+        default_folder(),
+        Path("runs"),
+    )
+    assert jobs.jobs(options) == [jobs.Job("digits/quick", recipe.load("digits/quick"), (0, 1, 2))]
 
 
 def test_the_data_folder_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("PACELINE_DATA", "/elsewhere")
-    assert run_arguments.parse([]).data_dir == Path("/elsewhere")
-    assert run_arguments.parse(["--data-dir", "here"]).data_dir == Path("here")
+    assert jobs.parse([]).data_dir == Path("/elsewhere")
+    assert jobs.parse(["--data-dir", "here"]).data_dir == Path("here")
 
 
 def test_words_with_an_equals_sign_override_every_recipe_that_is_named():
-    found = jobs("epochs=2", "mnist/base", "optimizer.lr=0.5", "digits/quick", "--trials", "1")
+    found = jobs_of("epochs=2", "mnist/base", "optimizer.lr=0.5", "digits/quick", "--trials", "1")
     assert [job.name for job in found] == ["mnist/base", "digits/quick"]
     assert [job.recipe.epochs for job in found] == [2, 2]
     assert [job.recipe.optimizer.lr for job in found] == [0.5, 0.5]
@@ -97,48 +62,50 @@ def test_words_with_an_equals_sign_override_every_recipe_that_is_named():
 
 
 def test_options_may_stand_between_the_words():
-    (job,) = jobs("mnist/base", "--trials", "1", "epochs=2", "--quiet", "batch_size=8")
+    (job,) = jobs_of("mnist/base", "--trials", "1", "epochs=2", "--quiet", "batch_size=8")
     assert (job.name, job.seeds, job.recipe.epochs, job.recipe.batch_size) == ("mnist/base", (0,), 2, 8)
 
 
 def test_overrides_alone_are_for_the_default_recipe():
-    (job,) = jobs("batch_size=32")
+    (job,) = jobs_of("batch_size=32")
     assert (job.name, job.recipe.batch_size) == ("digits/quick", 32)
 
 
 def test_a_glob_stands_for_all_that_it_matches_and_a_recipe_comes_once():
-    assert [job.name for job in jobs("*/*", "*/*/*")] == sorted(recipe.names(), key=lambda name: name.count("/"))
-    assert [job.name for job in jobs("digits/quick", "d*/q*", "digits/quick")] == ["digits/quick"]
+    assert [job.name for job in jobs_of("*/*", "*/*/*")] == sorted(recipe.names(), key=lambda name: name.count("/"))
+    assert [job.name for job in jobs_of("digits/quick", "d*/q*", "digits/quick")] == ["digits/quick"]
 
 
 def test_a_path_to_a_yaml_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("base: digits/quick\nbatch_size: 48\n")
-    (job,) = jobs(str(path))
+    (job,) = jobs_of(str(path))
     assert (job.name, job.recipe) == ("mine", recipe.load("digits/quick", ["batch_size=48"]))
 
 
 def test_seeds_count_up_from_the_first():
-    assert jobs("--seed", "7", "--trials", "2")[0].seeds == (7, 8)
-    assert jobs("--trials", "5")[0].seeds == (0, 1, 2, 3, 4)
-    assert jobs("--seed", "3")[0].seeds == (3, 4, 5)
+    assert jobs_of("--seed", "7", "--trials", "2")[0].seeds == (7, 8)
+    assert jobs_of("--trials", "5")[0].seeds == (0, 1, 2, 3, 4)
+    assert jobs_of("--seed", "3")[0].seeds == (3, 4, 5)
 
 
-def test_sample_shortens_every_recipe():
-    for job in jobs("mnist/base", "digits/quick", "--sample"):
-        assert job.sample
+def test_a_smoke_test_shortens_every_recipe():
+    for job in jobs_of("mnist/base", "digits/quick", "--smoke-test"):
+        assert job.smoke_test
         assert job.recipe == recipe.smoke_test(recipe.load(job.name))
 
 
 def test_resume_takes_everything_from_the_run(kept):
-    (job,) = jobs("--resume", str(kept))
-    assert (job.name, job.seeds, job.sample, job.resume) == ("digits/quick", (4, 7), True, kept)
+    (job,) = jobs_of("--resume", str(kept))
+    assert (job.name, job.seeds, job.smoke_test, job.resume) == ("digits/quick", (4, 7), True, kept)
     assert job.recipe == recipe.load("digits/quick", ["epochs=3"])
 
 
-@pytest.mark.parametrize("more", ["mnist/base", "epochs=2", "--trials 3", "--seed 0", "--sample"])
+@pytest.mark.parametrize(
+    "more", ["mnist/base", "epochs=2", "--trials 3", "--seed 0", "--smoke-test", "--suite nightly"]
+)
 def test_resume_with_anything_that_the_run_has_settled_is_refused(refusal, kept, more):
-    assert "--resume goes on with the recipe, trials and seeds of the run" in refusal(
+    assert "--resume continues with the recipe, trials and seeds of the run" in refusal(
         "--resume", str(kept), *more.split()
     )
 
@@ -146,8 +113,8 @@ def test_resume_with_anything_that_the_run_has_settled_is_refused(refusal, kept,
 def test_resume_of_a_recipe_that_no_longer_exists_names_the_run(kept):
     text = (kept / "run.json").read_text()
     (kept / "run.json").write_text(text.replace('"kernel_size": 3', '"kernel": 3'))
-    with pytest.raises(RecipeError, match=r"abcd1234: model.kernel: there is no such knob"):
-        jobs("--resume", str(kept))
+    with pytest.raises(RecipeError, match=r"abcd1234: model.kernel: there is no such option"):
+        jobs_of("--resume", str(kept))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +127,7 @@ def test_resume_of_a_recipe_that_no_longer_exists_names_the_run(kept):
         (("--seed", "-1"), "--seed: '-1' is not a whole number"),
         (("--seed", ""), "--seed: '' is not a whole number"),
         (("--threads", "0"), "--threads: must be at least 1"),
-        (("--protocol", "mine"), "--protocol: invalid choice: 'mine'"),
+        (("--protocol", "mine"), "--protocol: protocol='mine' is unknown: say one of"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
         (("--resume",), "--resume: expected one argument"),
     ],
@@ -174,48 +141,49 @@ def test_a_wrong_option_takes_one_line(refusal):
     assert refusal("--nonsense").count("\n") == 1
 
 
-def test_the_help_shows_every_knob_with_its_type_default_and_documentation(help_text):
-    text = squeezed(help_text)
-    knobs = list(documented(Recipe))
-    assert len(knobs) > 50
-    for key, field in knobs:
-        group_or_required = field.is_required() or configs_in(field.annotation)
-        default = "" if group_or_required else f" [{json.dumps(field.get_default())}]"
-        assert f"\n  {key} " in help_text, key
-        assert field.description, key
-        kind = run_arguments.type_name(field.annotation)
-        assert squeezed(f"{key} {kind}{default}: {field.description}") in text, key
-
-
-def test_a_few_knobs_as_the_help_shows_them(help_text):
-    text = squeezed(help_text)
-    assert squeezed("  epochs number: passes over the training images") in text
-    assert squeezed('  augment.flip none|random|alternating ["none"]: left-right flip') in text
-    assert squeezed("  optimizer sgd|adamw|muon|adam|rmsprop|adadelta|lars|lamb: the optimizer") in text
-
-
-def test_the_help_shows_every_option(help_text):
-    for name in vars(run_arguments.parse([])):
-        if name != "words":
-            assert f"--{name.replace('_', '-')}" in help_text
-    assert max(map(len, help_text.splitlines())) <= 120
+def test_the_help_is_at_most_two_screens_and_shows_every_option(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as leaving:
+        jobs.parse(["--help"])
+    text = capsys.readouterr().out
+    assert leaving.value.code == 0
+    assert len(text.splitlines()) <= 60
+    for field in dataclasses.fields(jobs.RunOptions):
+        assert field.name == "words" or f"--{field.name.replace('_', '-')}" in text
 
 
 @pytest.mark.parametrize(
-    ("annotation", "name"),
+    ("old", "new"),
     [
-        (int, "integer"),
-        (float, "number"),
-        (bool, "true|false"),
-        (str | None, "text|null"),
-        (Literal["a", "b"], "a|b"),
-        (tuple[int, ...], "list of integer"),
-        (Annotated[float, "above 0"] | None, "number|null"),
-        (Annotated[DavidNet | ConvNet, "by name"], "davidnet|convnet"),
+        ("mnist/base --scaling 1,2 --sample", "bench/scale.py mnist/base --processes 1,2 --smoke-test"),
+        ("--scaling=1,2 --interleave --dry-run", "bench/scale.py --processes=1,2 --by-seed --dry-run"),
+        ("mnist/* epochs=1 --side-by-side 2", "bench/sweep.py 'mnist/*' epochs=1 --concurrent 2"),
+        ("mnist/base --dry-run", "bench/estimate.py mnist/base"),
+        ("--resume runs/x --dry-run", "bench/estimate.py --run runs/x"),
+        ("--list --quiet", "bench/recipes.py list"),
+        ("mnist/base --turns abc", "bench/gate.py --against CHECKOUT"),
     ],
 )
-def test_types_by_the_names_that_people_know(annotation, name):
-    assert run_arguments.type_name(annotation) == name
+def test_an_option_that_has_become_a_command_names_it(refusal, old, new):
+    message = refusal(*old.split())
+    assert message == f"bench/run.py: error: this is a command of its own now: python {new}\n"
+
+
+def test_an_old_spelling_is_read_with_a_line_that_says_the_new_one(capsys):
+    assert jobs.parse(["--sample"]) == jobs.parse(["--smoke-test"])
+    assert capsys.readouterr().err == "bench/run.py: note: --sample is now --smoke-test\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--interleave --resume x", "starts new runs"),
+        ("--suite nightly --trials 3", "says which recipes and how many"),
+        ("--suite nightly mnist/base", "says which recipes and how many"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(refusal, words, message):
+    assert message in refusal(*words.split())
 
 
 @pytest.mark.parametrize(
@@ -223,12 +191,12 @@ def test_types_by_the_names_that_people_know(annotation, name):
     [
         (
             ("digits/quik",),
-            r"no recipe is called 'digits/quik' \(did you mean digits/quick or digits/short\?\); --list shows them all",
+            r"called 'digits/quik' \(did you mean digits/quick or digits/short\?\); bench/recipes.py list",
         ),
-        (("zzz",), "no recipe is called 'zzz'; --list"),
+        (("zzz",), "no recipe is called 'zzz'; bench/recipes.py list"),
         (("cifar10/x*",), r"no recipe is called 'cifar10/x\*'"),
-        (("nosuch=1",), "digits/quick: nosuch: there is no such knob; --help lists them"),
-        (("model.nosuch=1",), "digits/quick: model.nosuch: there is no such knob"),
+        (("nosuch=1",), "digits/quick: nosuch: there is no such option; bench/run.py --help recipe lists them"),
+        (("model.nosuch=1",), "digits/quick: model.nosuch: there is no such option"),
         (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
         (("batch_size=2.5",), "digits/quick: batch_size=2.5: "),
         (("batch_size=true",), "digits/quick: batch_size=True: it should be a valid integer"),
@@ -245,7 +213,7 @@ def test_types_by_the_names_that_people_know(annotation, name):
 )
 def test_a_wrong_word_is_named_with_its_remedy_in_one_line(words, message):
     with pytest.raises(RecipeError, match=message) as raised:
-        jobs(*words)
+        jobs_of(*words)
     assert "\n" not in str(raised.value)
 
 
@@ -253,17 +221,17 @@ def test_a_broken_yaml_file_is_named(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("epochs: [1\nbatch_size: }")
     with pytest.raises(RecipeError, match=r"broken.yaml: is not YAML: .* line 2") as raised:
-        jobs(str(path))
+        jobs_of(str(path))
     assert "\n" not in str(raised.value)
 
 
 def test_a_wrong_recipe_among_several_stops_all_of_them():
     with pytest.raises(RecipeError, match=r"mnist/base: augment.crop=-1"):
-        jobs("mnist/base", "digits/quick", "augment.crop=-1")
+        jobs_of("mnist/base", "digits/quick", "augment.crop=-1")
 
 
 def test_cross_validation_is_a_run_for_each_fold():
-    found = jobs("digits/quick", "--folds", "3", "--trials", "1", "epochs=2")
+    found = jobs_of("digits/quick", "--folds", "3", "--trials", "1", "epochs=2")
     assert [(job.recipe.data.folds, job.recipe.data.fold) for job in found] == [(3, 0), (3, 1), (3, 2)]
     assert {(job.name, job.recipe.data.evaluate, job.recipe.epochs) for job in found} == {
         ("digits/quick", "validation", 2)
@@ -277,15 +245,15 @@ def test_cross_validation_needs_two_folds(refusal, count):
 
 
 def test_a_resumed_run_has_its_own_fold(refusal, kept):
-    assert "--resume goes on with" in refusal("--resume", str(kept), "--folds", "2")
+    assert "--resume continues with" in refusal("--resume", str(kept), "--folds", "2")
 
 
 def test_a_batch_per_process_grows_with_the_world_and_the_rate_with_the_batch(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "8")
-    (job,) = jobs("digits/quick", "--batch-per-process", "64")
+    (job,) = jobs_of("digits/quick", "--batch-per-process", "64")
     assert job.recipe.batch_size == 512
     assert (job.recipe.scaling.reference_batch, job.recipe.scaling.lr) == (64, "linear")
-    (job,) = jobs("digits/quick", "scaling={reference_batch: 32, lr: sqrt}", "--batch-per-process", "16")
+    (job,) = jobs_of("digits/quick", "scaling={reference_batch: 32, lr: sqrt}", "--batch-per-process", "16")
     assert (job.recipe.batch_size, job.recipe.scaling.reference_batch, job.recipe.scaling.lr) == (128, 32, "sqrt")
-    (job,) = jobs("digits/quick")
+    (job,) = jobs_of("digits/quick")
     assert (job.recipe.batch_size, job.recipe.scaling) == (64, None)

@@ -1,10 +1,10 @@
-"""bench/run.py A B --interleave: trials take turns, and what one of them does to the others."""
+"""bench/run.py A B --interleave: trials alternate, and what the end of one run does to the others."""
 
 import signal
 
 import pytest
 
-from bench import run_arguments, run_trials
+from bench import run_trials
 from results import store
 from tests.bench.conftest import SMALL, error_of
 
@@ -30,7 +30,7 @@ def recipes(tmp_path):
     return [tmp_path / "of1.yaml", tmp_path / "of2.yaml"]
 
 
-def test_trials_take_turns_and_are_compared(main, tmp_path, order):
+def test_trials_alternate_and_are_compared(main, tmp_path, order):
     ended = main(*recipes(tmp_path), "--interleave", "--trials", 2)
     assert ended.status == 0
     assert order[0] == [(1, 0), (2, 0), (1, 1), (2, 1)]
@@ -70,19 +70,5 @@ def test_runs_of_unequal_length_go_on_without_each_other(main, tmp_path, order):
     assert order[0] == [(1, 0), (2, 0), (2, 1)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--interleave", "--resume", "x"], "begins new runs"),
-        (["--suite", "nightly", "--trials", "3"], "says which recipes and how many"),
-        (["--suite", "nightly", "mnist/base"], "says which recipes and how many"),
-    ],
-)
-def test_what_does_not_go_together(capsys, arguments, told):
-    with pytest.raises(SystemExit):
-        run_arguments.parse(arguments)
-    assert told in capsys.readouterr().err
-
-
-def test_one_recipe_has_nobody_to_take_turns_with(main):
+def test_one_recipe_cannot_be_interleaved(main):
     assert "two recipes" in error_of(main("digits/quick", "--interleave"))

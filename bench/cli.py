@@ -1,0 +1,146 @@
+"""What all commands do alike: their exit status, one line for an error, JSON for machines, a console."""
+
+import codecs
+import functools
+import io
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # --help need not wait for it
+    from rich.console import Console
+
+OK = 0
+WORSE = 1
+NO_VERDICT = 2
+"""also wrong usage, and whatever else the caller can mend"""
+INTERNAL = 3
+INTERRUPTED = 130
+
+WIDTH = 160
+"""columns of a table where the output is no terminal"""
+ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-"}
+"""what is printed for a character that the console's encoding lacks; any other becomes a question mark"""
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came. Handled as Ctrl-C is, with exit status 143."""
+
+
+def command(main: Main) -> Callable[..., int]:
+    """Makes the `main` of a command return an exit status whatever happens.
+
+    ValueError and OSError are the caller's to mend: one line and status 2. Any other exception is a fault of ours: one
+    line with the path of a log file that holds the traceback, and status 3.
+    """
+    name = name_of(main)
+
+    @functools.wraps(main)
+    def guarded(arguments: Sequence[str] | None = None) -> int:
+        if sys.stdout is sys.__stdout__:  # not under a test that captures it
+            make_streams_safe()
+        try:
+            return main(arguments)
+        except Terminated:
+            return 143
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except (ValueError, OSError) as error:
+            return print_error(name, error)
+        except Exception as error:  # noqa: BLE001  the last resort, which loses nothing of it
+            return print_internal_error(name, error)
+
+    return guarded
+
+
+def name_of(main: Main) -> str:
+    """A command as people write it, such as `bench/run.py`."""
+    return f"bench/{Path(main.__code__.co_filename).name}"
+
+
+def print_error(name: str, error: Exception) -> int:
+    """Print what the caller can mend. Returns exit status 2."""
+    print(f"{rank_prefix(os.environ)}{name}: error: {error}", file=sys.stderr)
+    return NO_VERDICT
+
+
+def print_internal_error(name: str, error: Exception) -> int:
+    """Write the traceback to a log file and print where it is. Returns exit status 3."""
+    text = "".join(traceback.format_exception(error))
+    summary = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    try:
+        stem = Path(name).stem
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=f"paceline-{stem}-", suffix=".log", encoding="utf-8", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:
+        print(text, file=sys.stderr)
+        where = "above"
+    else:
+        where = f"in {file.name}"
+    print(f"{rank_prefix(os.environ)}{name}: internal error: {summary}; the traceback is {where}", file=sys.stderr)
+    return INTERNAL
+
+
+def rank_prefix(variables: Mapping[str, str]) -> str:
+    """`[rank1]: ` in one process of several, as torch prints it."""
+    several = variables.get("WORLD_SIZE", "1") != "1" and "RANK" in variables
+    return f"[rank{variables['RANK']}]: " if several else ""
+
+
+def print_json(value: Any) -> None:
+    """One JSON value in one line on standard output."""
+    print(json.dumps(value), flush=True)
+
+
+def make_console(*, to_stderr: bool = False) -> "Console":
+    """A console with the width of the terminal, or a wide one where the output is no terminal."""
+    from rich.console import Console
+
+    file = sys.stderr if to_stderr else sys.stdout
+    return Console(stderr=to_stderr, width=None if file.isatty() else WIDTH)
+
+
+def make_streams_safe() -> None:
+    """Let no output end a command: a stream may be closed, its reader gone, its encoding without our characters."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file that is opened would be standard output
+        pass
+    os.close(free)
+    codecs.register_error("paceline", _replace)
+    sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        encoding, buffered = (stream.encoding, not stream.isatty()) if stream else ("utf-8", True)
+        if stream:
+            stream.flush()
+        raw = _Output(number, "w", closefd=False)
+        safe = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding, "paceline", line_buffering=number == 2 or not buffered
+        )
+        setattr(sys, name, safe)
+
+
+class _Output(io.FileIO):
+    """A file whose reader may go away: what is written after that is dropped."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(ASCII.get(character, "?") for character in error.object[error.start : error.end]), error.end

@@ -1,0 +1,112 @@
+"""What recipes are and what they will cost, without training them: python bench/estimate.py cifar10/davidnet-10"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, jobs, options
+from bench.option_groups import SmokeTest, Suite
+from bench.options import Argument
+from pipelines.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.estimate import Estimate
+
+PROG = "bench/estimate.py"
+EXAMPLES = """\
+examples:
+  python bench/estimate.py cifar10/davidnet-10
+  python bench/estimate.py 'mnist/*' batch_size=64 --json
+  python bench/estimate.py --run runs/20260101T120000Z_mnist-base_a1b2c3"""
+GiB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateOptions(Suite, SmokeTest):
+    """The options of bench/estimate.py."""
+
+    device: Annotated[str, Argument(metavar="DEVICE")] = "auto"
+    """cpu, cuda, cuda:N, or auto: CUDA if there is a GPU"""
+    run: Annotated[Path, Argument(metavar="RUN")] | None = None
+    """the recipe of a recorded run"""
+    json: bool = False
+    """print one JSON object per recipe: counts, floating-point operations and bytes"""
+
+    def __post_init__(self) -> None:
+        if self.run and (self.words or self.suite or self.smoke_test):
+            raise ValueError("--run has a recipe of its own: give no other, no option of one and no --smoke-test")
+        jobs.check_suite(self)
+
+
+@cli.command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, estimate, print."""
+    given = options.parse(EstimateOptions, PROG, arguments, description=__doc__, epilog=EXAMPLES)
+    for name, recipe in chosen(given):
+        costs = estimate(recipe, given.device)
+        if given.json:
+            cli.print_json({"recipe": name, "hash": recipe.hash} | as_object(costs))
+        else:
+            show(cli.make_console(), name, recipe, costs)
+    return cli.OK
+
+
+def chosen(given: EstimateOptions) -> list[tuple[str, Recipe]]:
+    """The recipes to estimate, by name."""
+    if given.run:
+        job = jobs.job_of_run(given.run)
+        return [(job.name, job.recipe)]
+    return [
+        (jobs.run_name(name), jobs.load(name, given.overrides, smoke_test=given.smoke_test))
+        for name, _ in jobs.select(given)
+    ]
+
+
+def estimate(recipe: Recipe, device: str) -> "Estimate":
+    """The costs of one trial. ValueError where recipe, data and device do not go together. Imports torch."""
+    from pipelines import estimate as estimates
+    from pipelines.data import sources, split
+    from pipelines.host.devices import find_device
+
+    dataset = split.select(sources.blank(recipe.data.name), recipe.data)
+    return estimates.estimate(recipe, dataset, find_device(device))
+
+
+def as_object(costs: "Estimate") -> dict[str, float]:
+    """The costs as JSON has them: counts, floating-point operations, bytes."""
+    return dataclasses.asdict(costs) | {"memory_bytes": costs.memory_bytes}
+
+
+def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> None:
+    """Print the resolved recipe as YAML, and a table of its costs."""
+    import yaml
+    from rich.table import Table
+
+    console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False, soft_wrap=True)
+    settings = recipe.model_dump(mode="json", exclude_none=True)
+    console.print(yaml.safe_dump(settings, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
+    for label, value in (
+        ("parameters", f"{costs.parameters:,}"),
+        ("forward pass", f"{costs.flops_per_image / 1e6:,.1f} MFLOP per image"),
+        ("steps", f"{costs.steps:,}"),
+        ("training", f"{costs.train_flops / 1e12:,.1f} TFLOP per trial"),
+        ("memory: images", f"{costs.data_bytes / GiB:.2f} GiB"),
+        ("memory: weights, gradients, optimizer", f"{costs.weight_bytes / GiB:.2f} GiB"),
+        ("memory: activations of one batch", f"{costs.activation_bytes / GiB:.2f} GiB"),
+        ("memory: total", f"{costs.memory_bytes / GiB:.2f} GiB, and the temporary memory of single operations"),
+    ):
+        table.add_row(label, value)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The recipes that ship: python bench/recipes.py list 'mnist/*', or python bench/recipes.py show mnist/base"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, options
+from bench.options import Argument, Options
+from pipelines import recipe
+
+PROG = "bench/recipes.py"
+EXAMPLES = """\
+examples:
+  python bench/recipes.py list                            every recipe with its title
+  python bench/recipes.py list 'cifar10/ladder/*' --json
+  python bench/recipes.py show cifar10/airbench94         every option of a recipe, defaults and bases included
+  python bench/recipes.py show mnist/base epochs=2"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipesOptions(Options):
+    """The options of bench/recipes.py."""
+
+    action: Annotated[Literal["list", "show"], Argument(positional=True)]
+    """list recipes with their titles, or show every option of some"""
+    words: Annotated[list[str], Argument(metavar="RECIPE | key=value ...", positional=True)] = field(
+        default_factory=list
+    )
+    """recipes by name, glob or path to a YAML file (list: all by default); show: also options of them to set"""
+    json: bool = False
+    """print one JSON object per recipe: name and title, or name, hash and the resolved recipe"""
+
+    def __post_init__(self) -> None:
+        names = [word for word in self.words if "=" not in word]
+        if self.action == "list" and len(names) < len(self.words):
+            raise ValueError("list sets no options: use show RECIPE key=value")
+        if self.action == "show" and not names:
+            raise ValueError("show needs a recipe")
+
+
+@cli.command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, read, print."""
+    given = options.parse(RecipesOptions, PROG, arguments, description=__doc__, epilog=EXAMPLES)
+    patterns = [word for word in given.words if "=" not in word]
+    names = recipe.select(patterns) if patterns else recipe.names()
+    if given.action == "list":
+        print_list(names, as_json=given.json)
+    else:
+        print_recipes(names, [word for word in given.words if "=" in word], as_json=given.json)
+    return cli.OK
+
+
+def print_list(names: Sequence[str], *, as_json: bool) -> None:
+    """Names and titles."""
+    width = max(map(len, names))
+    for name in names:
+        if as_json:
+            cli.print_json({"name": name, "title": recipe.title(name)})
+        else:
+            print(name.ljust(width), recipe.title(name), sep="  ")
+
+
+def print_recipes(names: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> None:
+    """Resolved recipes, as YAML that is a recipe file, or as JSON."""
+    import yaml
+
+    for name in names:
+        chosen = recipe.load(name, overrides)
+        settings = chosen.model_dump(mode="json", exclude_none=True)
+        if as_json:
+            cli.print_json({"name": name, "hash": chosen.hash, "recipe": settings})
+        else:
+            print(f"# {name}, recipe hash {chosen.hash}")
+            print(yaml.safe_dump(settings, sort_keys=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

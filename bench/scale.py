@@ -1,0 +1,186 @@
+"""One recipe on several numbers of processes of this machine, and tables of what more processes bring.
+
+Strong scaling (all processes share the batch), the same steps without the gradient all-reduce, and weak scaling (each
+process has as many images as at the smallest size). Every process has the same number of threads.
+"""
+
+import shlex
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, jobs, options
+from bench.launch import Children, Launch
+from bench.option_groups import (
+    DEFAULT_TRIALS,
+    WHAT,
+    WHERE,
+    Data,
+    DryRun,
+    Json,
+    Machine,
+    Probes,
+    Recipes,
+    Records,
+    SmokeTest,
+    Timeout,
+    Trials,
+)
+from bench.options import Argument, positive
+from pipelines import recipe as recipes
+from pipelines.host import runtime
+
+PROG = "bench/scale.py"
+EXAMPLES = """\
+examples:
+  python bench/scale.py mnist/base batch_size=512 --processes 1,2
+  python bench/scale.py cifar10/davidnet-10 --processes 1,2,4,8 --trials 10 --by-seed"""
+
+
+def sizes(text: str) -> list[int]:
+    """Two whole numbers or more from 1 on, all different, with commas between them."""
+    numbers = [positive(word) for word in text.split(",")]
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+        raise ArgumentTypeError(f"{text!r} is not two or more different numbers, such as 1,2,4")
+    return numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed(SmokeTest, Machine, Timeout, Data, Records, Probes):
+    """What every launch is given as it is."""
+
+    title = WHERE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleOptions(Recipes, Trials, Passed, Json, DryRun):
+    """The options of bench/scale.py."""
+
+    title = WHAT
+
+    processes: Annotated[list[int], Argument(sizes, "1,2,4")] = field(default_factory=lambda: [1, 2])
+    """numbers of processes"""
+    by_seed: bool = False
+    """all sizes with one seed before the next seed, so that drift affects all sizes"""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of processes, and what it changes in the command."""
+
+    processes: int
+    label: str
+    changes: tuple[str, ...] = ()
+
+    def launch(self, arguments: Sequence[str], threads: int) -> Launch:
+        """Training at this size."""
+        torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.processes))
+        launcher = (sys.executable, *(torchrun if self.processes > 1 else ()))
+        return Launch((*arguments, *self.changes), launcher, variables={"OMP_NUM_THREADS": str(threads)})
+
+
+def parse(arguments: Sequence[str] | None = None) -> ScaleOptions:
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
+    return options.parse(ScaleOptions, PROG, arguments, description=__doc__, epilog=EXAMPLES)
+
+
+@cli.command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Launch all sizes one after the other and print the tables. Returns the status of the first launch that failed."""
+    given = parse(arguments)
+    name, batch_size = the_recipe(given)
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = given.out / f"scaling_{moment}_{name.replace('/', '-')}"
+    launches = planned(given, batch_size, folder)
+    if given.dry_run:
+        print("\n".join(shlex.join(launch.command) for _, launch in launches))
+        return cli.OK
+    console = cli.make_console(to_stderr=given.json)
+    status = cli.OK
+    with Children() as children:
+        for number, (size, launch) in enumerate(launches, start=1):
+            plural = "es" * (size.processes > 1)
+            console.print(
+                f"{number} of {len(launches)}: {size.processes} process{plural}, {size.label}", highlight=False
+            )
+            status = children.run(launch, lambda event: console.print(str(event), highlight=False, markup=False))
+            if status:
+                break
+    show(folder, given)
+    return status
+
+
+def the_recipe(given: ScaleOptions) -> tuple[str, int]:
+    """The name of the one recipe that is asked for, and its batch size. ValueError for more than one."""
+    names = recipes.select(given.names)
+    if len(names) != 1:
+        raise ValueError(f"{PROG} takes one recipe, not {len(names)}")
+    recipe = jobs.load(names[0], given.overrides, smoke_test=given.smoke_test)
+    return jobs.run_name(names[0]), recipe.batch_size
+
+
+def planned(given: ScaleOptions, batch_size: int, folder: Path) -> list[tuple[Size, Launch]]:
+    """Every launch in its order. Records go to `folder`. ValueError as `all_sizes`."""
+    threads = given.threads or max(runtime.cores() // max(given.processes), 1)
+    trials, first = given.trials or DEFAULT_TRIALS, given.seed or 0
+    rounds = [(first + index, 1) for index in range(trials)] if given.by_seed else [(first, trials)]
+    passed = options.to_arguments(given, Passed, without=("out", "threads"))
+    found = []
+    for seed, count in rounds:
+        own = ["--trials", str(count), "--seed", str(seed), "--threads", str(threads), "--out", str(folder)]
+        for size in all_sizes(given.processes, batch_size):
+            found.append((size, size.launch([*given.names, *given.overrides, *passed, *own], threads)))
+    return found
+
+
+def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
+    """Strong scaling at `batch_size`, the same without the gradient all-reduce, and weak scaling from the smallest on.
+
+    ValueError for a batch that one of the sizes cannot share.
+    """
+    for size in processes:
+        if batch_size % size:
+            raise ValueError(
+                f"--processes {size}: batch_size={batch_size} cannot be shared equally by {size} processes; "
+                f"say batch_size={max(batch_size // size, 1) * size}"
+            )
+    smallest = min(processes)
+    found = []
+    for size in sorted(processes):
+        found.append(Size(size, f"{batch_size} images per step"))
+        if size > 1:
+            found.append(Size(size, "without the gradient all-reduce", ("parallel.sync_gradients=false",)))
+        if size > smallest:
+            share = batch_size // smallest
+            found.append(Size(size, f"{share} images per process and step", ("--batch-per-process", str(share))))
+    return found
+
+
+def show(folder: Path, given: ScaleOptions) -> None:
+    """Print the tables of the runs in a folder, or a JSON object per run, if there are any."""
+    from bench.summaries import run_object
+    from results import store
+    from results.scaling_tables import scaling_tables
+
+    if not any(folder.glob("*/run.json")):
+        return
+    runs = store.find([folder])
+    if given.json:
+        for run in runs:
+            cli.print_json(run_object(run, given.protocol) | {"processes": run.record.world_size})
+        return
+    console = cli.make_console()
+    for table in scaling_tables(runs, given.protocol):
+        console.print(table.rich())
+    console.print(f"records: {folder}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""What is printed of runs that have ended: tables for people, or JSON for machines.
+
+The JSON of `--json` is one object per run and line:
+
+- `recipe`: the name; `path`: the directory of the run; `status`: finished, interrupted or failed
+- `smoke_test`: true for a shortened training, whose numbers mean nothing
+- `protocol`: which laps the times below count
+- `target`: the accuracy to reach, as a fraction; null without a trial
+- `missing_seeds`: the seeds that were asked for and have no trial
+- `trials`: of each trial `seed`, `outcome` (reached, missed, diverged, failed), `accuracy` (fraction or null),
+  `time_to_target` and `total_time` (seconds, or null where the trial has none)
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from bench import cli, events
+from bench.option_groups import DEFAULT_RECIPE
+from results import compare_tables
+from results.efficiency import efficiency_table, is_known
+from results.error_split import error_lines
+from results.folds import fold_lines
+from results.overview import overview
+from results.protocols import crossing_seconds, schedule_seconds
+from results.record import Run
+from results.tables import trials_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NEXT_STEPS = """\
+next: accelerate launch bench/run.py mnist/base              a ConvNet on 6,000 MNIST images
+      accelerate launch bench/run.py cifar10/davidnet-10     CIFAR-10 to 94% in ten epochs (best on a GPU)
+      python bench/recipes.py list                           every recipe"""
+
+
+class Report:
+    """Prints nothing: for the processes that are not the main one."""
+
+    def run_ended(self, run: Run) -> None:
+        """A run is over."""
+
+    def all_ended(self) -> None:
+        """No run comes any more."""
+
+
+class Events(Report):
+    """Reports runs to the process that launched this one."""
+
+    def run_ended(self, run: Run) -> None:
+        events.send(events.RunRecorded(run.record.recipe_name, str(run.path), run.record.status))
+
+
+class Objects(Report):
+    """One JSON object per run."""
+
+    def __init__(self, protocol: str) -> None:
+        self._protocol = protocol
+
+    def run_ended(self, run: Run) -> None:
+        cli.print_json(run_object(run, self._protocol))
+
+
+class Tables(Report):
+    """A table of the trials as each run ends, and tables over all runs at the end."""
+
+    def __init__(self, console: "Console", protocol: str, *, interleaved: bool) -> None:
+        self._console, self._protocol, self._interleaved = console, protocol, interleaved
+        self._runs: list[Run] = []
+
+    def run_ended(self, run: Run) -> None:
+        self._runs.append(run)
+        if not self._interleaved:
+            self._console.print(trials_table(run, self._protocol).rich())
+
+    def all_ended(self) -> None:
+        print_overview(self._console, self._runs, self._protocol)
+        if self._interleaved:
+            for first, second in pairwise(self._runs):
+                self._console.print(compare_tables.of_runs(first, second, self._protocol).rich())
+        print_lines(self._console, self._runs)
+
+
+def make_report(console: "Console", protocol: str, *, is_main: bool, as_json: bool, interleaved: bool) -> Report:
+    """The report that the options of bench/run.py and its launcher ask for."""
+    if not is_main:
+        return Report()
+    if events.are_wanted(os.environ):
+        return Events()
+    return Objects(protocol) if as_json else Tables(console, protocol, interleaved=interleaved)
+
+
+def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> None:
+    """The tables that sum up runs of one command."""
+    for table in overview(runs, protocol):
+        console.print(table.rich())
+    if is_known(runs):
+        console.print(efficiency_table(runs, protocol).rich())
+
+
+def print_lines(console: "Console", runs: Sequence[Run]) -> None:
+    """What the runs show together, where their records are, and what to try next."""
+    lines = [*fold_lines(runs), *error_lines(runs)]
+    for run in runs:
+        lines += [f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
+    if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
+        lines.append(NEXT_STEPS)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def run_object(run: Run, protocol: str) -> dict[str, Any]:
+    """A run as the JSON that the head of this file describes."""
+    return {
+        "recipe": run.record.recipe_name,
+        "path": str(run.path),
+        "status": run.record.status,
+        "smoke_test": run.record.sample,
+        "protocol": protocol,
+        "target": run.target,
+        "missing_seeds": run.missing_seeds,
+        "trials": [
+            {
+                "seed": trial.seed,
+                "outcome": trial.outcome,
+                "accuracy": trial.accuracy,
+                "time_to_target": crossing_seconds(trial, protocol),
+                "total_time": schedule_seconds(trial, protocol),
+            }
+            for trial in run.trials
+        ],
+    }

@@ -1,0 +1,36 @@
+"""The variables by which a launcher tells a process who it is: whether they make sense, before anything uses them.
+
+torchrun and `accelerate launch` for several processes set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+Some of them without the others, or those of MPI, are left over from another launcher. Accelerate would wait for
+processes that nobody started. Imports no torch.
+"""
+
+from collections.abc import Mapping
+
+NUMBERS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+"""the least value of each"""
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+REMEDY = "launch with torchrun or accelerate launch --multi_gpu --num_processes N"
+
+
+def check(variables: Mapping[str, str]) -> None:
+    """ValueError, one line that names the variable, where they do not add up to one process or to one of several."""
+    for name, least in NUMBERS.items():
+        value = variables.get(name, str(least))
+        if not value.isdecimal() or int(value) < least:
+            raise ValueError(f"{name}={value!r} is no number from {least} on: unset {name}, or {REMEDY}")
+    size, rank = int(variables.get("WORLD_SIZE", "1")), int(variables.get("RANK", "0"))
+    if rank >= size:
+        raise ValueError(f"RANK={rank} does not go with WORLD_SIZE={size}: unset RANK, or {REMEDY}")
+    cause = "WORLD_SIZE" if size > 1 else "LOCAL_RANK" if "LOCAL_RANK" in variables else None
+    missing = [name for name in NEEDED if name not in variables]
+    if cause and missing:
+        raise ValueError(
+            f"{cause}={variables[cause]} is set without {' and '.join(missing)}: unset {cause}, or {REMEDY}"
+        )
+    for name in MPI_SIZES:
+        if name in variables and variables[name] != "1" and missing:
+            raise ValueError(
+                f"{name}={variables[name]} is set, but mpirun cannot launch this: unset {name}, or {REMEDY}"
+            )

@@ -1,0 +1,154 @@
+"""bench/scale.py: what it launches, and one launch for real."""
+
+import json
+import shlex
+
+import pytest
+
+from bench import jobs, scale
+from bench.launch import Children
+from results import store
+from tests.bench.conftest import ROOT, SMALL, launch, wait
+from tests.results import builders
+
+
+def planned(capsys, *words):
+    """The commands that would be run, as lists of words."""
+    assert scale.main([*words, "--dry-run"]) == 0
+    return [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def after(words, option):
+    return words[words.index(option) + 1]
+
+
+def test_every_size_trains_at_the_fixed_batch_and_without_the_all_reduce_and_at_a_fixed_share():
+    found = [(size.processes, size.changes) for size in scale.all_sizes([4, 1], 128)]
+    assert found == [
+        (1, ()),
+        (4, ()),
+        (4, ("parallel.sync_gradients=false",)),
+        (4, ("--batch-per-process", "128")),
+    ]
+
+
+def test_from_two_processes_on_the_share_is_theirs():
+    assert scale.all_sizes([2, 4], 128)[-1].changes == ("--batch-per-process", "64")
+
+
+def test_one_process_needs_no_launcher_and_several_get_one(capsys):
+    one, *several = planned(capsys, *SMALL, "--processes", "1,2", "--trials", "2", "--seed", "5")
+    assert "torch.distributed.run" not in one
+    assert all(after(words, "--nproc_per_node") == "2" for words in several)
+    for words in (one, *several):
+        assert set(SMALL) <= set(words)
+        assert (after(words, "--trials"), after(words, "--seed")) == ("2", "5")
+
+
+def test_all_records_lie_in_one_folder_and_all_processes_have_as_many_threads(capsys):
+    commands = planned(capsys, "--processes", "1,2")
+    assert len({after(words, "--out") for words in commands}) == 1
+    assert len({after(words, "--threads") for words in commands}) == 1
+    assert {after(words, "--threads") for words in planned(capsys, "--threads", "3")} == {"3"}
+
+
+def test_by_seed_each_seed_goes_through_all_sizes_before_the_next(capsys):
+    commands = planned(capsys, "--trials", "2", "--by-seed")
+    assert [after(words, "--seed") for words in commands] == ["0"] * 4 + ["1"] * 4
+    assert {after(words, "--trials") for words in commands} == {"1"}
+
+
+def test_a_launch_is_given_every_option_that_concerns_a_run(tmp_path):
+    words = "digits/quick epochs=2 --smoke-test --track --profile --energy --protocol cold --timeout 9 --device cpu"
+    given = scale.parse([*words.split(), "--data-dir", str(tmp_path)])
+    for _, one in scale.planned(given, 64, tmp_path / "out"):
+        passed = jobs.parse(list(one.arguments))
+        shared = ("smoke_test", "track", "profile", "energy", "protocol", "timeout", "device", "data_dir")
+        assert all(getattr(passed, name) == getattr(given, name) for name in shared)
+        assert passed.out == tmp_path / "out"
+
+
+@pytest.mark.parametrize("option", ["--interleave", "--folds=3", "--suite=x", "--resume=x", "--batch-per-process=3"])
+def test_an_option_that_does_not_apply_does_not_exist(capsys, option):
+    with pytest.raises(SystemExit) as leaving:
+        scale.parse(["digits/quick", option])
+    assert leaving.value.code == 2
+    assert f"unrecognized arguments: {option.partition('=')[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sizes", ["1", "1,1", "0,1", "1;2", ""])
+def test_sizes_are_two_different_numbers_or_more(capsys, sizes):
+    with pytest.raises(SystemExit) as leaving:
+        scale.parse(["--processes", sizes])
+    assert leaving.value.code == 2
+    assert "argument --processes: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mnist/base", "--processes", "1,3"), "batch_size=32 cannot be shared equally by 3 processes"),
+        (("mnist/*",), "takes one recipe, not "),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused(capsys, words, message):
+    assert scale.main([*words, "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def statuses(monkeypatch):
+    """What the launches return, in their order. Each records a run."""
+    left = []
+
+    def run(self, launch, show):
+        folder = jobs.parse(list(launch.arguments)).out
+        size = 2 if "torch.distributed.run" in launch.launcher else 1
+        recipe = {"epochs": 3, "batch_size": 64}
+        record = builders.record(id=f"id{len(left):04}", seeds=[0], world_size=size, recipe=recipe)
+        store.create(folder, record).append(builders.trial(0))
+        return left.pop(0)
+
+    monkeypatch.setattr(Children, "run", run)
+    return left
+
+
+def test_tables_are_printed_at_the_end(statuses, tmp_path, capsys):
+    statuses += [0, 0, 0, 0]
+    assert scale.main(["--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 4: 1 process, 64 images per step" in out
+    assert "strong scaling" in out
+    assert "records: " in out
+
+
+def test_json_has_an_object_per_run_and_nothing_else(statuses, tmp_path, capsys):
+    statuses += [0, 0, 0, 0]
+    assert scale.main(["--out", str(tmp_path), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert sorted(json.loads(line)["processes"] for line in captured.out.splitlines()) == [1, 2, 2, 2]
+    assert "1 of 4: 1 process" in captured.err
+
+
+def test_the_first_launch_that_fails_ends_it(statuses, tmp_path, capsys):
+    statuses += [0, 3, 0, 0]
+    assert scale.main(["--out", str(tmp_path)]) == 3
+    assert "3 of 4" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_sizes_are_trained_and_their_tables_printed(tmp_path):
+    words = (*SMALL, "--processes", "1,2", "--trials", "1", "--device", "cpu")
+    ended = wait(launch(ROOT / "bench" / "scale.py", *words, cwd=tmp_path))
+    assert ended.status == 0, ended.err
+    (folder,) = (tmp_path / "runs").iterdir()
+    runs = store.find([folder])
+    records = {run.record.world_size: run.record for run in runs}
+    assert len(runs) == 4
+    assert records[2].environment["gradient_bytes"] == records[1].environment["gradient_bytes"] > 0
+    assert all(seconds > 0 for _, seconds in records[2].environment["all_reduce"])
+    assert "all_reduce" not in records[1].environment
+    alone = [run.record for run in runs if run.record.recipe["parallel"]["exchange"] is False]
+    assert {record.environment["strategy"] for record in alone} == {"none"}
+    for title in ("strong scaling", "weak scaling", "time to target", "prediction"):
+        assert title in ended.out
