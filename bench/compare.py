@@ -1,4 +1,4 @@
-"""Compare two sides: what became faster, slower or less accurate, and how sure that is."""
+"""Compare two sides: what became faster, slower or less accurate, and how certain that is."""
 
 import argparse
 import os
@@ -10,8 +10,11 @@ from bench.one_line_parser import OneLineParser
 
 EPILOG = """\
 A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
-NAME@COMMIT (those at that commit), published (every figure of the literature) or published:NAME; or JSON of
-pytest-benchmark, a file or a folder or glob of them, where each file is one sample of each of its benchmarks.
+NAME@COMMIT (those at that commit), published (every published figure) or published:NAME; or JSON files of
+pytest-benchmark, each of which counts as one sample of each of its benchmarks.
+
+verdicts: worse or better (significant, and at least the limit), same (the 95% interval of the change lies inside ± the
+limit), undecided (with the number of trials that would decide), not comparable.
 
 examples:
   python bench/compare.py runs/20260101T120000Z_mnist-base_a1b2c3 runs/20260102T120000Z_mnist-base_d4e5f6
@@ -19,26 +22,28 @@ examples:
   python bench/compare.py before.json after.json --fail-on time:5%
   python bench/compare.py published:cifar10/airbench94 cifar10/airbench94 --protocol airbench --across machine
 """
-STATUS = "exit status: 0 nothing worse, 1 something worse, 2 could not compare (or not enough runs to say)"
+STATUS = "exit status: 0 nothing worse, 1 something worse, 2 could not compare, or undecided"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, compare, print; what makes --help wait is imported after it."""
     options = parse(arguments)
-    from results import benchmarks, compare, compare_tables, rules, samples
+    from results import benchmarks, compare, protocols, rules, samples
+    from results.tables import comparison
 
     def side(word: str) -> list[samples.Samples]:
         files = benchmarks.locate(word)
-        return benchmarks.read(files) if files else samples.resolve(word, options.protocol, roots, workers)
+        return benchmarks.read(files) if files else samples.resolve(word, protocol, roots, workers, chosen)
 
     try:
+        protocol = protocols.parse(options.protocol)
         chosen = rules.rules(options.fail_on or ["time:2%"])
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         roots = (options.runs, samples.MEASURED)
         sides = [side(options.before), side(options.after)]
         comparisons = compare.compare(*sides, chosen, options.across)
         of_benchmarks = any(one.is_benchmark for one in sides[0])
-        protocol = benchmarks.PROTOCOL if of_benchmarks else options.protocol
+        protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
     except (ValueError, OSError) as error:
         print(f"bench/compare.py: error: {error}", file=sys.stderr)
         return 2
@@ -47,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.format == "table":
         from rich.console import Console
 
-        Console(width=None if sys.stdout.isatty() else 160).print(compare_tables.table(comparisons, protocol).rich())
+        Console(width=None if sys.stdout.isatty() else 160).print(comparison.table(comparisons, protocol).rich())
     else:
-        print(compare_tables.rendered(comparisons, protocol, options.format), end="")
+        print(comparison.rendered(comparisons, protocol, options.format), end="")
     return compare.status(comparisons, chosen)
 
 
@@ -64,12 +69,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("before", help="the side that is compared with")
     add("after", help="the side that is judged")
-    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
     rule = (
-        "metric and the least change that counts, if it is significant too: time:5%%, time-to-target:5%%, accuracy:0.1"
+        "metric and the smallest change that counts: time:5%%, time-to-target:5%%, accuracy:0.1 (points), "
+        "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, energy:5%%"
     )
-    add("--fail-on", action="append", metavar="RULE", help=f"{rule} (points); may be repeated (default: time:2%%)")
-    what = "what may differ, because its effect is asked for: recipe, data, target, machine, world, protocol or sample"
+    add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
+    what = "what may differ, because its effect is the question: recipe, data, target, machine, world, protocol"
     add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where records lie (default: %(default)s)")

@@ -42,9 +42,11 @@ exit status: 0 nothing worse, 1 something worse, 2 could not be decided, or no r
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, judge, report."""
     options = parse(arguments)
-    from results import gate, gate_reports, rules
+    from results import gate, protocols, rules
+    from results.tables import gate as gate_reports
 
     try:
+        options.protocol = protocols.parse(options.protocol)
         chosen = rules.rules(options.fail_on or ["time:3%"])
         judge = judge_against if options.against else judge_by_baseline
         judgements = judge(options, chosen)
@@ -69,17 +71,17 @@ def judge_by_baseline(options: argparse.Namespace, chosen: Mapping[str, "Rule"])
     """Train the suite, unless that is done, and hold it against the runs of the baseline."""
     from results import gate, samples
 
-    baseline = samples.resolve(str(options.baseline), options.protocol)
+    baseline = samples.resolve(str(options.baseline), options.protocol, metrics=chosen)
     folder = folder_of(options)
     if options.new is None:
         train(options, folder, "--suite", options.suite)
-    new = samples.resolve(str(options.new or folder), options.protocol)
+    new = samples.resolve(str(options.new or folder), options.protocol, metrics=chosen)
 
     def rerun(recipe: str) -> list[samples.Samples]:
         trials = max(len(one.seeds) for one in new if one.recipe == recipe)
         again = folder / "again" / recipe.replace("/", "-")
         train(options, again, recipe, "--trials", str(trials))
-        return samples.resolve(str(again), options.protocol)
+        return samples.resolve(str(again), options.protocol, metrics=chosen)
 
     return gate.judge(baseline, new, chosen, None if options.new else rerun)
 
@@ -100,10 +102,10 @@ def judge_against(options: argparse.Namespace, chosen: Mapping[str, "Rule"]) -> 
         game = folder / f"{next(games)}_{recipe.replace('/', '-')}"
         out = game / "accepted", game / "new"
         turns.train(recipe, trials[recipe], checkouts, out, options.launcher)
-        accepted, new = (samples.resolve(str(one), options.protocol) for one in out)
+        accepted, new = (samples.resolve(str(one), options.protocol, metrics=chosen) for one in out)
         return accepted, new
 
-    return gate.judge_turns(list(trials), play, chosen)
+    return gate.judge_interleaved(list(trials), play, chosen)
 
 
 def folder_of(options: argparse.Namespace) -> Path:
@@ -135,7 +137,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--new", type=Path, metavar="DIR", help="judge these runs; train nothing, and so confirm nothing")
     rule = "time:3%%, time-to-target:3%% or accuracy:0.1 (points); may be repeated (default: time:3%%)"
     add("--fail-on", action="append", metavar="RULE", help=rule)
-    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    add("--protocol", default="strict", help="by whose rules the time is counted (default: %(default)s)")
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where new records go (default: %(default)s)")
     launcher = "what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"
     add("--launcher", default=sys.executable, metavar="COMMAND", help=launcher)

@@ -11,21 +11,22 @@ from itertools import groupby
 from pathlib import Path
 
 from bench.one_line_parser import OneLineParser
-from results.baselines import is_baseline
-from results.overview import overview
+from results.protocols import DEFAULT
 from results.record import Run
-from results.scaling_tables import scaling_tables
 from results.store import find
 from results.tables import Table
+from results.tables.overview import overview
+from results.tables.scaling import scaling_tables
+from results.tables.techniques import BASELINES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
-"""the folder under it of the runs that `--scaling` made, which are no runs of the recipes as they are"""
+"""the folder under it with the runs that `--scaling` made, whose recipes were changed"""
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 LONG = 12
-"""Rows of a table that the page shows unasked; longer ones open at a click."""
+"""rows from which a table is folded on the page"""
 
 
 def with_tables(text: str, measured: Path) -> str:
@@ -34,9 +35,9 @@ def with_tables(text: str, measured: Path) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the text needs the markers {BEGIN} and {END}")
-    sections = [(name_of(runs), overview(runs, "record")) for runs in by_folder(find([measured]))]
+    sections = [(name_of(runs), overview(runs, DEFAULT)) for runs in by_folder(find([measured]))]
     if (measured / SCALING).exists():
-        sections.append((SCALING, scaling_tables(find([measured / SCALING]), "record")))
+        sections.append((SCALING, scaling_tables(find([measured / SCALING]), DEFAULT)))
     written = "\n".join("\n".join([f"### {name}\n", *map(folded, tables)]) for name, tables in sections)
     return f"{head}{begin}\n{written}{end}{tail}"
 
@@ -50,20 +51,25 @@ def folded(table: Table) -> str:
 
 
 def by_folder(runs: Iterable[Run]) -> list[list[Run]]:
-    """The runs by the folder of their recipe, sample runs last; in a folder base cases first, the others by name."""
-    ordered = sorted(runs, key=lambda run: (folder(run), not is_baseline(run), run.record.recipe_name))
+    """The runs by the folder of their recipe, smoke tests last; in a folder baselines first, the others by name."""
+
+    def place(run: Run) -> tuple[tuple[bool, str], bool, str]:
+        name = run.record.recipe_name
+        return folder(run), name.rpartition("/")[2] not in BASELINES, name
+
+    ordered = sorted(runs, key=place)
     return [list(group) for _, group in groupby(ordered, folder)]
 
 
 def folder(run: Run) -> tuple[bool, str]:
-    """Whether it is a sample run, and the part of its recipe's name before the last slash."""
-    return run.record.sample, run.record.recipe_name.rpartition("/")[0]
+    """Whether it is a smoke test, and the part of its recipe's name before the last slash."""
+    return run.record.smoke_test, run.record.recipe_name.rpartition("/")[0]
 
 
 def name_of(runs: list[Run]) -> str:
     """The heading over runs of one folder."""
-    sample, name = folder(runs[0])
-    return f"{name}, samples" if sample else name
+    smoke_test, name = folder(runs[0])
+    return f"{name}, smoke tests" if smoke_test else name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,10 +36,11 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help and --list need not wait for."""
     from bench import dry_run, live_view, run_trials
     from pipelines.distributed import failures, process_group
-    from results import compare_tables
-    from results.efficiency import efficiency_table, is_known
-    from results.overview import overview
-    from results.tables import trials_table
+    from results.efficiency import is_known
+    from results.tables import comparison
+    from results.tables.efficiency import efficiency_table
+    from results.tables.overview import overview
+    from results.tables.runs import trials_table
 
     world = process_group.join(options.device, options.timeout)
     console = live_view.make_console(is_main=world.is_main)
@@ -79,7 +80,7 @@ def run(options: run_arguments.Options, jobs: list[run_arguments.Job]) -> int:
         console.print(efficiency_table(runs, options.protocol).rich())
     if options.interleave:
         for first, second in pairwise(runs):
-            console.print(compare_tables.of_runs(first, second, options.protocol).rich())
+            console.print(comparison.of_runs(first, second, options.protocol).rich())
     live_view.print_next_steps(console, runs)
     return status
 

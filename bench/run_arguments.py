@@ -15,8 +15,7 @@ from pipelines import recipe as recipes
 from pipelines.data.sources import default_folder
 from pipelines.recipe import Recipe
 from pipelines.recipe.knobs import documented, groups_in
-from results import store
-from results.protocols import PROTOCOLS
+from results import protocols, store
 
 DEFAULT_RECIPE = "digits/quick"
 DEFAULT_TRIALS = 3
@@ -82,7 +81,7 @@ def jobs(options: Options) -> list[Job]:
     if options.resume:
         record = store.read(options.resume).record
         recipe = recipes.validate(record.recipe, str(options.resume))
-        return [Job(record.recipe_name, recipe, tuple(record.seeds), record.sample, options.resume)]
+        return [Job(record.recipe_name, recipe, tuple(record.seeds), record.smoke_test, options.resume)]
     overrides = [word for word in options.words if "=" in word]
     first = options.seed or 0
     folds = folds_of(options.folds)
@@ -141,8 +140,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     add("--sample", action="store_true", help="a few hundred images, a few steps: does it work at all?")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, CUDA where there is one)")
     add("--threads", type=positive, metavar="N", help="CPU threads a process (default: its share of the cores)")
-    rules = "by whose rules the time is counted (default: %(default)s)"
-    add("--protocol", choices=sorted(PROTOCOLS), default="record", help=rules)
+    rules = f"how times are counted: {', '.join(protocols.PROTOCOLS)} (default: %(default)s)"
+    add("--protocol", type=protocol, default=protocols.DEFAULT, metavar="NAME", help=rules)
     folder = "where data sets lie, or are downloaded to (default: %(default)s)"
     add("--data-dir", type=Path, default=default_folder(), metavar="DIR", help=folder)
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="where records go (default: %(default)s)")
@@ -225,6 +224,14 @@ def type_name(annotation: object) -> str:
         return "|".join(type_name(part) for part in inner)
     names = {float: "number", int: "integer", str: "text", bool: "true|false", type(None): "null"}
     return names[typing.cast(type, annotation)]
+
+
+def protocol(text: str) -> str:
+    """The name of a protocol, or its old name."""
+    try:
+        return protocols.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def natural(text: str) -> int:

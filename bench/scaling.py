@@ -135,7 +135,7 @@ def show(folder: Path, protocol: str) -> None:
     from rich.console import Console
 
     from results import store
-    from results.scaling_tables import scaling_tables
+    from results.tables.scaling import scaling_tables
 
     runs = store.find([folder]) if any(folder.glob("*/run.json")) else []
     console = Console()

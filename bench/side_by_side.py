@@ -148,7 +148,7 @@ def show(paths: Sequence[Path], protocol: str) -> None:
     from rich.console import Console
 
     from results import store
-    from results.overview import overview
+    from results.tables.overview import overview
 
     runs = sorted(store.find(paths), key=lambda run: run.record.recipe_name) if paths else []
     console = Console()

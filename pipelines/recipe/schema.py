@@ -20,7 +20,7 @@ from pipelines.recipe.training import Augment, Data, Evaluation, Initialization,
 HASH_VERSION = 1
 """Goes into every recipe hash: raise it when a default or the meaning of a knob changes."""
 
-DESCRIPTIVE = {"title", "trick", "source"}
+DESCRIPTIVE = {"title", "trick", "source", "table"}
 """Knobs that say something about the recipe and change nothing in it."""
 
 
@@ -33,6 +33,8 @@ class Recipe(Knobs):
     """what it does differently from its base, in a few words"""
     source: str | None = None
     """where the recipe comes from"""
+    table: Literal["ladder", "techniques", "loaders", "strategies"] | None = None
+    """the table that it and others of the same table end with; null: a row in the summary"""
     data: Data
     """what it trains on"""
     target: Annotated[float, Field(gt=0, lt=1)]
