@@ -9,7 +9,7 @@ EXTRAS = {
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
-    "report": ["plotly>=6.0", "jinja2>=3.1", "matplotlib>=3.9"],
+    "report": ["plotly>=6.1", "jinja2>=3.1", "kaleido>=1.0", "matplotlib>=3.9"],
     "search": ["optuna>=4.0"],
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
     "triton": ["triton>=3.4"],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring it

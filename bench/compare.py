@@ -29,25 +29,27 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, compare, print; what makes --help wait is imported after it."""
     options = parse(arguments)
-    from results import benchmarks, compare, compare_tables, rules, samples
+    from results import benchmarks, compare, protocols, rules, samples
+    from results.tables import comparison
 
     def side(word: str) -> list[samples.Samples]:
         files = benchmarks.locate(word)
-        return benchmarks.read(files) if files else samples.resolve(word, options.protocol, roots, workers)
+        return benchmarks.read(files) if files else samples.resolve(word, protocol, roots, workers, chosen)
 
+    protocol = protocols.parse(options.protocol)
     chosen = rules.rules(options.fail_on or ["time:2%"])
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     roots = (options.runs, samples.MEASURED)
     sides = [side(options.before), side(options.after)]
     comparisons = compare.compare(*sides, chosen, options.across)
     of_benchmarks = any(one.is_benchmark for one in sides[0])
-    protocol = benchmarks.PROTOCOL if of_benchmarks else options.protocol
+    protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
     for warning in dict.fromkeys(warning for one in (*sides[0], *sides[1]) for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     if options.format == "table":
-        cli.make_console().print(compare_tables.table(comparisons, protocol).rich())
+        cli.make_console().print(comparison.table(comparisons, protocol).rich())
     else:
-        print(compare_tables.rendered(comparisons, protocol, options.format), end="")
+        print(comparison.rendered(comparisons, protocol, options.format), end="")
     return compare.status(comparisons, chosen)
 
 
@@ -57,12 +59,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("before", help="the side that is compared with")
     add("after", help="the side that is judged")
-    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
     rule = (
-        "metric and the least change that counts, if it is significant too: time:5%%, time-to-target:5%%, accuracy:0.1"
+        "metric and the smallest change that counts: time:5%%, time-to-target:5%%, accuracy:0.1 (points), "
+        "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, energy:5%%"
     )
-    add("--fail-on", action="append", metavar="RULE", help=f"{rule} (points); may be repeated (default: time:2%%)")
-    what = "what may differ, because its effect is asked for: recipe, data, target, machine, world, protocol or sample"
+    add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
+    what = "what may differ, because its effect is the question: recipe, data, target, machine, world, protocol"
     add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
     add("--json", dest="format", action="store_const", const="json", help="the same as --format json")

@@ -113,7 +113,8 @@ def parse(arguments: Sequence[str] | None = None) -> GateOptions:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, judge, report. Returns 0, 1 where something is worse, 2 where nothing could be decided."""
     given = parse(arguments)
-    from results import gate, gate_reports, rules
+    from results import gate, rules
+    from results.tables import gate as gate_reports
 
     chosen = rules.rules(given.fail_on or ["time:3%"])
     judge = judge_interleaved if given.against else judge_by_baseline
@@ -138,18 +139,18 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
     from results import gate, samples
 
-    baseline = samples.resolve(str(given.baseline), given.protocol)
+    baseline = samples.resolve(str(given.baseline), given.protocol, metrics=chosen)
     if given.new:
-        return gate.judge(baseline, samples.resolve(str(given.new), given.protocol), chosen, None)
+        return gate.judge(baseline, samples.resolve(str(given.new), given.protocol, metrics=chosen), chosen, None)
     folder = folder_of(given)
     train(given, folder, "--suite", given.suite)
-    new = samples.resolve(str(folder), given.protocol)
+    new = samples.resolve(str(folder), given.protocol, metrics=chosen)
 
     def rerun(recipe: str) -> list[samples.Samples]:
         trials = max(len(one.seeds) for one in new if one.recipe == recipe)
         confirmation = folder / "confirmation" / recipe.replace("/", "-")
         train(given, confirmation, recipe, "--trials", str(trials))
-        return samples.resolve(str(confirmation), given.protocol)
+        return samples.resolve(str(confirmation), given.protocol, metrics=chosen)
 
     return gate.judge(baseline, new, chosen, rerun)
 
@@ -175,10 +176,10 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
         ]
         with Children() as children:
             children.interleave(launches, trials[recipe], show)
-        accepted, new = (samples.resolve(str(place / side), given.protocol) for side in checkouts)
+        accepted, new = (samples.resolve(str(place / side), given.protocol, metrics=chosen) for side in checkouts)
         return accepted, new
 
-    return gate.judge_turns(list(trials), train_both, chosen)
+    return gate.judge_interleaved(list(trials), train_both, chosen)
 
 
 def folder_of(given: GateOptions) -> Path:

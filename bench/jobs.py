@@ -129,7 +129,7 @@ def job_of_run(path: Path) -> Job:
     """What is left to do of a run. ValueError where it cannot be read, or its recipe is no longer valid."""
     record = store.read(path).record
     recipe = recipes.validate(record.recipe, str(path))
-    return Job(record.recipe_name, recipe, tuple(record.seeds), record.sample, path)
+    return Job(record.recipe_name, recipe, tuple(record.seeds), record.smoke_test, path)
 
 
 def select(options: Suite, trials: int | None = None, *, repeat: bool = False) -> list[tuple[str, int]]:

@@ -12,14 +12,16 @@ from pathlib import Path
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+
 from bench import cli
 from bench.options import Parser
-from results.baselines import is_baseline
-from results.overview import overview
+from results.protocols import DEFAULT
 from results.record import Run
-from results.scaling_tables import scaling_tables
 from results.store import find
 from results.tables import Table
+from results.tables.overview import overview
+from results.tables.scaling import scaling_tables
+from results.tables.techniques import BASELINES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -37,9 +39,9 @@ def with_tables(text: str, measured: Path) -> str:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the text needs the markers {BEGIN} and {END}")
-    sections = [(name_of(runs), overview(runs, "record")) for runs in by_folder(find([measured]))]
+    sections = [(name_of(runs), overview(runs, DEFAULT)) for runs in by_folder(find([measured]))]
     if (measured / SCALING).exists():
-        sections.append((SCALING, scaling_tables(find([measured / SCALING]), "record")))
+        sections.append((SCALING, scaling_tables(find([measured / SCALING]), DEFAULT)))
     written = "\n".join("\n".join([f"### {name}\n", *map(folded, tables)]) for name, tables in sections)
     return f"{head}{begin}\n{written}{end}{tail}"
 
@@ -53,20 +55,25 @@ def folded(table: Table) -> str:
 
 
 def by_folder(runs: Iterable[Run]) -> list[list[Run]]:
-    """The runs by the folder of their recipe, sample runs last; in a folder base cases first, the others by name."""
-    ordered = sorted(runs, key=lambda run: (folder(run), not is_baseline(run), run.record.recipe_name))
+    """The runs by the folder of their recipe, smoke tests last; in a folder baselines first, the others by name."""
+
+    def place(run: Run) -> tuple[tuple[bool, str], bool, str]:
+        name = run.record.recipe_name
+        return folder(run), name.rpartition("/")[2] not in BASELINES, name
+
+    ordered = sorted(runs, key=place)
     return [list(group) for _, group in groupby(ordered, folder)]
 
 
 def folder(run: Run) -> tuple[bool, str]:
-    """Whether it is a sample run, and the part of its recipe's name before the last slash."""
-    return run.record.sample, run.record.recipe_name.rpartition("/")[0]
+    """Whether it is a smoke test, and the part of its recipe's name before the last slash."""
+    return run.record.smoke_test, run.record.recipe_name.rpartition("/")[0]
 
 
 def name_of(runs: list[Run]) -> str:
     """The heading over runs of one folder."""
-    sample, name = folder(runs[0])
-    return f"{name}, samples" if sample else name
+    smoke_test, name = folder(runs[0])
+    return f"{name}, smoke tests" if smoke_test else name
 
 
 @cli.command

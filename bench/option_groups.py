@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from bench.options import Argument, Count, Folder, Options, Seed, positive
 from bench.recipe_help import HelpAction
 from pipelines.data.sources import default_folder
-from results.protocols import PROTOCOLS, find_protocol
+from results import protocols
 
 DEFAULT_RECIPE = "digits/quick"
 DEFAULT_TRIALS = 3
@@ -18,12 +18,11 @@ OUTPUT = "output"
 
 
 def protocol_name(text: str) -> str:
-    """The name of a protocol."""
+    """The name of a protocol, which may be given by its old name."""
     try:
-        find_protocol(text)
+        return protocols.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +119,7 @@ class Records(Options):
 
     out: Folder = Path("runs")
     """where runs are recorded"""
-    protocol: Annotated[str, Argument(protocol_name, "|".join(PROTOCOLS))] = "record"
+    protocol: Annotated[str, Argument(protocol_name, "|".join(protocols.PROTOCOLS))] = protocols.DEFAULT
     """which laps count as the time"""
 
 

@@ -1,7 +1,7 @@
-"""SQL over run directories: python bench/query.py "select recipe, median(time) from trials group by 1"
+"""SQL over run directories: python bench/query.py "select recipe, median(total_time) from trials group by 1"
 
-Tables: runs, trials, epochs, laps. `time` is the whole schedule's and `time_to_target` the first crossing's, in seconds
-under --protocol; accuracies are fractions. `describe trials` shows the columns.
+Tables: runs, trials, epochs, laps. `total_time` and `time_to_target` are seconds under --protocol; a run has a total
+time only if its mean accuracy is at or over the target. Accuracies are fractions. `describe trials` shows the columns.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from bench.options import Parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or SQL that DuckDB does not take."""
     options = parse(arguments)
-    from results import query, store
+    from results import protocols, query, store
 
     try:
         runs = store.find(options.runs or ["runs"])
-        connection = query.database(runs, options.protocol)
+        connection = query.database(runs, protocols.parse(options.protocol))
         columns, rows = query.ask(connection, options.sql)
         written = query.write(connection, options.write, options.files) if options.write else []
     except (ValueError, OSError) as error:
@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("sql", help="what to ask")
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
-    add("--protocol", default="record", help="by whose rules the time is counted (default: %(default)s)")
+    add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
     add("--format", choices=("table", "csv", "json"), default="table", help="of the answer (default: %(default)s)")
     add("--write", type=Path, metavar="DIR", help="also write the four tables there, whole")
     add("--files", choices=("csv", "parquet"), default="parquet", help="as such files (default: %(default)s)")

@@ -1,7 +1,7 @@
-"""A page about runs: python bench/report.py runs -o report/
+"""A page of results: python bench/report.py runs -o report/
 
-One file, report/index.html, that opens from disk and needs no network: leaderboard, curves, laps, ladder, scaling,
-history, and a page for each run.
+One file, report/index.html, that opens from disk and needs no network: leaderboard, accuracy over time, laps, ladders,
+scaling, histories, and a page for each run.
 """
 
 import argparse
@@ -20,17 +20,18 @@ from bench.options import Parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or a package that is missing."""
     options = parse(arguments)
-    from results import files, store
+    from results import files, protocols, store
     from results.literature import published
     from results.page import build, data, pictures
 
     try:
+        protocol = protocols.parse(options.protocol)
         runs = store.find(with_scalings(options.runs or ["runs"]))
         shown = data.page_data(runs, published().values())
         options.out.mkdir(parents=True, exist_ok=True)
         page = options.out / "index.html"
         files.write_atomically(page, build.page(shown, options.title))
-        written = [page, *pictures.write(shown, options.out, options.formats, options.protocol)]
+        written = [page, *pictures.write(shown, options.out, options.formats, protocol)]
     except (ValueError, OSError) as error:
         print(f"bench/report.py: error: {error}", file=sys.stderr)
         return 2
@@ -53,9 +54,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
     add("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: %(default)s)")
     add("--title", default="Paceline", help="of the page (default: %(default)s)")
-    add("--png", dest="formats", action="append_const", const="png", default=[], help="also write pictures as PNG")
-    add("--svg", dest="formats", action="append_const", const="svg", help="also write pictures as SVG")
-    add("--protocol", default="record", help="by whose rules the pictures count time (default: %(default)s)")
+    add(
+        "--png",
+        dest="formats",
+        action="append_const",
+        const="png",
+        default=[],
+        help="also write the charts as PNG (needs Chrome or Chromium)",
+    )
+    add("--svg", dest="formats", action="append_const", const="svg", help="also write the charts as SVG (likewise)")
+    add("--protocol", default="strict", help="how the pictures count time (default: %(default)s)")
     return parser.parse_args(arguments)
 
 

@@ -163,7 +163,7 @@ def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
     """The directory of a new run, or of the run to continue: after a restart by torchrun, that of the last attempt."""
     is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.turns else None)
+    earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.interleaved else None)
     return store.resume(earlier, record) if earlier else store.create(options.out, record)
 
 
@@ -172,7 +172,7 @@ def last_attempt(folder: Path, record: RunRecord) -> Path | None:
     alike = (
         run
         for run in (store.find([folder]) if any(folder.glob("*/run.json")) else [])
-        if run.record.environment.get("launcher") == record.environment.get("launcher")
+        if run.record.environment.launcher == record.environment.launcher
         and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
     )
     return next((run.path for run in alike), None)
@@ -203,7 +203,7 @@ def new_record(
         recipe_name=job.name,
         recipe=job.recipe.model_dump(mode="json"),
         recipe_hash=job.recipe.hash,
-        sample=job.smoke_test,
+        smoke_test=job.smoke_test,
         command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,
@@ -214,7 +214,7 @@ def new_record(
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
         seeds=list(job.seeds),
-        turns=interleaved,
+        interleaved=interleaved,
     )
 
 

@@ -167,7 +167,7 @@ def show(folder: Path, given: ScaleOptions) -> None:
     """Print the tables of the runs in a folder, or a JSON object per run, if there are any."""
     from bench.summaries import run_object
     from results import store
-    from results.scaling_tables import scaling_tables
+    from results.tables.scaling import scaling_tables
 
     if not any(folder.glob("*/run.json")):
         return

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench import cli, events
 from bench.option_groups import DEFAULT_RECIPE
-from results import compare_tables
-from results.efficiency import efficiency_table, is_known
+from results.efficiency import is_known
 from results.error_split import error_lines
 from results.folds import fold_lines
-from results.overview import overview
-from results.protocols import crossing_seconds, schedule_seconds
+from results.protocols import seconds_to_target, total_seconds
 from results.record import Run
-from results.tables import trials_table
+from results.tables import comparison
+from results.tables.efficiency import efficiency_table
+from results.tables.overview import overview
+from results.tables.runs import trials_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,7 @@ class Tables(Report):
         print_overview(self._console, self._runs, self._protocol)
         if self._interleaved:
             for first, second in pairwise(self._runs):
-                self._console.print(compare_tables.of_runs(first, second, self._protocol).rich())
+                self._console.print(comparison.of_runs(first, second, self._protocol).rich())
         print_lines(self._console, self._runs)
 
 
@@ -117,7 +118,7 @@ def run_object(run: Run, protocol: str) -> dict[str, Any]:
         "recipe": run.record.recipe_name,
         "path": str(run.path),
         "status": run.record.status,
-        "smoke_test": run.record.sample,
+        "smoke_test": run.record.smoke_test,
         "protocol": protocol,
         "target": run.target,
         "missing_seeds": run.missing_seeds,
@@ -126,8 +127,8 @@ def run_object(run: Run, protocol: str) -> dict[str, Any]:
                 "seed": trial.seed,
                 "outcome": trial.outcome,
                 "accuracy": trial.accuracy,
-                "time_to_target": crossing_seconds(trial, protocol),
-                "total_time": schedule_seconds(trial, protocol),
+                "time_to_target": seconds_to_target(trial, protocol),
+                "total_time": total_seconds(trial, protocol),
             }
             for trial in run.trials
         ],

@@ -1,4 +1,4 @@
-"""Reading what was measured: `results.load()` is where a notebook begins."""
+"""Records, and everything that is read from them. In a notebook, start with `results.load()`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-def load(*places: str | Path, table: str = "trials", protocol: str = "record") -> "pandas.DataFrame":
+def load(*places: str | Path, table: str = "trials", protocol: str = "strict") -> "pandas.DataFrame":
     """The runs at `places` (directories, folders of them, globs; default `runs`) as a data frame.
 
     `table`: `runs`, `trials`, `epochs` or `laps`, with the columns of `results.flat.COLUMNS`. Accuracies are fractions,
@@ -20,6 +20,6 @@ def load(*places: str | Path, table: str = "trials", protocol: str = "record") -
     from results.store import find
 
     if table not in COLUMNS:
-        raise ValueError(f"table={table!r}: say one of {', '.join(COLUMNS)}")
+        raise ValueError(f"table={table!r}: use one of {', '.join(COLUMNS)}")
     rows = getattr(tables(find(places or ["runs"]), protocol), table)
     return pandas.DataFrame(rows, columns=[column.name for column in COLUMNS[table]])

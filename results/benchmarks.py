@@ -1,7 +1,7 @@
-"""pytest-benchmark's JSON files as sides of a comparison.
+"""pytest-benchmark's JSON files, to be compared as runs are.
 
-A file is one sample of each of its benchmarks, the median of the rounds: rounds follow each other in one process, on
-one allocation and one clock rate, so that a thousand of them say no more about the next process than one does.
+A file is one sample of each of its benchmarks: the median of its rounds. The rounds share one process, its memory and
+its clock rate, so that a thousand of them say no more about the next process than one does.
 """
 
 import glob
@@ -15,7 +15,7 @@ from results.samples import Samples
 from results.store import RECORD
 
 PROTOCOL = "pytest-benchmark"
-CLOCK = "Of each file, the median round of a benchmark."
+CLOCK = "One sample a file: the median round of the benchmark."
 
 
 class _Stats(BaseModel):
@@ -66,12 +66,10 @@ def _samples(path: Path, file: _File) -> list[Samples]:
             origin=str(path),
             facts=facts,
             notes={"commit": commit, "python": str(file.machine_info.get("python_version"))},
-            knobs={},
+            options={},
             target=None,
             seeds=(0,),
-            schedule=(one.stats.median,),
-            crossing=(None,),
-            accuracy=(None,),
+            values={"time": (one.stats.median,)},
             reached=0,
             is_benchmark=True,
         )

@@ -1,40 +1,29 @@
-"""Two sides, recipe by recipe: what became faster, slower, better or worse, and what can not be said.
+"""Compare two sides, recipe by recipe: what became worse or better, what is the same, and what cannot be said.
 
-A change counts if it is significant AND at least as large as its rule says. No finding is "the same" only where the
-trials would have found such a change 4 times out of 5; otherwise there were not enough of them. What differs in more
-than what is compared is not comparable.
+`worse` and `better`: the change is significant and at least as large as its rule says. `same`: the 95% interval of the
+change lies inside ± the rule. `undecided`: neither, with the number of trials that would decide. `not comparable`: the
+sides differ in more than what is compared, or one of them has no such number.
 """
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
 from typing import Literal
 
-from results.difference import LEVEL, Change, accuracy_change, fewest_trials, rank_tests, time_change
-from results.rules import DEFAULTS, METRICS, Rule
+from results.metrics import DEFAULT, Metric, find_metric
+from results.rules import DEFAULTS, Rule
 from results.samples import FACTS, Samples
+from results.statistics import LEVEL, Change, rank_tests
+from results.summary import figure
 
-Verdict = Literal["faster", "slower", "higher", "lower", "same", "not enough runs", "not comparable"]
+Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
-MARKS: dict[Verdict, str] = {
-    "faster": "-",
-    "slower": "+",
-    "higher": "-",
-    "lower": "+",
-    "same": "=",
-    "not enough runs": "?",
-    "not comparable": "x",
-}
-"""`+` is worse, `-` is better."""
-
-FAIL = {"slower", "lower"}
-UNDECIDED = {"not enough runs", "not comparable"}
+MARKS: dict[Verdict, str] = {"worse": "+", "better": "-", "same": "=", "undecided": "?", "not comparable": "x"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One side of a row: the median of times in seconds, or the mean of accuracies, of `n` trials."""
+    """One side of a row: the metric's median or mean over `n` trials."""
 
     value: float
     n: int
@@ -47,13 +36,13 @@ class Comparison:
     """One row: a metric of a recipe, or of two that are compared with each other."""
 
     recipe: str
-    metric: str
+    metric: Metric
     before: Measured | None
     after: Measured | None
     change: Change | None
     verdict: Verdict
     reason: str = ""
-    """why it is not comparable, or how many runs would do"""
+    """why it is not comparable, or how many trials would decide"""
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,44 +60,89 @@ def compare(
 ) -> list[Comparison]:
     """Every metric of every recipe that is on both sides; of two different recipes if each side has but one.
 
-    `rules`: what counts, `results.rules.DEFAULTS` where it says nothing. `across`: the `FACTS` that may differ, because
-    it is their effect that is asked for. `level`: the p from which on a change may be chance. ValueError for an unknown
-    fact, and where the sides have no recipe in common, or a run.
+    The metrics are `results.metrics.DEFAULT` and those of `rules`, which say what counts (`results.rules.DEFAULTS`
+    where they say nothing). `across`: the `FACTS` that may differ, because their effect is the question. `level`: the p
+    over which a change may be chance. ValueError for an unknown fact, and where the sides have no recipe in common, or
+    a run.
     """
     if shared := {one.origin for one in before if not one.published} & {one.origin for one in after}:
-        raise ValueError(f"{min(shared)} is on both sides: a run can not be compared with itself")
+        raise ValueError(f"{min(shared)} is on both sides: a run cannot be compared with itself")
     if unknown := set(across) - set(FACTS):
-        raise ValueError(f"across={', '.join(sorted(unknown))}: say one of {', '.join(FACTS)}")
+        raise ValueError(f"across={', '.join(sorted(unknown))}: use one of {', '.join(FACTS)}")
     chosen = {**DEFAULTS, **(rules or {})}
-    cells = [(name, metric, old, new) for name, old, new in _pairs(before, after) for metric in _metrics(old, new)]
+    metrics = [find_metric(name) for name in dict.fromkeys((*DEFAULT, *(rules or ())))]
+    cells = [
+        Cell(name, metric, old, new)
+        for name, old, new in _pairs(before, after)
+        for metric in (metrics if not any(one.is_benchmark for one in (*old, *new)) else metrics[:1])
+    ]
     tested = _tests(cells)
     return [
-        _row(name, metric, old, new, chosen[metric], across, level, tested.get(index))
-        for index, (name, metric, old, new) in enumerate(cells)
+        _row(cell, chosen[cell.metric.name].limit, across, level, tested.get(index)) for index, cell in enumerate(cells)
     ]
 
 
 def status(comparisons: Iterable[Comparison], metrics: Collection[str]) -> int:
     """Exit status: 1 something became worse, else 2 something could not be decided, else 0; of `metrics` alone."""
-    verdicts = {row.verdict for row in comparisons if row.metric in metrics}
-    if verdicts & FAIL:
+    verdicts = {row.verdict for row in comparisons if row.metric.name in metrics}
+    if "worse" in verdicts:
         return 1
-    return 2 if not verdicts or verdicts & UNDECIDED else 0
+    return 2 if not verdicts or verdicts & {"undecided", "not comparable"} else 0
 
 
-Cell = tuple[str, str, list[Samples], list[Samples]]
-"""recipe, metric, before, after"""
+@dataclass(frozen=True)
+class Cell:
+    """What a row is made from."""
+
+    recipe: str
+    metric: Metric
+    before: list[Samples]
+    after: list[Samples]
+
+    @property
+    def neighbours(self) -> tuple[list[float], list[float]] | None:
+        """Values of trials that came one after the other, if all of the runs were interleaved two by two; else None."""
+        by_id = [{one.interleaved: one for one in side} for side in (self.before, self.after)]
+        if None in by_id[0] or by_id[0].keys() != by_id[1].keys() or len(by_id[0]) < len(self.before):
+            return None
+        pairs = []
+        for shared, one in by_id[0].items():
+            other = by_id[1][shared]
+            later = dict(zip(other.seeds, other.values[self.metric.name], strict=True))
+            pairs += [
+                (value, later.get(seed)) for seed, value in zip(one.seeds, one.values[self.metric.name], strict=True)
+            ]
+        both = [(a, b) for a, b in pairs if a is not None and b is not None]
+        return ([a for a, _ in both], [b for _, b in both]) if both else None
+
+    @property
+    def values(self) -> tuple[list[float], list[float]]:
+        """The samples of both sides."""
+        before, after = ([*figure(self.metric, side).samples] for side in (self.before, self.after))
+        return before, after
+
+
+def decide(change: Change, metric: Metric, limit: float, level: float = LEVEL) -> tuple[Verdict, str]:
+    """What a change says against its limit, and how many more trials would decide where it says nothing."""
+    effect = change.size - change.none
+    if change.significant(level) and abs(effect) >= limit - 1e-12:
+        return ("better" if (effect > 0) == metric.higher_is_better else "worse"), ""
+    if change.within(limit + 1e-12):
+        return "same", ""
+    needed = change.needed(limit, level)
+    if needed is None:
+        return "undecided", f"the change is too close to the limit of {metric.test.write_limit(limit)}"
+    more = needed - change.n
+    return "undecided", f"{more} more trial{'s' * (more > 1)} a side would decide, if the change stays as it is"
 
 
 def _tests(cells: Sequence[Cell]) -> dict[int, float]:
-    """p of the times that are not compared with neighbours, by index: for many at once it takes a tenth of the time."""
-    times = {
-        index: (_values(metric, old), _values(metric, new))
-        for index, (_, metric, old, new) in enumerate(cells)
-        if metric != "accuracy" and _neighbours(metric, old, new) is None
+    """p of the rank tests of unpaired samples, by index: done together, they take a tenth of the time."""
+    by_ranks = {
+        index: cell.values for index, cell in enumerate(cells) if cell.metric.test.by_ranks and cell.neighbours is None
     }
-    times = {index: pair for index, pair in times.items() if all(pair)}
-    return dict(zip(times, rank_tests(list(times.values())), strict=True))
+    by_ranks = {index: pair for index, pair in by_ranks.items() if all(pair)}
+    return dict(zip(by_ranks, rank_tests(list(by_ranks.values())), strict=True))
 
 
 def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[str, list[Samples], list[Samples]]]:
@@ -123,11 +157,6 @@ def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[st
     raise ValueError(f"the sides have no recipe in common: {names[0]} on one, {names[1]} on the other")
 
 
-def _metrics(old: Iterable[Samples], new: Iterable[Samples]) -> Iterable[str]:
-    """Of a benchmark there is no more than its time."""
-    return ["time"] if any(one.is_benchmark for one in (*old, *new)) else METRICS
-
-
 def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
     grouped: dict[str, list[Samples]] = {}
     for one in samples:
@@ -135,147 +164,86 @@ def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
     return grouped
 
 
-def _row(
-    name: str,
-    metric: str,
-    old: list[Samples],
-    new: list[Samples],
-    rule: Rule,
-    across: Collection[str],
-    level: float,
-    p: float | None,
-) -> Comparison:
-    before, after = _measured(metric, old), _measured(metric, new)
-    if name not in {one.recipe for one in old}:
+def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: float | None) -> Comparison:
+    (before, why_before), (after, why_after) = (_measured(cell.metric, side) for side in (cell.before, cell.after))
+    if cell.recipe not in {one.recipe for one in cell.before}:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
-        return Comparison(name, metric, before, after, change, verdict, reason, notes(old, new))
+        return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, notes(cell))
 
-    if differs := differences(old, new, across):
+    if differs := differences(cell.before, cell.after, across):
         return row("not comparable", differs)
     if before is None or after is None:
-        return row(
-            "not comparable", _absent(metric, old if before is None else new, "before" if before is None else "after")
-        )
-    if any(one.published for one in (*old, *new)):
-        return row("not enough runs", "a published figure is one number without a spread")
-    change, n = _change(metric, old, new, rule, level, p)
-    if change.significant(level) and abs(change.size - change.none) >= rule.limit - 1e-12:
-        up = change.size > change.none
-        words: tuple[Verdict, Verdict] = ("higher", "lower") if metric == "accuracy" else ("slower", "faster")
-        return row(words[0] if up else words[1], "", change)
-    if change.needed is None or n < change.needed:
-        needed = change.needed or fewest_trials(level, paired=change.paired)
-        return row("not enough runs", f"{max(needed, 2) - n} more trials a side would do", change)
-    return row("same", "", change)
+        return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
+    if any(one.published for one in (*cell.before, *cell.after)):
+        return row("undecided", "a published figure is one number without a spread")
+    change = _change(cell, p)
+    return row(*decide(change, cell.metric, limit, level), change)
 
 
-def _change(
-    metric: str, old: list[Samples], new: list[Samples], rule: Rule, level: float, p: float | None
-) -> tuple[Change, int]:
-    """And the trials of the smaller side, which limits what can be found."""
-    if metric == "accuracy":
-        before, after = (_values("accuracy", side) for side in (old, new))
-        return accuracy_change(before, after, rule.limit, level=level), min(len(before), len(after))
-    paired = _neighbours(metric, old, new)
-    before, after = paired or (_values(metric, old), _values(metric, new))
-    change = time_change(before, after, 1 + rule.limit, paired=paired is not None, level=level, p=p)
-    return change, min(len(before), len(after))
+def _change(cell: Cell, p: float | None) -> Change:
+    test = cell.metric.test
+    if not test.by_ranks:
+        return test.change(*cell.values)
+    if pairs := cell.neighbours:
+        return test.change(*pairs, paired=True)
+    return test.change(*cell.values, p=p)
 
 
-def _neighbours(metric: str, old: list[Samples], new: list[Samples]) -> tuple[list[float], list[float]] | None:
-    """Times of trials that came one after the other, if all of the runs took turns, two by two; else None."""
-    by_turns = [{one.turns: one for one in side} for side in (old, new)]
-    if None in by_turns[0] or by_turns[0].keys() != by_turns[1].keys() or len(by_turns[0]) < len(old):
-        return None
-    pairs = []
-    for turns, one in by_turns[0].items():
-        other = by_turns[1][turns]
-        later = dict(zip(other.seeds, _of(metric, other), strict=True))
-        pairs += [(value, later.get(seed)) for seed, value in zip(one.seeds, _of(metric, one), strict=True)]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return ([a for a, _ in known], [b for _, b in known]) if known else None
-
-
-def _of(metric: str, one: Samples) -> tuple[float | None, ...]:
-    return {"time": one.schedule, "time-to-target": one.crossing, "accuracy": one.accuracy}[metric]
-
-
-def _values(metric: str, side: Iterable[Samples]) -> list[float]:
-    return [value for one in side for value in _of(metric, one) if value is not None]
-
-
-def _measured(metric: str, side: Sequence[Samples]) -> Measured | None:
-    """None where the side has no such number: no trial, missed targets, trials without an accuracy."""
+def _measured(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, str]:
+    """What stands on a side, or why nothing does."""
     figures = [one.published for one in side if one.published]
     if figures:
-        value = {"time": figures[0].seconds, "accuracy": figures[0].accuracy}.get(metric)
-        return None if value is None or len(side) > 1 else Measured(value, figures[0].runs or 1)
-    values, accuracies = _values(metric, side), _values("accuracy", side)
+        value = {"time": figures[0].seconds, "accuracy": figures[0].accuracy}.get(metric.name)
+        if value is None or len(side) > 1:
+            return None, "the published figures are several, or say nothing of it"
+        return Measured(value, figures[0].runs or 1), ""
+    found = figure(metric, side)
+    if found.value is None:
+        return None, found.absent
     trials = sum(len(one.seeds) for one in side)
-    if values and all(one.is_benchmark for one in side):
-        return Measured(median(values), len(values))
-    incomplete = metric != "time-to-target" and min(len(values), len(accuracies)) < trials
-    targets = [one.target for one in side if one.target is not None]
-    if not values or incomplete or (metric == "time" and fmean(accuracies) < max(targets)):
-        return None
-    reached = sum(one.reached for one in side), trials
-    return Measured(fmean(values) if metric == "accuracy" else median(values), len(values), reached)
-
-
-def _absent(metric: str, side: Sequence[Samples], where: str) -> str:
-    """Why `_measured` found nothing."""
-    if any(one.published for one in side):
-        return f"{where}: the published figures are not one, or say nothing of it"
-    trials, accuracies = sum(len(one.seeds) for one in side), _values("accuracy", side)
-    if not trials:
-        return f"{where}: no trial has ended"
-    if len(accuracies) < trials and metric != "time-to-target":
-        return f"{where}: {trials - len(accuracies)} of {trials} trials diverged or failed"
-    if metric == "time-to-target":
-        return f"{where}: no trial has such a time; {sum(one.reached for one in side)} of {trials} reached the target"
-    if len(_values("time", side)) < trials:
-        return f"{where}: not every trial has such a time"
-    target = max(one.target for one in side if one.target is not None)
-    return f"{where}: mean accuracy {100 * fmean(accuracies):.2f}% misses the target {100 * target:g}%"
+    reached = None if all(one.is_benchmark for one in side) else (sum(one.reached for one in side), trials)
+    return Measured(found.value, len(found.samples), reached), ""
 
 
 def differences(old: Iterable[Samples], new: Iterable[Samples], across: Collection[str] = ()) -> str:
     """What differs that must not, with the values of both sides; empty if nothing does."""
-    told = []
+    found = []
     for fact in FACTS:
         values = [sorted({one.facts[fact] for one in side if fact in one.facts}) for side in (old, new)]
         if fact not in across and all(values) and len({*values[0], *values[1]}) > 1:
-            shown = _knobs(old, new) if fact == "recipe" else ""
-            told.append(f"{fact}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
-    return "; ".join(told)
+            shown = _options(old, new) if fact == "recipe" else ""
+            found.append(f"{fact}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
+    return "; ".join(found)
 
 
-def _knobs(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> str:
-    """The knobs in which the first recipes of both sides differ."""
-    flat = [_flat(next(iter(side)).knobs) for side in (old, new)]
+def _options(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> str:
+    """The options in which the first recipes of both sides differ."""
+    flat = [_flat(next(iter(side)).options) for side in (old, new)]
     keys = [
         key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key) and key not in ("title", "source")
     ]
-    told = [f"{key} {flat[0].get(key, 'absent')} → {flat[1].get(key, 'absent')}" for key in keys[:most]]
-    return f" ({', '.join(told)}{' …' if len(keys) > most else ''})" if told else ""
+    shown = [f"{key} {flat[0].get(key, 'absent')} → {flat[1].get(key, 'absent')}" for key in keys[:most]]
+    return f" ({', '.join(shown)}{' …' if len(keys) > most else ''})" if shown else ""
 
 
-def _flat(knobs: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def _flat(options: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
-    for key, value in knobs.items():
+    for key, value in options.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
     return flat
 
 
-def notes(old: Sequence[Samples], new: Sequence[Samples]) -> tuple[str, ...]:
+def notes(cell: Cell) -> tuple[str, ...]:
     """What differs and may, but explains a change: commit, versions; and whether drift is in the numbers."""
-    told = []
-    for key in dict.fromkeys(key for one in (*old, *new) for key in one.notes):
-        values = [" and ".join(sorted({one.notes.get(key, "unknown") for one in side})) for side in (old, new)]
-        if values[0] != values[1] and all(one.notes for one in (*old, *new)):
-            told.append(f"{key} {values[0]} → {values[1]}")
-    if _neighbours("time", list(old), list(new)) is None:
-        told.append("the trials did not take turns: a drift of the machine between the runs counts as a change")
-    return tuple(told)
+    found = []
+    for key in dict.fromkeys(key for one in (*cell.before, *cell.after) for key in one.notes):
+        sides = (cell.before, cell.after)
+        values = [" and ".join(sorted({one.notes.get(key, "unknown") for one in side})) for side in sides]
+        if values[0] != values[1] and all(one.notes for one in (*cell.before, *cell.after)):
+            found.append(f"{key} {values[0]} → {values[1]}")
+    ids = [{one.interleaved for one in side} for side in (cell.before, cell.after)]
+    if None in ids[0] | ids[1] or ids[0] != ids[1]:
+        found.append("the trials were not interleaved: drift of the machine between the runs counts as a change")
+    return tuple(found)

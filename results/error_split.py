@@ -24,7 +24,7 @@ class ErrorSplit:
     mismatch: float | None
     """what comes on top on the validation images, if they are of another kind"""
     choice: float | None
-    """what comes on top on the test images, because knobs were chosen by the validation images"""
+    """what comes on top on the test images, because options were chosen by the validation images"""
 
     @property
     def sentence(self) -> str:
@@ -57,7 +57,7 @@ def split_error(
     """The parts of the error, from errors as fractions in this order; each part is the step from the last one known.
 
     train_dev: held out of the training images; validation: of the kind that the network is for. With only one set
-    of held-out images, give it as `train_dev`; a test set of the same kind then adds what the choice of knobs cost.
+    of held-out images, give it as `train_dev`; a test set of the same kind then adds what the choice of options cost.
     """
     steps: list[float | None] = []
     last = training

@@ -38,7 +38,7 @@ def append_line(path: Path, line: bytes) -> None:
 def sync_folder(path: Path) -> None:
     """Bring a folder's entries to the disk."""
     if os.name != "posix":
-        return  # elsewhere a folder can not be opened, and the system keeps its entries itself
+        return  # other systems cannot open a folder, and keep its entries themselves
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from results.protocols import crossing, crossing_seconds, find_protocol, schedule_seconds
+from results.environment import known
+from results.metrics import TIME_TO_TARGET, TOTAL_TIME
+from results.protocols import epoch_reaching, find_protocol
 from results.record import Run, TrialRecord
+from results.summary import summarize
 
 Row = dict[str, Any]
 
@@ -34,12 +37,13 @@ class Tables:
 RUN = "run:VARCHAR recipe:VARCHAR recipe_hash:VARCHAR machine:VARCHAR world_size:BIGINT commit:VARCHAR"
 COLUMNS = {
     "runs": _columns(
-        f"{RUN} dirty:BOOLEAN sample:BOOLEAN status:VARCHAR created:TIMESTAMPTZ trials:BIGINT path:VARCHAR"
+        f"{RUN} dirty:BOOLEAN smoke_test:BOOLEAN status:VARCHAR created:TIMESTAMPTZ trials:BIGINT reached:BIGINT "
+        "accuracy:DOUBLE time_to_target:DOUBLE total_time:DOUBLE path:VARCHAR"
     ),
     "trials": _columns(
-        f"{RUN} sample:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
-        "time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT peak_host_bytes:BIGINT "
-        "peak_device_bytes:BIGINT reason:VARCHAR"
+        f"{RUN} smoke_test:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
+        "total_time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT "
+        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT reason:VARCHAR"
     ),
     "epochs": _columns(
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT epoch:BIGINT train_loss:DOUBLE accuracy:DOUBLE accuracy_plain:DOUBLE "
@@ -49,7 +53,7 @@ COLUMNS = {
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT name:VARCHAR epoch:BIGINT seconds:DOUBLE device_seconds:DOUBLE"
     ),
 }
-"""`time` is the whole schedule's, `time_to_target` the first crossing's, both under the protocol asked for."""
+"""Times are under the protocol asked for: of a run as `results.summary` gives them, of a trial as they are."""
 
 
 def tables(runs: Iterable[Run], protocol: str) -> Tables:
@@ -57,9 +61,10 @@ def tables(runs: Iterable[Run], protocol: str) -> Tables:
     find_protocol(protocol)
     found = Tables([], [], [], [])
     for run in runs:
-        found.runs.append(_run(run))
-        for trial in run.trials:
-            found.trials.append(_trial(run, trial, protocol))
+        found.runs.append(_run(run, protocol))
+        times = zip(TOTAL_TIME.samples(run, protocol), TIME_TO_TARGET.samples(run, protocol), strict=True)
+        for trial, (total, to_target) in zip(run.trials, times, strict=True):
+            found.trials.append(_trial(run, trial, {"total_time": total, "time_to_target": to_target}))
             of = {"run": run.record.id, "recipe": run.record.recipe_name, "seed": trial.seed}
             found.epochs.extend(of | result.model_dump() for result in trial.epochs)
             found.laps.extend(_laps(of, trial))
@@ -67,38 +72,40 @@ def tables(runs: Iterable[Run], protocol: str) -> Tables:
 
 
 def _common(run: Run) -> Row:
-    kind = run.record.environment.get("machine_class")
     return {
         "run": run.record.id,
         "recipe": run.record.recipe_name,
         "recipe_hash": run.record.recipe_hash,
-        "machine": kind if isinstance(kind, str) else None,
+        "machine": known(run.record.environment.machine_class),
         "world_size": run.record.world_size,
         "commit": run.record.commit,
     }
 
 
-def _run(run: Run) -> Row:
-    record = run.record
+def _run(run: Run, protocol: str) -> Row:
+    record, summary = run.record, summarize(run, protocol)
     return _common(run) | {
         "dirty": record.dirty,
-        "sample": record.sample,
+        "smoke_test": record.smoke_test,
         "status": record.status,
         "created": record.created.isoformat(),
-        "trials": len(run.trials),
+        "trials": summary.trials,
+        "reached": summary.reached,
+        "accuracy": summary.accuracy.value,
+        "time_to_target": summary.time_to_target.value,
+        "total_time": summary.total_time.value,
         "path": str(run.path),
     }
 
 
-def _trial(run: Run, trial: TrialRecord, protocol: str) -> Row:
+def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
     same = ("seed", "outcome", "accuracy", "accuracy_plain", "target", "steps", "samples")
     more = ("peak_host_bytes", "peak_device_bytes", "reason")
     row = _common(run) | {
-        "sample": run.record.sample,
+        "smoke_test": run.record.smoke_test,
         **{name: getattr(trial, name) for name in (*same, *more)},
-        "time": schedule_seconds(trial, protocol),
-        "time_to_target": crossing_seconds(trial, protocol),
-        "epochs_to_target": crossing(trial),
+        "epochs_to_target": epoch_reaching(trial),
+        **times,
     }
     return {column.name: row[column.name] for column in COLUMNS["trials"]}
 

@@ -1,14 +1,14 @@
 """The nightly gate: new runs against the accepted baseline of their machine class.
 
-Trials of one run share a night: its temperature, its neighbours, its memory layout. p-values over trials know nothing
-of that, so that the gate also asks how much whole runs of the same code differ. Several runs in the baseline (A/A)
-measure it: the noise floor of a recipe is the slow-down that one more run of the same code would exceed with no more
-than the probability that this recipe may give a false alarm. Only a recipe whose floor is under the change that the
-rule asks for is stable, and gates; and what looks worse is called worse only if a second run says so too.
+Trials of one run share a night: its temperature, its neighbours, its memory layout. p-values over trials do not see
+that, so the gate also measures how much whole runs of the same code differ, from the several runs of the baseline
+(A/A). The noise floor of a recipe is the slow-down that one more run of the same code exceeds with no more than the
+probability of a false alarm that this recipe is allowed. A recipe gates only if its floor is under the limit of its
+rule, and is reported as worse only if a confirmation run is worse too.
 
-So the probability of a false alarm in a night is at most `LEVEL`, for all recipes together, if the times of runs of the
-same code are log-normal around one median: shared out equally (Bonferroni), and each share kept by Student's prediction
-interval alone, without the two conditions that come on top.
+The probability of a false alarm in a night is then at most `LEVEL` for all recipes together, if the times of runs of
+the same code are log-normal around one median. It is divided equally (Bonferroni); Student's prediction interval alone
+keeps each share, without the two other conditions.
 """
 
 import math
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Literal
 
-from results.compare import FAIL, Comparison, compare
+from results.compare import Comparison, compare
+from results.metrics import Metric
 from results.rules import Rule
 from results.samples import Samples
 
@@ -26,22 +27,22 @@ LEVEL = 0.05
 RUNS = 5
 """runs of a recipe that a baseline should have: with fewer, the floor is high because it is not well known"""
 
-Decision = Literal["passed", "worse", "not confirmed", "unstable", "undecided"]
+Decision = Literal["passed", "better", "worse", "not confirmed", "unstable", "undecided"]
 Rerun = Callable[[str], Sequence[Samples]]
 """trains a recipe once more"""
-Play = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
-"""trains a recipe by the accepted code and by the new, in turns"""
+TrainBoth = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
+"""trains a recipe with the accepted code and with the new, interleaved"""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the gate says of one metric of one recipe."""
+    """What the gate decides on one metric of one recipe."""
 
     first: Comparison
     again: Comparison | None
-    """the re-run, of what looked worse"""
+    """the confirmation run, of what looked worse"""
     floor: float | None
-    """noise floor of the time, as a share; None for accuracies and for a baseline of a single run"""
+    """noise floor, as a share; None for accuracies and for a baseline of a single run"""
     decision: Decision
     reason: str = ""
 
@@ -79,15 +80,16 @@ def judge(
         accepted, runs = _of_this_machine(baseline, recipe, new), [one for one in new if one.recipe == recipe]
         again: Sequence[Samples] | None = None
         for first in _compared(accepted, runs, rules, share):
-            floor, limit = _floor(accepted, first.metric, share), rules[first.metric].limit
-            stable = first.metric == "accuracy" or (floor is not None and floor <= limit)
-            suspect = stable and _is_worse(first, accepted, runs, rules)
+            metric, limit = first.metric, rules[first.metric.name].limit
+            floor = _floor(accepted, metric, share)
+            stable = not metric.test.by_ranks or (floor is not None and floor <= limit)
+            suspect = stable and _is_worse(first, accepted, runs, limit)
             if suspect and rerun is not None and again is None:
                 again = rerun(recipe)
             second = None
             if suspect and again is not None:
-                second = next(row for row in _compared(accepted, again, rules, share) if row.metric == first.metric)
-            confirmed = second is not None and _is_worse(second, accepted, again or (), rules)
+                second = next(row for row in _compared(accepted, again, rules, share) if row.metric == metric)
+            confirmed = second is not None and _is_worse(second, accepted, again or (), limit)
             decision, reason = _decision(first, second, stable=stable, suspect=suspect, confirmed=confirmed)
             if decision == "unstable":
                 known = "unknown with a single run" if floor is None else f"{100 * floor:.1f}%, over {100 * limit:g}%"
@@ -96,22 +98,24 @@ def judge(
     return found
 
 
-def judge_turns(recipes: Sequence[str], play: Play, rules: Mapping[str, Rule], level: float = LEVEL) -> list[Judgement]:
-    """One judgement for each metric that has a rule, of each recipe, whose trials took turns.
+def judge_interleaved(
+    recipes: Sequence[str], train_both: TrainBoth, rules: Mapping[str, Rule], level: float = LEVEL
+) -> list[Judgement]:
+    """One judgement for each metric that has a rule, of each recipe, whose trials were interleaved.
 
-    A drift of the machine meets both codes alike, so that no noise floor is needed; what differs from process to
-    process, as the layout of its memory does, is met by playing again, in new processes, what looks worse.
+    Drift of the machine affects both codes equally, so that no noise floor is needed. What differs from process to
+    process, such as the layout of its memory, is covered by a confirmation run in new processes.
     """
     share = level / (len(recipes) * len(rules))
     found = []
     for recipe in recipes:
         again: list[Comparison] | None = None
-        for first in _compared(*play(recipe), rules, share):
-            suspect = first.verdict in FAIL
+        for first in _compared(*train_both(recipe), rules, share):
+            suspect = first.verdict == "worse"
             if suspect and again is None:
-                again = _compared(*play(recipe), rules, share)
+                again = _compared(*train_both(recipe), rules, share)
             second = next(row for row in again or () if row.metric == first.metric) if suspect else None
-            confirmed = second is not None and second.verdict in FAIL
+            confirmed = second is not None and second.verdict == "worse"
             decision, reason = _decision(first, second, stable=True, suspect=suspect, confirmed=confirmed)
             found.append(Judgement(first, second, None, decision, reason))
     return found
@@ -142,47 +146,50 @@ def _of_this_machine(baseline: Iterable[Samples], recipe: str, new: Iterable[Sam
 def _compared(
     accepted: Sequence[Samples], runs: Sequence[Samples], rules: Mapping[str, Rule], share: float
 ) -> list[Comparison]:
-    return [row for row in compare(accepted, runs, rules, level=share) if row.metric in rules]
+    return [row for row in compare(accepted, runs, rules, level=share) if row.metric.name in rules]
 
 
 def _decision(
     first: Comparison, second: Comparison | None, *, stable: bool, suspect: bool, confirmed: bool
 ) -> tuple[Decision, str]:
     """What was decided, and why."""
-    undecided = ("not comparable", "not enough runs")
-    if first.verdict in undecided:
+    undecided = ("not comparable", "undecided")
+    if first.verdict == "not comparable":
         return "undecided", first.reason
     if not stable:
         return "unstable", ""
+    if first.verdict == "undecided":
+        return "undecided", first.reason
     if not suspect:
-        return "passed", ""
+        return ("better" if first.verdict == "better" else "passed"), ""
     if second is None:
-        return "worse", "not run again"
+        return "worse", "without a confirmation run"
     if second.verdict in undecided:
-        return "undecided", f"run again: {second.reason}"
-    return ("worse", "and so when run again") if confirmed else ("not confirmed", "not so when run again")
+        return "undecided", f"confirmation run: {second.reason}"
+    return ("worse", "confirmed") if confirmed else ("not confirmed", "not worse in the confirmation run")
 
 
-def _floor(accepted: Iterable[Samples], metric: str, share: float) -> float | None:
-    """None for accuracies, whose trials know all of their noise: it comes from the seed."""
-    if metric == "accuracy":
+def _floor(accepted: Iterable[Samples], metric: Metric, share: float) -> float | None:
+    """None for accuracies, whose trials show all of their noise: it comes from the seed."""
+    if not metric.test.by_ranks:
         return None
-    return noise_floor([time for one in accepted if (time := _median(one, metric)) is not None], share)
+    return noise_floor([value for one in accepted if (value := _median(one, metric)) is not None], share)
 
 
-def _is_worse(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samples], rules: Mapping[str, Rule]) -> bool:
-    """By its trials, and of times also by whole runs, which is what the noise floor speaks of."""
-    if row.verdict not in ("slower", "lower"):
+def _is_worse(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samples], limit: float) -> bool:
+    """By its trials, and of ratios also by whole runs, which is what the noise floor is about."""
+    if row.verdict != "worse":
         return False
-    if row.metric == "accuracy":
+    if not row.metric.test.by_ranks:
         return True
     logs = [
-        fmean(math.log(time) for one in side if (time := _median(one, row.metric)) is not None)
+        fmean(math.log(value) for one in side if (value := _median(one, row.metric)) is not None)
         for side in (accepted, runs)
     ]
-    return math.expm1(logs[1] - logs[0]) >= rules[row.metric].limit
+    ratio = math.exp(logs[1] - logs[0])
+    return 1 - ratio >= limit if row.metric.higher_is_better else ratio - 1 >= limit
 
 
-def _median(one: Samples, metric: str) -> float | None:
-    times = [time for time in (one.schedule if metric == "time" else one.crossing) if time is not None]
-    return median(times) if times else None
+def _median(one: Samples, metric: Metric) -> float | None:
+    values = [value for value in one.values[metric.name] if value is not None]
+    return median(values) if values else None

@@ -1,12 +1,18 @@
-"""Protocols: which laps are "the time", by whose rules. Data, not code.
+"""Protocols: which laps make up the time of a trial. Data, not code.
 
-There are two ways to time a training, and they never share a column. `schedule_seconds` is the whole schedule.
-`crossing_seconds` is up to the end of the first epoch whose evaluation is at or over the target.
+A training has two times, which never share a column. `total_seconds` is the time of the whole training;
+`seconds_to_target` ends with the first epoch whose evaluation is at or over the target. Both are of one trial.
+`results.summary` says when a run has them.
 """
 
+import sys
 from dataclasses import dataclass
 
 from results.record import Lap, TrialRecord
+
+DEFAULT = "strict"
+RENAMED = {"record": "strict"}
+"""old names, which records and command lines of earlier versions use"""
 
 
 @dataclass(frozen=True)
@@ -22,47 +28,59 @@ class Protocol:
 PROTOCOLS = {
     "dawnbench": Protocol(
         frozenset({"transfer", "preprocess", "whiten", "build", "pretrain", "augment", "train"}),
-        "From the copy to the device to the last step; without reading the data, compilation and every evaluation.",
+        "From the copy to the device to the last step. Reading the data, compilation and all evaluation are left out.",
         "DAWNBench as David Page read it: github.com/davidcpage/cifar10-fast, dawn.py and torch_backend.py",
     ),
     "airbench": Protocol(
         frozenset({"preprocess", "whiten", "pretrain", "augment", "train", "final_evaluate"}),
-        "Preparation, training and the final evaluation with its test-time augmentation; without the copy to the "
-        "device, building the network, compilation and the evaluation of each epoch.",
+        "Preprocessing, training and the final evaluation with its test-time augmentation. The copy to the device, "
+        "building the network, compilation and the evaluation after each epoch are left out.",
         "Keller Jordan: github.com/KellerJordan/cifar10-airbench, airbench94.py",
     ),
-    "record": Protocol(
+    "strict": Protocol(
         frozenset({"transfer", "preprocess", "build", "whiten", "pretrain", "augment", "train", "final_evaluate"}),
-        "All that a trial repeats; without reading the data, compilation and the evaluation of each epoch, which only "
-        "tells how far it is.",
+        "Everything that each trial repeats. Reading the data, compilation and the evaluation after each epoch are "
+        "left out.",
         "Paceline's own, the strictest that leaves compilation out",
     ),
     "cold": Protocol(
         frozenset({"total"}),
-        "Everything from the start of the process to the end of its first trial: imports, data, compilation and every "
-        "evaluation.",
+        "Everything from the start of the process to the end of its first trial, including imports, reading the data, "
+        "compilation and all evaluation.",
         "tinygrad's bounty, which times the whole command; MLPerf Training counts nearly as much",
     ),
 }
 
-
-AFTER_THE_SCHEDULE = {"final_evaluate"}
+AFTER_TRAINING = {"final_evaluate"}
 """Laps that belong to no epoch and come after the last of them."""
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of this name. ValueError for an unknown one."""
+    """The protocol of this name, or of its old name. ValueError for an unknown one."""
+    name = RENAMED.get(name, name)
     if name not in PROTOCOLS:
-        raise ValueError(f"protocol={name!r} is unknown: say one of {', '.join(PROTOCOLS)}")
+        raise ValueError(f"protocol={name!r} is unknown: use one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
-def schedule_seconds(trial: TrialRecord, protocol: str) -> float | None:
-    """Seconds that the whole schedule took, whether or not it led to the target.
+def parse(name: str) -> str:
+    """A protocol's name from a command line. An old name is accepted and answered by a line on stderr."""
+    find_protocol(name)
+    if name in RENAMED:
+        print(f"note: the protocol {name!r} is now called {RENAMED[name]!r}", file=sys.stderr)
+    return RENAMED.get(name, name)
 
-    None for a trial that diverged or failed, which did not run the schedule, and under `cold` for every trial but the
-    first of its process, which alone has the lap `total`. The number is a time to the target only if the mean accuracy
-    over the trials is at or over it: see `results.tables.summary_tables`.
+
+def caption(name: str) -> str:
+    """What a protocol counts, for the caption of a table."""
+    return f"{name} time: {find_protocol(name).meaning}"
+
+
+def total_seconds(trial: TrialRecord, protocol: str) -> float | None:
+    """Seconds of the whole training, whether or not it reached the target.
+
+    None for a trial that diverged or failed, and under `cold` for every trial but the first of its process, which alone
+    has the lap `total`.
     """
     laps = find_protocol(protocol).laps
     if trial.outcome in ("diverged", "failed"):
@@ -73,8 +91,8 @@ def schedule_seconds(trial: TrialRecord, protocol: str) -> float | None:
     return sum([lap.seconds for lap in trial.laps if lap.name in laps])
 
 
-def crossing(trial: TrialRecord, threshold: float | None = None) -> int | None:
-    """The first epoch, counted from 1, whose accuracy is at or over the threshold, by itself the target; None if there
+def epoch_reaching(trial: TrialRecord, threshold: float | None = None) -> int | None:
+    """The first epoch, counted from 1, whose accuracy is at or over the threshold (default: the target); None if there
     is none."""
     threshold = trial.target if threshold is None else threshold
     for result in trial.epochs:
@@ -83,41 +101,43 @@ def crossing(trial: TrialRecord, threshold: float | None = None) -> int | None:
     return None
 
 
-def crossing_seconds(trial: TrialRecord, protocol: str) -> float | None:
-    """Seconds up to the end of the first epoch whose accuracy is at or over the target.
+def seconds_to_target(trial: TrialRecord, protocol: str) -> float | None:
+    """Seconds to the end of the first epoch whose accuracy is at or over the target.
 
-    None for a trial that did not reach its target, even if an epoch on its way was over it, and as `seconds_to`.
+    None for a trial that did not reach its target, even if an earlier epoch was over it, and as `seconds_to`.
     """
     seconds = seconds_to(trial, trial.target, protocol)
     return seconds if trial.outcome == "reached" else None
 
 
 def seconds_to(trial: TrialRecord, threshold: float, protocol: str) -> float | None:
-    """Seconds up to the end of the first epoch whose accuracy is at or over the threshold.
+    """Seconds to the end of the first epoch whose accuracy is at or over the threshold, as `seconds_until` counts them.
 
-    The laps that belong to no epoch, plus those of the epochs up to the crossing. The final evaluation is left out
-    under every protocol, because it comes after the schedule's last epoch. Under `cold`, `total` less all laps that
-    came after the crossing: what went by between those laps stays in, so that one process is never flattered.
-
-    None where no epoch is over it; None where the epochs up to the crossing do not all have a `train` lap of their own,
-    so that their time is not known.
+    None where no epoch is over it.
     """
     find_protocol(protocol)
-    last = crossing(trial, threshold)
+    last = epoch_reaching(trial, threshold)
     return None if last is None else seconds_until(trial, protocol, last)
 
 
 def seconds_until(trial: TrialRecord, protocol: str, last: int) -> float | None:
-    """Seconds up to the end of an epoch, counted from 1, as `seconds_to` counts them; None if not known."""
+    """Seconds to the end of an epoch, counted from 1.
+
+    The laps that belong to no epoch, plus those of the epochs up to this one. The final evaluation is left out under
+    every protocol, because it comes after the last epoch. Under `cold` it is `total` less all laps that came later, so
+    that what passed between laps is counted.
+
+    None where the epochs up to this one do not all have a `train` lap of their own, so that their time is not known.
+    """
     laps = find_protocol(protocol).laps
     if not set(range(1, last + 1)) <= {lap.epoch for lap in trial.laps if lap.name == "train"}:
         return None
     if "total" in laps:
-        whole = schedule_seconds(trial, protocol)
+        whole = total_seconds(trial, protocol)
         return None if whole is None else whole - sum(lap.seconds for lap in trial.laps if _is_after(lap, last))
-    laps = laps - AFTER_THE_SCHEDULE
+    laps = laps - AFTER_TRAINING
     return sum([lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last)])
 
 
 def _is_after(lap: Lap, epoch: int) -> bool:
-    return lap.name in AFTER_THE_SCHEDULE or (lap.epoch is not None and lap.epoch > epoch)
+    return lap.name in AFTER_TRAINING or (lap.epoch is not None and lap.epoch > epoch)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.flat import COLUMNS, Row, tables
+from results.format import NOTHING
 from results.record import Run
-from results.tables import NOTHING, Table
+from results.tables import Table
 
 if TYPE_CHECKING:
     import duckdb

@@ -1,4 +1,4 @@
-"""What is kept of a run and of its trials, and what can not be true of them.
+"""What is kept of a run and of its trials, and what cannot be true of them.
 
 Only raw samples are kept: every statistic is recomputed by whoever reads. A loss may be NaN or infinite, because that
 is what a trial that diverged has to show; JSON has no such numbers, so that they are written as the texts "NaN",
@@ -6,30 +6,29 @@ is what a trial that diverged has to show; JSON has no such numbers, so that the
 is refused. In the free-form parts (recipe, environment, notes) a number that is not finite stays such a text.
 """
 
-import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import pydantic.dataclasses
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     field_validator,
     model_validator,
 )
 
-SCHEMA_VERSION = 2
+from results.environment import Environment, known
+from results.json_values import JsonObject, Text
+
+SCHEMA_VERSION = 3
 
 LapName = Literal[
     "startup",
@@ -55,21 +54,6 @@ CLOCK_TOLERANCE = 1e-3
 """Seconds by which the laps may exceed `total`, whose beginning the system knows less sharply."""
 
 
-def _writable(value: Any) -> Any:
-    """`value` in what JSON has: tuples as lists, non-finite numbers as texts, stray surrogates escaped."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {_writable(key): _writable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_writable(item) for item in value]
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_writable)]
-JsonObject = Annotated[dict[str, JsonValue], BeforeValidator(_writable)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -163,7 +147,7 @@ class TrialRecord(_Kept):
 class RunRecord(_Kept):
     """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
     recipe_name: Text = Field(min_length=1)
     recipe: JsonObject
@@ -172,17 +156,17 @@ class RunRecord(_Kept):
     status: Status = "running"
     reason: Text | None = None
     """why it was interrupted or failed"""
-    sample: bool
+    smoke_test: bool
     """true: a shortened recipe or made-up data, to see that it works; its times and accuracies mean nothing"""
     created: Utc = Field(default_factory=lambda: datetime.now(UTC))
     command: list[Text]
     commit: str | None = None
     dirty: bool | None = None
-    environment: JsonObject
+    environment: Environment
     world_size: int = Field(ge=1)
     seeds: list[Count] = Field(min_length=1)
-    turns: str | None = None
-    """shared by the runs of one launch whose trials took turns; since version 2"""
+    interleaved: str | None = None
+    """shared by the runs whose trials were interleaved; since version 2"""
 
     @field_validator("seeds")
     @classmethod
@@ -193,7 +177,7 @@ class RunRecord(_Kept):
         return seeds
 
     def check(self, trial: TrialRecord) -> None:
-        """ValueError for a trial that can not be of this run."""
+        """ValueError for a trial that cannot be of this run."""
         if trial.seed not in self.seeds:
             raise ValueError(f"seed={trial.seed} is not among the seeds of run {self.id}")
         # A lap is the maximum over the ranks, so that with several of them the sum may rightly exceed the total.
@@ -223,6 +207,16 @@ class Run:
         return [trial for trial in self.trials if trial.outcome == "reached"]
 
     @property
+    def change(self) -> str | None:
+        """What its recipe changes against the one before it, in a few words."""
+        return _text(self.record.recipe.get("change"))
+
+    @property
+    def table(self) -> str | None:
+        """The table that its recipe belongs to."""
+        return _text(self.record.recipe.get("table"))
+
+    @property
     def accuracies(self) -> list[float]:
         """The final accuracy, as a fraction, of every trial that has one, whatever its outcome."""
         return [trial.accuracy for trial in self.trials if trial.accuracy is not None]
@@ -235,6 +229,9 @@ class Run:
     @property
     def machine(self) -> str:
         """The kind of machine in a few words, such as "8 × NVIDIA H200"."""
-        kind = self.record.environment.get("machine_class")
-        name = kind if isinstance(kind, str) else "unknown"
+        name = known(self.record.environment.machine_class) or "unknown"
         return name if self.record.world_size == 1 else f"{self.record.world_size} × {name}"
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

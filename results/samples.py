@@ -5,7 +5,7 @@ Runs are read one after the other and only their samples are kept, so that a tho
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,22 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from results import store
+from results.environment import known
+from results.format import target
 from results.literature import Published, published
-from results.protocols import crossing_seconds, find_protocol, schedule_seconds
+from results.metrics import DEFAULT, find_metric
+from results.protocols import find_protocol
 from results.record import Run
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
 MANY = 200
-"""runs from which on a second process pays"""
+"""runs from which a second process pays"""
 
-FACTS = ("recipe", "data", "target", "machine", "world", "protocol", "sample")
+FACTS = ("recipe", "data", "target", "machine", "world", "protocol", "smoke test")
 """What must be the same on both sides of a comparison."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One run, or one published figure. The lists have one entry a trial, in the order of `seeds`."""
+    """One run, or one published figure."""
 
     recipe: str
     origin: str
@@ -38,52 +41,52 @@ class Samples:
     """of `FACTS`, those that are known"""
     notes: Mapping[str, str]
     """what may differ, but a reader wants to know: commit, versions"""
-    knobs: Mapping[str, Any]
+    options: Mapping[str, Any]
     """the resolved recipe"""
     target: float | None
     seeds: tuple[int, ...]
-    schedule: tuple[float | None, ...]
-    """seconds of the whole schedule, by `results.protocols.schedule_seconds`"""
-    crossing: tuple[float | None, ...]
-    """seconds to the first epoch at or over the target, by `results.protocols.crossing_seconds`"""
-    accuracy: tuple[float | None, ...]
+    """of the trials, in their order"""
+    values: Mapping[str, tuple[float | None, ...]]
+    """by metric, one value a trial, None where a trial has none"""
     reached: int
-    turns: str | None = None
-    """shared by runs whose trials took turns"""
+    unfinished: int = 0
+    """trials that diverged or failed"""
+    interleaved: str | None = None
+    """shared by runs whose trials were interleaved"""
     published: Published | None = None
     is_benchmark: bool = False
     """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
 
 
-def of_run(run: Run, protocol: str) -> Samples:
-    """The samples of a run. ValueError for an unknown protocol."""
+def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples:
+    """The samples of a run. ValueError for an unknown protocol or metric."""
+    find_protocol(protocol)
     record = run.record
-    kind, versions = record.environment.get("machine_class"), record.environment.get("versions")
+    versions = {name: version for name, version in record.environment.versions.items() if known(version) is not None}
     return Samples(
         recipe=record.recipe_name,
         origin=str(run.path),
         facts={
             "recipe": record.recipe_hash,
             "data": json.dumps(record.recipe.get("data"), sort_keys=True),
-            "target": "unknown" if run.target is None else f"{100 * run.target:g}%",
-            "machine": kind if isinstance(kind, str) else "unknown",
+            "target": "unknown" if run.target is None else target(run.target),
+            "machine": known(record.environment.machine_class) or "unknown",
             "world": str(record.world_size),
             "protocol": protocol,
-            "sample": "yes" if record.sample else "no",
+            "smoke test": "yes" if record.smoke_test else "no",
         },
         notes={
             "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
-            **({name: str(version) for name, version in versions.items()} if isinstance(versions, dict) else {}),
+            **{name: str(version) for name, version in versions.items()},
         },
-        knobs=record.recipe,
+        options=record.recipe,
         target=run.target,
         seeds=tuple(trial.seed for trial in run.trials),
-        schedule=tuple(schedule_seconds(trial, protocol) for trial in run.trials),
-        crossing=tuple(crossing_seconds(trial, protocol) for trial in run.trials),
-        accuracy=tuple(trial.accuracy for trial in run.trials),
+        values={name: tuple(find_metric(name).samples(run, protocol)) for name in {*DEFAULT, *metrics}},
         reached=len(run.reached),
-        turns=record.turns,
+        unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
+        interleaved=record.interleaved,
         warnings=run.warnings,
     )
 
@@ -91,14 +94,17 @@ def of_run(run: Run, protocol: str) -> Samples:
 def of_figure(figure: Published) -> Samples:
     """A published figure, which has no samples, so that nothing is known of its spread."""
     facts = {"machine": figure.hardware, "protocol": figure.protocol or "the source's own clock"}
-    single = (None,)
-    return Samples(figure.recipe, figure.source, facts, {}, {}, None, (), single, single, single, 0, published=figure)
+    return Samples(figure.recipe, figure.source, facts, {}, {}, None, (), {}, 0, published=figure)
 
 
 def resolve(
-    word: str, protocol: str, roots: Sequence[Path] = (Path("runs"), MEASURED), workers: int = 1
+    word: str,
+    protocol: str,
+    roots: Sequence[Path] = (Path("runs"), MEASURED),
+    workers: int = 1,
+    metrics: Collection[str] = DEFAULT,
 ) -> list[Samples]:
-    """One side of a comparison.
+    """One side of a comparison, with the samples of these metrics.
 
     `word` is a run's directory, a folder of runs, a glob, `published` (every figure), `published:RECIPE`, or the name
     of a recipe with or without `@COMMIT`: all its runs under `roots`, at that commit. ValueError where there is none.
@@ -111,7 +117,7 @@ def resolve(
             raise ValueError(f"{word}: there is no published figure of {name!r}; there are: {', '.join(figures)}")
         return [of_figure(figure) for figure in figures.values() if not colon or figure.recipe == name]
     if Path(word).exists() or any(character in word for character in "*?["):
-        return _read(store.locate([word]), protocol, workers)
+        return _read(store.locate([word]), protocol, workers, metrics)
     recipe, _, commit = word.partition("@")
     places = [root for root in roots if any(root.glob(f"*/{store.RECORD}"))]
     found = store.locate(places) if places else []
@@ -122,12 +128,12 @@ def resolve(
             f"{word}: neither a run, nor a folder or glob of runs, nor a recipe with runs under {where}"
             + (f" at commit {commit}" if commit else "")
         )
-    return _read(found, protocol, workers)
+    return _read(found, protocol, workers, metrics)
 
 
 def _is_of(path: Path, recipe: str, commit: str) -> bool:
     record = store.read_record(path)
-    return record.recipe_name == recipe and not record.sample and (record.commit or "").startswith(commit)
+    return record.recipe_name == recipe and not record.smoke_test and (record.commit or "").startswith(commit)
 
 
 def _full_hash(commit: str) -> str:
@@ -140,8 +146,8 @@ def _full_hash(commit: str) -> str:
     return found.stdout.strip() or commit
 
 
-def _read(paths: Sequence[Path], protocol: str, workers: int) -> list[Samples]:
-    one = partial(_read_one, protocol=protocol)
+def _read(paths: Sequence[Path], protocol: str, workers: int, metrics: Collection[str]) -> list[Samples]:
+    one = partial(_read_one, protocol=protocol, metrics=metrics)
     if workers < 2 or len(paths) < MANY:
         return _all(one, paths)
     chunks = [paths[start::workers] for start in range(workers)]
@@ -155,5 +161,5 @@ def _all(one: Callable[[Path], Samples], paths: Iterable[Path]) -> list[Samples]
         return [one(path) for path in paths]
 
 
-def _read_one(path: Path, protocol: str) -> Samples:
-    return of_run(store.read(path), protocol)
+def _read_one(path: Path, protocol: str, metrics: Collection[str]) -> Samples:
+    return of_run(store.read(path), protocol, metrics)

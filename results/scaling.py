@@ -1,32 +1,35 @@
-"""What more processes bring to a recipe: read off its runs in worlds of several sizes.
+"""What more processes bring to a recipe, from its runs with several numbers of processes.
 
-Three questions that are often mixed up, each with its own efficiency. Weak scaling: the batch of each process is fixed,
-how many more images a second are there? Strong scaling: the whole batch is fixed, how much sooner is a step done? And
-how much sooner is the target reached, which a larger batch may put further away? And what part the exchange of
-gradients has in it: the difference to a run of the same recipe whose processes exchange none.
+Three questions with three answers. Weak scaling keeps the batch of each process: how many more images a second?
+Strong scaling keeps the whole batch: how much sooner is a step done? Time to target: a larger batch may need more
+epochs. The cost of the gradient all-reduce is the difference to runs of the same recipe that do not synchronise them.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from results.difference import time_change
+from results.environment import known
 from results.interconnect import Link, fit
-from results.protocols import crossing, crossing_seconds
+from results.protocols import epoch_reaching
 from results.record import Run, TrialRecord
+from results.samples import of_run
+from results.statistics import ratio_of_times
+from results.summary import Figure, pooled
 
-FACTOR = 1.05
-"""A change of times is looked at for this ratio, which decides nothing here."""
+FREE = {"batch_size", "scaling", "parallel", "title", "change", "source", "table"}
+"""options in which the runs of one curve may differ: what scales, and what only describes"""
 
 
 @dataclass(frozen=True)
 class Point:
-    """All trials of the recipe in a world of one size, at one batch, with or without exchange."""
+    """All trials of the recipe with one number of processes, at one batch, with or without the gradient all-reduce."""
 
     processes: int
     batch_size: int
-    exchanges: bool
+    synchronises: bool
     runs: tuple[Run, ...]
 
     @property
@@ -57,13 +60,16 @@ class Point:
     @property
     def epochs_to_target(self) -> float | None:
         """The median over the trials that reached it."""
-        epochs = [epoch for trial in self.reached if (epoch := crossing(trial)) is not None]
+        epochs = [epoch for trial in self.reached if (epoch := epoch_reaching(trial)) is not None]
         return median(epochs) if epochs else None
 
-    def to_target(self, protocol: str) -> list[float]:
-        """Seconds to the first epoch at or over the target, of the trials that reached it."""
-        seconds = [crossing_seconds(trial, protocol) for trial in self.reached]
-        return [second for second in seconds if second is not None]
+    def figure(self, metric: str, protocol: str) -> Figure:
+        """Of the trials of all its runs together."""
+        return pooled([of_run(run, protocol, [metric]) for run in self.runs], [metric]).figures[metric]
+
+    def time_to_target(self, protocol: str) -> Figure:
+        """Of the trials that reached the target."""
+        return self.figure("time-to-target", protocol)
 
 
 @dataclass(frozen=True)
@@ -72,28 +78,32 @@ class Efficiency:
 
     value: float
     interval: tuple[float, float] | None
+    speed_up: float
+    """how many times as fast as the base"""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Runs of one recipe, sorted by what they show. Each curve begins with the smallest world."""
+    """Runs of one recipe on one kind of machine, sorted by what they show. Each curve begins with the fewest
+    processes."""
 
     recipe_name: str
+    machine: str
+    strategy: str
     weak: tuple[Point, ...]
     strong: tuple[Point, ...]
-    alone: tuple[Point, ...]
-    """the strong curve's points once more, whose processes exchange nothing"""
+    unsynchronised: tuple[Point, ...]
+    """the strong curve's points once more, without the gradient all-reduce"""
 
     @property
     def base(self) -> Point:
-        """The smallest world."""
+        """The fewest processes."""
         return self.strong[0]
 
     @property
     def gradient_bytes(self) -> int | None:
-        """What every step exchanges, as the run of the base noted it."""
-        noted = self.base.runs[0].record.environment.get("gradient_bytes")
-        return noted if isinstance(noted, int) else None
+        """What the all-reduce of a step averages, as the run of the base noted it."""
+        return known(self.base.runs[0].record.environment.gradient_bytes)
 
     @property
     def all_reduces(self) -> list[tuple[int, float, float]]:
@@ -102,53 +112,80 @@ class Curves:
             (point.processes, float(size), float(seconds))
             for point in (*self.weak[1:], *self.strong[1:])
             for run in point.runs
-            for size, seconds in run.record.environment.get("all_reduce") or ()
+            for size, seconds in run.record.environment.all_reduce
         ]
 
     @property
     def link(self) -> Link | None:
-        """What the all-reduces that were measured say of what joins the processes."""
+        """The connection between the processes, fitted to the measured all-reduces."""
         return fit(self.all_reduces)
 
 
 def curves(runs: Iterable[Run]) -> list[Curves]:
-    """The scaling of every recipe that has runs in worlds of more than one size, each of which ended in trials."""
-    by_name = sorted(runs, key=lambda run: run.record.recipe_name)
-    found = [_curves(name, list(group)) for name, group in groupby(by_name, lambda run: run.record.recipe_name)]
+    """The scaling of every recipe that has runs with several numbers of processes, each with trials.
+
+    Runs share curves if they have the recipe but for `FREE`, the kind of machine, the CPU threads of a process and the
+    strategy in common. One process needs no strategy: it is the base of every strategy's curves.
+    """
+
+    def key(run: Run) -> tuple[str, str, str]:
+        environment = run.record.environment
+        recipe = {name: value for name, value in run.record.recipe.items() if name not in FREE}
+        threads = environment.threads and environment.threads.intra_op
+        alike = json.dumps([recipe, threads], sort_keys=True)
+        return run.record.recipe_name, alike, known(environment.machine_class) or "unknown"
+
+    found = []
+    for (name, _, machine), group in groupby(sorted(runs, key=key), key):
+        members = list(group)
+        several = [run for run in members if run.record.world_size > 1 and synchronises(run)]
+        for strategy in dict.fromkeys(map(strategy_of, several)):
+            others = {id(run) for run in several if strategy_of(run) != strategy}
+            chosen = [run for run in members if id(run) not in others]
+            found.append(_curves(name, machine, strategy, chosen))
     return [each for each in found if each is not None]
 
 
-def _curves(name: str, runs: Sequence[Run]) -> Curves | None:
-    has_real = any(exchanges(run) and not run.record.sample for run in runs)
-    points = _points([run for run in runs if not (has_real and run.record.sample and exchanges(run))])
-    exchanging = [point for point in points if point.exchanges]
-    if len({point.processes for point in exchanging}) < 2:
+def strategy_of(run: Run) -> str:
+    """How its processes share the network."""
+    return known(run.record.environment.strategy) or "unknown"
+
+
+def _curves(name: str, machine: str, strategy: str, runs: Sequence[Run]) -> Curves | None:
+    has_real = any(synchronises(run) and not run.record.smoke_test for run in runs)
+    points = _points([run for run in runs if not (has_real and run.record.smoke_test and synchronises(run))])
+    synchronised = [point for point in points if point.synchronises]
+    if len({point.processes for point in synchronised}) < 2:
         return None
-    base = exchanging[0]
+    fewest = [point for point in synchronised if point.processes == synchronised[0].processes]
+    base = max(fewest, key=lambda base: sum(p.batch_size == base.batch_size for p in synchronised))
     return Curves(
         name,
-        tuple(p for p in exchanging if p.batch_size * base.processes == base.batch_size * p.processes),
-        tuple(p for p in exchanging if p.batch_size == base.batch_size),
-        tuple(p for p in points if p.batch_size == base.batch_size and not p.exchanges),
+        machine,
+        strategy,
+        tuple(p for p in synchronised if p.batch_size * base.processes == base.batch_size * p.processes),
+        tuple(p for p in synchronised if p.batch_size == base.batch_size),
+        tuple(p for p in points if p.batch_size == base.batch_size and not p.synchronises),
     )
 
 
-def exchanges(run: Run) -> bool:
-    """Whether its processes exchange gradients. If not, it counts as a sample: it is no training of the recipe."""
+def synchronises(run: Run) -> bool:
+    """Whether its processes average their gradients. If not, it is recorded as a smoke test: it does not train the
+    recipe."""
     parallel = run.record.recipe.get("parallel")
-    return not isinstance(parallel, dict) or bool(parallel.get("sync_gradients", parallel.get("exchange", True)))
+    return not isinstance(parallel, dict) or bool(parallel.get("sync_gradients", True))
 
 
 def _points(runs: Sequence[Run]) -> list[Point]:
     def key(run: Run) -> tuple[int, int, bool]:
-        return run.record.world_size, int(run.record.recipe["batch_size"]), exchanges(run)
+        return run.record.world_size, int(run.record.recipe["batch_size"]), synchronises(run)
 
     with_steps = sorted((run for run in runs if any(trial.steps for trial in run.trials)), key=key)
     return [Point(*what, tuple(group)) for what, group in groupby(with_steps, key)]
 
 
 def efficiency(
-    base: Point, point: Point, seconds: Callable[[Point], list[float]], work: float = 1.0
+    base: Point, point: Point, seconds: Callable[[Point], Sequence[float]], work: float = 1.0
 ) -> Efficiency | None:
     """How much of what `point` has more of processes than `base` shows in its time. None where one has no time.
 
@@ -158,8 +195,8 @@ def efficiency(
     if not before or not after:
         return None
     if point is base:
-        return Efficiency(1.0, None)
-    ratio = time_change(before, after, FACTOR)
+        return Efficiency(1.0, None, 1.0)
+    ratio = ratio_of_times(before, after)
     ideal = work * base.processes / point.processes
     bounds = ratio.interval and (ideal / ratio.interval[1], ideal / ratio.interval[0])
-    return Efficiency(ideal / ratio.size, bounds)
+    return Efficiency(ideal / ratio.size, bounds, work / ratio.size)

@@ -1,4 +1,10 @@
-"""Statistics of samples: pure functions, recomputed from raw samples whenever somebody asks."""
+"""Every statistic that Paceline states: pure functions of raw samples.
+
+Times are compared by ranks, because a few trials are much slower than the rest. Test, estimate and interval belong
+together (Mann and Whitney 1947; Wilcoxon 1945; Hodges and Lehmann 1963; Hollander, Wolfe and Chicken 2014,
+"Nonparametric Statistical Methods", 3.2-3.3 and 4.2-4.3). They assume no distribution, only that a change multiplies
+all times by one factor. Accuracies are compared by Welch's t-test.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +14,12 @@ from functools import cache
 import numpy as np
 
 CONFIDENCE = 0.95
-RESAMPLES = 9999
+LEVEL = 0.05
+"""p at or under which a change is significant"""
+EXACT = 50
+"""samples a side up to which ranks are counted exactly; over it the normal approximation is as good"""
+PAIRS = 4_000_000
+"""pairs of samples over which the larger sets are thinned to evenly spaced order statistics"""
 
 
 @dataclass(frozen=True)
@@ -27,18 +38,64 @@ class AccuracySummary:
 
 
 @dataclass(frozen=True)
-class TimeSummary:
-    """Seconds, of `n` trials."""
+class MedianSummary:
+    """`n` samples of a time or another quantity over zero."""
 
     n: int
     median: float
     interval: tuple[float, float] | None
-    """95% for the median; None for n < 3"""
+    """95% for the median; None for n < 6, whose range holds it with less probability"""
     mean: float
     std: float | None
     """with n - 1 in the denominator; None for n = 1"""
     min: float
     max: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """From `before` to `after`: a ratio of times, or a difference of mean accuracies."""
+
+    size: float
+    interval: tuple[float, float] | None
+    """95%; None where there are too few samples for one"""
+    p: float | None
+    """two-sided, of a change this large by chance; None where no test is possible"""
+    n: int
+    """samples of the smaller side, or pairs"""
+    paired: bool = False
+    """trials were interleaved, and each was compared with its neighbour"""
+    none: float = 1.0
+    """the `size` of no change: 1 for a ratio, 0 for a difference"""
+
+    def significant(self, level: float = LEVEL) -> bool:
+        """Whether chance alone would do this less often than `level`, and the interval excludes no change."""
+        excluded = self.interval is None or not self.interval[0] <= self.none <= self.interval[1]
+        return excluded and self.p is not None and self.p <= level
+
+    def within(self, limit: float) -> bool:
+        """Whether the interval lies inside ± `limit`: two one-sided tests (Schuirmann 1987), each at 2.5%."""
+        return self.interval is not None and all(abs(bound - self.none) <= limit for bound in self.interval)
+
+    def needed(self, limit: float, level: float = LEVEL) -> int | None:
+        """Samples a side that would decide against `limit`, if the change stays as large as it is.
+
+        The interval narrows with the square root of n. It decides once it lies inside the limit or, for a change over
+        the limit, once it excludes no change. None where the change is too close to the limit for any number.
+        """
+        from scipy import special
+
+        fewest = fewest_trials(level, paired=self.paired)
+        if self.interval is None:
+            return max(fewest, self.n + 1)
+        effect = abs(self.size - self.none)
+        gap = effect if effect >= limit else limit - effect
+        half = (self.interval[1] - self.interval[0]) / 2
+        if effect >= limit:
+            half *= float(special.ndtri(1 - level / 2) / special.ndtri((1 + CONFIDENCE) / 2))
+        if gap < half / 100:
+            return None
+        return max(fewest, self.n + 1, math.ceil(self.n * (half / gap) ** 2 - 1e-9))
 
 
 def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySummary:
@@ -50,7 +107,7 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
     """
     from scipy import stats
 
-    _some(accuracies)
+    _check(accuracies)
     n, reached = len(accuracies), sum(accuracy >= target for accuracy in accuracies)
     mean, std = _mean(accuracies), _std(accuracies)
     if std is None:
@@ -63,55 +120,190 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
     return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
 
 
-def accuracy_difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, float | None]:
-    """first - second of the means, and the two-sided p of Welch's t-test (Welch 1947) that the true means are equal.
+def median_summary(samples: Sequence[float]) -> MedianSummary:
+    """What the samples say about the true median.
 
-    p is None where either has a single sample, or both have no spread. ValueError for no samples.
+    The interval is between two order statistics, so that its coverage is exact for any distribution and at least 95%
+    (David and Nagaraja 2003, "Order Statistics", 7.1). Fewer than six samples have none: the range of five holds the
+    median with probability 1 - 2 / 2**5 = 94%, that of three with 75%. ValueError for no samples.
+    """
+    _check(samples)
+    ordered = sorted(samples)
+    n, left_out = len(ordered), _left_out_of_median(len(ordered))
+    interval = None if left_out is None else (ordered[left_out], ordered[n - 1 - left_out])
+    return MedianSummary(n, float(np.median(ordered)), interval, _mean(ordered), _std(ordered), ordered[0], ordered[-1])
+
+
+def ratio_of_times(
+    before: Sequence[float], after: Sequence[float], *, paired: bool = False, p: float | None = None
+) -> Change:
+    """The factor by which `after` is longer than `before`, with its interval and p.
+
+    The Hodges-Lehmann estimate: the median of the ratios of every `after` to every `before`, with the interval of the
+    rank-sum test. `paired`: of the ratios of neighbours, with the signed-rank test. `p` is computed unless `rank_tests`
+    gave it. ValueError for no samples, or pairs of unequal number.
     """
     from scipy import stats
 
-    _some(first)
-    _some(second)
-    difference = _mean(first) - _mean(second)
-    if min(len(first), len(second)) < 2 or _std(first) == _std(second) == 0:
-        return difference, None
-    return difference, float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+    if not before or not after or (paired and len(before) != len(after)):
+        raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
+    if paired:
+        logs = np.log(after) - np.log(before)
+        p = float(stats.wilcoxon(logs).pvalue) if np.any(logs) else 1.0
+        size, interval = _center(_pair_means(logs), _left_out_of_signed_ranks(len(logs)))
+    else:
+        p = rank_tests([(before, after)])[0] if p is None else p
+        differences = _pair_differences(np.log(before), np.log(after))
+        left_out = _left_out_of_rank_sums(len(before), len(after))
+        whole = len(before) * len(after)
+        if left_out is not None:
+            left_out = left_out * differences.size // whole
+        size, interval = _center(differences, left_out)
+    bounds = interval and (math.exp(interval[0]), math.exp(interval[1]))
+    return Change(math.exp(size), bounds, p, min(len(before), len(after)), paired)
 
 
-def time_summary(seconds: Sequence[float]) -> TimeSummary:
-    """What the trials say about the true median time.
+def rank_tests(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
+    """Two-sided p of Mann and Whitney's test of each pair, none of them empty.
 
-    The percentile bootstrap (Efron 1979, "Bootstrap methods: another look at the jackknife"), with a fixed seed. BCa,
-    its refinement, needs a jackknife, which does not work for medians (Efron and Tibshirani 1993, chapter 11). Of few
-    samples the interval is their range, which holds the median with probability 1 - 2^(1 - n): 75% for n = 3, 94% for
-    n = 5. ValueError for no samples.
+    Pairs of one size go to scipy together, because a call costs it much more than the test; those with ties apart,
+    because it takes another method for all of a call where one has them.
     """
-    _some(seconds)
-    n, median = len(seconds), float(np.median(seconds))
-    low, high = min(seconds), max(seconds)
-    interval = None
-    if n >= 3 and low == high:
-        interval = (low, high)
-    elif n >= 3:
-        ordered = np.sort(np.asarray(seconds, dtype=float))
-        tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
-        bounds = np.percentile(ordered[_middle_of_resamples(n)].mean(axis=1), tails)
-        interval = (float(bounds[0]), float(bounds[1]))
-    return TimeSummary(n, median, interval, _mean(seconds), _std(seconds), low, high)
+    from scipy import stats
+
+    alike: dict[tuple[int, int, bool], list[int]] = {}
+    for index, (before, after) in enumerate(pairs):
+        has_ties = len({*before, *after}) < len(before) + len(after)
+        alike.setdefault((len(before), len(after), has_ties), []).append(index)
+    found = [math.nan] * len(pairs)
+    for indices in alike.values():
+        before, after = (np.array([pairs[index][side] for index in indices]) for side in (0, 1))
+        for index, p in zip(indices, stats.mannwhitneyu(after, before, axis=1).pvalue, strict=True):
+            found[index] = float(p)
+    return found
+
+
+def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Change:
+    """The mean of `after` less that of `before`, by Welch's t-test, which lets the two spreads differ (Welch 1947).
+
+    Where no side has a spread the ranks are tested instead, and the interval has no width from four samples a side on.
+    ValueError for no samples.
+    """
+    from scipy import stats
+
+    if not before or not after:
+        raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
+    size, n = _mean(after) - _mean(before), min(len(before), len(after))
+    if all(min(side) == max(side) for side in (before, after)):
+        p = smallest_p(len(before), len(after)) if size else 1.0
+        return Change(size, (size, size) if n >= fewest_trials() else None, p, n, none=0.0)
+    if n < 2:
+        return Change(size, None, None, n, none=0.0)
+    test = stats.ttest_ind(after, before, equal_var=False)
+    interval = test.confidence_interval(CONFIDENCE)
+    return Change(size, (float(interval.low), float(interval.high)), float(test.pvalue), n, none=0.0)
+
+
+def reached_interval(reached: int, n: int) -> tuple[float, float]:
+    """95% for the true share of trials that reach the target (Wilson 1927). ValueError for no trials."""
+    from scipy import stats
+
+    interval = stats.binomtest(reached, n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def fewest_trials(level: float = LEVEL, *, paired: bool = False) -> int:
+    """Trials a side under which a rank test cannot come out at or under `level`, however large the change."""
+    n = 1
+    while smallest_p(n, n, paired=paired) > level:
+        n += 1
+    return n
+
+
+def smallest_p(before: int, after: int, *, paired: bool = False) -> float:
+    """The smallest p that so many samples can give: one order of the ranks, or of the signs, out of all."""
+    return min(1.0, 2.0 ** (1 - before) if paired else 2 / math.comb(before + after, before))
+
+
+def _center(values: np.ndarray, left_out: int | None) -> tuple[float, tuple[float, float] | None]:
+    """The median of the values, and their range without so many at either end."""
+    if left_out is None:
+        return float(np.median(values)), None
+    low, high = left_out, values.size - 1 - left_out
+    ordered = np.partition(values, [low, high])
+    return float(np.median(values)), (float(ordered[low]), float(ordered[high]))
+
+
+def _pair_differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    most = math.isqrt(PAIRS)
+    if before.size * after.size > PAIRS:
+        before, after = (np.quantile(side, np.linspace(0, 1, min(side.size, most))) for side in (before, after))
+    return np.subtract.outer(after, before).ravel()
+
+
+def _pair_means(values: np.ndarray) -> np.ndarray:
+    """Of all pairs, each value with itself included (Walsh averages)."""
+    first, second = np.triu_indices(values.size)
+    return (values[first] + values[second]) / 2
 
 
 @cache
-def _middle_of_resamples(n: int) -> np.ndarray:
-    """(RESAMPLES, 2): which two of n ordered samples have the median of each resample between them.
+def _left_out_of_median(n: int) -> int | None:
+    """Ordered samples beyond each end of the interval of the median."""
+    from scipy import stats
 
-    `scipy.stats.bootstrap` draws and sorts anew for every set of samples, though the draws depend on n alone: that
-    would take a page of a thousand runs minutes.
-    """
-    drawn = np.sort(np.random.default_rng(0).integers(0, n, (RESAMPLES, n)), axis=1)
-    return drawn[:, [(n - 1) // 2, n // 2]]
+    left_out = int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)) - 1
+    return left_out if left_out >= 0 else None
 
 
-def _some(samples: Sequence[float]) -> None:
+@cache
+def _left_out_of_rank_sums(n: int, m: int) -> int | None:
+    """Ordered pairwise differences beyond each end of the interval: the largest U whose lower tail is at most 2.5%."""
+    if n <= EXACT and m <= EXACT:
+        return _largest_in_tail(_rank_sums(n, m))
+    return _normal(n * m / 2, math.sqrt(n * m * (n + m + 1) / 12))
+
+
+def _rank_sums(n: int, m: int) -> np.ndarray:
+    """Probabilities of U = 0 to n·m where both sides are alike, by which side has the largest sample."""
+    row = [np.ones(1) for _ in range(m + 1)]
+    for i in range(1, n + 1):
+        new = [np.ones(1)]
+        for j in range(1, m + 1):
+            sums = np.zeros(i * j + 1)
+            sums[j:] += row[j] * (i / (i + j))
+            sums[: new[-1].size] += new[-1] * (j / (i + j))
+            new.append(sums)
+        row = new
+    return row[m]
+
+
+@cache
+def _left_out_of_signed_ranks(n: int) -> int | None:
+    """Ordered pair means beyond each end of the interval, by the sum of the ranks of positive signs."""
+    if n > EXACT:
+        return _normal(n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
+    sums = np.ones(1)
+    for rank in range(1, n + 1):
+        longer = np.zeros(sums.size + rank)
+        longer[: sums.size] += sums / 2
+        longer[rank:] += sums / 2
+        sums = longer
+    return _largest_in_tail(sums)
+
+
+def _largest_in_tail(probabilities: np.ndarray) -> int | None:
+    inside = int(np.searchsorted(np.cumsum(probabilities), (1 - CONFIDENCE) / 2, side="right"))
+    return inside - 1 if inside else None
+
+
+def _normal(mean: float, spread: float) -> int:
+    from scipy import special
+
+    return math.floor(mean - float(special.ndtri((1 + CONFIDENCE) / 2)) * spread - 0.5)
+
+
+def _check(samples: Sequence[float]) -> None:
     if len(samples) == 0 or not np.isfinite(samples).all():
         raise ValueError(f"samples={list(samples)}: statistics need one finite number at least, and no other")
 

@@ -9,29 +9,20 @@ import contextlib
 import gc
 import glob
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pydantic_core
 
 from results.files import append_line, sync_folder, write_atomically
 from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
+from results.upgrades import UPGRADES, Upgrade
 
 RECORD, TRIALS = "run.json", "trials.jsonl"
 
 
-class Upgrade(NamedTuple):
-    """From one schema version to the next: what was read of `run.json` and of one line of `trials.jsonl`."""
-
-    run: Callable[[dict[str, Any]], dict[str, Any]]
-    trial: Callable[[dict[str, Any]], dict[str, Any]]
-
-
-UPGRADES: dict[int, Upgrade] = {1: Upgrade(dict, dict)}
-"""By the version that they upgrade from. Version 1 is the first; 2 added `turns`, which may be left out."""
-
-SAME_ON_RESUME = ("recipe_hash", "world_size", "sample", "commit", "dirty")
+SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
 SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions", "strategy")
 """What must not change between the trials of one run."""
 
@@ -52,7 +43,7 @@ class RunDirectory:
     def append(self, trial: TrialRecord) -> None:
         """Write a trial to the disk.
 
-        ValueError for a trial that can not be of this run; OSError if it can not be written, with the earlier trials
+        ValueError for a trial that cannot be of this run; OSError if it cannot be written, with the earlier trials
         intact and its seed still missing.
         """
         self.record.check(trial)
@@ -74,11 +65,14 @@ class RunDirectory:
         """Write how the run ended, and what is to be added to its environment (telemetry after the run)."""
         assert status != "running"
         assert status != "finished" or not self.missing_seeds, self.missing_seeds
-        self._write(status=status, reason=reason, environment=self.record.environment | (environment or {}))
+        self._write(status=status, reason=reason, environment=self._added(environment or {}))
 
     def note(self, environment: dict[str, Any]) -> None:
         """Add to the environment what was found out during the run."""
-        self._write(environment=self.record.environment | environment)
+        self._write(environment=self._added(environment))
+
+    def _added(self, environment: dict[str, Any]) -> dict[str, Any]:
+        return self.record.environment.model_dump(mode="json") | environment
 
     def _write(self, **changes: Any) -> None:
         self.record = RunRecord.model_validate(self.record.model_dump() | changes)
@@ -111,10 +105,11 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
     if _version(_load_record(run.path)) != SCHEMA_VERSION:
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
     pairs = {key: (getattr(run.record, key), getattr(record, key)) for key in SAME_ON_RESUME}
-    pairs |= {key: (run.record.environment.get(key), record.environment.get(key)) for key in SAME_ENVIRONMENT}
+    captured = run.record.environment, record.environment
+    pairs |= {key: tuple(getattr(one, key) for one in captured) for key in SAME_ENVIRONMENT}
     for key, (then, now) in pairs.items():
         if then != now:
-            raise ValueError(f"{run.path}: can not be resumed: {key} was {then!r} and is {now!r} now; start a new run")
+            raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
     resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials})
     resumed._write(status="running", reason=None)
     return resumed
@@ -124,7 +119,7 @@ def read(path: str | Path) -> Run:
     """A run from its directory or its `run.json`. Damaged lines are skipped and told of in `warnings`.
 
     ValueError where there is no run, its `run.json` is damaged or newer than this Paceline, a seed has two trials, or a
-    line is whole but says what can not be: a negative lap, laps longer than the total, an accuracy outside [0, 1].
+    line is whole but says what cannot be: a negative lap, laps longer than the total, an accuracy outside [0, 1].
     """
     path = Path(path)
     path = path.parent if path.name == RECORD else path
@@ -241,13 +236,13 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
             trial = _read_trial(line, steps)
         except ValueError as error:
             if _is_impossible(error):
-                raise ValueError(f"{path}:{number}: can not be: {_first(error)}") from error
+                raise ValueError(f"{path}:{number}: cannot be: {_first(error)}") from error
             warnings.append(f"{path}:{number}: skipped a damaged line: {_first(error)}")
             continue
         try:
             record.check(trial)
         except ValueError as error:
-            raise ValueError(f"{path}:{number}: can not be: {error}") from error
+            raise ValueError(f"{path}:{number}: cannot be: {error}") from error
         if trial.seed in line_of:
             raise ValueError(
                 f"{path}: seed={trial.seed} has two trials, in lines {line_of[trial.seed]} and {number}: two processes "

@@ -38,7 +38,7 @@ def test_read_all(benchmark: BenchmarkFixture, runs: list[Run]) -> None:
 
 def test_compare(benchmark: BenchmarkFixture, runs: list[Run]) -> None:
     """All runs with copies of themselves, by every metric."""
-    before = [samples.of_run(run, "record") for run in runs]
+    before = [samples.of_run(run, "strict") for run in runs]
     after = [replace(one, origin="copy") for one in before]
     benchmark.pedantic(compare, args=(before, after), rounds=5, warmup_rounds=1)
     benchmark.extra_info["runs"] = len(runs)

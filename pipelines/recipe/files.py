@@ -50,7 +50,9 @@ def select(patterns: Iterable[str]) -> list[str]:
         is_path = pattern.endswith((".yaml", ".yml"))
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
-            raise RecipeError(f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; bench/recipes.py list shows them all")
+            raise RecipeError(
+                f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; bench/recipes.py list shows them all"
+            )
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 

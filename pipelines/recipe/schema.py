@@ -26,7 +26,7 @@ RENAMED = {
 }
 """Earlier names of options, which recipes may still use, and today's. Both are in the same group."""
 
-DESCRIPTIVE = {"title", "change", "source"}
+DESCRIPTIVE = {"title", "change", "source", "table"}
 """Options that describe the recipe and change nothing in it."""
 
 
@@ -39,6 +39,8 @@ class Recipe(Config):
     """what it does differently from its base, in a few words"""
     source: str | None = None
     """where the recipe comes from"""
+    table: Literal["ladder", "techniques", "loaders", "strategies"] | None = None
+    """the table that it and others of the same table end with; null: a row in the summary"""
     data: Data
     """what it trains on"""
     target: Annotated[float, Field(gt=0, lt=1)]

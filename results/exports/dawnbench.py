@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from results.environment import known
 from results.protocols import seconds_until
 from results.record import EpochResult, Lap, Run, RunRecord, TrialRecord
 
@@ -39,8 +40,7 @@ DATA = "cifar10"
 def describe(run: Run, *, author: str, email: str, code_url: str, cost_per_hour: float | None = None) -> dict[str, Any]:
     """The JSON of a submission. `cost_per_hour`: in US dollars, of the machine; None where it has no price."""
     record = run.record
-    versions = record.environment.get("versions")
-    torch = versions.get("torch") if isinstance(versions, dict) else None
+    torch = known(record.environment.versions.get("torch"))
     return {
         "version": "v1.0",
         "author": author,
@@ -99,7 +99,7 @@ def read(path: Path, target: float = 0.94) -> Run:
         described = json.loads(path.read_text(encoding="utf-8"))
         rows = list(csv.reader(path.with_suffix(".tsv").read_text(encoding="utf-8").splitlines(), delimiter="\t"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: can not be read as a submission: {error}") from error
+        raise ValueError(f"{path}: cannot be read as a submission: {error}") from error
     missing = [key for key in FIELDS if not isinstance(described, Mapping) or key not in described]
     if missing:
         raise ValueError(f"{path}: is no submission to DAWNBench: it lacks {', '.join(missing)}")
@@ -120,7 +120,7 @@ def read(path: Path, target: float = 0.94) -> Run:
         recipe_name=f"dawnbench/{described['model']}",
         recipe={"title": str(described["model"]), "source": str(described["codeURL"]), "data": {"name": DATA}},
         recipe_hash="unknown",
-        sample=False,
+        smoke_test=False,
         created=created,
         command=[],
         environment={

@@ -18,7 +18,7 @@ EPOCH = ("augment", "train")
 def write(run: Run, trial: TrialRecord, path: Path) -> None:
     """The log of one trial, which replaces what was there.
 
-    ValueError where mlperf-logging is missing; OSError for a file that can not be written.
+    ValueError where mlperf-logging is missing; OSError for a file that cannot be written.
     """
     try:
         from mlperf_logging.mllog import constants as keys

@@ -7,29 +7,19 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Any
 
+from results import format as form
+
 INSTALL = "pip install -e '.[report]' -c constraints.txt"
-SCRIPTS = (
-    "elements",
-    "state",
-    "leaderboard",
-    "charts",
-    "curves",
-    "laps",
-    "ladder",
-    "scaling",
-    "history",
-    "run",
-    "start",
-)
-"""The files of `script/`, in their order: each may call what any of them defines, the last begins."""
+SCRIPTS = ("elements", "state", "leaderboard", "charts", "run", "start")
+"""the files of `script/`, in their order: each may call what any of them defines, and the last starts the page"""
 
 
 def page(data: dict[str, Any], title: str) -> str:
     """The HTML of `results.page.data.page_data`.
 
-    Texts of records go through jinja2's escaping into the markup, and as JSON without `<`, `>` and `&` into a script
-    element that is never executed. The page's own policy then lets only the two scripts that we ship run, and nothing
-    be loaded. ValueError where jinja2 or plotly is not installed.
+    jinja2 escapes texts of records in the markup; in the data they are JSON without `<`, `>` and `&`, in a script
+    element that is never executed. The page's Content-Security-Policy allows the two scripts that we ship and nothing
+    else. ValueError where jinja2 or plotly is not installed.
     """
     jinja2, offline = needed("jinja2"), needed("plotly.offline")
     script = "\n".join(_shipped(f"script/{name}.js") for name in SCRIPTS)
@@ -53,13 +43,13 @@ def page(data: dict[str, Any], title: str) -> str:
 
 
 def choices(data: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
-    """What each filter offers, as it stands in the page's address and as it is read."""
+    """What each filter offers: its value in the page's address, and its label."""
     runs = data["runs"]
     targets = sorted({run["target"] for run in runs} - {None})
     return {
         "data": [(name, name) for name in sorted({run["data_set"] for run in runs})],
         "machine": [(name, name) for name in sorted({run["machine"] for run in runs})],
-        "target": [(str(target), f"{100 * target:g}%") for target in targets],
+        "target": [(str(target), form.target(target)) for target in targets],
     }
 
 

@@ -1,116 +1,141 @@
-"""What the page draws of several runs together: histories, ladders, scaling. Runs are named by their position."""
+"""What the page draws of several runs together: histories, ladders, scaling."""
 
-import json
-import re
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from results import steps
-from results.ladder import epoch_seconds, time_of
+from results.format import target
+from results.metrics import ACCURACY, DEFAULT, EPOCH_TIME, TIME_TO_TARGET, TOTAL_TIME
+from results.page import figures
+from results.page.figures import BY_PROTOCOL, by_protocol, clocked
 from results.protocols import PROTOCOLS
 from results.record import Run
+from results.scaling import Curves, curves, strategy_of
+from results.summary import Figure, RunSummary
+from results.tables.ladder import ladder_table
+from results.tables.scaling import tables_of
+from results.tables.table import Table
 
 Json = dict[str, Any]
+Summaries = Mapping[str, Mapping[str, RunSummary]]
+"""by the id of a run, then by protocol"""
 
-RUNG = re.compile(r"(?P<ladder>.+)/\d+-[^/]+")
-"""Names of rungs: numbered, in the folder that is their ladder."""
+METRICS = (*DEFAULT, EPOCH_TIME.name)
+"""those that the page shows of a run"""
 
 
-def histories(shown: Sequence[Json]) -> list[Json]:
-    """Real runs of one recipe and target on one machine class, where there are several, with the levels found.
+def histories(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> list[Json]:
+    """Real runs of one recipe and target on one machine class, where there are several, the oldest first."""
+    grouped: dict[tuple[str, ...], list[Run]] = {}
+    for run, data_set in zip(runs, data_sets, strict=True):
+        if not run.record.smoke_test and run.trials:
+            strategy = [strategy_of(run)] if run.record.world_size > 1 else []
+            key = (run.record.recipe_name, data_set, run.machine, *strategy, target(run.target))
+            grouped.setdefault(key, []).append(run)
+    return [_history(key, members, summaries) for key, members in grouped.items() if len(members) > 1]
 
-    A level begins at a position among the history's own `runs`; runs without the figure are passed over.
+
+def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries) -> Json:
+    enough = [_is_enough(next(iter(summaries[run.record.id].values()))) for run in runs]
+    drawn, counted = {}, {}
+    for choice, metric in {"": TOTAL_TIME, "target": TIME_TO_TARGET, "accuracy": ACCURACY}.items():
+        of = {name: [summaries[run.record.id][name].figures[metric.name] for run in runs] for name in PROTOCOLS}
+        smallest = 0.0 if metric is ACCURACY else steps.SMALLEST
+        levels = {name: _levels(figures_of, smallest) for name, figures_of in of.items()}
+        drawn[choice] = figures.history(runs, of, levels, enough)
+        counted[choice] = {BY_PROTOCOL: {name: max(0, len(found) - 1) for name, found in levels.items()}}
+    changed = any(one.record.recipe_hash != runs[0].record.recipe_hash for one in runs)
+    ids = [run.record.id for run in runs]
+    return {"key": " · ".join(key), "figures": drawn, "steps": counted, "ids": ids, "changed": changed}
+
+
+def _is_enough(summary: RunSummary) -> bool:
+    mean = summary.accuracy.value
+    return mean is not None and summary.target is not None and mean >= summary.target
+
+
+def _levels(of: Sequence[Figure], smallest: float) -> list[steps.Level]:
+    """Their starts as positions among all runs; runs without a value are passed over."""
+    known = [(place, one.value) for place, one in enumerate(of) if one.value is not None]
+    found = steps.levels([value for _, value in known], smallest=smallest)
+    return [steps.Level(known[level.start][0], level.median) for level in found]
+
+
+def ladders(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> list[Json]:
+    """The newest real run of every step, by ladder, data set and machine class: chart and table.
+
+    The chart shows total times (`total`), times of an epoch (`epoch`), or what is known (the empty choice): total times
+    if two steps have one. A ladder that was cut short has only the others.
     """
-    same = ("name", "data_set", "machine", "strategy", "target")
-    grouped: dict[tuple[Any, ...], list[int]] = {}
-    for index, run in enumerate(shown):
-        if not run["sample"] and run["trials"]:
-            grouped.setdefault(tuple(run[key] for key in same), []).append(index)
-    return [
-        dict(zip(same, values, strict=True)) | {"runs": members, "levels": _levels(shown, members)}
-        for values, members in grouped.items()
-        if len(members) > 1
-    ]
-
-
-def ladders(runs: Sequence[Run], shown: Sequence[Json]) -> list[Json]:
-    """The newest real run of every rung, by ladder, data set and machine class, with the times of `results.ladder`.
-
-    `seconds`: of the whole schedule, by protocol; `epochs`: of an epoch, which a ladder that was cut short has too.
-    """
-    grouped: dict[tuple[str, str, str], dict[str, int]] = {}
-    for index, run in enumerate(shown):
-        match = RUNG.fullmatch(run["name"])
-        if match and run["trick"] and not run["sample"]:
-            grouped.setdefault((match["ladder"], run["data_set"], run["machine"]), {})[run["name"]] = index
+    grouped: dict[tuple[str, str, str], dict[str, Run]] = {}
+    for run, data_set in zip(runs, data_sets, strict=True):
+        if run.table == "ladder" and run.change and not run.record.smoke_test:
+            ladder = run.record.recipe_name.rpartition("/")[0]
+            grouped.setdefault((ladder, data_set, run.machine), {})[run.record.recipe_name] = run
     found = []
     for (ladder, data_set, machine), newest in grouped.items():
         members = [newest[name] for name in sorted(newest)]
         if len(members) > 1:
-            seconds = {name: [short(time_of(runs[index], name)) for index in members] for name in PROTOCOLS}
-            epochs = [short(epoch_seconds(runs[index])) for index in members]
-            found.append({"name": ladder, "data_set": data_set, "machine": machine, "runs": members})
-            found[-1] |= {"seconds": seconds, "epochs": epochs}
+            found.append(
+                {
+                    "name": ladder,
+                    "data_set": data_set,
+                    "machine": machine,
+                    "figures": _ladder(members, summaries),
+                    "tables": [by_protocol(lambda name, of=members: table_data(ladder_table(of, name), of))],
+                }
+            )
     return found
 
 
-def scalings(runs: Sequence[Run], shown: Sequence[Json]) -> list[Json]:
-    """The newest real run of a recipe at each number of processes, where there are several, the fewest first.
+def _ladder(runs: Sequence[Run], summaries: Summaries) -> Json:
+    shown = [(run.record.recipe_name, run.change or "") for run in runs]
 
-    Strong scaling keeps the global batch, weak scaling the batch of each process (and lets the learning rate follow).
-    One process needs no strategy, so that it is the beginning of every strategy's curve.
-    """
-    grouped: dict[tuple[str, ...], dict[str, dict[int, int]]] = {}
-    for index, (run, about) in enumerate(zip(runs, shown, strict=True)):
-        batch = run.record.recipe.get("batch_size")
-        if not isinstance(batch, int) or about["sample"] or not about["trials"]:
-            continue
-        kind = str(run.record.environment.get("machine_class", "unknown"))
-        share = batch / run.record.world_size
-        for words, recipe in (
-            (f"batch {batch} in all", run.record.recipe),
-            (f"batch {share:g} a process", run.record.recipe | {"batch_size": None, "scaling": None}),
-        ):
-            key = (about["name"], about["data_set"], kind, words, json.dumps(recipe, sort_keys=True))
-            strategy = about["strategy"] if run.record.world_size > 1 else ""
-            grouped.setdefault(key, {}).setdefault(strategy, {})[run.record.world_size] = index
+    def times(metric: str) -> Json:
+        return by_protocol(lambda name: [summaries[run.record.id][name].figures[metric].value for run in runs])
+
+    total, epoch = (times(metric.name) for metric in (TOTAL_TIME, EPOCH_TIME))
+    has_total = {name: sum(time is not None for time in of) > 1 for name, of in total[BY_PROTOCOL].items()}
+    known = by_protocol(lambda name: (total if has_total[name] else epoch)[BY_PROTOCOL][name])
+    titles = by_protocol(lambda name: f"total s, {name} time" if has_total[name] else EPOCH_TIME.title)
+    return {
+        "": figures.waterfall(shown, known, titles),
+        "total": figures.waterfall(shown, total, clocked(TOTAL_TIME.title)),
+        "epoch": figures.waterfall(shown, epoch, EPOCH_TIME.title),
+    }
+
+
+def scalings(runs: Sequence[Run], data_sets: Sequence[str]) -> list[Json]:
+    """The scaling of each recipe on each machine class: a chart of all strategies, and the tables of each."""
+    by_id = {run.record.id: data_set for run, data_set in zip(runs, data_sets, strict=True)}
+    real = [run for run in runs if run.trials and isinstance(run.record.recipe.get("batch_size"), int)]
+
+    def key(one: Curves) -> tuple[str, str, str]:
+        return one.recipe_name, by_id[one.base.runs[0].record.id], one.machine
+
     found = []
-    for (name, data_set, kind, words, _), strategies in grouped.items():
-        alone = strategies.pop("", {})
-        for strategy, newest in strategies.items():
-            worlds = dict(sorted((alone | newest).items()))
-            about = {"name": name, "data_set": data_set, "machine": kind, "batch": words, "strategy": strategy}
-            found.append(about | {"worlds": list(worlds), "runs": list(worlds.values())})
-    return [one for one in found if len(one["runs"]) > 1]
+    shown = [one for one in curves(real) if not one.base.runs[0].record.smoke_test]
+    for (name, data_set, machine), group in groupby(sorted(shown, key=key), key):
+        members = list(group)
+        tables = [
+            by_protocol(lambda protocol, one=one, place=place: table_data(tables_of(one, protocol)[place]))
+            for one in members
+            for place in range(len(tables_of(one, "strict")))
+        ]
+        found.append(
+            {
+                "name": name,
+                "data_set": data_set,
+                "machine": machine,
+                "figures": figures.scaling(members),
+                "tables": tables,
+            }
+        )
+    return found
 
 
-def middle(run: Json, figure: str, protocol: str) -> float | None:
-    """A run's point in its history: mean accuracy, or median seconds of the trials that have this time."""
-    if figure == "accuracy":
-        return run["accuracy"] and run["accuracy"]["mean"]
-    return middle_of(run, lambda trial: trial[figure][protocol])
-
-
-def middle_of(run: Json, value: Callable[[Json], float | None]) -> float | None:
-    """The median over the trials that have it."""
-    known = [number for trial in run["trials"] if (number := value(trial)) is not None]
-    return median(known) if known else None
-
-
-def short(number: float | None) -> float | None:
-    """Six digits: no clock here is better, and the page has tens of thousands of numbers."""
-    return None if number is None else float(f"{number:.6g}")
-
-
-def _levels(shown: Sequence[Json], members: Sequence[int]) -> Json:
-    def found(figure: str, protocol: str = "") -> list[Json]:
-        values = [middle(shown[index], figure, protocol) for index in members]
-        known = [position for position, value in enumerate(values) if value is not None]
-        # of an accuracy, whose whole range is 1, a hundredth of itself would hide every step that matters
-        smallest = 0.0 if figure == "accuracy" else steps.SMALLEST
-        levels = steps.levels([values[position] for position in known], smallest=smallest)
-        return [{"start": known[level.start], "value": short(level.median)} for level in levels]
-
-    times = {figure: {protocol: found(figure, protocol) for protocol in PROTOCOLS} for figure in ("target", "schedule")}
-    return times | {"accuracy": found("accuracy")}
+def table_data(table: Table, runs: Sequence[Run] = ()) -> Json:
+    """A table for the page; its rows lead to these runs, one a row."""
+    ids = [run.record.id for run in runs]
+    return {"title": table.title, "headers": table.headers, "rows": table.rows, "caption": table.caption, "ids": ids}

@@ -4,7 +4,7 @@ import pytest
 
 from bench import exchange
 from results import store
-from results.protocols import crossing_seconds
+from results.protocols import seconds_to_target
 from tests.results.builders import record, trial
 
 
@@ -22,9 +22,9 @@ def test_to_dawnbench_and_back(kept, tmp_path, capsys):
     assert rows.endswith(".tsv")
     assert exchange.main(["from-dawnbench", described, "--out", str(tmp_path / "back")]) == 0
     (back,) = store.find([tmp_path / "back"])
-    assert back.record.environment["origin"] == "DAWNBench, A"
+    assert back.record.environment.origin == "DAWNBench, A"
     assert back.record.recipe_name == "dawnbench/cifar10/airnet"
-    assert crossing_seconds(back.trials[0], "dawnbench") == pytest.approx(crossing_seconds(trial(0), "dawnbench"))
+    assert seconds_to_target(back.trials[0], "dawnbench") == pytest.approx(seconds_to_target(trial(0), "dawnbench"))
 
 
 def test_to_mlperf(kept, tmp_path, capsys):

@@ -151,5 +151,5 @@ def test_a_slower_checkout_is_found_by_interleaving(tmp_path, slower):
     assert "worse: and so when run again" in ended.stdout
     runs = store.find([tmp_path / "runs" / "*" / "*" / "*"])
     assert len(runs) == 4
-    assert len({run.record.turns for run in runs}) == 2
+    assert len({run.record.interleaved for run in runs}) == 2
     assert all(len(run.trials) == 6 for run in runs)

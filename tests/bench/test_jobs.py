@@ -33,7 +33,7 @@ def kept(tmp_path):
     """The directory of a run of two seeds that has no trial yet."""
     chosen = recipe.load("digits/quick", ["epochs=3"])
     settings = {"recipe_name": "digits/quick", "recipe": chosen.model_dump(mode="json"), "recipe_hash": chosen.hash}
-    return store.create(tmp_path, builders.record(**settings, seeds=[4, 7], sample=True)).path
+    return store.create(tmp_path, builders.record(**settings, seeds=[4, 7], smoke_test=True)).path
 
 
 def test_defaults():

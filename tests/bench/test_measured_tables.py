@@ -57,7 +57,7 @@ def test_only_what_is_between_the_markers_is_replaced(measured):
 
 def test_every_run_has_a_row_and_samples_are_apart(measured):
     keep(measured, builders.record(id="bbbb1111", recipe_name="mnist/base", seeds=[0]))
-    keep(measured, builders.record(id="cccc2222", recipe_name="digits/quick", seeds=[0], sample=True))
+    keep(measured, builders.record(id="cccc2222", recipe_name="digits/quick", seeds=[0], smoke_test=True))
     text = with_tables(PAGE, measured)
     measurements, _, samples = text.partition("(sample:")
     assert [name in measurements for name in ("cifar10/airnet", "mnist/base", "digits/quick")] == [True, True, False]

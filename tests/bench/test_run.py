@@ -31,8 +31,8 @@ def test_a_first_run_is_kept(first_run):
     lines = (run.path / "trials.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [0, 1, 2]
     assert run.record.command == ["bench/run.py", *SMALL, *ONE_THREAD]
-    assert run.record.environment["variables"]["OMP_NUM_THREADS"] == "1"
-    assert run.record.environment["threads"]["intra_op"] == 1
+    assert run.record.environment.variables["OMP_NUM_THREADS"] == "1"
+    assert run.record.environment.threads.intra_op == 1
     first, *others = run.trials
     assert 0.1 < first.seconds("startup") < first.seconds("total") < seconds + 0.1
     assert not any(trial.seconds("startup", "load", "compile", "total") for trial in others)
@@ -46,7 +46,7 @@ def test_a_first_run_shows_its_trials_its_table_its_record_and_what_is_next(firs
         cells = [str(trial.seed), f"{100 * trial.accuracy:.2f}"]
         assert cells in [line.split()[:2] for line in ended.out.splitlines()]
     assert f"digits/quick, run {run.record.id}" in ended.out
-    assert "record time" in ended.out
+    assert "strict time" in ended.out
     assert f"\nrecord: runs/{run.path.name}\n" in ended.out
     assert "next: accelerate launch bench/run.py mnist/base" in ended.out
     assert "\x1b" not in ended.out, "control characters in a log"
@@ -119,10 +119,10 @@ def test_a_smoke_test_works_and_is_kept_apart(main, name):
     ended = main(name, "--smoke-test", "--trials", "1", "--data-dir", folder)
     assert (ended.status, ended.err) == (0, "")
     run = only_run("runs")
-    assert (run.record.sample, run.record.status) == (True, "finished")
+    assert (run.record.smoke_test, run.record.status) == (True, "finished")
     assert run.record.recipe_hash != chosen.hash
     assert run.record.recipe["data"]["limit"] <= 256
-    assert "record time (sample: a shortened or made-up training" in " ".join(ended.out.split())
+    assert "strict time (sample: a shortened or made-up training" in " ".join(ended.out.split())
     assert run.trials[0].samples <= 512
 
 

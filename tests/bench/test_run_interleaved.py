@@ -35,7 +35,7 @@ def test_trials_alternate_and_are_compared(main, tmp_path, order):
     assert ended.status == 0
     assert order[0] == [(1, 0), (2, 0), (1, 1), (2, 1)]
     first, second = store.find([tmp_path / "runs"])
-    assert first.record.turns == second.record.turns is not None
+    assert first.record.interleaved == second.record.interleaved is not None
     assert (first.missing_seeds, second.missing_seeds) == ([], [])
     assert "comparison" in ended.out
     assert not any(

@@ -41,7 +41,7 @@ def test_accelerate_launches_one_process(tmp_path):
     assert ended.status == 0, ended.err
     run = only_run(tmp_path / "runs")
     assert (run.record.status, run.record.world_size, len(run.trials)) == ("finished", 1, 1)
-    assert run.record.environment["threads"]["intra_op"] > 1, "the launcher's OMP_NUM_THREADS=1 was obeyed"
+    assert run.record.environment.threads.intra_op > 1, "the launcher's OMP_NUM_THREADS=1 was obeyed"
 
 
 @pytest.mark.slow

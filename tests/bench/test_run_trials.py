@@ -63,14 +63,14 @@ def test_the_record_says_what_was_run(trained):
     run = trained("--seed", "3", "--trials", "2")
     chosen = recipe.load("digits/quick", SMALL)
     record = run.record
-    assert (record.recipe_name, record.recipe_hash, record.sample) == ("digits/quick", chosen.hash, False)
-    assert recipe.validate(record.recipe, "record") == chosen
+    assert (record.recipe_name, record.recipe_hash, record.smoke_test) == ("digits/quick", chosen.hash, False)
+    assert recipe.validate(record.recipe, "strict") == chosen
     assert (record.status, record.reason, record.seeds, record.world_size) == ("finished", None, [3, 4], 1)
     assert [(trial.index, trial.seed, trial.steps) for trial in run.trials] == [(0, 3, 44), (1, 4, 44)]
     assert run.warnings == ()
-    assert record.environment["device"] == "cpu"
-    assert record.environment["versions"]["torch"] == torch.__version__
-    assert set(record.environment["before"]) == set(record.environment["after"]) == {"load_average", "gpus"}
+    assert record.environment.device == "cpu"
+    assert record.environment.versions["torch"] == torch.__version__
+    assert set(record.environment.before) == set(record.environment.after) == {"load_average", "gpus"}
 
 
 def test_the_first_trial_alone_has_what_came_before_it(trained):
@@ -125,7 +125,7 @@ def test_a_trial_that_raises_fails_the_run_and_keeps_the_others(tmp_path, traine
     assert (run.record.status, run.record.reason) == ("failed", "RuntimeError: out of luck")
     assert [trial.seed for trial in run.trials] == [0]
     assert run.missing_seeds == [1, 2]
-    assert "after" in run.record.environment
+    assert run.record.environment.after is not None
 
 
 @pytest.mark.parametrize(

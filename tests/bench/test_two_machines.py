@@ -74,7 +74,7 @@ def test_two_machines_train_and_the_first_keeps_the_record(machines, tmp_path):
     ended = [wait(process) for process in list(start(machines, tmp_path, "--trials", "1"))]
     assert [one.status for one in ended] == [0, 0], ended
     record = only_run(tmp_path / "0" / "runs").record
-    assert (record.status, record.world_size, record.environment["strategy"]) == ("finished", 2, "DDP")
+    assert (record.status, record.world_size, record.environment.strategy) == ("finished", 2, "DDP")
     assert not (tmp_path / "1" / "runs").exists()
 
 

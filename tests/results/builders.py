@@ -28,7 +28,7 @@ def laps(epochs: int = 3, **seconds: float) -> tuple[Lap, ...]:
 
 
 def trial(seed: int = 0, **changes) -> TrialRecord:
-    """A trial that crosses 94% in epoch 2 of 3 and ends at 95%."""
+    """A trial that reaches 94% in epoch 2 of 3 and ends at 95%."""
     epochs = tuple(
         EpochResult(epoch=epoch, train_loss=1 / epoch, accuracy=accuracy, accuracy_plain=accuracy - 0.01)
         for epoch, accuracy in enumerate((0.5, 0.94, 0.95), start=1)
@@ -58,7 +58,7 @@ def record(**changes) -> RunRecord:
         "recipe_name": "cifar10/airnet",
         "recipe": {"epochs": 3, "optimizer": {"lr": 0.1}},
         "recipe_hash": "0123456789ab",
-        "sample": False,
+        "smoke_test": False,
         "created": CREATED,
         "command": ["bench/run.py", "cifar10/airnet"],
         "commit": "f" * 40,
@@ -70,20 +70,22 @@ def record(**changes) -> RunRecord:
     return RunRecord.model_validate(given | changes)
 
 
-def samples(seconds, **changes) -> Samples:
-    """One run's samples with these schedule times, at 95% of a target of 94%, all equal in `FACTS`."""
+def samples(seconds, accuracy=None, to_target=None, **changes) -> Samples:
+    """One run's samples with these total times, at 95% of a target of 94%, all equal in `FACTS`."""
     n = len(seconds)
     given = {
         "recipe": "cifar10/airnet",
         "origin": f"runs/{next(NUMBERS)}",
         "facts": dict.fromkeys(FACTS, "as ever"),
         "notes": {"commit": "f" * 12},
-        "knobs": {"epochs": 3},
+        "options": {"epochs": 3},
         "target": 0.94,
         "seeds": tuple(range(n)),
-        "schedule": tuple(seconds),
-        "crossing": tuple(seconds),
-        "accuracy": tuple(0.95 + 1e-4 * (index % 2) for index in range(n)),
+        "values": {
+            "time": tuple(seconds),
+            "time-to-target": tuple(seconds if to_target is None else to_target),
+            "accuracy": tuple(0.95 + 1e-4 * (index % 2) for index in range(n)) if accuracy is None else accuracy,
+        },
         "reached": n,
     }
     return Samples(**(given | changes))

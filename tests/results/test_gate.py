@@ -8,7 +8,6 @@ from scipy import stats
 
 from results.compare import compare
 from results.gate import LEVEL, judge, noise_floor, status
-from results.gate_reports import benchmark_json, junit, table
 from results.rules import rules
 from tests.results.builders import samples
 
@@ -58,7 +57,7 @@ def test_a_slowdown_is_worse_if_it_comes_again():
     assert decision(baseline, [slow], rerun=lambda recipe: [machine.run(1.08)]) == "worse"
     assert decision(baseline, [slow], rerun=lambda recipe: [machine.run()]) == "not confirmed"
     assert decision(baseline, [slow]) == "worse"
-    assert decision(baseline, [machine.run(0.9)]) == "passed"
+    assert decision(baseline, [machine.run(0.9)]) == "better"
 
 
 def test_only_what_looks_worse_is_run_again_and_once_for_all_its_metrics():
@@ -88,9 +87,9 @@ def test_an_unstable_recipe_does_not_gate_and_if_none_gates_that_is_no_pass():
 
 def test_what_can_not_be_decided_is_no_pass():
     machine = Machine()
-    diverged = machine.run(accuracy=(None,) * 12, schedule=(None,) * 12)
+    diverged = samples([None] * 12, accuracy=(None,) * 12, unfinished=12)
     assert status(judge(machine.baseline(), [diverged], RULES)) == 2
-    assert decision(machine.baseline(), [machine.run(n=2)]) == "undecided"
+    assert decision(machine.baseline(), [machine.run(1.026, n=6)]) == "undecided", "its interval reaches over 3%"
     assert status([]) == 2
 
 
@@ -110,33 +109,6 @@ def test_the_baseline_is_that_of_the_machine_class():
         judge(other, [machine.run()], RULES)
     with pytest.raises(ValueError, match="the baseline has no run of b on"):
         judge(ours, [machine.run(recipe="b")], RULES)
-
-
-def test_reports_say_what_was_decided_and_nothing_in_them_is_markup():
-    machine, name = Machine(), "<b>&\x1b|"
-    baseline = machine.baseline(recipe=name)
-    found = judge(baseline, [machine.run(1.1, recipe=name)], rules(["time:3%", "accuracy:0.1"]))
-    text = table(found, "record").markdown()
-    assert "worse: not run again" in text
-    assert "<b>" not in text.replace(r"\<b\>", "")
-    xml = junit(found)
-    assert '<testsuite name="gate" tests="2" failures="1" errors="0" skipped="0">' in xml
-    assert '<testcase classname="&lt;b&gt;&amp; |" name="time">' in xml
-    assert '<failure message="worse: not run again" />' in xml
-    assert "\x1b" not in xml
-
-
-def test_the_json_is_what_github_action_benchmark_reads():
-    import json
-
-    machine = Machine()
-    found = judge(machine.baseline(), [machine.run(1.1)], rules(["time:3%", "accuracy:0.1"]))
-    time, error = json.loads(benchmark_json(found))
-    assert {"name", "unit", "value"} <= time.keys()
-    assert (time["name"], time["unit"]) == ("cifar10/airnet: time", "s")
-    assert 1.05 < time["value"] < 1.15
-    assert (error["name"], error["unit"]) == ("cifar10/airnet: error", "%")
-    assert error["value"] == pytest.approx(4.995)
 
 
 def alarms(nights, factor, seed, *, night=0.004):
@@ -164,10 +136,10 @@ def test_a_planted_slowdown_of_five_percent_is_found_nine_times_out_of_ten():
     assert alarms(60, 1.05, seed=1) > 0.9
 
 
-def test_trials_alone_would_cry_wolf():
+def test_trials_alone_raise_false_alarms():
     """Why the floor is there: within one night's spread, p-values flag nights that differ by chance."""
     machine = Machine(2, night=0.03)
     flagged = [
-        compare([machine.run(n=30)], [machine.run(n=30)], RULES)[0].verdict in ("slower", "faster") for _ in range(100)
+        compare([machine.run(n=30)], [machine.run(n=30)], RULES)[0].verdict in ("worse", "better") for _ in range(100)
     ]
     assert sum(flagged) > 30

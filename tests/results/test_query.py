@@ -10,7 +10,7 @@ import results
 from bench import query as command
 from results import store
 from results.flat import COLUMNS, tables
-from results.protocols import crossing_seconds, schedule_seconds
+from results.protocols import seconds_to_target, total_seconds
 from results.record import EpochResult
 from tests.results.builders import missed, record, trial
 
@@ -38,10 +38,10 @@ def test_every_table_has_the_columns_that_it_says(kept):
 
 def test_times_are_those_of_the_protocol(kept):
     (run, _) = store.find([kept])
-    for protocol in ("airbench", "record"):
+    for protocol in ("airbench", "strict"):
         rows = tables([run], protocol).trials
-        assert [row["time"] for row in rows] == [schedule_seconds(one, protocol) for one in run.trials]
-        assert [row["time_to_target"] for row in rows] == [crossing_seconds(one, protocol) for one in run.trials]
+        assert [row["total_time"] for row in rows] == [total_seconds(one, protocol) for one in run.trials]
+        assert [row["time_to_target"] for row in rows] == [seconds_to_target(one, protocol) for one in run.trials]
 
 
 def test_an_unknown_protocol_is_refused(kept):
@@ -56,7 +56,7 @@ def test_sql(kept, capsys):
     assert capsys.readouterr().out == 'recipe,n,best\ncifar10/airnet,2,0.95\n"it\'s ""b""",1,\n'
     assert command.main(["select isnan(train_loss) from epochs where run = 'bbbb'", str(kept), "--format", "json"]) == 0
     assert "true" in capsys.readouterr().out
-    assert command.main(["select median(time) as t from trials", str(kept)]) == 0
+    assert command.main(["select median(total_time) as t from trials", str(kept)]) == 0
     assert "t" in capsys.readouterr().out
 
 
@@ -95,5 +95,5 @@ def test_a_data_frame_for_a_notebook(kept):
     assert list(frame.columns) == [column.name for column in COLUMNS["trials"]]
     assert frame.groupby("recipe").accuracy.max()["cifar10/airnet"] == 0.95
     assert len(results.load(kept, table="laps")) == 48
-    with pytest.raises(ValueError, match="table='steps': say one of runs, trials, epochs, laps"):
+    with pytest.raises(ValueError, match="table='steps': use one of runs, trials, epochs, laps"):
         results.load(kept, table="steps")

@@ -6,7 +6,7 @@ import pytest
 
 from results import samples as module
 from results.literature import published
-from results.protocols import crossing_seconds, schedule_seconds
+from results.protocols import seconds_to_target, total_seconds
 from results.samples import of_run, resolve
 from results.store import create, read
 from tests.results.builders import missed, record, trial
@@ -18,7 +18,7 @@ def runs(tmp_path):
         run = create(tmp_path / "runs", record(id=f"id0{number}", commit=commit))
         run.append(trial(0))
         run.append(missed(1))
-    create(tmp_path / "runs", record(id="sample", sample=True))
+    create(tmp_path / "runs", record(id="sample", smoke_test=True))
     create(tmp_path / "runs", record(id="other", recipe_name="mnist/base"))
     return tmp_path / "runs"
 
@@ -31,9 +31,11 @@ def test_what_is_kept_of_a_run(runs):
     run = read(next(runs.glob("*id00")))
     one = of_run(run, "airbench")
     assert one.seeds == (0, 1)
-    assert one.schedule == tuple(schedule_seconds(each, "airbench") for each in run.trials)
-    assert one.crossing == (crossing_seconds(run.trials[0], "airbench"), None)
-    assert one.accuracy == (0.95, 0.9)
+    assert one.values["time"] == tuple(total_seconds(each, "airbench") for each in run.trials)
+    assert one.values["time-to-target"] == (seconds_to_target(run.trials[0], "airbench"), None)
+    assert one.values["accuracy"] == (0.95, 0.9)
+    assert set(one.values) == {"time", "time-to-target", "accuracy"}
+    assert "peak-memory" in of_run(run, "airbench", ["peak-memory"]).values
     assert one.reached == 1
     assert dict(one.facts) == {
         "recipe": "0123456789ab",
@@ -42,17 +44,17 @@ def test_what_is_kept_of_a_run(runs):
         "machine": "NVIDIA H200",
         "world": "1",
         "protocol": "airbench",
-        "sample": "no",
+        "smoke test": "no",
     }
     assert dict(one.notes) == {"commit": "a" * 12, "torch": "2.13.0"}
 
 
 def test_a_side_is_a_run_a_folder_a_glob_or_a_recipe(runs):
-    assert ids(resolve(str(next(runs.glob("*id01"))), "record")) == ["id01"]
-    assert len(resolve(str(runs), "record")) == 4
-    assert ids(resolve(f"{runs}/*id0?", "record")) == ["id00", "id01"]
-    assert ids(resolve("cifar10/airnet", "record", [runs])) == ["id00", "id01"]
-    assert ids(resolve("cifar10/airnet@bbbb", "record", [runs])) == ["id01"]
+    assert ids(resolve(str(next(runs.glob("*id01"))), "strict")) == ["id01"]
+    assert len(resolve(str(runs), "strict")) == 4
+    assert ids(resolve(f"{runs}/*id0?", "strict")) == ["id00", "id01"]
+    assert ids(resolve("cifar10/airnet", "strict", [runs])) == ["id00", "id01"]
+    assert ids(resolve("cifar10/airnet@bbbb", "strict", [runs])) == ["id01"]
 
 
 def test_a_commit_goes_by_any_name_that_git_has_for_it(runs, tmp_path, monkeypatch):
@@ -62,21 +64,21 @@ def test_a_commit_goes_by_any_name_that_git_has_for_it(runs, tmp_path, monkeypat
         subprocess.run([*git, *command], check=True)
     commit = subprocess.run(["git", "rev-parse", "v1"], check=True, capture_output=True, text=True).stdout.strip()
     create(runs, record(id="tagged", commit=commit))
-    assert ids(resolve("cifar10/airnet@v1", "record", [runs])) == ["tagged"]
+    assert ids(resolve("cifar10/airnet@v1", "strict", [runs])) == ["tagged"]
 
 
 def test_published_figures_are_a_side():
-    assert {one.recipe for one in resolve("published", "record")} == set(published())
-    (one,) = resolve("published:cifar10/airbench94", "record")
+    assert {one.recipe for one in resolve("published", "strict")} == set(published())
+    (one,) = resolve("published:cifar10/airbench94", "strict")
     assert one.facts["machine"] == published()["cifar10/airbench94"].hardware
     with pytest.raises(ValueError, match="no published figure of 'nothing'"):
-        resolve("published:nothing", "record")
+        resolve("published:nothing", "strict")
 
 
 @pytest.mark.parametrize("word", ["nothing", "cifar10/airnet@cccc", "nowhere/*"])
 def test_a_side_without_runs_is_refused(runs, word):
     with pytest.raises(ValueError, match=f"{word.replace('*', '.')}: .*run"):
-        resolve(word, "record", [runs])
+        resolve(word, "strict", [runs])
 
 
 def test_an_unknown_protocol_is_refused_before_anything_is_read():
@@ -86,4 +88,4 @@ def test_an_unknown_protocol_is_refused_before_anything_is_read():
 
 def test_many_runs_are_read_by_several_processes_in_the_same_order(runs, monkeypatch):
     monkeypatch.setattr(module, "MANY", 2)
-    assert resolve(str(runs), "record", workers=3) == resolve(str(runs), "record")
+    assert resolve(str(runs), "strict", workers=3) == resolve(str(runs), "strict")

@@ -1,5 +1,6 @@
-"""Statistics against planted data, against the library's own test, and against their promise in a simulation."""
+"""Statistics against planted data, against the library's own tests, and against their promises in simulations."""
 
+import itertools
 import math
 import warnings
 
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from results.statistics import RESAMPLES, accuracy_summary, time_summary
+from results.statistics import (
+    Change,
+    accuracy_summary,
+    difference_of_means,
+    fewest_trials,
+    median_summary,
+    rank_tests,
+    ratio_of_times,
+    reached_interval,
+    smallest_p,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +28,9 @@ def _no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+# --- one side ---------------------------------------------------------------------------------------------------------
 
 
 def test_accuracy_of_planted_data():
@@ -74,51 +88,204 @@ def test_the_t_interval_holds_the_mean_as_often_as_it_says():
     assert 0.93 < held / 1000 < 0.97
 
 
-def test_time_of_planted_data():
-    summary = time_summary([3.0, 1.0, 2.0, 10.0])
+def test_median_of_planted_data():
+    summary = median_summary([3.0, 1.0, 2.0, 10.0])
     assert (summary.n, summary.median, summary.mean, summary.min, summary.max) == (4, 2.5, 4.0, 1.0, 10.0)
     assert summary.std == pytest.approx(math.sqrt((1 + 9 + 4 + 36) / 3))
-    assert summary.interval == (1.0, 10.0)
+    assert summary.interval is None
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_too_few_times_have_no_interval(n):
-    assert time_summary([1.0, 2.0][:n]).interval is None
-    assert (time_summary([1.0, 2.0][:n]).std is None) == (n == 1)
+@pytest.mark.parametrize(("n", "first"), [(6, 1), (8, 1), (9, 2), (12, 3), (17, 5), (20, 6), (50, 18)])
+def test_the_interval_of_a_median_is_between_the_order_statistics_of_the_tables(n, first):
+    """Ranks as printed for 95% by Conover (1999, "Practical Nonparametric Statistics", 3.2)."""
+    assert median_summary(range(1, n + 1)).interval == (first, n + 1 - first)
 
 
-def test_equal_times_have_an_interval_of_no_width():
-    summary = time_summary([0.1] * 3)
-    assert (summary.median, summary.mean, summary.std, summary.interval) == (0.1, 0.1, 0.0, (0.1, 0.1))
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_fewer_than_six_samples_have_no_interval(n):
+    assert median_summary([1.0, 2.0, 3.0, 4.0, 5.0][:n]).interval is None
 
 
-def test_the_same_times_have_the_same_interval():
-    times = list(np.random.default_rng(0).lognormal(0, 0.1, 30))
-    assert time_summary(times) == time_summary(times)
+@pytest.mark.parametrize("n", [6, 7, 10, 25])
+def test_the_interval_holds_the_median_at_least_as_often_as_it_says(n):
+    """Of a skewed distribution with a slow trial now and then, whose median is 1."""
+    draws = np.random.default_rng(n).lognormal(0, 0.3, (2000, n)) ** 2
+    held = [low <= 1 <= high for low, high in (median_summary(list(draw)).interval for draw in draws)]
+    assert np.mean(held) > 0.94
 
 
-@pytest.mark.parametrize("n", [3, 4, 10, 25])
-def test_the_bootstrap_interval_is_that_of_scipy(n):
-    seconds = np.sort(np.random.default_rng(n).lognormal(size=n))
-    theirs = stats.bootstrap(
-        (seconds,), np.median, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
-    )
-    assert time_summary(list(seconds[::-1])).interval == pytest.approx(tuple(theirs.confidence_interval))
-
-
-@pytest.mark.parametrize(("n", "promise"), [(3, 0.75), (10, 0.95), (25, 0.95)])
-def test_the_bootstrap_interval_holds_the_median_about_as_often_as_it_says(n, promise):
-    """Of a skewed distribution with one slow trial now and then, whose median is 1."""
-    generator = np.random.default_rng(1)
-    held = 0
-    for _ in range(200):
-        low, high = time_summary(list(generator.lognormal(0, 0.3, n))).interval
-        held += low <= 1 <= high
-    assert abs(held / 200 - promise) < 0.06
-
-
-@pytest.mark.parametrize("summary", [time_summary, lambda samples: accuracy_summary(samples, 0.94)])
+@pytest.mark.parametrize("summary", [median_summary, lambda samples: accuracy_summary(samples, 0.94)])
 @pytest.mark.parametrize("samples", [[], [math.nan], [1.0, math.inf]])
 def test_what_is_no_sample_is_refused(summary, samples):
     with pytest.raises(ValueError, match="statistics need one finite number"):
         summary(samples)
+
+
+def test_the_share_that_reaches_is_wilsons():
+    """8 of 10: Brown, Cai and DasGupta 2001's formula by hand."""
+    z2 = 1.959964**2
+    centre, half = (0.8 + z2 / 20) / (1 + z2 / 10), math.sqrt(z2) * math.sqrt(0.016 + z2 / 400) / (1 + z2 / 10)
+    assert reached_interval(8, 10) == pytest.approx((centre - half, centre + half), abs=1e-6)
+
+
+# --- times of two sides -----------------------------------------------------------------------------------------------
+
+
+def times(generator, n, factor=1.0, spread=0.02):
+    return list(factor * generator.lognormal(0, spread, n))
+
+
+def test_times_that_do_not_overlap_have_the_smallest_p_and_an_interval_over_all_ratios():
+    before, after = [1.0, 1.1, 1.2, 1.3], [2.0, 2.2, 2.4, 2.6]
+    change = ratio_of_times(before, after)
+    ratios = sorted(b / a for a, b in itertools.product(before, after))
+    assert change.size == pytest.approx(math.sqrt(ratios[7] * ratios[8]))
+    assert change.p == pytest.approx(smallest_p(4, 4)) == pytest.approx(2 / 70)
+    assert change.interval == pytest.approx((ratios[0], ratios[-1]))
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 4), (5, 8), (10, 10), (20, 12)])
+def test_the_interval_is_what_the_rank_test_does_not_reject(n, m):
+    """The test's p passes 5% where the samples are divided by a bound of the interval."""
+    generator = np.random.default_rng(n + m)
+    before, after = times(generator, n), times(generator, m, 1.01)
+    for bound, inside in zip(ratio_of_times(before, after).interval, (1 + 1e-9, 1 - 1e-9), strict=True):
+        shifted = [[time / (bound * inside**sign) for time in after] for sign in (1, -1)]
+        kept, rejected = (stats.mannwhitneyu(one, before, method="exact").pvalue for one in shifted)
+        assert rejected <= 0.05 < kept
+
+
+def test_the_paired_interval_is_what_the_signed_rank_test_does_not_reject():
+    generator = np.random.default_rng(3)
+    before, after = times(generator, 12), times(generator, 12, 1.01)
+    for bound, inside in zip(ratio_of_times(before, after, paired=True).interval, (1 + 1e-9, 1 - 1e-9), strict=True):
+        logs = [np.log(after) - np.log(before) - math.log(bound * inside**sign) for sign in (1, -1)]
+        kept, rejected = (stats.wilcoxon(one, method="exact").pvalue for one in logs)
+        assert rejected <= 0.05 < kept
+
+
+@pytest.mark.parametrize("n", [4, 5, 10, 20, 60])
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_interval_holds_the_ratio_as_often_as_it_says(n, paired):
+    if paired and n < 6:
+        pytest.skip("five pairs have no interval")
+    generator, held = np.random.default_rng(n), 0
+    for _ in range(1000):
+        change = ratio_of_times(times(generator, n), times(generator, n, 1.05), paired=paired)
+        held += change.interval[0] <= 1.05 <= change.interval[1]
+    assert held / 1000 > 0.93
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_change_is_significant_as_rarely_as_stated(paired):
+    generator = np.random.default_rng(1)
+    sides = generator.lognormal(0, 0.02, (1000, 2, 8))
+    false = [ratio_of_times(list(a), list(b), paired=paired).significant() for a, b in sides]
+    assert sum(false) / 1000 < 0.065
+
+
+def test_pairs_are_free_of_drift():
+    """A machine that slows down by a tenth a trial, and a change of 1% in every pair but for 0.1% of noise."""
+    before = [1.1**index for index in range(10)]
+    after = [1.01 * second * noise for second, noise in zip(before, [0.999, 1.001] * 5, strict=True)]
+    paired, apart = (ratio_of_times(before, after, paired=paired) for paired in (True, False))
+    assert paired.p == pytest.approx(smallest_p(10, 10, paired=True)) == pytest.approx(2**-9)
+    assert paired.size == pytest.approx(1.01, abs=1e-5)
+    assert 1.0089 < paired.interval[0] < paired.interval[1] < 1.0111
+    assert apart.p > 0.5
+
+
+def test_equal_times_are_no_change():
+    for paired in (True, False):
+        change = ratio_of_times([1.0] * 8, [1.0] * 8, paired=paired)
+        assert (change.size, change.interval, change.p) == (1, (1, 1), 1)
+        assert not change.significant()
+        assert change.within(0.001)
+
+
+def test_few_samples_have_no_interval_and_cannot_be_significant():
+    change = ratio_of_times([1.0], [2.0])
+    assert (change.interval, change.significant(), change.within(9.0)) == (None, False, False)
+    assert fewest_trials() == 4  # 2 / C(8, 4) = 0.029, 2 / C(6, 3) = 0.1
+    assert fewest_trials(paired=True) == 6
+
+
+def test_many_samples_are_thinned_without_losing_the_estimate():
+    generator = np.random.default_rng(0)
+    before, after = times(generator, 30_000), times(generator, 3_000, 1.01)
+    change = ratio_of_times(before, after)
+    assert change.size == pytest.approx(1.01, abs=1e-3)
+    assert change.interval[1] - change.interval[0] == pytest.approx(2 * 1.96 * 0.02 / math.sqrt(3000) * 1.07, rel=0.1)
+
+
+@pytest.mark.parametrize("pair", [([], [1.0]), ([1.0], [])])
+def test_no_samples_are_refused(pair):
+    for change in (ratio_of_times, difference_of_means):
+        with pytest.raises(ValueError, match="cannot be compared"):
+            change(*pair)
+    with pytest.raises(ValueError, match="2 and 1 samples"):
+        ratio_of_times([1.0, 2.0], [1.0], paired=True)
+
+
+def test_many_rank_tests_at_once_are_those_of_each():
+    """Of several sizes, with ties and without, so that scipy takes its exact and its asymptotic method."""
+    random = np.random.default_rng(5)
+    pairs = [(list(random.random(n)), list(random.random(m))) for n, m in ((5, 5), (5, 5), (20, 20), (20, 9), (1, 3))]
+    pairs += [([1.0, 2.0, 2.0, 3.0, 4.0], [2.0, 3.0, 3.0, 4.0, 5.0]), ([1.0] * 5, [1.0] * 5)]
+    assert rank_tests(pairs) == pytest.approx([stats.mannwhitneyu(a, b).pvalue for a, b in pairs])
+    assert rank_tests([]) == []
+
+
+# --- accuracies of two sides ------------------------------------------------------------------------------------------
+
+
+def test_accuracy_is_welchs_test():
+    before, after = [0.938, 0.939, 0.940, 0.941, 0.942], [0.944, 0.948, 0.946]
+    change = difference_of_means(before, after)
+    error = math.sqrt(2.5e-6 / 5 + 4e-6 / 3)
+    freedom = error**4 / ((2.5e-6 / 5) ** 2 / 4 + (4e-6 / 3) ** 2 / 2)
+    assert change.size == pytest.approx(0.006)
+    assert change.p == pytest.approx(2 * stats.t.sf(0.006 / error, freedom))
+    half = stats.t.ppf(0.975, freedom) * error
+    assert change.interval == pytest.approx((0.006 - half, 0.006 + half))
+
+
+def test_accuracies_without_a_spread_are_judged_by_their_ranks():
+    assert difference_of_means([0.95] * 4, [0.94] * 4).significant()
+    assert not difference_of_means([0.95] * 3, [0.94] * 3).significant()
+    same = difference_of_means([0.95] * 4, [0.95] * 4)
+    assert (same.significant(), same.within(0.001)) == (False, True)
+
+
+# --- how many samples would decide ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "needed"),
+    [
+        (Change(1.0, (0.96, 1.04), 0.9, 10), 40),  # to lie inside ± 2%, half the width
+        (Change(1.01, (0.99, 1.03), 0.3, 10), 40),
+        (Change(1.04, (0.96, 1.12), 0.3, 10), 40),  # to exclude no change
+        (Change(1.5, None, 0.1, 3), 4),
+        (Change(1.5, None, None, 1), 4),
+    ],
+)
+def test_the_interval_narrows_with_the_square_root(change, needed):
+    assert change.needed(0.02) == needed
+
+
+def test_a_change_at_the_limit_needs_more_than_any_number():
+    assert Change(1.02 - 1e-6, (0.9, 1.14), 0.3, 10).needed(0.02) is None
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.05])
+def test_so_many_samples_do_decide_mostly(factor):
+    """With the number that a pilot of ten asked for: within the limit without a change, significant with one of 5%."""
+    generator, decided = np.random.default_rng(7), []
+    for _ in range(200):
+        pilot = ratio_of_times(times(generator, 10, spread=0.04), times(generator, 10, factor, spread=0.04))
+        needed = min(pilot.needed(0.02) or 1000, 1000)
+        sides = times(generator, needed, spread=0.04), times(generator, needed, factor, spread=0.04)
+        change = ratio_of_times(*sides)
+        decided.append(change.within(0.02) or change.significant())
+    assert np.mean(decided) > 0.5

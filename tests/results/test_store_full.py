@@ -66,7 +66,7 @@ def test_write_atomically_leaves_the_old_or_the_new(tmp_path, monkeypatch):
 
 
 def fill(run):
-    """Append trials until one can not be written. Returns how many were."""
+    """Append trials until one cannot be written. Returns how many were."""
     for seed in run.missing_seeds:
         try:
             run.append(trial(seed))

@@ -1,36 +1,46 @@
+// The figures are made in Python (results/page/figures.py). Here they get the theme's colours, the protocol in force and
+// the runs that are ticked.
 const COLOURS = 8;
+const palette = new Map();
 
 /** What a custom property of the style is under the theme in force. */
 function colour(name) {
-  const probe = document.body.appendChild(el("span"));
-  probe.style.color = `var(--${name})`;
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
+  if (!palette.has(name)) {
+    const probe = document.body.appendChild(el("span"));
+    probe.style.color = `var(--${name})`;
+    palette.set(name, getComputedStyle(probe).color);
+    probe.remove();
+  }
+  return palette.get(name);
 }
 
-function draw(parent, description, traces, { height = 380, xaxis = {}, yaxis = {}, ...rest } = {}) {
-  const [ink, muted, line, paper] = ["ink", "muted", "line", "paper"].map(colour);
-  const axis = {
-    gridcolor: line, linecolor: line, zeroline: false, automargin: true, tickfont: { color: muted }, fixedrange: isNarrow(),
-  };
-  const titled = (text) => ({ title: { text: text ?? "", font: { color: muted, size: 12 }, standoff: 10 } });
-  const layout = {
-    height,
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink },
-    margin: { l: 50, r: 12, t: 12, b: 40 },
-    hoverlabel: { bgcolor: paper, bordercolor: muted, font: { color: ink }, namelength: -1, align: "left" },
-    legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
-    hovermode: "closest",
-    ...rest,
-    xaxis: { ...axis, tickangle: 0, nticks: isNarrow() ? 5 : 0, ...xaxis, ...titled(xaxis.title) },
-    yaxis: { ...axis, ...yaxis, ...titled(yaxis.title) },
-  };
+/** A figure, or a part of one, under the protocol and the theme in force. */
+function resolved(value) {
+  if (typeof value === "string") return /^var\(--[a-z0-9]+\)$/.test(value) ? colour(value.slice(6, -1)) : value;
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(resolved);
+  if (value === null || typeof value !== "object") return value;
+  if ("$protocol" in value) return resolved(current(value));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, resolved(item)]));
+}
+
+/** `second` over `first`, group by group. */
+function merged(first, second) {
+  const isGroup = (item) => item !== null && typeof item === "object" && !Array.isArray(item);
+  const both = Object.keys(second).filter((key) => isGroup(first[key]) && isGroup(second[key]));
+  return { ...first, ...second, ...Object.fromEntries(both.map((key) => [key, merged(first[key], second[key])])) };
+}
+
+function draw(parent, description, traces, layout) {
+  const narrow = isNarrow();
+  const fitted = merged(layout, {
+    font: { family: getComputedStyle(document.body).fontFamily },
+    xaxis: { fixedrange: narrow, ...(narrow && !layout.xaxis.tickvals ? { nticks: 5 } : {}) },
+    yaxis: { fixedrange: narrow },
+  });
   const chart = el("div", { class: "chart", role: "img", "aria-label": description });
   parent.append(chart);
-  Plotly.newPlot(chart, traces, layout, {
-    responsive: true, displaylogo: false, displayModeBar: isNarrow() ? false : "hover",
+  Plotly.newPlot(chart, traces, fitted, {
+    responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover",
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
   });
   return chart;
@@ -49,8 +59,77 @@ function perGoal(body, chosen, one) {
   if (!chosen.length) nothing(body, "Tick runs in the leaderboard to see them here.");
   const groups = grouped(chosen, sameGoal);
   for (const group of groups) {
-    const title = `${group[0].data_set} ${goal(group[0].target)}`;
+    const title = `${group[0].data_set} ${group[0].goal}`;
     if (groups.length > 1) body.append(el("h3", {}, title));
     one(group, title);
   }
+}
+
+function drawCurves(body, chosen) {
+  const height = (value) => (state.axis === "error" ? 100 - value : value);
+  perGoal(body, chosen, (group, title) => {
+    const traces = group.flatMap((run, place) => run.curves.map((trace) => {
+      const own = {
+        name: isNarrow() ? run.plain.split("/").pop() : run.label, legendgroup: run.id, meta: [trace.meta, run.plain],
+        y: trace.y.map(height), line: { color: colour(`c${place % COLOURS}`) }, marker: { color: colour(`c${place % COLOURS}`) },
+      };
+      return merged(merged(data.styles[trace.style], resolved(trace)), own);
+    }));
+    if (!traces.some((trace) => trace.x?.length)) {
+      body.append(el("p", { class: "empty" }, `No trial of these has the laps that ${state.protocol} time consists of.`));
+      return;
+    }
+    const layout = resolved(data.curves[String(group[0].target)][state.axis]);
+    draw(body, `Accuracy over time, ${title}, of ${count(group.length, "run")}`, traces, layout);
+  });
+}
+
+function drawLaps(body, chosen) {
+  perGoal(body, chosen, (group, title) => {
+    const places = group.map((_, place) => place);
+    const traces = data.lap_names.flatMap((lap, index) => {
+      if (!group.some((run) => run.laps[lap])) return [];
+      const [x, customdata] = [0, 1].map((part) => group.map((run) => run.laps[lap]?.[part] ?? 0));
+      return [{ ...resolved(data.lap_bars[index]), x, y: places, customdata }];
+    });
+    const names = group.map((run) => (isNarrow() ? run.plain.split("/").pop() : run.label));
+    const layout = merged(resolved(data.laps[state.unit]), {
+      height: 110 + 36 * group.length, yaxis: { tickvals: places, ticktext: names },
+    });
+    draw(body, `Laps of ${count(group.length, "run")}, ${title}`, traces, layout);
+  });
+}
+
+/** Figures of several runs with their tables, one group after the other: ladders and scaling. */
+function drawSeries(body, all, choice, empty) {
+  const found = all.filter((one) => passes({ ...one, target: undefined }));
+  body.replaceChildren();
+  body.parentElement.classList.toggle("bare", !found.length);
+  if (!found.length) nothing(body, empty);
+  for (const one of found) {
+    const title = `${one.name} · ${one.data_set} · ${one.machine}`;
+    const figure = resolved(one.figures[choice]);
+    body.append(el("h3", {}, title));
+    if (figure.data.some((trace) => trace.y?.length)) draw(body, title, figure.data, figure.layout);
+    for (const entry of one.tables) {
+      const shown = current(entry);
+      body.append(el("p", { class: "muted" }, one.tables.length > 1 ? shown.title : ""), table(shown));
+    }
+  }
+}
+
+function drawHistory(body) {
+  const chosen = data.histories.find((one) => one.key === state.history) ?? data.histories[0];
+  form.elements.history.value = chosen ? chosen.key : "";
+  body.replaceChildren();
+  body.parentElement.classList.toggle("bare", !chosen);
+  if (!chosen) {
+    nothing(body, "No recipe was run twice on one machine class yet.");
+    return;
+  }
+  const figure = resolved(chosen.figures[state.figure]);
+  const steps = count(current(chosen.steps[state.figure]), "step");
+  const chart = draw(body, `History of ${chosen.key}: ${steps}`, figure.data, figure.layout);
+  chart.on("plotly_click", (event) => go({ run: chosen.ids[event.points[0].x] }));
+  if (chosen.changed) body.append(el("p", { class: "note" }, "A grey dashed line: the recipe itself changed there."));
 }

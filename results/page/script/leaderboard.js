@@ -1,60 +1,53 @@
 const SHORT = 10; // rows of a list until all are asked for
 
 const COLUMNS = {
-  name: { title: "recipe", value: (row) => row.name },
-  accuracy: { title: "accuracy %", number: true, value: (row) => row.accuracy?.mean ?? null, down: true },
-  reached: { title: "reached", number: true, minor: true, value: (row) => row.reached / row.trials?.length, down: true },
-  target: { title: "time to target s", number: true, broad: true, value: (row) => row.times.target[state.protocol]?.median ?? null },
-  schedule: { title: "schedule s", number: true, broad: true, value: (row) => row.times.schedule[state.protocol]?.median ?? null },
-  machine: { title: "machine", value: (row) => row.machine },
-  created: { title: "date", minor: true, value: (row) => row.created, down: true },
-  commit: { title: "commit", minor: true, value: (row) => row.commit },
+  name: { title: "recipe" },
+  accuracy: { title: "accuracy %", kind: "number", down: true },
+  reached: { title: "reached", kind: "number minor", down: true },
+  target: { title: "time to target s", kind: "number broad" },
+  total: { title: "total s", kind: "number broad" },
+  machine: { title: "machine" },
+  created: { title: "date", kind: "minor", down: true },
+  commit: { title: "commit", kind: "minor" },
 };
+
+/** Of a cell: its text, what stands smaller behind it, and what it is sorted by. */
+const cellOf = (row, name) => current(row.cells[name]) ?? ["–", "", null];
 
 /** Sorted by a column, `-` for the other way round; what has no such value comes last either way. */
 function sorted(rows) {
   const key = state.sort.replace(/^-/, "");
-  const column = COLUMNS[key] ?? COLUMNS.target;
+  const column = COLUMNS[key] ? key : "target";
   const sign = state.sort.startsWith("-") ? -1 : 1;
-  const isKnown = (value) => value != null && !Number.isNaN(value);
+  const value = (row, name) => (name in row.cells ? cellOf(row, name)[2] : (row[name] ?? null));
   const compare = (a, b, way) => {
-    if (!isKnown(a) || !isKnown(b)) return isKnown(b) - isKnown(a);
+    if (a === null || b === null) return (b !== null) - (a !== null);
     return way * (a < b ? -1 : a > b ? 1 : 0);
   };
   return [...rows].sort(
     (a, b) =>
-      compare(column.value(a), column.value(b), sign) ||
-      compare(COLUMNS.schedule.value(a), COLUMNS.schedule.value(b), 1) ||
-      compare(COLUMNS.accuracy.value(a), COLUMNS.accuracy.value(b), -1),
+      compare(value(a, column), value(b, column), sign) ||
+      compare(value(a, "total"), value(b, "total"), 1) ||
+      compare(value(a, "accuracy"), value(b, "accuracy"), -1),
   );
 }
 
-/** Lists that may be ranked: one data set and target, one machine class unless asked otherwise, samples apart. */
+/** Lists that may be ranked: one data set and target, one machine class unless asked otherwise, smoke tests apart. */
 function leaderboards() {
-  const groups = grouped(shown(), (run) => [run.sample, run.data_set, run.target, state.across ? "" : run.machine]);
-  return groups.map(sorted).sort((a, b) => a[0].sample - b[0].sample);
-}
-
-/** A published figure as a row, where it may stand in one list with ours. */
-function asRow(figure) {
-  const times = { [figure.protocol]: { median: figure.seconds, interval: null, n: figure.runs, of: figure.runs } };
-  return {
-    name: figure.recipe, machine: figure.hardware, figure, created: null, commit: null, trials: [],
-    accuracy: { mean: figure.accuracy, interval: null }, times: { target: {}, schedule: times },
-  };
+  const groups = grouped(shown(), (run) => [run.smoke_test, run.data_set, run.target, state.across ? "" : run.machine]);
+  return groups.map(sorted).sort((a, b) => a[0].smoke_test - b[0].smoke_test);
 }
 
 function drawLeaderboard(body, lists, chosen) {
   const parts = lists.map((list) => {
-    const { data_set, target, machine, sample } = list[0];
-    const ranked = state.published && state.across && !sample;
+    const { data_set, goal, target, machine, smoke_test } = list[0];
     const others = data.published.filter(
-      (figure) => figure.data_set === data_set && figure.protocol === state.protocol && figure.seconds && figure.accuracy >= target,
+      (one) => one.data_set === data_set && cellOf(one, "total")[2] && one.protocol === state.protocol && one.accuracy >= target,
     );
-    const rows = ranked ? sorted([...list, ...others.map(asRow)]) : list;
-    const title = [`${data_set} ${goal(target)}`, ...(state.across ? [] : [machine])].join(" · ");
+    const rows = state.published && state.across && !smoke_test ? sorted([...list, ...others]) : list;
+    const title = [`${data_set} ${goal}`, ...(state.across ? [] : [machine])].join(" · ");
     return [
-      el("h3", {}, title, sample ? " — sample runs: shortened or made up, their numbers mean nothing" : ""),
+      el("h3", {}, title, smoke_test ? ": smoke tests, whose numbers mean nothing" : ""),
       leaderboardTable(rows, chosen, title),
     ];
   });
@@ -77,27 +70,22 @@ function leaderboardTable(rows, chosen, title) {
   const head = el("tr", {}, el("th", { scope: "col", class: "tick" }, el("span", { "aria-label": "drawn in the charts" })), heads);
   const isCut = !state.full && rows.length > SHORT + 2; // a button instead of two rows would save nothing
   const drawn = isCut ? rows.slice(0, SHORT) : rows;
-  const ends = Object.fromEntries(["target", "schedule"].map((figure) => [figure, longest(drawn, figure)]));
-  const lines = drawn.map((row) =>
-    el("tr", {}, tick(row, chosen), names.map((name) => cell(name, row, ends))),
-  );
+  const ends = Object.fromEntries(["target", "total"].map((name) => [name, Math.max(...drawn.flatMap((row) => times(row, name)))]));
+  const lines = drawn.map((row) => el("tr", {}, tick(row, chosen), names.map((name) => cell(name, row, ends))));
   const more = el("button", { type: "button", class: "more", onclick: () => go({ full: "1" }) }, `show all ${rows.length}`);
   return el("div", {}, scrolling(el("table", { class: "board" }, el("thead", {}, head), el("tbody", {}, lines)), title), isCut && more);
 }
 
-const kind = (name) => ["number", "minor", "broad"].filter((one) => COLUMNS[name][one]).concat(name).join(" ");
+const kind = (name) => [COLUMNS[name].kind, name].filter(Boolean).join(" ");
 
-/** The longest of the trials' times that a list shows. */
-function longest(rows, figure) {
-  return rows.reduce((most, row) => trialTimes(row, figure).reduce((a, b) => Math.max(a, b ?? 0), most), 0);
-}
-
-function trialTimes(row, figure) {
-  return row.times[figure][state.protocol] ? row.trials.map((trial) => trial[figure][state.protocol]) : [];
+/** Seconds of the trials of a row that has this time. */
+function times(row, name) {
+  if (row.source || cellOf(row, name)[2] === null) return [];
+  return current(row.times[name]).map((text) => Number(text.replaceAll(",", ""))).filter((value) => !Number.isNaN(value));
 }
 
 function tick(run, chosen) {
-  if (run.figure) return el("td", { class: "tick" });
+  if (run.source) return el("td", { class: "tick" });
   const place = chosen.indexOf(run);
   const change = () => {
     const ids = place < 0 ? [...chosen, run] : chosen.filter((other) => other !== run);
@@ -113,43 +101,24 @@ function tick(run, chosen) {
 }
 
 function cell(name, row, ends) {
-  const timed = () => {
-    const times = trialTimes(row, name);
-    return [...time(row, name), times.length > 1 && strip(times, ends[name])];
-  };
-  const text = {
-    name: () =>
-      row.figure
-        ? [row.name, ...tag(row), el("small", {}, row.figure.source)]
-        : [el("a", { href: address({ run: row.id }), "data-key": `run-${row.id}` }, row.name), ...tag(row), note(row)],
-    accuracy: () => accuracy(row),
-    reached: () => (row.figure ? NOTHING : `${row.reached} of ${row.trials.length}`),
-    target: timed,
-    schedule: timed,
-    machine: () => row.machine,
-    created: () => (row.created ? el("time", { datetime: row.created }, row.created.slice(0, 10)) : NOTHING),
-    commit: () => commit(row),
-  };
-  return el("td", { class: kind(name) }, text[name]());
-}
-
-function note(run) {
-  const unfinished = run.status === "finished" ? [] : [run.status];
-  const text = [run.title, strategy(run), ...unfinished, ...run.warnings.slice(0, 1)].filter(Boolean).join(" · ");
-  return text ? el("small", {}, text) : null;
+  if (name === "name") {
+    const link = row.source ? row.name : el("a", { href: address({ run: row.id }), "data-key": `run-${row.id}` }, row.name);
+    return el("td", { class: kind(name) }, link, ...tag(row), (row.source || row.note) && el("small", {}, row.source || row.note));
+  }
+  if (name === "machine") return el("td", { class: kind(name) }, row.machine);
+  const [text, small] = cellOf(row, name);
+  const marks = name in ends ? times(row, name) : [];
+  return el("td", { class: kind(name) }, text, small && el("span", { class: "interval" }, small), marks.length > 1 && strip(marks, ends[name]));
 }
 
 /** Figures of others beside ours, never in one list with them: another machine, another clock. */
 function publishedTables(lists) {
   const sets = [...new Set(lists.map((list) => list[0].data_set))];
   return sets.map((name) => {
-    const figures = data.published.filter((figure) => figure.data_set === name);
+    const figures = data.published.filter((one) => one.data_set === name);
     if (!figures.length) return [el("p", { class: "empty" }, `No published figure for ${name}.`)];
     const title = `${name} · published, each on its own hardware and by its own clock`;
-    const rows = figures.map((figure) => [
-      [figure.recipe, el("small", {}, figure.source)], percent(figure.accuracy), figure.runs ?? NOTHING,
-      figure.seconds ?? NOTHING, figure.protocol ?? NOTHING, figure.hardware,
-    ]);
-    return [el("h3", {}, title), table(["recipe", "#accuracy %", "#runs", "#s", "protocol", "hardware"], rows, title)];
+    const rows = figures.map((one) => [[one.name, el("small", {}, one.source)], ...one.row]);
+    return [el("h3", {}, title), table({ title, headers: ["recipe", "accuracy %", "runs", "s", "protocol", "hardware"], rows })];
   });
 }

@@ -2,6 +2,7 @@ function render() {
   const before = state.run;
   const key = document.activeElement?.dataset.key;
   state = read();
+  palette.clear();
   for (const chart of document.querySelectorAll(".chart")) Plotly.purge(chart);
   const run = runs.find((one) => one.id === state.run);
   const [overview, single] = ["overview", "run"].map((id) => document.getElementById(id));
@@ -19,12 +20,12 @@ function render() {
   const lists = leaderboards();
   const chosen = ticked(lists);
   const body = (id) => document.querySelector(`#${id} .body`);
-  document.getElementById("clock").textContent = `${state.protocol} time: ${data.protocols[state.protocol].meaning}`;
+  document.getElementById("clock").textContent = `${state.protocol} time: ${data.protocols[state.protocol]}`;
   drawLeaderboard(body("leaderboard"), lists, chosen);
   drawCurves(body("curves"), chosen);
   drawLaps(body("laps"), chosen);
-  drawLadder(body("ladder"));
-  drawScaling(body("scaling"));
+  drawSeries(body("ladder"), data.ladders, state.ladder, "No ladder here: it takes two steps, trained on one machine class.");
+  drawSeries(body("scaling"), data.scalings, state.scaling, "No recipe was run here with several numbers of processes yet.");
   drawHistory(body("history"));
   if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
   if (before) document.querySelector(`[data-key="${CSS.escape(`run-${before}`)}"]`)?.focus();
@@ -51,10 +52,10 @@ function later(action) {
 
 function begin() {
   const trials = runs.reduce((sum, run) => sum + run.trials.length, 0);
-  const newest = runs.map((run) => run.created).sort().at(-1);
+  const newest = runs.map((run) => run.cells.created[0]).sort().at(-1);
   document.getElementById("summary").textContent =
-    `${count(runs.length, "run")}, ${count(trials, "trial")}` + (newest ? `, the newest of ${newest.slice(0, 10)}` : "");
-  form.elements.history.append(...data.histories.map((one) => el("option", {}, historyKey(one))));
+    `${count(runs.length, "run")}, ${count(trials, "trial")}` + (newest ? `, the newest of ${newest}` : "");
+  form.elements.history.append(...data.histories.map((one) => el("option", {}, one.key)));
   const controls = [...form.elements].filter((control) => control.name);
   for (const control of controls) {
     const value = () => (control.type === "checkbox" ? (control.checked ? "1" : "") : control.value);

@@ -1,6 +1,6 @@
 // What is shown is the state, and the state is the address, so that a link shows the same.
 const DEFAULTS = {
-  data: "", machine: "", target: "", protocol: "record", find: "", every: "", published: "", across: "", full: "",
+  data: "", machine: "", target: "", protocol: "strict", find: "", every: "", published: "", across: "", full: "",
   sort: "target", runs: "", axis: "", unit: "", ladder: "", scaling: "", history: "", figure: "", run: "",
 };
 const FIRST = 6; // runs of a list that are drawn where none is ticked
@@ -51,7 +51,7 @@ function passes({ data_set, machine, target, name }) {
 function shown() {
   const found = runs.filter(passes);
   if (state.every) return found;
-  const same = (run) => [run.name, run.data_set, run.machine, run.strategy, run.target, run.sample];
+  const same = (run) => [run.name, run.data_set, run.machine, run.strategy, run.target, run.smoke_test];
   return grouped(found, same).map((group) => group.at(-1));
 }
 
@@ -62,6 +62,11 @@ function ticked(lists) {
     const ids = new Set(state.runs.split(","));
     return runs.filter((run) => ids.has(run.id));
   }
-  const real = lists.map((list) => list.filter((run) => run.trials.length && !run.sample)).filter((list) => list.length);
+  const real = lists.map((list) => list.filter((run) => run.trials.length && !run.smoke_test)).filter((list) => list.length);
   return real.slice(0, LISTS).flatMap((list) => list.slice(0, FIRST));
+}
+
+/** What depends on the protocol, under the one in force: null where there is nothing. */
+function current(value) {
+  return value && typeof value === "object" && "$protocol" in value ? (value.$protocol[state.protocol] ?? null) : value;
 }

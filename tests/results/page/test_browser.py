@@ -23,7 +23,7 @@ RUNGS = ["cifar10/ladder/00-resnet18", "cifar10/ladder/01-no-duplicate", "cifar1
 def address(tmp_path_factory):
     nights = [run(day, factor=1 + 0.1 * (day >= 8)) for day in range(16)]
     rungs = [
-        run(20 + number, recipe_name=name, recipe={"epochs": 3, "trick": name[-6:]}, factor=1 / (1 + number))
+        run(20 + number, recipe_name=name, recipe={"epochs": 3, "change": name[-6:]}, factor=1 / (1 + number))
         for number, name in enumerate(RUNGS)
     ]
     hostile = run(
@@ -36,7 +36,7 @@ def address(tmp_path_factory):
     others = [
         run(40, recipe_name="cifar10/airnet", environment=machine("NVIDIA H100"), factor=0.5),
         run(41, recipe_name="mnist/base", factor=0.1),
-        run(42, recipe_name="mnist/base", sample=True),
+        run(42, recipe_name="mnist/base", smoke_test=True),
         *(run(50 + number, trials=3, recipe_name=f"mnist/net-{number:02}", factor=1 + number) for number in range(14)),
         *(processes(70 + world, world) for world in (1, 2, 4)),
         processes(75, 2, strategy=HOSTILE),
@@ -219,7 +219,7 @@ def test_scaling_curves_and_their_table(visit):
     assert scaling.locator(".scatterlayer .trace").count() == 2 * 3  # medians, trials, proportion
     assert HOSTILE[:30] in scaling.locator(".legendtext").last.text_content()
     view.locator("select[name=scaling]").select_option("schedule")
-    assert scaling.locator(".ytitle").text_content() == "schedule s, record time"
+    assert scaling.locator(".ytitle").text_content() == "total s, record time"
     assert state(view)["scaling"] == "schedule"
 
 

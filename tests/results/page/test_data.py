@@ -5,9 +5,9 @@ import pytest
 from results.exports import dawnbench
 from results.literature import published
 from results.page.data import page_data
-from results.protocols import PROTOCOLS, crossing_seconds, schedule_seconds
+from results.protocols import PROTOCOLS, seconds_to_target, total_seconds
 from results.record import Run
-from results.statistics import time_summary
+from results.statistics import median_summary
 from tests.results import builders
 from tests.results.page.planted import HOSTILE, machine, processes, run
 
@@ -21,14 +21,14 @@ def test_it_is_plain_json():
     assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
-@pytest.mark.parametrize("protocol", ["dawnbench", "airbench", "record"])
+@pytest.mark.parametrize("protocol", ["dawnbench", "airbench", "strict"])
 def test_times_are_those_of_the_protocols(protocol):
     one = run(trials=5)
     found = shown(one)["runs"][0]
-    for figure, time in (("target", crossing_seconds), ("schedule", schedule_seconds)):
+    for figure, time in (("target", seconds_to_target), ("schedule", total_seconds)):
         seconds = [time(trial, protocol) for trial in one.trials]
         assert [trial[figure][protocol] for trial in found["trials"]] == pytest.approx(seconds, rel=1e-5)
-        summary = time_summary(seconds)
+        summary = median_summary(seconds)
         assert found["times"][figure][protocol] == {
             "n": 5,
             "of": 5,
@@ -55,7 +55,7 @@ def test_the_curve_ends_each_epoch_with_its_accuracy():
     trial = shown(run())["runs"][0]["trials"][0]
     assert trial["epochs"] == [1, 2, 3]
     assert trial["accuracies"] == [0.5, 0.94, 0.95]
-    assert trial["seconds"]["record"][trial["crossing"] - 1] == trial["target"]["record"]
+    assert trial["seconds"]["strict"][trial["crossing"] - 1] == trial["target"]["strict"]
 
 
 def test_laps_are_means_over_the_trials_that_have_them():
@@ -86,7 +86,7 @@ def test_an_imported_run_says_where_it_is_from_and_knows_one_protocol_alone(tmp_
     (one,) = shown(dawnbench.read(tmp_path / "a.json"))["runs"]
     assert (one["origin"], one["data_set"]) == ("DAWNBench, Some Body", "cifar10")
     times = {name: time and time["median"] for name, time in one["times"]["target"].items()}
-    assert times == {"dawnbench": 3600, "airbench": None, "record": None, "cold": None}
+    assert times == {"dawnbench": 3600, "airbench": None, "strict": None, "cold": None}
     assert one["trials"][0]["seconds"] == {"dawnbench": [1800, 3600]}
 
 
@@ -101,7 +101,7 @@ def test_histories_never_mix_machines_targets_or_samples():
         run(1),
         run(2, environment=machine("NVIDIA H100")),
         run(3, world_size=2),
-        run(4, sample=True),
+        run(4, smoke_test=True),
         run(5, recipe_name="cifar10/other"),
     ]
     assert [history["runs"] for history in shown(*runs)["histories"]] == [[0, 1]]
@@ -109,7 +109,7 @@ def test_histories_never_mix_machines_targets_or_samples():
 
 def test_a_step_of_the_history_is_found_and_its_size_told():
     levels = shown(*(run(day, factor=1.0 + 0.1 * (day >= 8)) for day in range(16)))["histories"][0]["levels"]
-    for protocol in ("dawnbench", "airbench", "record"):
+    for protocol in ("dawnbench", "airbench", "strict"):
         before, after = levels["schedule"][protocol]
         assert (before["start"], after["start"]) == (0, 8)
         assert after["value"] / before["value"] == pytest.approx(1.1, rel=1e-4)
@@ -119,7 +119,7 @@ def test_a_step_of_the_history_is_found_and_its_size_told():
 
 def test_a_ladder_is_the_newest_run_of_each_numbered_rung_on_one_machine():
     def rung(number, name, **changes):
-        return run(number, recipe_name=name, recipe={"epochs": 3, "trick": "a trick"}, **changes)
+        return run(number, recipe_name=name, recipe={"epochs": 3, "change": "a trick"}, **changes)
 
     data = shown(
         rung(0, "cifar10/ladder/01-b"),
@@ -132,12 +132,12 @@ def test_a_ladder_is_the_newest_run_of_each_numbered_rung_on_one_machine():
     (ladder,) = data["ladders"]
     assert ladder["runs"] == [1, 2]
     assert set(ladder["seconds"]) == set(PROTOCOLS)
-    assert ladder["seconds"]["record"][1] == ladder["seconds"]["record"][0] / 2
+    assert ladder["seconds"]["strict"][1] == ladder["seconds"]["strict"][0] / 2
 
 
 def test_a_ladder_that_was_cut_short_has_the_time_of_an_epoch():
     rungs = [
-        run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe={"epochs": 3, "trick": "a", "data": data})
+        run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe={"epochs": 3, "change": "a", "data": data})
         for number, data in enumerate([{"name": "cifar10"}, {"name": "cifar10", "limit": 256}] * 2)
     ]
     found = shown(*rungs)["ladders"]
@@ -156,7 +156,7 @@ def test_scaling_is_strong_or_weak_and_each_strategy_begins_with_one_process():
         processes(3, 4, strategy="FSDP"),
         processes(4, 2, batch=1024),
         processes(5, 8, recipe_name="digits/other"),
-        processes(6, 8, sample=True),
+        processes(6, 8, smoke_test=True),
         run(7, world_size=2),
     ]
     found = {(one["batch"], one["strategy"]): (one["worlds"], one["runs"]) for one in shown(*runs)["scalings"]}

@@ -8,7 +8,7 @@ from tests.results.page.planted import HOSTILE, machine, processes, run
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
-LADDER = {"epochs": 3, "trick": "a trick"}
+LADDER = {"epochs": 3, "change": "a trick"}
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,13 @@ def data():
 
 
 def test_there_is_a_picture_of_everything_that_has_runs(data):
-    kinds = [name.split("-")[0] for name in drawings(data, "record")]
+    kinds = [name.split("-")[0] for name in drawings(data, "strict")]
     assert sorted(kinds) == ["curves"] * 4 + ["history", "ladder"] + ["laps"] * 4 + ["scaling"]
 
 
 @pytest.mark.parametrize(("kind", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_pictures_are_written_whatever_the_names_are(data, tmp_path, kind, head):
-    written = write(data, tmp_path, [kind], "record")
+    written = write(data, tmp_path, [kind], "strict")
     assert sorted(written) == sorted(tmp_path.iterdir())
     assert all(path.read_bytes().startswith(head) for path in written)
 
@@ -38,13 +38,13 @@ def test_an_unknown_protocol_is_refused(data, tmp_path):
 def test_without_matplotlib_it_says_what_to_install(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ValueError, match=r"matplotlib: pip install -e '\.\[report\]' -c"):
-        write(data, tmp_path, ["png"], "record")
+        write(data, tmp_path, ["png"], "strict")
 
 
 def test_a_ladder_that_reached_nothing_is_drawn_by_its_epochs(data):
     figure = Figure()
     axes = figure.subplots()
     (ladder,) = data["ladders"]
-    waterfall(axes, ladder | {"seconds": {"record": [None, None]}}, data["runs"], "record")
+    waterfall(axes, ladder | {"seconds": {"strict": [None, None]}}, data["runs"], "strict")
     assert axes.get_ylabel() == "seconds an epoch"
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([ladder["epochs"][0], 0, ladder["epochs"][1]])

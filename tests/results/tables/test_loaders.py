@@ -1,10 +1,11 @@
+"""Loaders: how fast they are, and whether training waits for them."""
+
 from pathlib import Path
 
 import pytest
 
-from results.loaders_table import is_of_loaders, loaders_table
-from results.overview import overview
 from results.record import Lap, Run
+from results.tables.loaders import loaders_table
 from tests.results.builders import missed, record, trial
 
 COSTS = {"images": 1000, "seconds": 0.5, "waited_seconds": 2.0, "cpu_seconds": 12.0}
@@ -20,18 +21,18 @@ def fed(seed=0, make=trial, **costs):
 
 
 def rows(*runs):
-    table = loaders_table(runs, "record")
+    table = loaders_table(runs, "strict")
     return [dict(zip(table.headers, row, strict=True)) for row in table.rows]
 
 
-def test_a_row_says_how_fast_and_who_holds_up_whom():
+def test_a_row_says_how_fast_and_what_waits_for_what():
     (row,) = rows(of_loader("bulk", [fed()]))
     assert row["recipe"] == "cifar10/loaders/bulk"
     assert row["images/s alone"] == "2,000"
-    assert row["images/s in training"] == "500"
+    assert row["images/s in training"] == "500.0"
     assert row["waits for images"] == "30%"
     assert row["bottleneck"] == "compute"
-    assert row["CPU s"] == "12"
+    assert row["CPU s"] == "12.00"
     assert row["reached"] == "1 of 1"
 
 
@@ -50,24 +51,7 @@ def test_medians_are_over_the_trials_and_a_miss_has_no_time():
 def test_a_trial_without_notes_leaves_them_out():
     (row,) = rows(of_loader("bulk", [trial(laps=LAPS, samples=5000)]))
     assert (row["images/s alone"], row["CPU s"], row["bottleneck"]) == ("–", "–", "–")
-    assert row["images/s in training"] == "500"
-
-
-@pytest.mark.parametrize("trick", [None, "a trick"])
-def test_real_runs_that_noted_their_loaders_are_summed_up_by_this_table(trick):
-    recipe = {"epochs": 1, "trick": trick}
-    runs = [of_loader(name, [fed()], recipe=recipe) for name in ("bulk", "resident")]
-    assert is_of_loaders(runs)
-    (table,) = overview(runs, "record")
-    assert table.title == "loaders"
-    assert len(table.rows) == 2
-
-
-def test_other_runs_are_not():
-    runs = [of_loader("bulk", [fed()]), of_loader("dali", [trial(laps=LAPS)])]
-    assert not is_of_loaders(runs)
-    assert not is_of_loaders(runs[:1])
-    assert not is_of_loaders([of_loader(name, [fed()], sample=True) for name in ("bulk", "dali")])
+    assert row["images/s in training"] == "500.0"
 
 
 def test_an_unknown_protocol_is_refused():

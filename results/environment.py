@@ -1,0 +1,142 @@
+"""What a run was made on: machine, versions and settings, as `pipelines/host/environment.py` captures them.
+
+A field that could not be captured holds `Unknown` with the reason; `known` turns it into None.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, SerializerFunctionWrapHandler, model_serializer
+
+from results.json_values import JsonObject, Text, writable
+
+T = TypeVar("T")
+
+
+class Unknown(BaseModel):
+    """A field that could not be captured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unknown: Text
+    """why"""
+
+
+def known(value: T | Unknown | None) -> T | None:
+    """The value, or None where it is unknown."""
+    return None if isinstance(value, Unknown) else value
+
+
+Str = Text | Unknown | None
+Int = int | Unknown | None
+Float = float | Unknown | None
+Strings = list[Text] | Unknown | None
+
+
+class _Part(BaseModel):
+    """Fields that were never captured are None and are not written; later versions may add fields."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Annotated[JsonValue, BeforeValidator(writable)]]
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_captured(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
+
+
+class OperatingSystem(_Part):
+    system: Str = None
+    kernel: Str = None
+    architecture: Str = None
+    distribution: Str = None
+
+
+class Cpu(_Part):
+    model: Str = None
+    physical_cores: Int = None
+    logical_cores: Int = None
+    usable_cores: Int = None
+    """logical, within the process's affinity and the container's quota"""
+    torch_capability: Str = None
+    """the instruction set that torch's kernels use"""
+    flags: Strings = None
+
+
+class Threads(_Part):
+    intra_op: int
+    inter_op: int
+
+
+class Gpu(_Part):
+    """One GPU: what stays as it is (in `Environment.gpus`), or what changes (in `Telemetry.gpus`)."""
+
+    index: int
+    uuid: Str = None
+    name: Str = None
+    memory_bytes: Int = None
+    compute_capability: Str = None
+    multiprocessors: Int = None
+    driver: Str = None
+    power_limit_w: Float = None
+    sm_clock_max_mhz: Int = None
+    memory_clock_max_mhz: Int = None
+    mig: bool | Unknown | None = None
+    sm_clock_mhz: Int = None
+    memory_clock_mhz: Int = None
+    throttle_reasons: Strings = None
+    temperature_c: Int = None
+    power_w: Float = None
+
+
+class Telemetry(_Part):
+    """What changes quickly, captured before and after the trials."""
+
+    load_average: list[float] | Unknown | None = None
+    gpus: list[Gpu] = []
+
+
+class Energy(_Part):
+    """Counted while trials were repeated after the timed ones."""
+
+    mean_w: float
+    joules_per_trial: float
+
+
+class Environment(_Part):
+    """The environment of a run: of rank 0, where there are several processes."""
+
+    machine_id: Str = None
+    """a hash that tells machines apart"""
+    machine_class: Str = None
+    """what one process trains on, in words; runs on different classes do not compare"""
+    host_hash: Str = None
+    device: Str = None
+    os: OperatingSystem | None = None
+    cpu: Cpu | None = None
+    memory_bytes: Int = None
+    threads: Threads | None = None
+    gpus: list[Gpu] = []
+    versions: dict[Text, Text | int | Unknown | None] = {}
+    """of everything that computes or launches; None for what is not installed"""
+    variables: dict[Text, Str] = {}
+    """environment variables that change how a training computes"""
+    strategy: Str = None
+    """how several processes shared the network"""
+    gradient_bytes: Int = None
+    """what the all-reduce of a step averages"""
+    train_flops: Float = None
+    """floating-point operations of one training, a backward pass counted as two forward passes"""
+    before: Telemetry | None = None
+    after: Telemetry | None = None
+    energy: Energy | Unknown | None = None
+    launcher: Str = None
+    """process and start time of the launcher, by which a restart finds the run of the attempt before"""
+    ranks: list[JsonObject] = []
+    """for each rank, what differs from rank 0"""
+    all_reduce: list[tuple[int, float]] = []
+    """bytes and seconds of the all-reduces measured between the processes"""
+    origin: Str = None
+    """where an imported run comes from"""
+    protocol: Str = None
+    """the only protocol by which the time of an imported run is known"""
+    dawnbench: JsonObject | None = None
+    """the description of an imported DAWNBench submission"""

@@ -1,0 +1,95 @@
+"""How numbers are written in every table, page and export."""
+
+import math
+from collections.abc import Callable
+
+from results.statistics import MedianSummary
+
+NOTHING = "–"
+DIGITS = 4
+"""significant digits of a measurement"""
+
+Interval = tuple[float, float]
+
+
+def number(value: float | None, digits: int = DIGITS) -> str:
+    """Significant digits, with commas between thousands and without an exponent."""
+    if value is None:
+        return NOTHING
+    rounded = float(f"{value:.{digits}g}")
+    if not rounded:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, without the unit."""
+    return number(value)
+
+
+def milliseconds(value: float | None) -> str:
+    """`value` in seconds, as milliseconds without the unit."""
+    return number(None if value is None else 1000 * value)
+
+
+def published(value: float | None) -> str:
+    """A number with the digits that its source gives."""
+    return NOTHING if value is None else f"{value:.6g}"
+
+
+def percent(fraction: float | None, decimals: int = 2) -> str:
+    """A fraction in percent, without the sign: an accuracy."""
+    return NOTHING if fraction is None else f"{100 * fraction:.{decimals}f}"
+
+
+def share(fraction: float | None) -> str:
+    """A fraction in whole percent, with the sign."""
+    return NOTHING if fraction is None else f"{100 * fraction:.0f}%"
+
+
+def target(fraction: float | None) -> str:
+    """A target accuracy, such as 94%."""
+    return NOTHING if fraction is None else f"{100 * fraction:.6g}%"
+
+
+def change(ratio: float | None) -> str:
+    """A ratio as the change in percent that it is: 1.05 is +5.0%."""
+    return NOTHING if ratio is None else f"{100 * (ratio - 1):+.1f}%"
+
+
+def points(difference: float | None) -> str:
+    """A difference of two fractions in percentage points."""
+    return NOTHING if difference is None else f"{100 * difference:+.2f}"
+
+
+def p_value(p: float | None) -> str:
+    return NOTHING if p is None else f"{p:.2g}"
+
+
+def accuracy(mean: float | None, interval: Interval | None) -> str:
+    """Mean ± half of its interval, in percent."""
+    half = "" if interval is None else f" ± {percent((interval[1] - interval[0]) / 2)}"
+    return percent(mean) + half
+
+
+def count(some: int, every: int) -> str:
+    """k of n."""
+    return f"{some} of {every}"
+
+
+def median(summary: MedianSummary | None, write: Callable[[float], str] = seconds) -> str:
+    """Median [95% interval]; of fewer than six samples, which have no such interval, median (their range)."""
+    return NOTHING if summary is None else write(summary.median) + spread(summary, write)
+
+
+def spread(summary: MedianSummary, write: Callable[[float], str] = seconds) -> str:
+    """What `median` writes behind the median."""
+    if summary.interval is not None:
+        return f" [{write(summary.interval[0])}, {write(summary.interval[1])}]"
+    return f" ({write(summary.min)} to {write(summary.max)})" if summary.n > 1 else ""
+
+
+def printable(text: str) -> str:
+    """`text` without what would move the cursor or colour the console."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,213 @@
+"""Metrics: everything that runs are compared by. To add one, add an entry to `METRICS`."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Literal
+
+from results import format as form
+from results.environment import Energy
+from results.protocols import seconds_to_target, total_seconds
+from results.record import Run, TrialRecord
+from results.statistics import Change, difference_of_means, ratio_of_times
+
+
+@dataclass(frozen=True)
+class Test:
+    """How two sides of a metric are compared, and how a change is written."""
+
+    center: Callable[[Sequence[float]], float]
+    """of a side's samples"""
+    change: Callable[..., Change]
+    """from the samples of one side to those of the other"""
+    by_ranks: bool
+    """whether it may pair neighbours and take a p from `results.statistics.rank_tests`"""
+    limit: str
+    """the form of a limit, as a regular expression"""
+    example: str
+    write: Callable[[float], str]
+    """the size of a change, or a bound of its interval"""
+    write_limit: Callable[[float], str]
+
+
+RATIO = Test(median, ratio_of_times, True, r"(\d+\.?\d*|\.\d+)%", "5%", form.change, lambda limit: f"{100 * limit:g}%")
+"""The ratio of two quantities that are over zero."""
+DIFFERENCE = Test(
+    fmean,
+    difference_of_means,
+    False,
+    r"(\d+\.?\d*|\.\d+)",
+    "0.1",
+    form.points,
+    lambda limit: f"{100 * limit:g} points",
+)
+"""The difference of two mean accuracies, in percentage points."""
+
+Samples = Sequence[float | None]
+"""one entry a trial, in their order; None for a trial that has no such number"""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a trial, and what is done with it."""
+
+    name: str
+    """as in `--fail-on NAME:LIMIT`"""
+    title: str
+    """the header of a column"""
+    meaning: str
+    unit: str
+    samples: Callable[[Run, str], Samples]
+    """of a run, under a protocol"""
+    limit: float
+    """the smallest change that counts, where no rule says another: a share of a ratio, a fraction of a difference"""
+    test: Test = RATIO
+    higher_is_better: bool = False
+    counts: Literal["every trial", "trials that reached", "measured trials"] = "measured trials"
+    """the trials that a run's figure is over; the first needs all of them to have ended, the last takes those that
+    have the number"""
+    needs_target: bool = False
+    """the figure is given only if the mean accuracy over all trials is at or over the target"""
+    write: Callable[[float | None], str] = form.number
+    """a value, without its unit"""
+    cost: tuple[str, str, Callable[[float], float]] | None = None
+    """of a metric of which more is better: the name, unit and value of what is better if smaller, for tools that know
+    no other"""
+
+    def text(self, value: float | None) -> str:
+        """A value with its unit."""
+        if value is None:
+            return form.NOTHING
+        return f"{self.write(value)}{'' if self.unit == '%' else ' '}{self.unit}"
+
+    def parse_limit(self, text: str) -> float:
+        """A limit as a person writes it. ValueError for anything else, and for 0."""
+        found = re.fullmatch(self.test.limit, text)
+        limit = float(found[1]) / 100 if found else 0
+        if not limit:
+            raise ValueError(f"{text!r} is no limit of {self.name}: write {self.name}:{self.test.example}")
+        return limit
+
+
+def _each(of_trial: Callable[[TrialRecord], float | None]) -> Callable[[Run, str], Samples]:
+    return lambda run, protocol: [of_trial(trial) for trial in run.trials]
+
+
+def _timed(of_trial: Callable[[TrialRecord, str], float | None]) -> Callable[[Run, str], Samples]:
+    return lambda run, protocol: [of_trial(trial, protocol) for trial in run.trials]
+
+
+def images_per_second(trial: TrialRecord) -> float | None:
+    """Over augmentation and training."""
+    seconds = trial.seconds("augment", "train")
+    return trial.samples / seconds if seconds and trial.samples else None
+
+
+def peak_mebibytes(trial: TrialRecord) -> float | None:
+    """Of the device, or of the host where there is no GPU."""
+    peak = trial.peak_host_bytes if trial.peak_device_bytes is None else trial.peak_device_bytes
+    return None if peak is None else peak / 2**20
+
+
+def _epoch_seconds(run: Run, protocol: str) -> Samples:
+    epochs = run.record.recipe.get("epochs")
+    if not isinstance(epochs, int | float):
+        return [None] * len(run.trials)
+    whole = [trial.seconds("augment", "train") if trial.outcome in ("reached", "missed") else 0 for trial in run.trials]
+    return [seconds / epochs if seconds else None for seconds in whole]
+
+
+def _energy(run: Run, protocol: str) -> Samples:
+    """One sample a run: energy is counted over trials that are repeated after the timed ones."""
+    energy = run.record.environment.energy
+    counted = energy.joules_per_trial if isinstance(energy, Energy) else None
+    return [counted if index == 0 else None for index in range(len(run.trials))]
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "time",
+            "total s",
+            "total time of the training, if the mean accuracy over all trials is at or over the target",
+            "s",
+            _timed(total_seconds),
+            0.02,
+            counts="every trial",
+            needs_target=True,
+        ),
+        Metric(
+            "time-to-target",
+            "time to target s",
+            "time to the first epoch at or over the target, of the trials that reached it",
+            "s",
+            _timed(seconds_to_target),
+            0.02,
+            counts="trials that reached",
+        ),
+        Metric(
+            "accuracy",
+            "accuracy %",
+            "final accuracy",
+            "%",
+            _each(lambda trial: trial.accuracy),
+            1e-3,
+            test=DIFFERENCE,
+            higher_is_better=True,
+            counts="every trial",
+            write=form.percent,
+            cost=("error", "%", lambda accuracy: 100 * (1 - accuracy)),
+        ),
+        Metric(
+            "compile-time",
+            "compile s",
+            "warm-up and compilation, once a process",
+            "s",
+            _each(lambda trial: trial.seconds("compile") or None),
+            0.1,
+        ),
+        Metric(
+            "peak-memory",
+            "peak memory MiB",
+            "largest memory of a process: of its GPU, or of the host where there is none",
+            "MiB",
+            _each(peak_mebibytes),
+            0.02,
+        ),
+        Metric("epoch-time", "s an epoch", "augmentation and training of one epoch", "s", _epoch_seconds, 0.02),
+        Metric(
+            "images-per-second",
+            "images/s",
+            "training images over the time of augmentation and training",
+            "images/s",
+            _each(images_per_second),
+            0.02,
+            higher_is_better=True,
+            cost=("seconds-per-image", "s", lambda rate: 1 / rate),
+        ),
+        Metric(
+            "energy",
+            "J a trial",
+            "energy of one trial, where it was measured: one sample a run",
+            "J",
+            _energy,
+            0.05,
+        ),
+    )
+}
+
+TOTAL_TIME, TIME_TO_TARGET, ACCURACY = (METRICS[name] for name in ("time", "time-to-target", "accuracy"))
+EPOCH_TIME, IMAGES_PER_SECOND, PEAK_MEMORY = (
+    METRICS[name] for name in ("epoch-time", "images-per-second", "peak-memory")
+)
+DEFAULT = ("time", "time-to-target", "accuracy")
+"""those that are compared where no rule asks for another"""
+
+
+def find_metric(name: str) -> Metric:
+    """ValueError for an unknown name."""
+    if name not in METRICS:
+        raise ValueError(f"metric={name!r} is unknown: use one of {', '.join(METRICS)}")
+    return METRICS[name]

@@ -1,0 +1,156 @@
+"""What a run's trials say: the one place that decides which times and accuracies a run has.
+
+*Time to target* is over the trials that reached it, with k of n beside it. *Total time* is over all trials, and given
+only if the mean accuracy over all trials is at or over the target; otherwise there is none, and `absent` says why.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from results import format as form
+from results.metrics import ACCURACY, DEFAULT, TIME_TO_TARGET, Metric, find_metric
+from results.protocols import seconds_to
+from results.record import Run
+from results.samples import Samples, of_run
+from results.statistics import AccuracySummary, MedianSummary, accuracy_summary, median_summary
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric over the trials of a run, or of several runs."""
+
+    metric: Metric
+    samples: tuple[float, ...]
+    """those that it is over, also where no value is given"""
+    trials: int
+    """those that it should be over: all of them, or those that reached the target"""
+    value: float | None
+    """median or mean; None where there is none"""
+    absent: str
+    """why there is no value; empty where there is one"""
+
+    @property
+    def median(self) -> MedianSummary | None:
+        """Of a metric that is compared by ratios."""
+        return None if self.value is None else median_summary(self.samples)
+
+    @property
+    def text(self) -> str:
+        """Median and interval, with k of n where trials lack the number; a dash where there is no value."""
+        return form.median(self.median, self.metric.write) + self.missing
+
+    @property
+    def missing(self) -> str:
+        """k of n in brackets, where trials lack the number."""
+        is_whole = self.value is None or len(self.samples) == self.trials
+        return "" if is_whole else f" ({form.count(len(self.samples), self.trials)})"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The trials of one run, or of several that are pooled."""
+
+    trials: int
+    reached: int
+    target: float | None
+    """as a fraction; None before the first trial has ended"""
+    accuracy_of: AccuracySummary | None
+    """over the trials that have an accuracy"""
+    figures: Mapping[str, Figure]
+    """by metric"""
+
+    @property
+    def total_time(self) -> Figure:
+        return self.figures["time"]
+
+    @property
+    def time_to_target(self) -> Figure:
+        return self.figures["time-to-target"]
+
+    @property
+    def accuracy(self) -> Figure:
+        return self.figures["accuracy"]
+
+    @property
+    def accuracy_text(self) -> str:
+        """Mean ± half of its interval, with k of n where a trial has none."""
+        if self.accuracy_of is None:
+            return form.NOTHING
+        rest = "" if self.accuracy_of.n == self.trials else f" ({form.count(self.accuracy_of.n, self.trials)})"
+        return form.accuracy(self.accuracy_of.mean, self.accuracy_of.interval) + rest
+
+    @property
+    def reached_text(self) -> str:
+        """k of n."""
+        return form.count(self.reached, self.trials) if self.trials else form.NOTHING
+
+    @property
+    def p(self) -> float | None:
+        """Of a mean accuracy this high if the true one were at the target; None unless every trial has one."""
+        is_whole = self.accuracy_of is not None and self.accuracy_of.n == self.trials
+        return self.accuracy_of.p if is_whole else None
+
+
+def summarize(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> RunSummary:
+    """The summary of one run. ValueError for an unknown protocol or metric."""
+    return pooled([of_run(run, protocol, metrics)], metrics)
+
+
+def pooled(side: Sequence[Samples], metrics: Iterable[str] = DEFAULT) -> RunSummary:
+    """The summary of several runs whose trials count as one set; their target is the highest."""
+    targets = [one.target for one in side if one.target is not None]
+    target = max(targets, default=None)
+    accuracies = _values(ACCURACY, side)
+    return RunSummary(
+        trials=_trials(side),
+        reached=sum(one.reached for one in side),
+        target=target,
+        accuracy_of=accuracy_summary(accuracies, target) if accuracies and target is not None else None,
+        figures={name: figure(find_metric(name), side) for name in dict.fromkeys((*DEFAULT, *metrics))},
+    )
+
+
+def time_to_accuracy(run: Run, threshold: float, protocol: str) -> Figure:
+    """Time to the first epoch at or over a threshold, over the trials that reached it, whatever the target was."""
+    times = [seconds_to(trial, threshold, protocol) for trial in run.trials]
+    known = tuple(time for time in times if time is not None)
+    absent = "" if known else f"no trial reached {form.target(threshold)}"
+    return Figure(TIME_TO_TARGET, known, len(times), None if absent else TIME_TO_TARGET.test.center(known), absent)
+
+
+def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
+    """One metric over the trials of these runs, which have its samples."""
+    values = _values(metric, side)
+    absent = _absent(metric, side, values)
+    trials = sum(one.reached for one in side) if metric.counts == "trials that reached" else _trials(side)
+    return Figure(metric, tuple(values), trials, None if absent else metric.test.center(values), absent)
+
+
+def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:
+    """Why these runs have no value of the metric; empty where they have one."""
+    trials, reached = _trials(side), sum(one.reached for one in side)
+    if not trials:
+        return "no trial has ended"
+    if metric.counts == "trials that reached":
+        return "" if values else f"no trial has such a time; {form.count(reached, trials)} reached the target"
+    if all(one.is_benchmark for one in side):
+        return ""
+    if metric.counts == "every trial":
+        accuracies = _values(ACCURACY, side)
+        unfinished = sum(one.unfinished for one in side) if metric.needs_target else 0
+        if missing := max(unfinished, trials - len(accuracies)):
+            return f"{form.count(missing, trials)} trials diverged or failed"
+        mean = fmean(accuracies)
+        target = max(one.target for one in side if one.target is not None)
+        if metric.needs_target and mean < target:
+            return f"mean accuracy {form.percent(mean)}% misses the target {form.target(target)}"
+    return "" if values else f"no trial has {metric.name}"
+
+
+def _values(metric: Metric, side: Iterable[Samples]) -> list[float]:
+    return [value for one in side for value in one.values.get(metric.name, ()) if value is not None]
+
+
+def _trials(side: Iterable[Samples]) -> int:
+    return sum(len(one.seeds) for one in side)

@@ -1,0 +1,107 @@
+"""Comparisons as text: a table for the console, Markdown, CSV, JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from results import benchmarks
+from results import format as form
+from results.compare import Comparison, Measured, compare
+from results.metrics import Metric
+from results.protocols import caption as clock
+from results.record import Run
+from results.samples import of_run
+from results.statistics import Change, reached_interval
+from results.tables.table import Table
+
+
+def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
+    """One row a metric. ValueError for an unknown protocol."""
+    headers = ("recipe", "metric", "before", "after", "change", "", "verdict")
+    rows = tuple(
+        (
+            row.recipe,
+            row.metric.name,
+            side(row.before, row.metric),
+            side(row.after, row.metric),
+            change(row.change, row.metric),
+            row.mark,
+            f"{row.verdict}: {row.reason}" if row.reason else row.verdict,
+        )
+        for row in comparisons
+    )
+    caption = (
+        "Before, after: median, or mean accuracy with the trials that reached the target. Change: in percent, or in "
+        "points of accuracy [95% interval]; p of a change this large by chance. + worse, - better, = same, "
+        f"? undecided, x not comparable. {benchmarks.CLOCK if protocol == benchmarks.PROTOCOL else clock(protocol)}"
+    )
+    notes = dict.fromkeys(note for row in comparisons for note in row.notes)
+    return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in notes)]))
+
+
+def of_runs(before: Run, after: Run, protocol: str) -> Table:
+    """Two runs beside each other. ValueError for an unknown protocol."""
+    return table(compare([of_run(before, protocol)], [of_run(after, protocol)]), protocol)
+
+
+def rendered(comparisons: Sequence[Comparison], protocol: str, kind: str) -> str:
+    """As `markdown`, `csv` or `json`."""
+    if kind == "markdown":
+        return table(comparisons, protocol).markdown()
+    rows = [_flat(row, protocol) for row in comparisons]
+    return _csv(rows) if kind == "csv" else json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row | {"notes": "; ".join(row["notes"])} for row in rows)
+    return text.getvalue()
+
+
+def _flat(row: Comparison, protocol: str) -> dict[str, Any]:
+    """Seconds, ratios, accuracies as fractions; null where there is nothing."""
+    change = row.change
+    return {
+        "recipe": row.recipe,
+        "metric": row.metric.name,
+        "protocol": protocol,
+        "before": row.before and row.before.value,
+        "before_trials": row.before and row.before.n,
+        "after": row.after and row.after.value,
+        "after_trials": row.after and row.after.n,
+        "change": change and change.size,
+        "low": change and change.interval and change.interval[0],
+        "high": change and change.interval and change.interval[1],
+        "p": change and change.p,
+        "paired": change and change.paired,
+        "mark": row.mark,
+        "verdict": row.verdict,
+        "reason": row.reason,
+        "notes": list(row.notes),
+    }
+
+
+def side(measured: Measured | None, metric: Metric) -> str:
+    """One side of a comparison, with its trials."""
+    if measured is None:
+        return form.NOTHING
+    text = f"{metric.text(measured.value)} (n = {measured.n})"
+    if metric.test.by_ranks or measured.reached is None:
+        return text
+    low, high = reached_interval(*measured.reached)
+    return f"{text}, reached {form.count(*measured.reached)} [{form.share(low)}, {form.share(high)}]"
+
+
+def change(found: Change | None, metric: Metric) -> str:
+    """Its size, interval and p."""
+    if found is None:
+        return form.NOTHING
+    write = metric.test.write
+    text = write(found.size)
+    if found.interval is not None:
+        text += f" [{write(found.interval[0])}, {write(found.interval[1])}]"
+    return text + ("" if found.p is None else f", p = {form.p_value(found.p)}") + (", paired" if found.paired else "")

@@ -1,0 +1,83 @@
+"""The table of a ladder: what each step's change brought, beside the published figures."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from results import format as form
+from results.literature import published
+from results.record import Run
+from results.summary import RunSummary, summarize
+from results.tables.table import Table
+
+METRICS = ("time", "epoch-time")
+
+
+def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
+    """One row a step, in the order given, the slowest first. ValueError for an unknown protocol."""
+    headers = (
+        "step",
+        "change",
+        "epochs",
+        "accuracy %",
+        "reached",
+        "total s",
+        "gain",
+        "s an epoch",
+        "gain",
+        "published %",
+        "published s",
+    )
+    summaries = [summarize(run, protocol, METRICS) for run in runs]
+    totals, epochs = (values(summaries, name) for name in METRICS)
+    rows = tuple(
+        (
+            run.record.recipe_name,
+            run.change or form.NOTHING,
+            epochs_of(run),
+            summary.accuracy_text,
+            summary.reached_text,
+            form.seconds(total),
+            gain,
+            form.seconds(epoch),
+            epoch_gain,
+            *published_cells(run.record.recipe_name),
+        )
+        for run, summary, total, gain, epoch, epoch_gain in zip(
+            runs, summaries, totals, gains(totals), epochs, gains(epochs), strict=True
+        )
+    )
+    caption = (
+        "Accuracy: mean ± half of its 95% interval. Times: medians, total by the "
+        f"{protocol} protocol; an epoch is augmentation and training. Gain: against the step above. Published figures: "
+        "by their own hardware and clock (results/published)."
+    )
+    return Table("ladder", headers, rows, caption)
+
+
+def values(summaries: Sequence[RunSummary], metric: str) -> list[float | None]:
+    """The figure of each run."""
+    return [summary.figures[metric].value for summary in summaries]
+
+
+def gains(values: Sequence[float | None]) -> list[str]:
+    """The change of each value against the one before it, in percent."""
+    changes = [
+        form.NOTHING if before is None or after is None else form.change(after / before)
+        for before, after in pairwise(values)
+    ]
+    return [form.NOTHING, *changes]
+
+
+def epochs_of(run: Run) -> str:
+    """Epochs of its recipe."""
+    epochs = run.record.recipe.get("epochs")
+    return f"{epochs:g}" if isinstance(epochs, int | float) else form.NOTHING
+
+
+def published_cells(recipe_name: str) -> tuple[str, str]:
+    """Accuracy, and time with the hardware it was measured on."""
+    figure = published().get(recipe_name)
+    if figure is None:
+        return form.NOTHING, form.NOTHING
+    seconds = form.NOTHING if figure.seconds is None else f"{figure.seconds:g} ({figure.hardware})"
+    return form.published(None if figure.accuracy is None else 100 * figure.accuracy), seconds

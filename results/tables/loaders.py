@@ -1,0 +1,79 @@
+"""The table of loaders: the same training with several data loaders, and whether it waits for its images."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from results import format as form
+from results.record import Run, TrialRecord
+from results.summary import summarize
+from results.tables.table import Table
+
+
+def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
+    """One row a run, in the order given. ValueError for an unknown protocol."""
+    headers = (
+        "recipe",
+        "images/s alone",
+        "images/s in training",
+        "reached",
+        "time to target s",
+        "CPU s",
+        "waits for images",
+        "bottleneck",
+    )
+    rows = []
+    for run in runs:
+        summary = summarize(run, protocol, ["images-per-second"])
+        waits = median_over(run, waiting_share)
+        rows.append(
+            (
+                run.record.recipe_name,
+                form.number(median_over(run, alone)),
+                form.number(summary.figures["images-per-second"].value),
+                summary.reached_text,
+                form.seconds(summary.time_to_target.value),
+                form.seconds(median_over(run, cpu_seconds)),
+                form.share(waits),
+                form.NOTHING if waits is None else bottleneck(waits),
+            )
+        )
+    caption = (
+        "Medians over the trials. Alone: drawing an epoch without training on it. CPU: of training and evaluation, "
+        "loader processes included. Waits: share of augmentation and training in which the next batch was not ready; "
+        f"data is the bottleneck from half on. Time to target: {protocol} protocol."
+    )
+    return Table("loaders", headers, tuple(rows), caption)
+
+
+def costs(trial: TrialRecord) -> dict[str, float]:
+    """What the technique `loader_costs` noted; empty where it noted nothing."""
+    noted = trial.notes.get("loader_costs")
+    return noted if isinstance(noted, dict) else {}
+
+
+def alone(trial: TrialRecord) -> float | None:
+    """Images a second of the loader when nothing is trained."""
+    noted = costs(trial)
+    return noted["images"] / noted["seconds"] if noted else None
+
+
+def waiting_share(trial: TrialRecord) -> float | None:
+    """Share of augmentation and training spent waiting for images: preparing the epoch, and its batches."""
+    noted, seconds = costs(trial), trial.seconds("augment", "train")
+    return (trial.seconds("augment") + noted["waited_seconds"]) / seconds if noted and seconds else None
+
+
+def cpu_seconds(trial: TrialRecord) -> float | None:
+    """CPU time of training and evaluation, in all processes."""
+    return costs(trial).get("cpu_seconds")
+
+
+def bottleneck(waiting: float) -> str:
+    """What takes more of the time."""
+    return "data" if waiting > 0.5 else "compute"
+
+
+def median_over(run: Run, value: Callable[[TrialRecord], float | None]) -> float | None:
+    """The median over the trials that have it; None where none has."""
+    known = [number for trial in run.trials if (number := value(trial)) is not None]
+    return median(known) if known else None

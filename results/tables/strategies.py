@@ -1,0 +1,51 @@
+"""The table of strategies: one training shared by several processes in several ways, and what a step costs in each."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from results import format as form
+from results.environment import known
+from results.metrics import peak_mebibytes
+from results.record import Run
+from results.summary import summarize
+from results.tables.table import Table
+
+PLAIN = "DDP"
+"""the strategy that the others are compared with"""
+
+
+def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
+    """One row a run, in the order given. ValueError for an unknown protocol."""
+    headers = ("recipe", "strategy", "processes", "accuracy %", "ms a step", f"times {PLAIN}", "MiB a process")
+    plain = next((step_seconds(run) for run in runs if strategy(run) == PLAIN), None)
+    rows = []
+    for run in runs:
+        seconds = step_seconds(run)
+        peaks = [peak for trial in run.trials if (peak := peak_mebibytes(trial)) is not None]
+        rows.append(
+            (
+                run.record.recipe_name,
+                strategy(run),
+                str(run.record.world_size),
+                summarize(run, protocol).accuracy_text,
+                form.milliseconds(seconds),
+                form.NOTHING if seconds is None or not plain else f"{seconds / plain:.2f}",
+                form.number(max(peaks) if peaks else None),
+            )
+        )
+    caption = (
+        "Accuracy: mean ± half of its 95% interval. A step: median over the trials. Memory: the largest of any process "
+        "and trial, of its GPU; on a CPU of the process, Python and torch included."
+    )
+    return Table("strategies", headers, tuple(rows), caption)
+
+
+def strategy(run: Run) -> str:
+    """How the processes shared the training."""
+    return known(run.record.environment.strategy) or form.NOTHING
+
+
+def step_seconds(run: Run) -> float | None:
+    """Median seconds of a step's training; None without a step."""
+    steps = [trial.seconds("train") / trial.steps for trial in run.trials if trial.steps]
+    return median(steps) if steps else None

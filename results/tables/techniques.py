@@ -1,0 +1,76 @@
+"""The table of techniques: what each brought over the baseline, and over the baseline with tuned optimizer options."""
+
+from collections.abc import Sequence
+
+from results import format as form
+from results.record import Run
+from results.statistics import difference_of_means
+from results.summary import summarize, time_to_accuracy
+from results.tables.table import Table
+
+BASELINES = ("base", "base-tuned")
+THRESHOLDS = (0.97, 0.98)
+
+
+def baselines(runs: Sequence[Run]) -> dict[str, Run]:
+    """The runs that the others are compared with, by the last part of their recipe's name."""
+    by_name = {run.record.recipe_name.rpartition("/")[2]: run for run in runs if not run.record.smoke_test}
+    return {name: by_name[name] for name in BASELINES if name in by_name}
+
+
+def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
+    """One row a run, in the order given. ValueError for an unknown protocol, or where there is no baseline."""
+    against = baselines(runs)
+    if not against:
+        raise ValueError(f"no run is of a recipe called {' or '.join(BASELINES)} to compare the others with")
+    headers = (
+        "recipe",
+        "technique",
+        "labels",
+        "accuracy %",
+        *(f"over {name}, p" for name in against),
+        "total s",
+        *(f"s to {form.target(threshold)}" for threshold in THRESHOLDS),
+    )
+    rows = []
+    for run in runs:
+        summary = summarize(run, protocol)
+        rows.append(
+            (
+                run.record.recipe_name,
+                run.change or "the baseline",
+                epoch_labels(run),
+                summary.accuracy_text,
+                *(form.NOTHING if run is base else difference(run, base) for base in against.values()),
+                form.seconds(summary.total_time.value),
+                *(time_to(run, threshold, protocol) for threshold in THRESHOLDS),
+            )
+        )
+    caption = (
+        "Labels: labelled images an epoch. Accuracy: mean ± half of its 95% interval. Over: difference of the means in "
+        "percentage points, and p of Welch's t-test. Times: medians; to an accuracy, of the trials that reached it; "
+        f"{protocol} protocol."
+    )
+    return Table("techniques", headers, tuple(rows), caption)
+
+
+def difference(run: Run, base: Run) -> str:
+    """The difference of the mean accuracies in percentage points, and its p."""
+    if not run.accuracies or not base.accuracies:
+        return form.NOTHING
+    change = difference_of_means(base.accuracies, run.accuracies)
+    return form.points(change.size) + ("" if change.p is None else f", {form.p_value(change.p)}")
+
+
+def time_to(run: Run, threshold: float, protocol: str) -> str:
+    """The median, and k of n where not all trials reached it."""
+    figure = time_to_accuracy(run, threshold, protocol)
+    return form.seconds(figure.value) + figure.missing
+
+
+def epoch_labels(run: Run) -> str:
+    """Labelled images in an epoch."""
+    epochs = run.record.recipe.get("epochs")
+    if not run.trials or not isinstance(epochs, int | float) or run.trials[0].outcome == "diverged":
+        return form.NOTHING
+    return f"{round(run.trials[0].samples / epochs):,}"

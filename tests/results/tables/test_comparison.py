@@ -1,0 +1,55 @@
+"""Comparisons as text."""
+
+import csv
+import io
+import json
+
+from results.compare import compare
+from results.rules import rules
+from results.tables.comparison import rendered, table
+from tests.results.builders import samples
+
+STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
+
+
+def compared(factor=1.05, chosen=None, **changes):
+    return compare([samples(STEADY)], [samples([factor * one for one in STEADY], **changes)], chosen)
+
+
+def rows(found):
+    shown = table(found, "strict")
+    return {row[1]: dict(zip(shown.headers, row, strict=True)) for row in shown.rows}
+
+
+def test_a_time_shows_its_ratio_as_a_change_in_percent_with_the_interval():
+    row = rows(compared())["time"]
+    assert (row["before"], row["after"]) == ("1.000 s (n = 8)", "1.050 s (n = 8)")
+    assert row["change"] == "+5.0% [+4.8%, +5.2%], p = 0.00016"
+    assert (row[""], row["verdict"]) == ("+", "worse")
+
+
+def test_an_accuracy_shows_points_and_how_many_trials_reached_the_target():
+    row = rows(compared(accuracy=tuple(0.93 + 1e-4 * (index % 2) for index in range(8)), reached=0))["accuracy"]
+    assert row["before"] == "95.00% (n = 8), reached 8 of 8 [68%, 100%]"
+    assert row["change"].startswith("-2.00 [-2.01, -1.99], p = ")
+
+
+def test_what_is_not_comparable_says_why():
+    row = rows(compared(accuracy=(0.93,) * 8, reached=0))["time"]
+    assert (row["after"], row["change"], row[""]) == ("–", "–", "x")
+    assert row["verdict"] == "not comparable: after: mean accuracy 93.00% misses the target 94%"
+
+
+def test_the_notes_come_once_under_the_table():
+    caption = table(compared(notes={"commit": "e" * 12}), "strict").caption
+    assert caption.count("Note: commit") == caption.count("were not interleaved") == 1
+    assert "strict time: Everything that each trial repeats." in caption
+
+
+def test_machines_read_the_same_numbers():
+    found = compared(chosen=rules(["time:5%"]))
+    as_json = json.loads(rendered(found, "strict", "json"))
+    as_csv = list(csv.DictReader(io.StringIO(rendered(found, "strict", "csv"))))
+    assert [row["metric"] for row in as_json] == [row["metric"] for row in as_csv] == [one.metric.name for one in found]
+    assert as_json[0]["change"] == float(as_csv[0]["change"]) == found[0].change.size
+    assert (as_json[0]["verdict"], as_csv[0]["verdict"]) == (found[0].verdict, found[0].verdict)

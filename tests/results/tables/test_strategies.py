@@ -1,0 +1,32 @@
+"""Strategies: what a step and a process cost in each."""
+
+from pathlib import Path
+
+from results.record import Lap, Run
+from results.tables.strategies import strategies_table
+from tests.results.builders import record, trial
+
+
+def of_strategy(name, strategy, seconds=1.0, world_size=2, **memory):
+    laps = (Lap(name="train", epoch=1, seconds=seconds),)
+    made = record(recipe_name=f"mnist/engines/{name}", environment={"strategy": strategy}, world_size=world_size)
+    return Run(made, (trial(0, laps=laps, steps=100, **memory),), Path("runs"))
+
+
+def rows(*runs):
+    table = strategies_table(runs, "strict")
+    return [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+
+
+def test_a_step_is_compared_with_ddp_s():
+    fsdp2, ddp = rows(of_strategy("fsdp2", "FSDP2", 1.2), of_strategy("ddp", "DDP", 0.4))
+    assert (fsdp2["ms a step"], fsdp2["times DDP"], ddp["times DDP"]) == ("12.00", "3.00", "1.00")
+    assert (fsdp2["strategy"], fsdp2["processes"]) == ("FSDP2", "2")
+    (alone,) = rows(of_strategy("fsdp2", "FSDP2"))
+    assert alone["times DDP"] == "–"
+
+
+def test_memory_is_the_device_s_if_it_was_measured():
+    host = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=None)
+    device = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=2**20)
+    assert [row["MiB a process"] for row in rows(host, device)] == ["3.000", "1.000"]
