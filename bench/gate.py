@@ -210,7 +210,7 @@ def verdict_object(judgement: "Judgement") -> dict[str, Any]:
     interval = first.change.interval if first.change else None
     return {
         "recipe": first.recipe,
-        "metric": first.metric,
+        "metric": first.metric.name,
         "decision": judgement.decision,
         "reason": judgement.reason,
         "baseline": first.before and first.before.value,

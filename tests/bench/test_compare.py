@@ -29,7 +29,7 @@ def keep(root, factor=1.0, seconds=STEADY, name="cifar10/airnet", **changes):
     return run.path
 
 
-@pytest.mark.parametrize(("factor", "status", "verdict"), [(1.05, 1, "slower"), (1.0, 0, "same"), (0.9, 0, "faster")])
+@pytest.mark.parametrize(("factor", "status", "verdict"), [(1.05, 1, "worse"), (1.0, 0, "same"), (0.9, 0, "better")])
 def test_status_and_verdict(tmp_path, capsys, factor, status, verdict):
     sides = [str(keep(tmp_path)), str(keep(tmp_path, factor))]
     assert compare.main([*sides, "--format", "json"]) == status
@@ -64,12 +64,12 @@ def test_csv_and_markdown_hold_what_json_holds(tmp_path, capsys):
     compare.main([*sides, "--format", "csv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["metric"] for row in rows] == ["time", "time-to-target", "accuracy"]
-    assert rows[0]["verdict"] == "slower"
+    assert rows[0]["verdict"] == "worse"
     assert float(rows[0]["change"]) == pytest.approx(1.05)
     compare.main([*sides, "--format", "markdown"])
-    assert r"| a\|b | time | 1 s (n = 8) | 1.05 s (n = 8) | 1.050 \[" in capsys.readouterr().out
+    assert r"| a\|b | time | 1 s (n = 8) | 1.05 s (n = 8) | +5.0% \[" in capsys.readouterr().out
     compare.main(sides)
-    assert "slower" in capsys.readouterr().out
+    assert "worse" in capsys.readouterr().out
 
 
 def test_a_damaged_line_is_a_warning(tmp_path, capsys):
@@ -152,7 +152,7 @@ def test_files_of_pytest_benchmark_are_sides_too(tmp_path, capsys):
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["recipe"], row["verdict"], row["protocol"]) == (
         "test_kernels.py::test_step",
-        "slower",
+        "worse",
         "pytest-benchmark",
     )
     assert compare.main([f"{sides[0]}/0.json", f"{sides[1]}/0.json"]) == 2

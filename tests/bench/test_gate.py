@@ -30,7 +30,7 @@ def doctored(tmp_path, factor, name="new"):
 @pytest.mark.parametrize(("factor", "status"), [(1.0, 0), (1.05, 1), (0.9, 0)])
 def test_a_doctored_record_trips_it(tmp_path, baseline, factor, status, capsys):
     assert gate.main([str(baseline), "--new", str(doctored(tmp_path, factor))]) == status
-    assert ("worse: not run again" in capsys.readouterr().out) == bool(status)
+    assert ("worse: without a confirmation run" in capsys.readouterr().out) == bool(status)
 
 
 def test_json_has_an_object_per_verdict_and_nothing_else(tmp_path, baseline, capsys):

@@ -127,7 +127,7 @@ def test_resume_of_a_recipe_that_no_longer_exists_names_the_run(kept):
         (("--seed", "-1"), "--seed: '-1' is not a whole number"),
         (("--seed", ""), "--seed: '' is not a whole number"),
         (("--threads", "0"), "--threads: must be at least 1"),
-        (("--protocol", "mine"), "--protocol: protocol='mine' is unknown: say one of"),
+        (("--protocol", "mine"), "--protocol: protocol='mine' is unknown: use one of"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
         (("--resume",), "--resume: expected one argument"),
     ],

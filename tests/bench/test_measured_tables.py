@@ -51,7 +51,7 @@ def test_only_what_is_between_the_markers_is_replaced(measured):
     (row,) = [line for line in table.splitlines() if line.startswith("| cifar10/airnet")]
     assert "| 2 |" in row
     assert "95.00" in row
-    assert "2 of 2 (94.00%)" in row
+    assert "2 of 2 (94%)" in row
     assert with_tables(text, measured) == text
 
 
@@ -59,7 +59,7 @@ def test_every_run_has_a_row_and_samples_are_apart(measured):
     keep(measured, builders.record(id="bbbb1111", recipe_name="mnist/base", seeds=[0]))
     keep(measured, builders.record(id="cccc2222", recipe_name="digits/quick", seeds=[0], smoke_test=True))
     text = with_tables(PAGE, measured)
-    measurements, _, samples = text.partition("(sample:")
+    measurements, _, samples = text.partition("(smoke test:")
     assert [name in measurements for name in ("cifar10/airnet", "mnist/base", "digits/quick")] == [True, True, False]
     assert "digits/quick" in samples
 

@@ -70,7 +70,7 @@ def test_the_record_says_what_was_run(trained):
     assert run.warnings == ()
     assert record.environment.device == "cpu"
     assert record.environment.versions["torch"] == torch.__version__
-    assert set(record.environment.before) == set(record.environment.after) == {"load_average", "gpus"}
+    assert set(dict(record.environment.before)) == set(dict(record.environment.after)) == {"load_average", "gpus"}
 
 
 def test_the_first_trial_alone_has_what_came_before_it(trained):
