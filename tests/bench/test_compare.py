@@ -67,7 +67,7 @@ def test_csv_and_markdown_hold_what_json_holds(tmp_path, capsys):
     assert rows[0]["verdict"] == "worse"
     assert float(rows[0]["change"]) == pytest.approx(1.05)
     compare.main([*sides, "--format", "markdown"])
-    assert r"| a\|b | time | 1 s (n = 8) | 1.05 s (n = 8) | +5.0% \[" in capsys.readouterr().out
+    assert r"| a\|b | time | 1.000 s (n = 8) | 1.050 s (n = 8) | +5.0% \[" in capsys.readouterr().out
     compare.main(sides)
     assert "worse" in capsys.readouterr().out
 
@@ -156,5 +156,5 @@ def test_files_of_pytest_benchmark_are_sides_too(tmp_path, capsys):
         "pytest-benchmark",
     )
     assert compare.main([f"{sides[0]}/0.json", f"{sides[1]}/0.json"]) == 2
-    assert "the median round of a benchmark" in capsys.readouterr().out
+    assert "the median round of the benchmark" in capsys.readouterr().out
     assert compare.main([sides[0], str(keep(tmp_path / "runs"))]) == 2
