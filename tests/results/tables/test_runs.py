@@ -50,7 +50,7 @@ def test_summary_of_planted_trials():
         "trials": "6",
         "accuracy %": "94.25 ± 0.20",
         "reached target": "6 of 6 (94%)",
-        "p": "0.012",
+        "p": "0.011",
         "time to target s": "7.000 [2.000, 12.00]",
         "total s": "10.50 [3.000, 18.00]",
         "machine": "NVIDIA H200",
@@ -113,7 +113,7 @@ def test_a_summary_fits_on_a_narrow_console():
     out.print(table.rich())
     shown = out.file.getvalue()
     assert max(map(len, shown.splitlines())) <= 80
-    for word in ("accuracy", "total", "94.25", "±", "251.9", "[246.9,", "377.9", "0.012", "NVIDIA", "H200"):
+    for word in ("accuracy", "total", "94.25", "±", "251.9", "[246.9,", "377.9", "0.011", "NVIDIA", "H200"):
         assert word in shown
 
 
