@@ -1,0 +1,67 @@
+"""Files that a failure at any point leaves whole."""
+
+import os
+import stat
+
+import pytest
+
+from results import files
+from results.files import append_line, write_atomically
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old\n")
+    write_atomically(path, "new ü\n")
+    assert path.read_text(encoding="utf-8") == "new ü\n"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
+    path = tmp_path / "a.json"
+    write_atomically(path, "old\n")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, step, fail) if step == "fsync" else monkeypatch.setattr(files.Path, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "new\n")
+    monkeypatch.undo()
+    assert path.read_text() == "old\n"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_lines_are_appended(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    append_line(path, b"one")
+    append_line(path, b"two")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_a_torn_line_is_ended_before_the_next(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(b"one\ntor")
+    append_line(path, b"two")
+    assert path.read_bytes() == b"one\ntor\ntwo\n"
+
+
+def test_a_line_that_cannot_be_written_whole_is_not_written_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "trials.jsonl"
+    append_line(path, b"one")
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        append_line(path, b"two")
+    assert path.read_bytes() == b"one\n"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_an_error(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(OSError, match="Permission denied"):
+        write_atomically(tmp_path / "a.json", "new\n")
