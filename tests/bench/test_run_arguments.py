@@ -146,7 +146,7 @@ def test_resume_with_anything_that_the_run_has_settled_is_refused(refusal, kept,
 def test_resume_of_a_recipe_that_no_longer_exists_names_the_run(kept):
     text = (kept / "run.json").read_text()
     (kept / "run.json").write_text(text.replace('"kernel_size": 3', '"kernel": 3'))
-    with pytest.raises(RecipeError, match=r"abcd1234: model.kernel: there is no such knob"):
+    with pytest.raises(RecipeError, match=r"abcd1234: model.kernel: there is no such option"):
         jobs("--resume", str(kept))
 
 
@@ -227,8 +227,8 @@ def test_types_by_the_names_that_people_know(annotation, name):
         ),
         (("zzz",), "no recipe is called 'zzz'; --list"),
         (("cifar10/x*",), r"no recipe is called 'cifar10/x\*'"),
-        (("nosuch=1",), "digits/quick: nosuch: there is no such knob; --help lists them"),
-        (("model.nosuch=1",), "digits/quick: model.nosuch: there is no such knob"),
+        (("nosuch=1",), "digits/quick: nosuch: there is no such option; --help lists them"),
+        (("model.nosuch=1",), "digits/quick: model.nosuch: there is no such option"),
         (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
         (("batch_size=2.5",), "digits/quick: batch_size=2.5: "),
         (("batch_size=true",), "digits/quick: batch_size=True: it should be a valid integer"),
