@@ -243,8 +243,14 @@ def ending(
             directory.finish(status, reason, {"after": environment.telemetry(world.device)})
 
     kept = f"; finished trials are kept; continue with --resume {directory.path}" if directory else ""
+
+    def lost(cause: str) -> None:
+        finish("failed", cause)
+        print(f"bench/run.py: error: rank {world.rank}: {cause}{kept}", file=sys.stderr, flush=True)
+
     try:
-        yield
+        with failures.Watcher(world, places, lost):
+            yield
     except KeyboardInterrupt as interrupt:
         cause = failures.find_cause(world, places, INTERRUPTION)[0] if world.size > 1 else None
         if cause:  # the launcher stops all processes when one has failed

@@ -108,15 +108,11 @@ def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, item
     plain = channels * height * width
     padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)
     images, batch, loader = len(dataset.train_images), recipe.batch_size, recipe.loader
-    every_form = plain + (padded + plain) * itemsize
-    if loader.name == "resident" or (loader.name == "bulk" and device.type == "cpu"):
-        return images * every_form
-    if device.type != "cpu":
-        return batch * every_form
-    if loader.name == "dali":
-        return images * (plain + padded) + batch * plain * itemsize
-    kept = padded * itemsize if loader.preprocess == "once" else 0
-    return images * (plain + kept) + batch * plain * itemsize
+    if device.type != "cpu" and not loader.on_device:
+        return batch * (plain + (padded + plain) * itemsize)
+    copy = {"none": 0, "bytes": padded, "values": padded * itemsize}[loader.padded_copy]
+    augmented = images if loader.augments_epochs else batch
+    return images * (plain + copy) + augmented * plain * itemsize
 
 
 def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:

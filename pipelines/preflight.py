@@ -2,6 +2,7 @@
 built. A check raises a ValueError of one line that names option, value and remedy."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 
 import torch
@@ -65,8 +66,15 @@ def packages(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 
 def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """The device computes in the recipe's precision."""
-    number_formats(recipe, world.device)
+    """The device computes in the recipe's precision. Warns where it emulates bfloat16."""
+    formats = number_formats(recipe, world.device)
+    is_emulated = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if world.device.type == "cuda" and torch.bfloat16 in formats and is_emulated:
+        warnings.warn(
+            f"{torch.cuda.get_device_name(world.device)} has no bfloat16 and emulates it slowly: say precision=half "
+            "half_dtype=float16, or precision=float32",
+            stacklevel=2,
+        )
 
 
 def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:

@@ -17,7 +17,7 @@ from pipelines.data.dataset import Dataset
 from pipelines.data.loader import Batches, Loader, LoaderContext
 from pipelines.data.loaders import make_loader
 from pipelines.data.pool import ImagePool
-from pipelines.data.preprocess import held_out, preprocess, to_device
+from pipelines.data.preprocess import held_out, pinned, preprocess, to_device
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.events import Hooks, State
@@ -65,6 +65,8 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
     """
     preflight.check(recipe, dataset, world)
     torch.backends.cudnn.benchmark = True
+    if world.device.type == "cuda":
+        dataset = pinned(dataset)
     weights_dtype, dtype = number_formats(recipe, world.device)
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(world.device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)

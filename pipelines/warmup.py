@@ -27,6 +27,8 @@ def warm_up(setup: TrainingSetup) -> Lap:
     images, batch = len(dataset.train_images), recipe.evaluation.batch_size
 
     def few(images: np.ndarray) -> int:
+        if recipe.evaluation.tta != "none" and recipe.evaluation.tta_share < 1:
+            return len(images)  # on which it depends how many are uncertain, and so the sizes of their batches
         share, more = divmod(len(images), world.size)
         return world.size * min(share, batch + share % batch) + more
 

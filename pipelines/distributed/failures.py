@@ -1,10 +1,11 @@
 """Which of several processes ended a run: by what the processes report in their store, and by which are still alive."""
 
 import contextlib
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,7 +20,10 @@ PATIENCE = 5.0
 """seconds in which the processes that are alive report what they know"""
 STORE_PATIENCE = 2.0
 """seconds in which the store must answer"""
+SILENCE = 60.0
+"""seconds without a sign of life after which a process counts as lost"""
 _KEY = "paceline/broke_off/"
+_WATCHERS = itertools.count()
 _MAIN_REPORTED = "paceline/main_reported"
 
 
@@ -55,7 +59,7 @@ def explain(world: World, error: BaseException, places: Sequence[Place]) -> str:
     cause, silent = find_cause(world, places, PATIENCE)
     if cause or not silent:
         return cause or own
-    names = " and ".join(f"rank {rank} (process {places[rank][1]})" for rank in silent)
+    names = _names(silent, places)
     return f"{names} did not answer: it hangs, or its machine cannot be reached (rank {world.rank}: {own})"
 
 
@@ -67,15 +71,89 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
     _report(world.rank, "")
     end = time.monotonic() + patience
     while True:
-        reports = _reports(world)
-        if causes := [f"rank {rank}: {text}" for rank, text in reports.items() if text]:
-            return "; ".join(causes), []
+        reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
+        if cause := _reported(reports):
+            return cause, []
         silent = [rank for rank in range(world.size) if rank not in reports and rank != world.rank]
         if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
-            return "; ".join(f"rank {rank} (process {places[rank][1]}) was killed or crashed" for rank in gone), []
+            return _gone(gone, places), []
         if not silent or time.monotonic() > end:
             return None, silent
         time.sleep(0.1)
+
+
+class Watcher:
+    """A thread on every process that ends it when another one has failed, is gone or is not heard from.
+
+    The main thread may be blocked in a C call, as it is in NCCL's collective operations: there it can neither raise nor
+    handle a signal, and torch would abort the process without naming the cause. A process that leaves the `with` block
+    first reports its own error, so that the others learn of it.
+
+    on_failure: gets the cause, in the thread; then the process ends with status 1. silence: seconds without a sign of
+    life after which a process counts as lost.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        places: Sequence[Place],
+        on_failure: Callable[[str], None],
+        silence: float = SILENCE,
+        interval: float = 1.0,
+    ) -> None:
+        self._world, self._places, self._on_failure = world, places, on_failure
+        self._silence, self._interval = silence, interval
+        self._left = threading.Event()
+        number = next(_WATCHERS)  # the same on all processes, which watch in the same order
+        self._alive_key, self._left_key = (f"paceline/watcher/{number}/{what}/" for what in ("alive", "left"))
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Watcher":
+        if self._world.size > 1:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if self._world.size == 1:
+            return
+        if isinstance(error, Exception) and not is_of_a_peer(error):
+            _report(self._world.rank, f"{type(error).__name__}: {first_line(error)}")
+        _at_store(lambda store: store.set(f"{self._left_key}{self._world.rank}", ""))
+        self._left.set()
+        self._thread.join()  # which does not return when the thread is about to end the process
+
+    def _watch(self) -> None:
+        others = [rank for rank in range(self._world.size) if rank != self._world.rank]
+        beats = dict.fromkeys(others, "")
+        heard = dict.fromkeys(others, time.monotonic())
+        count = 0
+        while not self._left.wait(self._interval):
+            count += 1
+            reports, latest, left = _at_store(lambda store, count=count: self._exchange(store, count)) or ({}, {}, {})
+            for rank in others:
+                if latest.get(rank, beats[rank]) != beats[rank]:
+                    beats[rank], heard[rank] = latest[rank], time.monotonic()
+            heard = {rank: since for rank, since in heard.items() if rank not in left}
+            others = list(heard)
+            if cause := self._cause(reports, heard):
+                self._on_failure(cause)
+                os._exit(1)
+
+    def _exchange(self, store: dist.Store, count: int) -> tuple[dict[int, str], dict[int, str], dict[int, str]]:
+        """Give a sign of life; read the errors, the signs of life and who has left."""
+        store.set(f"{self._alive_key}{self._world.rank}", str(count))
+        ranks = range(self._world.size)
+        return _read(store, _KEY, ranks), _read(store, self._alive_key, ranks), _read(store, self._left_key, ranks)
+
+    def _cause(self, reports: dict[int, str], heard: dict[int, float]) -> str | None:
+        """Why the run cannot go on; None: it can."""
+        if cause := _reported(reports):
+            return cause
+        if gone := [rank for rank in heard if _is_gone(self._places[rank], self._places[self._world.rank])]:
+            return _gone(gone, self._places)
+        if lost := [rank for rank in heard if time.monotonic() - heard[rank] > self._silence]:
+            return f"{_names(lost, self._places)} gave no sign of life for {self._silence:g} s"
+        return None
 
 
 def wait_for_report_of_main(world: World) -> None:
@@ -93,14 +171,22 @@ def _report(rank: int, text: str) -> None:
     _at_store(lambda store: store.set(f"{_KEY}{rank}", text))
 
 
-def _reports(world: World) -> dict[int, str]:
-    """The error of each rank that has reported; empty for a rank that is not the cause."""
+def _read(store: dist.Store, key: str, ranks: Iterable[int]) -> dict[int, str]:
+    """What each rank that has written under a key has written."""
+    return {rank: store.get(f"{key}{rank}").decode() for rank in ranks if store.check([f"{key}{rank}"])}
 
-    def read(store: dist.Store) -> dict[int, str]:
-        keys = {rank: f"{_KEY}{rank}" for rank in range(world.size)}
-        return {rank: store.get(key).decode() for rank, key in keys.items() if store.check([key])}
 
-    return _at_store(read) or {}
+def _reported(reports: Mapping[int, str]) -> str | None:
+    """The errors that the ranks have reported. A rank that is not the cause has reported an empty one."""
+    return "; ".join(f"rank {rank}: {text}" for rank, text in reports.items() if text) or None
+
+
+def _gone(ranks: Iterable[int], places: Sequence[Place]) -> str:
+    return "; ".join(f"rank {rank} (process {places[rank][1]}) was killed or crashed" for rank in ranks)
+
+
+def _names(ranks: Iterable[int], places: Sequence[Place]) -> str:
+    return " and ".join(f"rank {rank} (process {places[rank][1]})" for rank in ranks)
 
 
 def _at_store(action: Callable[[dist.Store], Result]) -> Result | None:

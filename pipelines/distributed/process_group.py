@@ -128,31 +128,48 @@ def check_launch(variables: Mapping[str, str]) -> None:
 def join(device: str, timeout: float = TIMEOUT) -> World:
     """Join the processes that `accelerate launch` or torchrun started, and find this one's device.
 
-    timeout: seconds to wait for the others, here and whenever something is exchanged. ValueError when the processes do
-    not add up or do not come together, or there is no such device.
+    timeout: seconds to wait for the others, here and in every collective operation. ValueError when the processes do
+    not add up or do not come together, or there is no such device. JoinError where each process has to print it.
     """
     check_launch(os.environ)
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    rank = os.environ.get("RANK", "0")
-    limit = timedelta(seconds=timeout)
+    size, rank, local_rank, local_size = (
+        int(os.environ.get(name, default))
+        for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+    )
     try:
-        meeting = {"timeout": limit, **store_of_attempt(limit)} if started > 1 else {}
-        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), **meeting)
-    except (dist.DistError, RuntimeError) as error:
-        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        raise JoinError(
-            f"rank {rank} of {started} found no way to the others through {place} within {timeout:g} s: "
-            f"{first_line(error)}; are so many processes started, and is the port free?"
-        ) from error
-    if state.num_processes != started:
-        raise JoinError(
-            f"the launcher started {started} processes, but this one, rank {rank}, sees {state.num_processes}; "
-            f"launch with {WORKING_COMMAND}"
-        )
-    found = find_device(device, state.local_process_index)
+        found = find_device(device, local_rank, local_size)
+    except ValueError as error:
+        raise JoinError(f"rank {rank}: {error}") if size > 1 else error from None
     if found.type == "cuda":
         torch.cuda.set_device(found)
-    return World(state.process_index, state.num_processes, found)
+    if size > 1:
+        init_process_group(found, rank, size, timeout)
+    state = PartialState(cpu=found.type == "cpu")  # Accelerate finds the process group that there is
+    if state.num_processes != size:
+        raise JoinError(
+            f"the launcher started {size} processes, but this one, rank {rank}, sees {state.num_processes}; "
+            f"launch with {WORKING_COMMAND}"
+        )
+    return World(rank, size, found)
+
+
+def init_process_group(device: torch.device, rank: int, size: int, timeout: float) -> None:
+    """torch's process group of all processes: NCCL between GPUs, gloo between CPUs. JoinError if they do not meet."""
+    limit = timedelta(seconds=timeout)
+    is_cuda = device.type == "cuda"
+    try:
+        dist.init_process_group(
+            "nccl" if is_cuda else "gloo",
+            timeout=limit,
+            device_id=device if is_cuda else None,  # connects at once, and tells NCCL's barrier its device
+            **store_of_attempt(limit),
+        )
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise JoinError(
+            f"rank {rank} of {size} found no way to the others through {place} within {timeout:g} s: "
+            f"{first_line(error)}; are so many processes started, and is the port free?"
+        ) from error
 
 
 def store_of_attempt(limit: timedelta) -> dict[str, Any]:

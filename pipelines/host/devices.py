@@ -1,6 +1,8 @@
 """The device that a run trains on, and the number formats it is fast in."""
 
+import os
 import resource
+from collections.abc import Mapping
 
 import torch
 
@@ -20,8 +22,14 @@ class CudaTimer:
         return start.elapsed_time(end) / 1000
 
 
-def find_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:1` as a device that is there. ValueError when it is not."""
+def find_device(
+    name: str, local_rank: int = 0, local_size: int = 1, variables: Mapping[str, str] = os.environ
+) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:1` as the device of this process. ValueError when there is no such device.
+
+    local_size: processes on this host. Each takes a GPU of its own: the one of its local rank, or the only one that it
+    sees, as Slurm binds them with CUDA_VISIBLE_DEVICES.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -32,12 +40,21 @@ def find_device(name: str, local_rank: int = 0) -> torch.device:
         return torch.device("cpu")
     if device.type != "cuda":
         raise ValueError(f"--device {name}: Paceline trains on cpu and cuda")
-    index = local_rank if device.index is None else device.index
     if not torch.cuda.is_available():
         raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device; say --device cpu")
     count = torch.cuda.device_count()
+    if local_size > 1 and device.index is not None:
+        raise ValueError(
+            f"--device {name} is one GPU, and there are {local_size} processes on this host: say --device cuda"
+        )
+    is_bound = count == 1 and "CUDA_VISIBLE_DEVICES" in variables
+    if local_size > count and not is_bound:
+        raise ValueError(
+            f"{local_size} processes on this host and {count} visible CUDA devices: launch {count}, or say --device cpu"
+        )
+    index = device.index if device.index is not None else 0 if is_bound else local_rank
     if index >= count:
-        raise ValueError(f"--device {name}: process {local_rank} wants cuda:{index}, but torch sees {count} of them")
+        raise ValueError(f"--device {name}: torch sees {count} CUDA devices, numbered from 0")
     return torch.device("cuda", index)
 
 

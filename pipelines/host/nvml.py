@@ -4,6 +4,7 @@ Torch's numbers follow CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER and NVML's do 
 another GPU than the one that trains.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -44,9 +45,13 @@ REASONS = {
 
 
 def visible(variables: Mapping[str, str]) -> list[str]:
-    """The GPUs that a process with these variables may use, as CUDA_VISIBLE_DEVICES names them; none without NVML."""
+    """The GPUs that a process with these variables may use, as CUDA_VISIBLE_DEVICES names them; none without NVML.
+
+    CUDA ignores what follows an invalid name, such as the -1 that hides all GPUs.
+    """
     if "CUDA_VISIBLE_DEVICES" in variables:
-        return [name for name in variables["CUDA_VISIBLE_DEVICES"].split(",") if name]
+        names = variables["CUDA_VISIBLE_DEVICES"].split(",")
+        return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
     try:
         with _library():
             handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))

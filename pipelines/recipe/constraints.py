@@ -156,6 +156,12 @@ def pretraining_in_half_precision(recipe: Recipe) -> str | None:
     return None
 
 
+def mode_of_no_compilation(recipe: Recipe) -> str | None:
+    if recipe.compile_mode != "default" and not recipe.compile:
+        return f"compile_mode={recipe.compile_mode} does nothing without compile: say compile=auto or compile=true"
+    return None
+
+
 def options_of_another_strategy(recipe: Recipe) -> str | None:
     parallel = recipe.parallel
     if parallel.zero_stage and parallel.strategy != "deepspeed":
@@ -196,7 +202,10 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
     if recipe.precision == "half":
         return f"precision=half does not go with {name}, which wants one dtype: say precision=autocast or float32"
     if recipe.compile:
-        return f"compile=true does not go with {name}, which begins every trial with another network: say compile=false"
+        return (
+            f"compile={str(recipe.compile).lower()} does not go with {name}, which begins every trial with another "
+            "network: say compile=false"
+        )
     if recipe.accumulation > 1 and not recipe.drop_last:
         return (
             f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: of the last batch one "
@@ -220,6 +229,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
     pretraining_in_half_precision,
+    mode_of_no_compilation,
     options_of_another_strategy,
     what_cannot_be_sharded,
 )

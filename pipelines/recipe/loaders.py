@@ -19,6 +19,15 @@ class LoaderConfig(Config):
     """the options of `augment` that it has; None: all of them"""
     repeats_epochs: ClassVar[bool] = True
     """going through an epoch's batches again gives the same images"""
+    on_device: ClassVar[bool] = False
+    """the training set lies on the training device"""
+    augments_epochs: ClassVar[bool] = False
+    """it augments a whole epoch at once, which then lies beside the training set"""
+
+    @property
+    def padded_copy(self) -> Literal["none", "bytes", "values"]:
+        """What it keeps of the padded images: nothing, their bytes, or the values that the network gets."""
+        return "values"
 
 
 class Resident(LoaderConfig):
@@ -27,6 +36,9 @@ class Resident(LoaderConfig):
     name: Literal["resident"]
     """the loader"""
 
+    on_device = True
+    augments_epochs = True
+
 
 class Bulk(LoaderConfig):
     """The training set lies preprocessed in host memory. A whole epoch is augmented at once there; its batches are
@@ -34,6 +46,8 @@ class Bulk(LoaderConfig):
 
     name: Literal["bulk"]
     """the loader"""
+
+    augments_epochs = True
 
 
 class Torchvision(LoaderConfig):
@@ -52,6 +66,10 @@ class Torchvision(LoaderConfig):
     augmentations = frozenset({"crop", "flip", "cutout"})
     repeats_epochs = False
 
+    @property
+    def padded_copy(self) -> Literal["none", "bytes", "values"]:
+        return "values" if self.preprocess == "once" else "none"
+
 
 class Dali(LoaderConfig):
     """A batch at a time through NVIDIA's DALI (extra `dali`): on the GPU that trains, or on the CPU where there is
@@ -64,6 +82,10 @@ class Dali(LoaderConfig):
 
     package = "nvidia.dali"
     augmentations = frozenset({"crop", "flip", "cutout"})
+
+    @property
+    def padded_copy(self) -> Literal["none", "bytes", "values"]:
+        return "bytes"
 
 
 Loader = Annotated[Resident | Bulk | Torchvision | Dali, Field(discriminator="name")]

@@ -69,8 +69,10 @@ class Recipe(Config):
     float32"""
     half_dtype: Literal["auto", "float16", "bfloat16"] = "auto"
     """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
-    compile: bool = False
-    """torch.compile the network; the compilation has a lap of its own"""
+    compile: bool | Literal["auto"] = False
+    """torch.compile the network; auto: on CUDA. The warm-up compiles, in the lap `compile`"""
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    """the mode of torch.compile"""
     kernels: Literal["reference", "fast"] = "reference"
     """the operations of `kernels/`: the plain PyTorch that defines them; or versions with fewer passes over memory: on
     CUDA of all of them, some in Triton, on a CPU of augmentation and whitening"""

@@ -29,7 +29,7 @@ class Technique(Config):
     acts_once: ClassVar[bool] = False
     """it changes something once and for all in the course of the training"""
     changes_graph: ClassVar[bool] = False
-    """it changes during the training which parameters have gradients"""
+    """after a while some parameters have no gradient any more"""
     changes_gradients: ClassVar[bool] = False
     """it changes the gradients of each batch"""
     calls_layers: ClassVar[bool] = False

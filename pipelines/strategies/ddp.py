@@ -2,10 +2,12 @@
 
 import inspect
 import warnings
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipelines import models
 from pipelines.distributed.process_group import World
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
@@ -19,24 +21,40 @@ _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _PARAMETERS 
 def make_strategy(recipe: Recipe, network: nn.Module, world: World) -> InPlace:
     """The network replicated on every process."""
     replicated = replicate(network, recipe, world)
-    forward = autocast(compiled(replicated, recipe), recipe, world)
+    forward = autocast(compiled(replicated, recipe, world), recipe, world)
     backward = make_backward(recipe, recipe.batch_size // world.size, unsynchronized=replicated.no_sync)
     return InPlace("DDP", network, forward, backward)
+
+
+class EveryParameterUsed(nn.Module):
+    """A network whose logits depend on these parameters, by a factor of zero, whether it uses them or not.
+
+    So their gradient is zero and never missing, the graph stays the same, and DDP need not look for unused parameters,
+    which ends every step with a blocking copy from the device.
+    """
+
+    def __init__(self, network: nn.Module, parameters: list[nn.Parameter]) -> None:
+        super().__init__()
+        self.network = network
+        self._used = parameters
+
+    def forward(self, images: Tensor, **arguments: Any) -> Tensor:
+        logits = self.network(images, **arguments)
+        return logits + 0 * sum(parameter.sum() for parameter in self._used).to(logits.dtype)
 
 
 def replicate(network: nn.Module, recipe: Recipe, world: World) -> DistributedDataParallel:
     """The network with its gradients averaged over the processes."""
     # of a convolution with one input channel two layouts are the same memory, which torch 2.13 does not see
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    changes_graph = any(technique.changes_graph for technique in recipe.techniques.chosen().values())
-    # a static graph allows no backward pass before the first all-reduce, and accumulation has several
-    is_static = recipe.accumulation == 1 and not changes_graph
+    biases = [layer.bias for layer in models.whitening_layers(network) if layer.bias is not None]
+    if recipe.techniques.whitening_bias and biases:  # which freezes them after a while
+        network = EveryParameterUsed(network, biases)
     return DistributedDataParallel(
         network,
         device_ids=[world.device.index] if world.device.type == "cuda" else None,
         **{_SYNC_BUFFERS: False},  # `AveragedStatistics` does it once an evaluation
         bucket_cap_mb=recipe.parallel.bucket_mb,
         gradient_as_bucket_view=True,
-        static_graph=is_static,
-        find_unused_parameters=not is_static,
+        static_graph=recipe.accumulation == 1,  # it allows no backward pass before the first all-reduce
     )

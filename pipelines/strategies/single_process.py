@@ -10,5 +10,5 @@ from pipelines.strategies.strategy import InPlace, autocast, compiled
 
 def make_strategy(recipe: Recipe, network: nn.Module, world: World) -> InPlace:
     """The network as it is."""
-    forward = autocast(compiled(network, recipe), recipe, world)
+    forward = autocast(compiled(network, recipe, world), recipe, world)
     return InPlace("none", network, forward, make_backward(recipe, recipe.batch_size // world.size))

@@ -78,13 +78,14 @@ def materialize(meta_model: nn.Module, device: torch.device) -> nn.Module:
     return network.to(memory_format=torch.contiguous_format)
 
 
-def compiled(forward: Forward, recipe: Recipe) -> Forward:
+def compiled(forward: Forward, recipe: Recipe, world: World) -> Forward:
     """The network as the recipe's `compile` wants it."""
-    if not recipe.compile:
+    if not recipe.compile or (recipe.compile == "auto" and world.device.type != "cuda"):
         return forward
     # one graph for each shape, all of them made in the warm-up: a graph for all shapes would be slower
     torch._dynamo.config.recompile_limit = MOST_GRAPHS
-    return torch.compile(forward, dynamic=False)
+    mode = None if recipe.compile_mode == "default" else recipe.compile_mode
+    return torch.compile(forward, dynamic=False, mode=mode)
 
 
 MOST_GRAPHS = 64

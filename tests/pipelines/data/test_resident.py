@@ -8,7 +8,7 @@ from pipelines import recipe
 from pipelines.data import preprocess as preprocessing
 from pipelines.data.dataset import Dataset
 from pipelines.data.loader import LoaderContext
-from pipelines.data.preprocess import preprocess, to_device
+from pipelines.data.preprocess import pinned, preprocess, to_device
 from pipelines.data.resident import ResidentLoader
 from pipelines.distributed.process_group import World
 from pipelines.recipe.training import Augment, Resolution
@@ -66,6 +66,18 @@ def test_to_device_keeps_bytes_and_labels():
     assert on_device.dtype == torch.uint8
     assert np.array_equal(on_device, images)
     assert np.array_equal(labels_on_device, labels)
+
+
+def test_a_pinned_data_set_is_the_same_in_memory_that_torch_gave(monkeypatch):
+    given = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: given.append(tensor.clone()) or given[-1])
+    images, labels = byte_images()
+    dataset = described(images, labels)
+    copy = pinned(dataset)
+    assert np.array_equal(copy.train_images, images)
+    assert np.array_equal(copy.test_labels, labels)
+    assert copy.train_images.ctypes.data in {tensor.data_ptr() for tensor in given}
+    assert (copy.name, copy.mean, len(copy.pool_images)) == (dataset.name, dataset.mean, 0)
 
 
 @pytest.mark.parametrize(("drop_last", "sizes"), [(True, [8, 8]), (False, [8, 8, 6])])

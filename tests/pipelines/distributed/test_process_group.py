@@ -38,18 +38,47 @@ def test_one_process_is_a_world_of_its_own():
     process_group.leave(world)
 
 
+class Alone:
+    """Accelerate's state of a single process."""
+
+    num_processes = 1
+
+    def __init__(self, cpu):
+        pass
+
+
 def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):
-    class Alone:
-        num_processes, process_index, local_process_index = 1, 0, 0
-
-        def __init__(self, cpu, timeout=None):
-            pass
-
     monkeypatch.setattr(process_group, "PartialState", Alone)
     assert process_group.join("cpu") == World()
     monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setattr(process_group, "init_process_group", lambda *arguments: None)
     with pytest.raises(ValueError, match="the launcher started 4 processes, but this one, rank 0, sees 1"):
         process_group.join("cpu")
+
+
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_a_process_without_a_gpu_of_its_own_says_so_before_it_joins_whatever_its_rank(monkeypatch, rank):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, value in {"WORLD_SIZE": 4, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 4}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(process_group.JoinError, match=f"^rank {rank}: 4 processes on this host and 2 visible CUDA"):
+        process_group.join("auto")
+
+
+@pytest.mark.parametrize(("device", "backend"), [(torch.device("cuda", 1), "nccl"), (CPU, "gloo")])
+def test_the_process_group_is_made_here_and_a_gpu_connects_at_once(monkeypatch, device, backend):
+    """Accelerate would hand what it does not know to DeepSpeed, which does not know it either."""
+    calls = []
+    monkeypatch.setattr(
+        process_group.dist, "init_process_group", lambda *names, **options: calls.append((names, options))
+    )
+    process_group.init_process_group(device, 1, 2, 30.0)
+    ((names, options),) = calls
+    assert names == (backend,)
+    assert options["device_id"] == (device if device.type == "cuda" else None)
+    assert options["timeout"].total_seconds() == 30
 
 
 @pytest.mark.slow

@@ -49,15 +49,36 @@ def test_devices_that_are_there(gpus, name, count, local_rank, expected):
         ("", 0, 0, "--device '': say auto"),
         ("meta", 0, 0, "--device meta: Paceline trains on cpu and cuda"),
         ("cuda", 0, 0, "sees no CUDA device; say --device cpu"),
-        ("cuda", 2, 2, "process 2 wants cuda:2, but torch sees 2"),
-        ("cuda:5", 2, 0, "process 0 wants cuda:5, but torch sees 2"),
-        ("auto", 2, 2, "process 2 wants cuda:2"),
+        ("cuda:5", 2, 0, "--device cuda:5: torch sees 2 CUDA devices, numbered from 0"),
     ],
 )
 def test_devices_that_are_not_there(gpus, name, count, local_rank, message):
     gpus(count)
     with pytest.raises(ValueError, match=message):
         find_device(name, local_rank)
+
+
+def test_each_process_of_a_host_has_a_gpu_of_its_own(gpus):
+    gpus(2)
+    assert [find_device("auto", rank, 2, {}) for rank in range(2)] == [torch.device("cuda", rank) for rank in range(2)]
+    gpus(1)
+    bound = {"CUDA_VISIBLE_DEVICES": "3"}
+    assert find_device("cuda", 3, 4, bound) == CUDA, "Slurm shows each process its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "message"),
+    [
+        ("auto", 1, "4 processes on this host and 1 visible CUDA devices: launch 1, or say --device cpu"),
+        ("cuda", 3, "4 processes on this host and 3 visible CUDA devices"),
+        ("cuda:1", 8, "--device cuda:1 is one GPU, and there are 4 processes on this host: say --device cuda"),
+    ],
+)
+def test_more_processes_than_gpus_are_refused_on_every_rank(gpus, name, count, message):
+    gpus(count)
+    for rank in range(4):
+        with pytest.raises(ValueError, match=message):
+            find_device(name, rank, 4, {})
 
 
 @pytest.mark.parametrize(

@@ -189,5 +189,7 @@ def test_the_gpus_that_a_process_may_use(gpus, monkeypatch):
     assert nvml.visible({}) == [f"GPU-{uuid}" for uuid in UUIDS]
     assert nvml.visible({"CUDA_VISIBLE_DEVICES": "3,1"}) == ["3", "1"]
     assert nvml.visible({"CUDA_VISIBLE_DEVICES": ""}) == []
+    assert nvml.visible({"CUDA_VISIBLE_DEVICES": "-1"}) == []
+    assert nvml.visible({"CUDA_VISIBLE_DEVICES": "2,-1,3"}) == ["2"]
     monkeypatch.setattr(pynvml, "nvmlInit", raising(pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)))
     assert nvml.visible({}) == []

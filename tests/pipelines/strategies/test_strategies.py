@@ -5,12 +5,15 @@ import sys
 import typing
 
 import pytest
+import torch
 from torch import nn
 
-from pipelines import preflight, recipe
+from pipelines import models, preflight, recipe
 from pipelines.distributed.process_group import World
 from pipelines.recipe.parallel import Parallel
 from pipelines.strategies import make_strategy
+from pipelines.strategies.ddp import EveryParameterUsed
+from pipelines.strategies.strategy import compiled
 
 FSDP2 = "parallel.strategy=fsdp2"
 DEEPSPEED = "parallel.strategy=deepspeed"
@@ -82,3 +85,32 @@ def test_a_missing_deepspeed_is_a_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(ValueError, match=r"deepspeed is missing: pip install -e '\.\[deepspeed\]'"):
         preflight.packages(quick(DEEPSPEED), None, World(0, 2))
+
+
+def test_a_parameter_that_a_network_stops_using_keeps_a_gradient_of_zero_under_ddp():
+    torch.manual_seed(0)
+    network = models.build_network(recipe.load("cifar10/airbench94", ["model.widths=[4,4,4]"]).model, (3, 32, 32), 10)
+    linked, images = EveryParameterUsed(network, [network.whiten.bias]), torch.randn(2, 3, 32, 32)
+    for is_trained in (True, False):
+        network.zero_grad(set_to_none=True)
+        logits = linked(images, train_whitening_bias=is_trained)
+        assert torch.equal(logits, network(images, train_whitening_bias=is_trained))
+        logits.square().sum().backward()
+        assert network.whiten.bias.grad.any() == is_trained
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "mode"),
+    [
+        (["compile=true"], "cpu", None),
+        (["compile=auto"], "cuda", None),
+        (["compile=auto", "compile_mode=max-autotune"], "cuda", "max-autotune"),
+        (["compile=auto"], "cpu", "eager"),
+        (["compile=false"], "cuda", "eager"),
+    ],
+)
+def test_a_network_is_compiled_where_the_recipe_says_so(monkeypatch, options, device, mode):
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda forward, dynamic, mode: modes.append((dynamic, mode)) or forward)
+    compiled(nn.Linear(1, 1), quick(*options), World(device=torch.device(device)))
+    assert modes == ([] if mode == "eager" else [(False, mode)])

@@ -7,9 +7,8 @@ import torch
 from pipelines import models, recipe
 from pipelines.distributed.process_group import World
 from pipelines.models.dropout import Dropout
-from pipelines.recipe import RecipeError, techniques
-from pipelines.recipe.networks import Dropout as Rates
-from pipelines.techniques.progressive_dropout import ProgressiveDropout, exponential, linear
+from pipelines.recipe import RecipeError
+from pipelines.techniques.progressive_dropout import exponential, linear
 from pipelines.train import run_trial, set_up
 
 RATES = "model.dropout={input: 0.1, blocks: 0.25, head: 0.5}"
@@ -105,11 +104,13 @@ def test_what_cannot_be_is_refused(overrides, message):
         quick(*overrides)
 
 
-def test_a_network_without_dropout_in_a_place_is_left_alone():
-    technique = ProgressiveDropout(techniques.ProgressiveDropout(start=Rates(), end_epoch=1.0))
-    network = torch.nn.Linear(2, 2)
-    technique.trial_start(SimpleNamespace(network=network, step=0, steps_per_epoch=3))
-    technique.step_end(SimpleNamespace(network=network, step=1, steps_per_epoch=3))
+def test_a_place_without_dropout_stays_without(digits):
+    """Only what the network drops is changed: here its head, and not its input or its blocks."""
+    watch = Rate()
+    chosen = quick("model.dropout.head=0.5", "techniques.progressive_dropout={end_epoch: 1.0}")
+    run_trial(set_up(chosen, digits, World()), seed=0, observers=[watch])
+    assert {len(rates) for rates in watch.seen} == {1}
+    assert (watch.seen[0], watch.seen[-1]) == ([0.0], [0.5])
 
 
 @pytest.mark.slow
