@@ -27,14 +27,11 @@ from pipelines.host.devices import make_clock, number_formats, peak_bytes
 from pipelines.losses import make_loss
 from pipelines.optim import optimizers
 from pipelines.recipe import Recipe
-from pipelines.recipe.contradictions import BY_LAYERS, chosen
+from pipelines.recipe.contradictions import ALONE, chosen
 from pipelines.strategies import accumulation
 from pipelines.strategies.accumulation import Backward
 from pipelines.techniques import make_techniques
 from pipelines.trial import EpochResult, Trial
-
-MOST_GRAPHS = 64
-"""of a compiled network; past this many, torch.compile would go on without compiling"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
             f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
             "say drop_last=true or another batch_size"
         )
-    if world.size > 1 and (alone := chosen(recipe, BY_LAYERS)):
+    if world.size > 1 and (alone := chosen(recipe, ALONE)):
         raise ValueError(f"techniques.{alone[0]} trains in one process, and there are {world.size}: launch one")
     resident.check(recipe.augment, *dataset.image_shape[1:])
     sample_weights(torch.as_tensor(dataset.train_labels), recipe.data.class_weights, len(dataset.class_names))
@@ -117,13 +114,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
         )
     replicated = strategies.replicate(network, recipe, world)
     backward = accumulation.make_backward(recipe, replicated, recipe.batch_size // world.size)
-    forward: Callable[[Tensor], Tensor] = replicated
-    if recipe.compile:
-        # a graph for every shape, all made in the warm-up: one for all shapes would be slower in each
-        torch._dynamo.config.recompile_limit = MOST_GRAPHS
-        forward = torch.compile(forward, dynamic=False)
-    if recipe.precision == "autocast":
-        forward = torch.autocast(device.type, torch.bfloat16)(forward)
+    forward = models.callable_of(replicated, recipe, device)
     return TrainingSetup(recipe, dataset, world, dtype, network, forward, backward, strategies.strategy_of(replicated))
 
 
@@ -205,9 +196,9 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            losses = train_epoch(batches, shared.backward, state, hooks)
+            losses, sizes = train_epoch(batches, shared.backward, state, hooks)
 
-        train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
+        train_loss = mean_loss(losses, sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
         accuracy = accuracy_plain = train_accuracy = None
         is_last = state.step == state.steps
@@ -258,9 +249,10 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     )
 
 
-def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> list[Tensor]:
-    """One step a batch, as far as the trial goes; returns the loss of each step, still on the device."""
-    losses = []
+def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> tuple[list[Tensor], list[int]]:
+    """One step a batch, as far as the trial goes; returns the loss of each step, still on the device, and the images
+    that it is the loss of."""
+    losses, sizes = [], []
     steps_left = range(state.step, state.steps)
     for step, (state.images, state.labels) in zip(steps_left, batches, strict=False):
         for hook in hooks.batch_ready:
@@ -271,14 +263,15 @@ def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks
         state.stepper.step(step)
         state.step = step + 1
         losses.append(loss)
+        sizes.append(len(state.labels))
         for hook in hooks.step_end:
             hook(state)
-    return losses
+    return losses, sizes
 
 
 def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
     """The mean training loss per image over the epoch and over all processes."""
-    sizes = torch.tensor(batch_sizes[: len(losses)], dtype=torch.float64)
+    sizes = torch.tensor(batch_sizes, dtype=torch.float64)
     sums = torch.stack(losses).double().cpu()
     if recipe.loss.reduction == "mean":
         sums = sums * sizes

@@ -12,6 +12,9 @@ from kernels import augment as kernel
 from pipelines.data import warp
 from pipelines.recipe.training import Augment
 
+EVEN_OPTIONS = 200
+"""places that an epoch's images share under `augment.draw: even`, as in cifar10-fast (new_dawn.py, max_options)"""
+
 
 @dataclass(frozen=True)
 class Choices(kernel.Choices):
@@ -35,25 +38,42 @@ def draw(
     def integers(high: int) -> Tensor:
         return torch.randint(high, (count,), generator=generator, device=generator.device)
 
+    def places(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        if knobs.draw == "independent":
+            return integers(rows), integers(columns)
+        drawn = evenly(rows * columns, count, generator)
+        return drawn // columns, drawn % columns
+
     def around(centre: float, radius: float) -> Tensor | None:
         if not radius:
             return None
         return centre + radius * (2 * torch.rand(count, generator=generator, device=generator.device) - 1)
 
     height, width = size
-    top, left = integers(2 * knobs.crop + 1), integers(2 * knobs.crop + 1)
+    top, left = places(2 * knobs.crop + 1, 2 * knobs.crop + 1)
     if knobs.flip == "none":
         flip = None
     elif knobs.flip == "random":
-        flip = integers(2).bool()
+        flip = (integers(2) if knobs.draw == "independent" else evenly(2, count, generator)).bool()
     else:
         flip = flip_first ^ bool(epoch % 2)
-    cutout_top = integers(height - knobs.cutout + 1) if knobs.cutout else None
-    cutout_left = integers(width - knobs.cutout + 1) if knobs.cutout else None
+    cutout_top, cutout_left = None, None
+    if knobs.cutout:
+        cutout_top, cutout_left = places(height - knobs.cutout + 1, width - knobs.cutout + 1)
     affine = warp.draw_affine(knobs.affine, count, generator) if knobs.affine else None
     elastic = warp.draw_elastic(knobs.elastic, count, size, generator) if knobs.elastic else None
     shift, scale = around(0, knobs.brightness), around(1, knobs.contrast)
     return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, knobs.cutout, affine, elastic)
+
+
+def evenly(options: int, count: int, generator: torch.Generator) -> Tensor:
+    """One of `options` numbers for each of `count` images, (count,), each number equally often (give or take one).
+
+    At most EVEN_OPTIONS of the numbers are used, drawn anew at each call.
+    """
+    chosen = torch.randperm(options, generator=generator, device=generator.device)[:EVEN_OPTIONS]
+    places = torch.randperm(count, generator=generator, device=generator.device)
+    return chosen[places * len(chosen) // max(count, 1)]
 
 
 def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:

@@ -1,7 +1,9 @@
 """Networks by the name that recipes give them, and what is done to every network alike."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipelines.models.airnet import AirNet
 from pipelines.models.convnet import ConvNet
@@ -20,6 +22,10 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "davidnet": DavidNet,
     "resnet18": ResNet18,
 }
+
+
+MOST_GRAPHS = 64
+"""of a compiled network; past this many, torch.compile would go on without compiling"""
 
 
 def build_network(knobs: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -57,6 +63,18 @@ def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool)
         elif isinstance(module, Dropout):
             module.float().reset_parameters()  # the rate was rounded
     return network.to(memory_format=torch.channels_last) if channels_last else network
+
+
+def callable_of(network: nn.Module, recipe: Recipe, device: torch.device) -> Callable[..., Tensor]:
+    """The network as a training calls it: compiled, and under autocast, as the recipe wants it."""
+    forward: Callable[..., Tensor] = network
+    if recipe.compile:
+        # a graph for every shape, all made in the warm-up: one for all shapes would be slower in each
+        torch._dynamo.config.recompile_limit = MOST_GRAPHS
+        forward = torch.compile(forward, dynamic=False)
+    if recipe.precision == "autocast":
+        forward = torch.autocast(device.type, torch.bfloat16)(forward)
+    return forward
 
 
 def initialize(network: nn.Module, seed: int, knobs: Initialization) -> None:

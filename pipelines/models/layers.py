@@ -153,16 +153,23 @@ def pooled(side: int, knobs: networks.Pool) -> int:
 
 
 class PatchWhitening(nn.Conv2d):
-    """A frozen convolution whose outputs, over the patches it was fitted to, have identity covariance.
+    """A frozen convolution whose outputs, over the patches it was fitted to, have the identity for covariance (or, with
+    `centred=False`, for second moments about zero).
 
     From post 8 of David Page's "How to train your ResNet" (2019).
     """
 
     def __init__(self, channels: int, knobs: networks.Whitening) -> None:
+        self.knobs = knobs  # before nn.Conv2d's constructor, which calls `reset_parameters`
         outputs = channels * knobs.kernel_size**2 * (2 if knobs.both_signs else 1)
         super().__init__(channels, outputs, knobs.kernel_size, padding=knobs.padding, bias=knobs.bias)
         self.weight.requires_grad = False
-        self.knobs = knobs
+
+    def reset_parameters(self) -> None:
+        """As nn.Conv2d, with the bias that the recipe wants."""
+        super().reset_parameters()
+        if self.bias is not None and self.knobs.bias_init == "zeros":
+            nn.init.zeros_(self.bias)
 
     def forward(self, images: Tensor, train_bias: bool = True) -> Tensor:
         """`train_bias` is an argument, and not `requires_grad`, because a compiled graph must see it change."""
@@ -171,9 +178,10 @@ class PatchWhitening(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Set the weights from the covariance of the patches of `images`, (N, height, width, channels)."""
-        covariance = patch_covariance(images.permute(0, 3, 1, 2).float(), self.knobs.kernel_size)
-        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+        """Set the weights from the second moments of the patches of `images`, (N, height, width, channels)."""
+        knobs = self.knobs
+        moments = patch_covariance(images.permute(0, 3, 1, 2).float(), knobs.kernel_size, centred=knobs.centred)
+        eigenvalues, eigenvectors = torch.linalg.eigh(moments)
         whitening = (eigenvectors.T / torch.sqrt(eigenvalues + self.knobs.eps)[:, None]).flip(0)
         if self.knobs.both_signs:
             whitening = torch.cat([whitening, -whitening])

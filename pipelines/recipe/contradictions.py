@@ -29,6 +29,9 @@ BY_TENSOR = ("muon", "lars", "lamb")
 BY_LAYERS = ("pretrained", "masked_image", "contrastive", "distillation", "linear_probe")
 """Techniques that use a network's layers without what comes before them."""
 
+ALONE = (*BY_LAYERS, "batch_selection")
+"""Techniques that train a network of their own, in one process only."""
+
 
 def chosen(recipe: Recipe, names: tuple[str, ...]) -> list[str]:
     """Those of the techniques that the recipe lists."""
@@ -45,7 +48,7 @@ def scale_that_is_divided_out(recipe: Recipe) -> str | None:
 
 
 def what_other_libraries_cannot_do(recipe: Recipe) -> str | None:
-    changed = recipe.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "cutout"}
+    changed = recipe.augment.model_dump(exclude_defaults=True).keys() - {"crop", "flip", "draw", "cutout"}
     if changed and recipe.loader.name in ("torchvision", "dali"):
         return f"loader.name={recipe.loader.name} has no augment.{min(changed)}; say loader={{name: bulk}}"
     return None
@@ -56,6 +59,8 @@ def what_single_images_cannot_have(recipe: Recipe) -> str | None:
         return None
     if recipe.augment.flip == "alternating" and recipe.loader.choices == "per_sample":
         return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
+    if recipe.augment.draw == "even" and recipe.loader.choices == "per_sample":
+        return "augment.draw=even is not drawn image by image; say loader.choices=bulk or augment.draw=independent"
     if recipe.techniques.swa:
         return (
             "techniques.swa goes through an epoch's batches once more, and loader.name=torchvision would draw others: "
@@ -147,6 +152,12 @@ def two_objectives(recipe: Recipe) -> str | None:
     return None
 
 
+def batches_that_are_not_whole(recipe: Recipe) -> str | None:
+    if recipe.techniques.batch_selection and recipe.accumulation > 1:
+        return "techniques.batch_selection leaves too little of a batch for micro-batches: say accumulation=1"
+    return None
+
+
 def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
     at_each_batch = chosen(recipe, ("penalty", "gradient_clipping"))
     if recipe.techniques.growing_batch and at_each_batch:
@@ -225,6 +236,7 @@ RULES: tuple[Callable[[Recipe], str | None], ...] = (
     two_that_decide_what_is_evaluated,
     members_that_are_not_alike,
     two_objectives,
+    batches_that_are_not_whole,
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
     pretraining_in_half_precision,

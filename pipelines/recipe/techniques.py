@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipelines.recipe import unlabelled
 from pipelines.recipe.knobs import Knobs, NonNegative, Positive
-from pipelines.recipe.networks import Dropout
+from pipelines.recipe.networks import Dropout, Network
 
 
 class EMA(Knobs):
@@ -19,6 +19,9 @@ class EMA(Knobs):
     """share of the old average that stays at each step"""
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates, which then use momentum to the power of this"""
+    per_epoch: bool = False
+    """count the steps of each epoch anew and update after the first of `every` (after steps 1, 6, 11 … of an epoch, as
+    cifar10-fast); false: count all steps and update after the last (5, 10, 15 …)"""
 
 
 class Lookahead(Knobs):
@@ -46,6 +49,18 @@ class WhiteningBias(Knobs):
     """epochs in which it is trained"""
     decay: bool = False
     """let its learning rate fall linearly to zero over them; false: it follows the schedule of the others"""
+
+
+class BatchSelection(Knobs):
+    """Train on the part of each batch that a small proxy network finds hardest (airbench96_faster). The proxy is
+    trained on the same batches, with the recipe's optimizer, schedule and loss."""
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """share of each batch that the network is trained on"""
+    every: Annotated[int, Field(ge=1)] = 4
+    """the proxy steps on one of so many batches; of the others it only chooses the images"""
+    proxy: Network
+    """the proxy network"""
 
 
 class ReduceOnPlateau(Knobs):
@@ -201,6 +216,8 @@ class Techniques(Knobs):
 
     whitening_bias: WhiteningBias | None = None
     """freeze the bias of the whitening layer early"""
+    batch_selection: BatchSelection | None = None
+    """train on the hardest images of each batch"""
     mixup: MixUp | None = None
     """train on means of two images"""
     cutmix: CutMix | None = None
