@@ -49,8 +49,8 @@ class Fidelity(BaseModel):
 
     @model_validator(mode="after")
     def _says_how_far(self) -> "Fidelity":
-        figures = (self.steps, self.largest_difference, self.precision)
-        if (self.compared == "trajectory") != all(figure is not None for figure in figures):
+        given = {figure is not None for figure in (self.steps, self.largest_difference, self.precision)}
+        if given != {self.compared == "trajectory"}:
             raise ValueError("a trajectory has steps, largest_difference and precision, and nothing else has")
         if (self.compared == "nothing") != (self.test is None):
             raise ValueError("what was compared is held by a test")

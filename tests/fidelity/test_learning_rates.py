@@ -68,9 +68,16 @@ def test_norms_of_the_first_ablations(name):
     [
         ("cifar10/davidnet-10", 10, (0, 2, 8), 1.0, 0.1),
         ("cifar10/ladder/20-davidnet-on-device", 24, (0, 5, 24), 0.4, 0),
-        ("cifar10/ladder/23-celu", 20, (0, 4, 20), 0.4, 0),
+        ("cifar10/ladder/21-pool-first", 25, (0, 5, 25), 0.4, 0),
+        ("cifar10/ladder/22-label-smoothing", 23, (0, 23 / 5, 23), 0.4, 0),
+        ("cifar10/ladder/23-celu", 20, (0, 20 / 5, 20), 0.4, 0),
+        ("cifar10/ladder/24-ghost-batch-norm", 18, (0, 18 / 5, 18), 0.6, 0),
+        ("cifar10/ladder/25-frozen-scales", 17, (0, 17 / 5, 17), 0.6, 0),
+        ("cifar10/ladder/26-whitening", 15, (0, 15 / 5, 15), 0.6, 0),
+        ("cifar10/ladder/27-higher-rate", 14, (0, 14 / 5, 14), 1.0, 0),
         ("cifar10/ladder/28-ema", 13, (0, 13 / 5, 11), 1.0, 0.1),
-        ("cifar10/ladder/30-ten-epochs", 10, (0, 2, 8), 1.0, 0.1),
+        ("cifar10/ladder/29-flip-tta", 13, (0, 13 / 5, 11), 1.0, 0.1),
+        ("cifar10/ladder/30-ten-epochs", 10, (0, 10 / 5, 8), 1.0, 0.1),
     ],
 )
 def test_davidnet(name, epochs, knots, peak, floor):
