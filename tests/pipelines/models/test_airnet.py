@@ -53,3 +53,14 @@ def test_sizes_that_the_network_does_not_take_are_refused(name):
     with pytest.raises(ValueError, match=r"augment\.resolution\.sizes=\[16, 32\]: .* images of 16 x 16 pixels; say"):
         models.check_sides(chosen, (3, 32, 32), 10)
     models.check_sides(load(name), (3, 32, 32), 10)
+
+
+def test_a_first_convolution_that_is_not_whitened_has_a_bias_of_zero():
+    first = build("cifar10/ladder/40-airnet").layers[0]
+    assert first.bias.abs().max() == 0
+    assert first.weight.abs().max() > 0
+
+
+def test_a_whitening_bias_that_is_not_there_has_no_start():
+    with pytest.raises(ValueError, match="bias_init=zeros does nothing without a bias"):
+        load("cifar10/airbench94", ["model.whitening.bias=false", "techniques.whitening_bias=null"])
