@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EVALUATED = ("swa", "ema", "early_stopping", "ensemble", "mean_teacher")
 """Techniques that decide which weights are evaluated."""
 
-ONCE = ("whitening_bias", "progressive_dropout", "reduce_on_plateau")
+ONCE = ("whitening_bias", "batch_selection", "progressive_dropout", "reduce_on_plateau")
 """Techniques that change something once and for all in the course of the training."""
 
 OBJECTIVES = ("distillation", "fixmatch", "mean_teacher")

@@ -7,6 +7,7 @@ from pipelines.estimate import estimate
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques.batch_selection import hardest
 from pipelines.train import run_trial, set_up
+from pipelines.warmup import warm_up
 
 SMALL = [
     "model.widths=[4,6,8]",
@@ -72,6 +73,25 @@ def test_a_seed_trains_the_same_weights_and_the_proxy_has_a_say(coloured):
     other = bench_for(coloured, "techniques.batch_selection.proxy.widths=[4,4,6]")
     run_trial(other, 1)
     assert not same(results[0], weights_of(other))
+
+
+def test_nothing_leaks_from_warm_up_or_another_trial(coloured):
+    used, fresh = bench_for(coloured), bench_for(coloured)
+    warm_up(used)
+    run_trial(used, 0)
+    for bench in (used, fresh):
+        run_trial(bench, 1)
+    assert same(weights_of(used), weights_of(fresh))
+
+
+@pytest.mark.slow
+def test_it_compiles_once(coloured):
+    bench = bench_for(coloured, "compile=true")
+    warm_up(bench)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for seed in (0, 1):
+        run_trial(bench, seed)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
 def test_the_network_starts_where_it_starts_without_the_proxy(coloured):
