@@ -35,7 +35,7 @@ from pipelines.train import TrainingSetup, run_trial, set_up
 from pipelines.trial import Trial
 from pipelines.warmup import warm_up
 from results import store
-from results.record import Run, RunRecord, TrialRecord
+from results.record import DataHashes, Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
@@ -94,9 +94,12 @@ def _trials(
     before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
     clock = make_clock(world.device)
     with clock.lap("load"):
-        dataset = load_data(job.recipe.data, options.data_dir, world)
+        whole = load_whole(job.recipe.data.name, options.data_dir, world)
+        dataset = split.select(whole, job.recipe.data)
+    data = DataHashes(**fingerprint.in_order(dataset), is_published=fingerprint.is_published(whole))
+    del whole  # of which the recipe may leave most out
     if world.size > 1:
-        process_group.check_alike(world, world.run_on_all(lambda: facts(job, dataset, world)))
+        process_group.check_alike(world, world.run_on_all(lambda: facts(job, data, world)))
     bench = set_up(job.recipe, dataset, world)
     if options.track:
         tracking.check(bench)
@@ -104,13 +107,15 @@ def _trials(
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
     link = all_reduce.all_reduce_seconds(world)
-    record = new_record(job, bench, captured, link, interleaved)
+    record = new_record(job, bench, data, captured, link, interleaved)
     directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
     if options.track and directory:
         observers.append(tracking.Tracker(bench, directory.path))
     view.start_run(job.name, len(seeds))
+    if not data.is_published:
+        view.line(f"warning: the images or labels of {dataset.name} are not the published ones: the record says so")
     with ending(directory, world, places, view):
         before_first += clock.laps
         if seeds:
@@ -139,14 +144,18 @@ def _trials(
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 
-def load_data(part: Data, folder: Path, world: World) -> Dataset:
+def load_data(config: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    first = world.run_on_all(lambda: sources.load(part.name, folder) if world.is_main else None)
-    dataset = world.run_on_all(lambda: first or sources.load(part.name, folder, download=False))
-    return split.select(dataset, part)
+    return split.select(load_whole(config.name, folder, world), config)
 
 
-def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
+def load_whole(name: str, folder: Path, world: World) -> Dataset:
+    """A whole data set; rank 0 downloads what is missing, alone."""
+    first = world.run_on_all(lambda: sources.load(name, folder) if world.is_main else None)
+    return world.run_on_all(lambda: first or sources.load(name, folder, download=False))
+
+
+def facts(job: Job, data: DataHashes, world: World) -> dict[str, str]:
     """What must be the same on all processes of a run."""
     commit, _ = environment.git_state(REPOSITORY)
     return {
@@ -156,7 +165,7 @@ def facts(job: Job, dataset: Dataset, world: World) -> dict[str, str]:
         "code": environment.code_digest(REPOSITORY),
         "torch": str(torch.__version__),
         "number formats": str(number_formats(job.recipe, world.device)),
-        "data": fingerprint.in_order(dataset),
+        "data": data.model_dump_json(),
     }
 
 
@@ -189,6 +198,7 @@ def launcher() -> dict[str, str]:
 def new_record(
     job: Job,
     bench: TrainingSetup,
+    data: DataHashes,
     captured: list[dict[str, object]],
     link: list[tuple[int, float]],
     interleaved: str | None = None,
@@ -204,6 +214,7 @@ def new_record(
         recipe=job.recipe.model_dump(mode="json"),
         recipe_hash=job.recipe.hash,
         smoke_test=job.smoke_test,
+        data=data,
         command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,

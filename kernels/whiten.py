@@ -14,16 +14,17 @@ CHUNK = 1000
 """images that are gone through at a time"""
 
 
-def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
+def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK, *, centred: bool = True) -> Tensor:
     """Covariance of all kernel_size x kernel_size patches: (P, P) with P = channels * kernel_size squared, float64.
 
-    images: (N, channels, height, width); `chunk` of them are gone through at a time.
+    images: (N, channels, height, width); `chunk` of them are gone through at a time. centred: False for the second
+    moments about zero.
     """
     version = without_patches if is_wanted() else reference
-    return version(images, kernel_size, chunk)
+    return version(images, kernel_size, chunk, centred=centred)
 
 
-def reference(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
+def reference(images: Tensor, kernel_size: int, chunk: int = CHUNK, *, centred: bool = True) -> Tensor:
     """The definition, from the patches themselves, which take kernel_size squared times the memory of the images."""
     size = images.shape[1] * kernel_size**2
     products = torch.zeros(size, size, dtype=torch.float64, device=images.device)
@@ -34,11 +35,11 @@ def reference(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
         products.addmm_(patches.T, patches)
         total += patches.sum(0)
         count += len(patches)
-    mean = total / count
-    return products / count - mean.outer(mean)
+    moments, mean = products / count, total / count
+    return moments - mean.outer(mean) if centred else moments
 
 
-def without_patches(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Tensor:
+def without_patches(images: Tensor, kernel_size: int, chunk: int = CHUNK, *, centred: bool = True) -> Tensor:
     """The same from the products of whole rows of pixels, summed over the images before they are sorted into patches.
 
     Two pixels of a patch are `down` rows apart. One batched matrix product has the products of every pixel of every row
@@ -63,6 +64,7 @@ def without_patches(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Ten
                     product = block.diagonal(dim1=0, dim2=2).sum(2)
                     products[:, top, left, :, below, right] = product
                     products[:, below, right, :, top, left] = product.T
+    moments = products.view(size, size) / (count * area[0] * area[1])
     mean_image = images.mean(0, dtype=torch.float64)
     mean = F.unfold(mean_image[None], kernel_size)[0].mean(1)
-    return products.view(size, size) / (count * area[0] * area[1]) - mean.outer(mean)
+    return moments - mean.outer(mean) if centred else moments

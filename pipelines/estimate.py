@@ -76,7 +76,9 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     sizes = Counter(
         (resolution.size(step // steps_per_epoch),) * 2 if resolution else (height, width) for step in range(steps)
     )
-    forward_flops = sum(times * flops(network, batch.new_empty(1, channels, *size)) for size, times in sizes.items())
+    train_flops = sum(
+        times * _flops_per_image(recipe, network, batch.new_empty(1, channels, *size)) for size, times in sizes.items()
+    )
     count = sum(parameter.numel() for parameter in parameters)
     activations = sum(saved.values())
     if recipe.precision == "autocast":
@@ -85,7 +87,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         parameters=count,
         flops_per_image=flops(network, batch[:1]),
         steps=steps,
-        train_flops=3.0 * recipe.batch_size * forward_flops,
+        train_flops=recipe.batch_size * train_flops,
         data_bytes=data_bytes,
         weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, weights_dtype),
         activation_bytes=activations,
@@ -97,6 +99,17 @@ def flops(network: nn.Module, image: torch.Tensor) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     return counter.get_total_flops()
+
+
+def _flops_per_image(recipe: Recipe, network: nn.Module, image: torch.Tensor) -> float:
+    """Operations of a training step for each image of its batch, those of a proxy network included."""
+    selection = recipe.techniques.batch_selection
+    if selection is None:
+        return 3.0 * flops(network, image)
+    with torch.device("meta"):
+        proxy = models.build_network(selection.proxy, tuple(image.shape[1:]), network.head.out_features)
+        proxy = proxy.to(image.dtype).eval()
+    return 3.0 * selection.keep * flops(network, image) + (1 + 2 / selection.every) * flops(proxy, image)
 
 
 def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:

@@ -125,9 +125,9 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
                 hook(state)
 
         with clock.lap("train", epoch + 1):
-            losses = train_epoch(batches, backward, state, hooks)
+            losses, sizes = train_epoch(batches, backward, state, hooks)
 
-        result = EpochResult(epoch + 1, mean_loss(losses, batches.batch_sizes, recipe, world))
+        result = EpochResult(epoch + 1, mean_loss(losses, sizes, recipe, world))
         diverged = not math.isfinite(result.train_loss)
         if not diverged and (state.step == state.steps or (epoch + 1) % recipe.evaluation.every == 0):
             result = evaluate_epoch(result, state, test_images, test_labels, clock, hooks)
@@ -179,9 +179,10 @@ def begin_trial(
     return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers])
 
 
-def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> list[Tensor]:
-    """One step a batch, as far as the trial goes; returns the loss of each step, still on the device."""
-    losses = []
+def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> tuple[list[Tensor], list[int]]:
+    """One step a batch, as far as the trial goes; returns the loss of each step, still on the device, and the images
+    that it is the loss of."""
+    losses, sizes = [], []
     steps_left = range(state.step, state.steps)
     for step, (state.images, state.labels) in zip(steps_left, batches, strict=False):
         for hook in hooks.batch_ready:
@@ -192,9 +193,10 @@ def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks
         state.optimizer.step(step)
         state.step = step + 1
         losses.append(loss)
+        sizes.append(len(state.labels))
         for hook in hooks.step_end:
             hook(state)
-    return losses
+    return losses, sizes
 
 
 def evaluate_epoch(
@@ -251,7 +253,7 @@ def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial
 
 def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
     """The mean training loss per image over the epoch and over all processes."""
-    sizes = torch.tensor(batch_sizes[: len(losses)], dtype=torch.float64)
+    sizes = torch.tensor(batch_sizes, dtype=torch.float64)
     sums = torch.stack(losses).double().cpu()
     if recipe.loss.reduction == "mean":
         sums = sums * sizes

@@ -144,6 +144,21 @@ class TrialRecord(_Kept):
         return sum(lap.seconds for lap in self.laps if lap.name in names)
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DataHashes(_Kept):
+    """What was trained and evaluated on, by content: SHA-256 of the bytes in their order, parts that the recipe leaves
+    out excluded. Runs on other data cannot be compared, whatever the data set is called."""
+
+    train_images: Sha256
+    train_labels: Sha256
+    test_images: Sha256
+    test_labels: Sha256
+    is_published: bool
+    """whether the data set that these were taken from is the published one, image by image"""
+
+
 class RunRecord(_Kept):
     """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
 
@@ -156,6 +171,8 @@ class RunRecord(_Kept):
     status: Status = "running"
     reason: Text | None = None
     """why it was interrupted or failed"""
+    data: DataHashes | None = None
+    """None in records of before it was kept"""
     smoke_test: bool
     """true: a shortened recipe or made-up data, to see that it works; its times and accuracies mean nothing"""
     created: Utc = Field(default_factory=lambda: datetime.now(UTC))

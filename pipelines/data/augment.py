@@ -12,6 +12,9 @@ from kernels import augment as kernel
 from pipelines.data import warp
 from pipelines.recipe.training import Augment
 
+EVEN_OPTIONS = 200
+"""places that an epoch's images share under `augment.draw: even`, as in cifar10-fast (new_dawn.py, max_options)"""
+
 
 @dataclass(frozen=True)
 class Choices(kernel.Choices):
@@ -35,25 +38,42 @@ def draw(
     def integers(high: int) -> Tensor:
         return torch.randint(high, (count,), generator=generator, device=generator.device)
 
+    def places(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+        if config.draw == "independent":
+            return integers(rows), integers(columns)
+        drawn = evenly(rows * columns, count, generator)
+        return drawn // columns, drawn % columns
+
     def around(centre: float, radius: float) -> Tensor | None:
         if not radius:
             return None
         return centre + radius * (2 * torch.rand(count, generator=generator, device=generator.device) - 1)
 
     height, width = size
-    top, left = integers(2 * config.crop + 1), integers(2 * config.crop + 1)
+    top, left = places(2 * config.crop + 1, 2 * config.crop + 1)
     if config.flip == "none":
         flip = None
     elif config.flip == "random":
-        flip = integers(2).bool()
+        flip = (integers(2) if config.draw == "independent" else evenly(2, count, generator)).bool()
     else:
         flip = flip_first ^ bool(epoch % 2)
-    cutout_top = integers(height - config.cutout + 1) if config.cutout else None
-    cutout_left = integers(width - config.cutout + 1) if config.cutout else None
+    cutout_top, cutout_left = None, None
+    if config.cutout:
+        cutout_top, cutout_left = places(height - config.cutout + 1, width - config.cutout + 1)
     affine = warp.draw_affine(config.affine, count, generator) if config.affine else None
     elastic = warp.draw_elastic(config.elastic, count, size, generator) if config.elastic else None
     shift, scale = around(0, config.brightness), around(1, config.contrast)
     return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, config.cutout, affine, elastic)
+
+
+def evenly(options: int, count: int, generator: torch.Generator) -> Tensor:
+    """One of `options` numbers for each of `count` images, (count,), each number equally often (give or take one).
+
+    At most EVEN_OPTIONS of the numbers are used, drawn anew at each call.
+    """
+    chosen = torch.randperm(options, generator=generator, device=generator.device)[:EVEN_OPTIONS]
+    places = torch.randperm(count, generator=generator, device=generator.device)
+    return chosen[places * len(chosen) // max(count, 1)]
 
 
 def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:

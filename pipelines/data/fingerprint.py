@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from pipelines.data.dataset import Dataset
+from pipelines.data.sources import source
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -18,12 +19,15 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(b"".join(sorted(train) + sorted(test))).hexdigest()
 
 
-def in_order(dataset: Dataset) -> str:
-    """SHA-256, in hexadecimal, of all images and labels in their order, which processes that share it must agree on."""
-    digest = hashlib.sha256()
-    for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def in_order(dataset: Dataset) -> dict[str, str]:
+    """SHA-256, in hexadecimal, of the images and labels that are trained and evaluated on, each in their order."""
+    arrays = {name: getattr(dataset, name) for name in ("train_images", "train_labels", "test_images", "test_labels")}
+    return {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
+
+
+def is_published(dataset: Dataset) -> bool:
+    """Whether a whole data set, as its source read it, is the published one. ValueError for a name without a source."""
+    return fingerprint(dataset) == source(dataset.name).FINGERPRINT
 
 
 def _digests(images: np.ndarray, labels: np.ndarray) -> list[bytes]:

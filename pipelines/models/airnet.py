@@ -9,6 +9,15 @@ from pipelines.models.layers import Activation, PatchWhitening, make_norm, make_
 from pipelines.recipe import networks
 
 
+class FirstConvolution(nn.Conv2d):
+    """A convolution whose bias starts at zero."""
+
+    def reset_parameters(self) -> None:
+        """As nn.Conv2d, but for the bias."""
+        super().reset_parameters()
+        nn.init.zeros_(self.bias)
+
+
 class Stage(nn.Module):
     """Two or three 3x3 convolutions, pooled after the first; with three, a residual around the last two, which goes
     through `drop` before it is added."""
@@ -54,7 +63,7 @@ class AirNet(nn.Module):
         stages = [Stage(before, after, config, drop) for (before, after), drop in channels_and_drops]
         self.input_dropout = make_dropout(config.dropout, "input")
         self.layers = in_a_row(
-            None if self.whiten else nn.Conv2d(channels, outputs, 2),
+            None if self.whiten else FirstConvolution(channels, outputs, 2),
             Activation(config.first_activation or config.activation),
             *(layer for stage in stages for layer in (stage, make_dropout(config.dropout, "blocks"))),
             nn.AdaptiveMaxPool2d(1) if config.global_pool or not config.pool.halves else nn.MaxPool2d(3),

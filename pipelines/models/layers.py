@@ -153,16 +153,23 @@ def pooled(side: int, config: networks.Pool) -> int:
 
 
 class PatchWhitening(nn.Conv2d):
-    """A frozen convolution whose outputs, over the patches it was fitted to, have identity covariance.
+    """A frozen convolution whose outputs, over the patches it was fitted to, have the identity for covariance (or, with
+    `centred=False`, for second moments about zero).
 
     From post 8 of David Page's "How to train your ResNet" (2019).
     """
 
     def __init__(self, channels: int, config: networks.Whitening) -> None:
+        self.config = config  # before nn.Conv2d's constructor, which calls `reset_parameters`
         outputs = channels * config.kernel_size**2 * (2 if config.both_signs else 1)
         super().__init__(channels, outputs, config.kernel_size, padding=config.padding, bias=config.bias)
         self.weight.requires_grad = False
-        self.config = config
+
+    def reset_parameters(self) -> None:
+        """As nn.Conv2d, with the bias that the recipe wants."""
+        super().reset_parameters()
+        if self.bias is not None and self.config.bias_init == "zeros":
+            nn.init.zeros_(self.bias)
 
     def forward(self, images: Tensor, train_bias: bool = True) -> Tensor:
         """`train_bias` is an argument, and not `requires_grad`, because a compiled graph must see it change."""
@@ -171,15 +178,16 @@ class PatchWhitening(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Set the weights from the covariance of the patches of `images`, (N, height, width, channels).
+        """Set the weights from the second moments of the patches of `images`, (N, height, width, channels).
 
         In float64, so that the number of threads changes the weights by no more than their rounding.
         """
-        covariance = patch_covariance(images.permute(0, 3, 1, 2), self.config.kernel_size)
-        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+        config = self.config
+        moments = patch_covariance(images.permute(0, 3, 1, 2), config.kernel_size, centred=config.centred)
+        eigenvalues, eigenvectors = torch.linalg.eigh(moments)
         rows = with_fixed_signs(eigenvectors.T)
-        whitening = (rows / torch.sqrt(eigenvalues + self.config.eps)[:, None]).flip(0)
-        if self.config.both_signs:
+        whitening = (rows / torch.sqrt(eigenvalues + config.eps)[:, None]).flip(0)
+        if config.both_signs:
             whitening = torch.cat([whitening, -whitening])
         self.weight.copy_(whitening.reshape(self.weight.shape))
 

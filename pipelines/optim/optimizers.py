@@ -24,6 +24,7 @@ from pipelines.optim.parameter_groups import (
     trust_ratio_rates,
 )
 from pipelines.optim.schedules import ScheduleFunction, make_schedule, whitening_bias_schedule
+from pipelines.optim.sutskever_sgd import SutskeverSGD
 from pipelines.recipe import Recipe
 from pipelines.recipe import optimizers as recipe_optimizers
 
@@ -32,6 +33,8 @@ Optimizers = list[torch.optim.Optimizer]
 
 def sgd(trained: list[Trained], config: recipe_optimizers.SGD, scale: int) -> Optimizers:
     groups = parameter_groups(trained, depth_rates(config), scale)
+    if config.momentum_convention == "sutskever":
+        return [SutskeverSGD(groups, config.lr, config.momentum, nesterov=config.nesterov)]
     return [torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov, fused=True)]
 
 
@@ -123,7 +126,8 @@ def make_optimizer(
     assert scale == 1 or not recipe.optimizer.scale_free
     optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, scale)
     factors = {
-        role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch) for role in {t.role for t in trained}
+        role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch, recipe.schedule.first_step)
+        for role in {t.role for t in trained}
     }
     return MasterWeightOptimizer(optimizers, factors, pairs) if pairs else ScheduledOptimizer(optimizers, factors)
 
@@ -143,9 +147,9 @@ def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
     return scaled(whitening_bias_schedule(own) if is_own else make_schedule(recipe), recipe)
 
 
-def lr_factors(schedule: ScheduleFunction, steps: int, steps_per_epoch: int) -> list[float]:
-    """The factor at each step of a training: step 0 is at 0 epochs, and so on."""
-    return [schedule(step / steps_per_epoch) for step in range(steps)]
+def lr_factors(schedule: ScheduleFunction, steps: int, steps_per_epoch: int, first_step: int = 0) -> list[float]:
+    """The factor at each step of a training: the first one is `first_step` steps after the schedule's start."""
+    return [schedule(step / steps_per_epoch) for step in range(first_step, first_step + steps)]
 
 
 class ScheduledOptimizer:

@@ -40,6 +40,8 @@ def what_single_images_cannot_have(recipe: Recipe) -> str | None:
     loader = recipe.loader
     if recipe.augment.flip == "alternating" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
         return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
+    if recipe.augment.draw == "even" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
+        return "augment.draw=even is not drawn image by image; say loader.choices=bulk or augment.draw=independent"
     if recipe.techniques.swa and not loader.repeats_epochs:
         return (
             f"techniques.swa goes through an epoch's batches once more, and loader.name={loader.name} would draw "
@@ -129,6 +131,12 @@ def two_objectives(recipe: Recipe) -> str | None:
         return f"techniques.{objectives[0]} adds to the mean loss of a batch: say loss.reduction=mean"
     if objectives and recipe.accumulation > 1:
         return f"techniques.{objectives[0]} takes its own images once a step: say accumulation=1"
+    return None
+
+
+def batches_that_are_not_whole(recipe: Recipe) -> str | None:
+    if recipe.techniques.batch_selection and recipe.accumulation > 1:
+        return "techniques.batch_selection leaves too little of a batch for micro-batches: say accumulation=1"
     return None
 
 
@@ -226,6 +234,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     two_that_decide_what_is_evaluated,
     members_that_are_not_alike,
     two_objectives,
+    batches_that_are_not_whole,
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
     pretraining_in_half_precision,

@@ -9,28 +9,17 @@ import difflib
 import fnmatch
 import json
 import math
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
-from pipelines.recipe import constraints
+from pipelines.recipe import constraints, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_RECIPES = {"launch", "suites"}
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader, which also takes 1e-3 for a number, as YAML 1.2 does and PyYAML does not."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 class RecipeError(ValueError):
@@ -127,13 +116,17 @@ def _path(name: str) -> Path:
 
 def _parse(path: Path) -> dict[str, object]:
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader, the C one)
+        with path.open("rb") as file:
+            content = file.read(yaml_reader.MOST_BYTES + 1)
+        if len(content) > yaml_reader.MOST_BYTES:
+            raise RecipeError(f"{path}: has more than {yaml_reader.MOST_BYTES:,} bytes, which is too much for a recipe")
+        settings = yaml_reader.read(content.decode("utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: there is no such recipe file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    except yaml_reader.YamlError as error:
+        raise RecipeError(f"{path}: is not YAML: {error}") from None
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise RecipeError(f"{path}: a recipe is a mapping of options to values, not a {type(settings).__name__}")
     return current(settings, str(path))
@@ -177,8 +170,8 @@ def _parse_override(override: str) -> dict[str, object]:
     if not equals or not all(part.isidentifier() for part in key.split(".")):
         raise RecipeError(f"{override!r}: an override is written key=value or group.key=value, without spaces")
     try:
-        value: object = yaml.load(text, _Loader)  # noqa: S506 (a safe loader, the C one)
-    except yaml.YAMLError:
+        value = yaml_reader.read(text)
+    except yaml_reader.YamlError:
         raise RecipeError(f"{override!r}: {text!r} is not a YAML value") from None
     for part in reversed(key.split(".")):
         value = {part: value}

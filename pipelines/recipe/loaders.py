@@ -63,7 +63,7 @@ class Torchvision(LoaderConfig):
     choices: Literal["per_sample", "bulk"] = "per_sample"
     """draw random numbers whenever an image is drawn, or for all images at the start of an epoch"""
 
-    augmentations = frozenset({"crop", "flip", "cutout"})
+    augmentations = frozenset({"crop", "flip", "draw", "cutout"})
     repeats_epochs = False
 
     @property
@@ -81,7 +81,7 @@ class Dali(LoaderConfig):
     """CPU threads of DALI for each process that trains"""
 
     package = "nvidia.dali"
-    augmentations = frozenset({"crop", "flip", "cutout"})
+    augmentations = frozenset({"crop", "flip", "draw", "cutout"})
 
     @property
     def padded_copy(self) -> Literal["none", "bytes", "values"]:

@@ -104,8 +104,19 @@ class Whitening(Config):
     """zeros around the image, in pixels"""
     both_signs: bool = False
     """a second output for each, with the opposite sign, so that an activation after it loses nothing (airbench)"""
+    centred: bool = True
+    """whiten by the covariance of the patches (hlb-CIFAR10); false: by their second moments about zero (cifar10-fast,
+    airbench)"""
     bias: bool = False
     """a bias after the whitening, which is trained; see `techniques.whitening_bias` for how long"""
+    bias_init: Literal["uniform", "zeros"] = "uniform"
+    """where that bias starts: torch's uniform distribution (airbench94_muon), or zero (airbench94, 95 and 96)"""
+
+    @model_validator(mode="after")
+    def _has_the_bias_that_starts(self) -> "Whitening":
+        if self.bias_init != "uniform" and not self.bias:
+            raise ValueError(f"bias_init={self.bias_init} does nothing without a bias: say bias=true")
+        return self
 
 
 class Regularized(Config):

@@ -52,6 +52,9 @@ class SGD(DepthFactors):
     """momentum, without dampening"""
     nesterov: bool = True
     """Nesterov's form of the momentum"""
+    momentum_convention: Literal["torch", "sutskever"] = "torch"
+    """whether the learning rate multiplies the momentum buffer when it is applied (torch.optim.SGD), or each gradient
+    when it enters the buffer (Sutskever et al. 2013, cifar10-fast); they differ where the learning rate changes"""
     weight_decay: NonNegative = 0.0
     """L2 penalty added to the gradient, for the mean loss"""
 
@@ -59,6 +62,8 @@ class SGD(DepthFactors):
     def _nesterov_has_momentum(self) -> "SGD":
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=true needs a momentum above 0; say nesterov=false")
+        if self.momentum_convention != "torch" and not self.momentum:
+            raise ValueError("momentum_convention=sutskever needs a momentum above 0; say momentum_convention=torch")
         return self
 
 

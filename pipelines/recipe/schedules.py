@@ -20,6 +20,9 @@ class WarmedUp(Config):
     """epochs in which the schedule is multiplied by a straight line from `warm_up_start` to 1"""
     warm_up_start: Share = 0.0
     """where that line starts"""
+    first_step: Annotated[int, Field(ge=0)] = 0
+    """place of the first optimizer step in the schedule, in steps; 1 in cifar10-fast, which counts a step before it
+    looks up its learning rate"""
 
 
 class Decay(WarmedUp):

@@ -64,6 +64,9 @@ class EMA(Technique):
     """share of the old average that stays at each step"""
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates, which then use momentum to the power of this"""
+    per_epoch: bool = False
+    """count the steps of each epoch anew and update after the first of `every` (after steps 1, 6, 11 … of an epoch, as
+    cifar10-fast); false: count all steps and update after the last (5, 10, 15 …)"""
 
     @property
     def weight_copies(self) -> int:
@@ -114,6 +117,21 @@ class WhiteningBias(Technique):
 
     def shortened(self, steps_per_epoch: int) -> Self:
         return self.model_copy(update={"epochs": 1 / steps_per_epoch})
+
+
+class BatchSelection(Technique):
+    """Train on the part of each batch that a small proxy network finds hardest (airbench96_faster). The proxy is
+    trained on the same batches, with the recipe's optimizer, schedule and loss."""
+
+    acts_once = True
+    single_process_only = True
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """share of each batch that the network is trained on"""
+    every: Annotated[int, Field(ge=1)] = 4
+    """the proxy steps on one of so many batches; of the others it only chooses the images"""
+    proxy: Network
+    """the proxy network"""
 
 
 class ReduceOnPlateau(Technique):
@@ -469,6 +487,8 @@ class Techniques(Config):
 
     whitening_bias: WhiteningBias | None = None
     """freeze the bias of the whitening layer early"""
+    batch_selection: BatchSelection | None = None
+    """train on the hardest images of each batch"""
     mixup: MixUp | None = None
     """train on means of two images"""
     cutmix: CutMix | None = None

@@ -99,6 +99,9 @@ class Augment(Config):
     """pad by so many pixels (reflection) and crop back to the size at a random place; 0: off"""
     flip: Literal["none", "random", "alternating"] = "none"
     """left-right flip: each epoch at random, or drawn once and turned over every epoch (airbench)"""
+    draw: Literal["independent", "even"] = "independent"
+    """how places and flips are drawn: for each image independently; or each for an equal share of an epoch's images, so
+    that exactly half are flipped, with at most 200 places of the cutout an epoch (cifar10-fast on a GPU)"""
     cutout: Annotated[int, Field(ge=0)] = 0
     """side in pixels of a square set to the mean colour, wholly inside the image (DeVries & Taylor 2017); 0: off"""
     affine: Affine | None = None

@@ -31,6 +31,8 @@ FIELDS = (
     "timestamp",
     "misc",
 )
+OPTIONAL = {"codeURL", "costPerHour", "misc"}
+"""what a third of the published submissions leave out"""
 HEADER = ("epoch", "hours", "top1Accuracy")
 PROTOCOL = "dawnbench"
 DATA = "cifar10"
@@ -92,21 +94,25 @@ def read(path: Path, target: float = 0.94) -> Run:
     """A submission as a run of one trial; `path` is its JSON file, and the TSV lies beside it.
 
     Its `environment` says that it came from DAWNBench, and by which protocol alone its time is known. The laps are the
-    differences between rows, all of them `train`: more is not known. ValueError for files that are missing
-    or are no submission.
+    differences between rows, all of them `train`: more is not known. Rows are numbered from 1, because some submissions
+    count epochs from 0 and some have fractions of them. ValueError for files that are missing or are no submission.
     """
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        rows = list(csv.reader(path.with_suffix(".tsv").read_text(encoding="utf-8").splitlines(), delimiter="\t"))
-    except (OSError, ValueError) as error:
+        described = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = list(csv.reader(path.with_suffix(".tsv").read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read as a submission: {error}") from error
-    missing = [key for key in FIELDS if not isinstance(described, Mapping) or key not in described]
+    needed = [key for key in FIELDS if key not in OPTIONAL]
+    missing = [key for key in needed if not isinstance(described, Mapping) or key not in described]
     if missing:
         raise ValueError(f"{path}: is no submission to DAWNBench: it lacks {', '.join(missing)}")
     if not rows or tuple(rows[0]) != HEADER:
-        raise ValueError(f"{path.with_suffix('.tsv')}: its header is not {' '.join(HEADER)}, parted by tabs")
+        raise ValueError(f"{path.with_suffix('.tsv')}: its header is not {' '.join(HEADER)}, separated by tabs")
     try:
-        epochs, hours, accuracies = zip(*((int(a), float(b), float(c)) for a, b, c in rows[1:]), strict=True)
+        counted, hours, accuracies = zip(*((float(a), float(b), float(c)) for a, b, c in rows[1:]), strict=True)
+        if any(later <= earlier for earlier, later in pairwise(counted)):
+            raise ValueError("its epochs do not rise from row to row")
+        epochs = tuple(range(1, len(counted) + 1))
         created = datetime.strptime(described["timestamp"], "%Y-%m-%d").replace(tzinfo=UTC)
         laps = [
             Lap(name="train", epoch=epoch, seconds=3600 * (now - before))
@@ -118,7 +124,7 @@ def read(path: Path, target: float = 0.94) -> Run:
     record = RunRecord(
         id=hashlib.sha256(path.read_bytes() + path.with_suffix(".tsv").read_bytes()).hexdigest()[:8],
         recipe_name=f"dawnbench/{described['model']}",
-        recipe={"title": str(described["model"]), "source": str(described["codeURL"]), "data": {"name": DATA}},
+        recipe={"title": str(described["model"]), "source": described.get("codeURL"), "data": {"name": DATA}},
         recipe_hash="unknown",
         smoke_test=False,
         created=created,

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import signal
 import time
@@ -71,6 +72,31 @@ def test_the_record_says_what_was_run(trained):
     assert record.environment.device == "cpu"
     assert record.environment.versions["torch"] == torch.__version__
     assert set(dict(record.environment.before)) == set(dict(record.environment.after)) == {"load_average", "gpus"}
+
+
+def test_the_record_has_the_hashes_of_the_data_that_were_trained_on(trained):
+    whole = trained("--trials", "1").record.data
+    part = trained("--trials", "1", "data.fraction=0.5").record.data
+    assert whole.is_published
+    assert part.is_published
+    assert whole.train_images != part.train_images
+    assert whole.test_images == part.test_images
+
+
+def test_black_images_are_trained_on_with_a_warning_and_the_record_says_so(trained, monkeypatch, capsys):
+    load = sources.load
+
+    def black(name, folder, **settings):
+        dataset = load(name, folder, **settings)
+        return dataclasses.replace(dataset, train_images=dataset.train_images * 0)
+
+    published = trained("--trials", "1").record.data
+    monkeypatch.setattr(sources, "load", black)
+    found = trained("--trials", "1", view=TrialLines(make_console(is_main=True))).record.data
+    assert not found.is_published
+    assert found.train_images != published.train_images
+    assert found.train_labels == published.train_labels
+    assert "not the published ones" in "".join(capsys.readouterr())
 
 
 def test_the_first_trial_alone_has_what_came_before_it(trained):

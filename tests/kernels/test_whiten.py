@@ -48,3 +48,10 @@ def test_what_is_not_a_number_is_seen(version):
     images = noise(3, 1, 4, 4)
     images[1, 0, 2, 2] = float("nan")
     assert version(images, 2).isnan().all()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_second_moments_about_zero(version):
+    images = noise(5, 2, 6, 7)
+    patches = patches_of(images.double(), 2)
+    assert error(version(images, 2, centred=False), patches.T @ patches / len(patches)) < 1e-5

@@ -177,3 +177,33 @@ def test_jitter_rounds_half_precision_once(dtype):
     augment.apply(images, torch.arange(50), choices, result)
     exact = (images.float() + choices.shift[:, None, None, None]) * choices.scale[:, None, None, None]
     assert torch.equal(result, exact.to(dtype))
+
+
+def shares(values, options):
+    return torch.bincount(values, minlength=options)
+
+
+@pytest.mark.parametrize("count", [500, 1003])
+def test_an_even_draw_gives_each_place_an_equal_share_and_flips_half(count):
+    choices = draw(Augment(crop=2, flip="random", draw="even", cutout=3), count)
+    crops = shares(5 * choices.top + choices.left, 25)
+    assert crops.max() - crops.min() <= 1
+    assert abs(2 * int(choices.flip.sum()) - count) <= 1
+    cutouts = shares((WIDTH - 2) * choices.cutout_top + choices.cutout_left, (HEIGHT - 2) * (WIDTH - 2))
+    assert cutouts.max() - cutouts.min() <= 1
+
+
+def test_an_even_draw_is_another_one_each_time_and_its_choices_are_independent():
+    config = Augment(crop=2, flip="random", draw="even")
+    first, second = draw(config, 2500, seed=0), draw(config, 2500, seed=1)
+    assert not torch.equal(first.top, second.top)
+    flipped = shares((5 * first.top + first.left)[first.flip], 25)
+    assert flipped.float().std() > 1, "a crop's images would all be flipped, or half of them"
+
+
+def test_an_even_draw_uses_at_most_200_places_of_a_cutout():
+    config = Augment(cutout=8, draw="even")
+    choices = augment.draw(config, 5000, (32, 32), torch.Generator().manual_seed(0), torch.zeros(5000).bool(), 0)
+    used = shares(25 * choices.cutout_top + choices.cutout_left, 625)
+    assert (used > 0).sum() == augment.EVEN_OPTIONS
+    assert set(used[used > 0].tolist()) == {5000 // augment.EVEN_OPTIONS}

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.data.dataset import Dataset
-from pipelines.data.fingerprint import fingerprint
-from pipelines.data.sources import mnist
+from pipelines.data.fingerprint import fingerprint, in_order, is_published
+from pipelines.data.sources import digits, mnist
 from pipelines.data.split import labelled_fraction
 
 
@@ -33,3 +33,19 @@ def test_a_pixel_a_label_and_the_side_of_the_split_make_one(dataset: Dataset) ->
     )
     others = [dataset, replace(dataset, train_images=images), replace(dataset, train_labels=labels), swapped]
     assert len({fingerprint(other) for other in others}) == 4
+
+
+def test_parts_have_hashes_of_their_own(dataset: Dataset) -> None:
+    images = dataset.test_images.copy()
+    images[0, 0, 0] ^= 1
+    before, after = in_order(dataset), in_order(replace(dataset, test_images=images))
+    assert {name for name in before if before[name] != after[name]} == {"test_images"}
+    turned = replace(dataset, train_images=dataset.train_images[::-1])
+    assert in_order(turned)["train_images"] != before["train_images"]
+
+
+def test_black_images_are_not_the_published_ones() -> None:
+    published = digits.read(Path())
+    assert is_published(published)
+    assert is_published(labelled_fraction(published, 0.5, seed=0))
+    assert not is_published(replace(published, train_images=published.train_images * 0))

@@ -48,7 +48,11 @@ def dataset(count=22):
 
 
 def loader_for(loader, *overrides, data=None, rank=0, world_size=1, augment_seed=1, dtype=torch.float32):
-    wanted = ["batch_size=8", "drop_last=false", f"augment={{crop: {CROP}, flip: random, cutout: {CUTOUT}}}"]
+    wanted = [
+        "batch_size=8",
+        "drop_last=false",
+        f"augment={{crop: {CROP}, flip: random, draw: independent, cutout: {CUTOUT}}}",
+    ]
     chosen = recipe.load(
         "cifar10/ladder/20-davidnet-on-device", [*wanted, "loader=null", f"loader={loader}", *overrides]
     )

@@ -45,3 +45,14 @@ def test_the_smallest_images_of_a_global_pool():
     assert models.build_network(config, (3, 9, 9), 10)(torch.randn(2, 3, 9, 9)).shape == (2, 10)
     with pytest.raises(ValueError, match="airnet takes images of at least 9 x 9 pixels, not 8 x 8"):
         models.build_network(config, (3, 8, 8), 10)
+
+
+def test_a_first_convolution_that_is_not_whitened_has_a_bias_of_zero():
+    first = build("cifar10/ladder/40-airnet").layers[0]
+    assert first.bias.abs().max() == 0
+    assert first.weight.abs().max() > 0
+
+
+def test_a_whitening_bias_that_is_not_there_has_no_start():
+    with pytest.raises(ValueError, match="bias_init=zeros does nothing without a bias"):
+        load("cifar10/airbench94", ["model.whitening.bias=false", "techniques.whitening_bias=null"])

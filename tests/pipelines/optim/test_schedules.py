@@ -212,3 +212,8 @@ def test_davidnet_s_schedule():
 def test_the_whitening_bias_schedule_falls_to_zero_over_its_epochs():
     found = whitening_bias_schedule(WhiteningBias(epochs=3.0, decay=True))
     assert [found(epoch) for epoch in (0, 1.5, 3, 8)] == [1, 0.5, 0, 0]
+
+
+def test_the_first_step_may_be_further_on_in_the_schedule():
+    found = schedule("name: piecewise_linear, epochs: [0, 2], values: [0, 1]")
+    assert lr_factors(found, steps=4, steps_per_epoch=2, first_step=1) == [0.25, 0.5, 0.75, 1]

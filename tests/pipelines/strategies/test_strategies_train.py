@@ -69,7 +69,7 @@ QUICK = [*UNEVEN, "evaluation.batch_size=50", "optimizer.lr=0.02"]
 """The last batch has 5 images, which two processes cannot share equally, and of the 101 test images in batches of 50
 only one of them has a second batch"""
 SMALL = ["model.widths=[4,4,6,8]", "batch_size=16", "epochs=4", "schedule.epochs=[0,1,4]", "precision=float32"]
-DAVIDNET = [*SMALL, "augment={crop: 0, flip: none}", "optimizer.lr=0.02", "techniques.ema=null"]
+DAVIDNET = [*SMALL, "augment={crop: 0, flip: none}", "optimizer.lr=0.01", "techniques.ema=null"]
 GHOST = [*DAVIDNET, "model.norm={group_size: 4}", "model.whitening={images: 40, bias: true}"]
 
 RECIPES = {

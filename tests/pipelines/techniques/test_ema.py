@@ -5,7 +5,7 @@ from torch import nn
 from pipelines.events import State
 from pipelines.optim.optimizers import ScheduledOptimizer
 from pipelines.recipe import techniques
-from pipelines.techniques.ema import EMA, update
+from pipelines.techniques.ema import EMA, update, update_steps
 
 
 def make_network(dtype=torch.float32):
@@ -109,3 +109,17 @@ def test_averaging_does_not_touch_the_weights():
     for step in range(1, 5):
         change(alone, step)
     assert all(torch.equal(one, other) for one, other in zip(floats(watched), floats(alone), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("per_epoch", "steps"),
+    [(False, [5, 10, 15, 20, 25]), (True, [1, 6, 11, 13, 18, 23, 25])],
+    ids=["all steps", "steps of each epoch"],
+)
+def test_the_steps_after_which_the_average_is_updated(per_epoch, steps):
+    assert sorted(update_steps(25, 12, 5, per_epoch=per_epoch)) == steps
+
+
+@pytest.mark.parametrize(("per_epoch", "updates"), [(True, 200), (False, 194)])
+def test_updates_in_ten_epochs_of_cifar10_fast(per_epoch, updates):
+    assert len(update_steps(970, 97, 5, per_epoch=per_epoch)) == updates

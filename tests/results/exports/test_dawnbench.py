@@ -95,3 +95,37 @@ def test_a_trial_without_accuracies_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(ValueError, match="seed=1: no epoch has both"):
         dawnbench.write(silent, tmp_path / "out", **WHO)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "lacks", "seconds"),
+    [
+        ("basenet", [(0, 0.003508641587363349, 55.55), (30, 0.0946198488606347, 94.08)], (), 340.6314558982849),
+        ("Apple", [(0, 0.0007619220066569849, 38.54), (14, 0.0026191027585688665, 94.1)], ("costPerHour",), 9.42876993),
+        ("davidcpage", [(1, 0.00152249, 34.69), (24, 0.02056706, 94.08)], (), 74.041416),
+        (
+            "ResNet 164",
+            [(1.00096, 0.602, 49.5), (161.15456, 94.16300312399864, 94.02)],
+            ("codeURL", "misc"),
+            338986.811246,
+        ),
+    ],
+    ids=["epochs from 0", "no price", "epochs from 1", "fractions of epochs"],
+)
+def test_times_to_94_percent_of_published_submissions(tmp_path, model, rows, lacks, seconds):
+    """First and deciding rows as in stanford-futuredata/dawn-bench-entries, CIFAR10/train."""
+    described = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20", "model": model}
+    (tmp_path / "theirs.json").write_text(json.dumps({key: described[key] for key in described if key not in lacks}))
+    table = "\r\n".join("\t".join(map(str, row)) for row in [dawnbench.HEADER, *rows])
+    (tmp_path / "theirs.tsv").write_text(table, encoding="utf-8-sig", newline="")
+    run = dawnbench.read(tmp_path / "theirs.json")
+    assert crossing_seconds(run.trials[0], "dawnbench") == pytest.approx(seconds)
+    assert run.record.recipe["title"] == model
+
+
+def test_rows_out_of_order_are_refused(tmp_path):
+    described = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20"}
+    (tmp_path / "theirs.json").write_text(json.dumps(described))
+    (tmp_path / "theirs.tsv").write_text("epoch\thours\ttop1Accuracy\n2\t0.01\t40.5\n1\t0.02\t94.0\n")
+    with pytest.raises(ValueError, match="epochs do not rise"):
+        dawnbench.read(tmp_path / "theirs.json")

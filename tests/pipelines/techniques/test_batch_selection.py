@@ -1,0 +1,139 @@
+import pytest
+import torch
+
+from pipelines import techniques
+from pipelines.distributed.process_group import World
+from pipelines.estimate import estimate
+from pipelines.recipe import RecipeError, load
+from pipelines.techniques.batch_selection import hardest
+from pipelines.train import run_trial, set_up
+from pipelines.warmup import warm_up
+
+SMALL = [
+    "model.widths=[4,6,8]",
+    "model.whitening.images=40",
+    "batch_size=16",
+    "epochs=2",
+    "schedule.epochs=[0,1,2]",
+    "optimizer.lr=0.1",
+    "precision=float32",
+    "augment.crop=1",
+    "techniques.batch_selection.proxy.widths=[4,4,4]",
+    "techniques.batch_selection.proxy.whitening.images=40",
+]
+
+
+def bench_for(dataset, *overrides, world=None):
+    return set_up(load("cifar10/airbench96-faster", [*SMALL, *overrides]), dataset, world or World())
+
+
+class Sizes:
+    def __init__(self):
+        self.seen = []
+
+    def step_end(self, state):
+        self.seen.append((len(state.images), len(state.labels)))
+
+
+def weights_of(bench):
+    return [tensor.clone() for tensor in bench.network.state_dict().values()]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_largest_losses_are_chosen_in_the_order_of_the_batch():
+    losses = torch.tensor([0.1, 3.0, 0.2, 2.0, 5.0, 0.0])
+    assert hardest(losses, 0.5).tolist() == [1, 3, 4]
+    assert hardest(losses, 0.01).tolist() == [4]
+
+
+@pytest.mark.parametrize(("keep", "size"), [(0.5, 8), (0.25, 4)])
+def test_the_network_is_trained_on_a_share_of_each_batch(coloured, keep, size):
+    sizes = Sizes()
+    run_trial(bench_for(coloured, f"techniques.batch_selection.keep={keep}"), 0, [sizes])
+    assert sizes.seen == [(size, size)] * 10
+
+
+def test_the_training_loss_is_the_mean_over_the_images_trained_on(coloured):
+    """Of three classes, and before anything was learnt: about log 3, whatever the share."""
+    overrides = ["optimizer.lr=1e-9", "epochs=1", "schedule.epochs=[0,0.5,1]", "loss.label_smoothing=0"]
+    (epoch,) = run_trial(bench_for(coloured, *overrides), 0).epochs
+    assert 0.9 < epoch.train_loss < 1.6
+
+
+def test_a_seed_trains_the_same_weights_and_the_proxy_has_a_say(coloured):
+    bench = bench_for(coloured)
+    results = []
+    for _ in range(2):
+        run_trial(bench, 1)
+        results.append(weights_of(bench))
+    assert same(*results)
+    other = bench_for(coloured, "techniques.batch_selection.proxy.widths=[4,4,6]")
+    run_trial(other, 1)
+    assert not same(results[0], weights_of(other))
+
+
+def test_nothing_leaks_from_warm_up_or_another_trial(coloured):
+    used, fresh = bench_for(coloured), bench_for(coloured)
+    warm_up(used)
+    run_trial(used, 0)
+    for bench in (used, fresh):
+        run_trial(bench, 1)
+    assert same(weights_of(used), weights_of(fresh))
+
+
+@pytest.mark.slow
+def test_it_compiles_once(coloured):
+    bench = bench_for(coloured, "compile=true")
+    warm_up(bench)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for seed in (0, 1):
+        run_trial(bench, seed)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+
+
+def test_the_network_starts_where_it_starts_without_the_proxy(coloured):
+    class Start:
+        def trial_start(self, state):
+            self.weights = [parameter.clone() for parameter in state.network.parameters()]
+            self.drawn = torch.rand(3)
+
+    with_proxy, without = Start(), Start()
+    run_trial(bench_for(coloured), 1, [with_proxy])
+    run_trial(bench_for(coloured, "techniques.batch_selection=null"), 1, [without])
+    assert same(with_proxy.weights, without.weights)
+    assert torch.equal(with_proxy.drawn, without.drawn)
+
+
+def test_the_proxy_steps_on_one_of_every_so_many_batches(coloured, monkeypatch):
+    steps = []
+    make_optimizer = techniques.batch_selection.make_optimizer
+
+    def watched(*args, **kwargs):
+        optimizer = make_optimizer(*args, **kwargs)
+        step = optimizer.step
+        monkeypatch.setattr(optimizer, "step", lambda number: (steps.append(number), step(number)))
+        return optimizer
+
+    monkeypatch.setattr(techniques.batch_selection, "make_optimizer", watched)
+    run_trial(bench_for(coloured, "techniques.batch_selection.every=3"), 0)
+    assert steps == [0, 3, 6, 9]
+
+
+def test_it_trains_in_one_process(coloured):
+    with pytest.raises(ValueError, match=r"techniques\.batch_selection trains in one process"):
+        bench_for(coloured, world=World(size=2))
+
+
+def test_it_goes_with_no_micro_batches():
+    with pytest.raises(RecipeError, match="say accumulation=1"):
+        load("cifar10/airbench96-faster", ["accumulation=2"])
+
+
+def test_the_estimate_counts_the_part_that_is_trained_on_and_the_proxy(coloured):
+    cpu = torch.device("cpu")
+    whole = estimate(load("cifar10/airbench96-faster", [*SMALL, "techniques.batch_selection=null"]), coloured, cpu)
+    half = estimate(load("cifar10/airbench96-faster", SMALL), coloured, cpu)
+    assert 0.5 * whole.train_flops < half.train_flops < 1.5 * whole.train_flops
