@@ -209,6 +209,10 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
+        if hooks.train_epoch_end and not diverged:
+            with clock.lap("evaluate", epoch + 1):
+                for hook in hooks.train_epoch_end:
+                    hook(state)
         accuracy = accuracy_plain = train_accuracy = None
         is_last = state.step == state.steps
         if not diverged and (is_last or (epoch + 1) % recipe.evaluation.every == 0):

@@ -65,8 +65,13 @@ def warm_up_recipes(recipe: Recipe, images: int) -> Iterator[Recipe]:
         if isinstance(knobs, WhiteningBias | Pretraining)
     }
     techniques = techniques.model_copy(update=brief)
+    stages = [techniques]
+    if techniques.self_training:  # its batches are larger from the first labelling on, here that of the first epoch
+        labelling = techniques.self_training.model_copy(update={"start_epoch": -1, "end_epoch": 1, "cycle": 1})
+        stages.append(techniques.model_copy(update={"self_training": labelling}))
     epochs = min(STEPS / steps, recipe.epochs)
     for size in augment.resolution.sizes if augment.resolution else (None,):
         alone = Resolution(epochs=(0,), sizes=(size,)) if size else None
         resized = augment.model_copy(update={"resolution": alone})
-        yield recipe.model_copy(update={"epochs": epochs, "augment": resized, "techniques": techniques})
+        for stage in stages:
+            yield recipe.model_copy(update={"epochs": epochs, "augment": resized, "techniques": stage})

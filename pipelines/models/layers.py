@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[str, Callable[[networks.Activation], Callable[[Tensor], Tenso
     "relu": lambda knobs: partial(F.relu, inplace=True),
     "celu": lambda knobs: partial(F.celu, alpha=knobs.alpha, inplace=True),
     "gelu": lambda knobs: F.gelu,
-    "silu": lambda knobs: partial(F.silu, inplace=True),
+    "silu": lambda knobs: F.silu,
     "elu": lambda knobs: partial(F.elu, alpha=knobs.alpha, inplace=True),
     "leaky_relu": lambda knobs: partial(F.leaky_relu, negative_slope=knobs.slope, inplace=True),
     "mish": lambda knobs: F.mish,
@@ -135,6 +135,11 @@ class FractionalMaxPool(nn.FractionalMaxPool2d):
         return pooled.to(images.dtype)
 
 
+def scaled(logits: Tensor, factor: float) -> Tensor:
+    """The logits times `factor`; themselves where that is 1, for two kernels less."""
+    return logits if factor == 1 else logits * factor
+
+
 _POOLS: dict[str, Callable[[networks.Pool], nn.Module]] = {
     "max": lambda knobs: nn.MaxPool2d(2),
     "average": lambda knobs: nn.AvgPool2d(2),
@@ -150,6 +155,18 @@ def make_pool(knobs: networks.Pool) -> nn.Module:
 def pooled(side: int, knobs: networks.Pool) -> int:
     """Pixels that are left of so many."""
     return side // 2 if knobs.halves else int(side * knobs.ratio)
+
+
+class GlobalMaxPool(nn.Module):
+    """The maximum of each channel: (N, channels, height, width) to (N, channels).
+
+    Of equal pixels the first has the gradient, as in nn.AdaptiveMaxPool2d, whose backward pass on CUDA adds atomically.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.is_contiguous(memory_format=torch.channels_last):  # then the gradient is so, too
+            return images.permute(0, 2, 3, 1).flatten(1, 2).max(1).values
+        return images.flatten(2).max(2).values
 
 
 class PatchWhitening(nn.Conv2d):

@@ -24,6 +24,7 @@ from pipelines.optim.parameter_groups import (
     trust_ratio_rates,
 )
 from pipelines.optim.schedules import ScheduleFunction, make_schedule, whitening_bias_schedule
+from pipelines.optim.tensor_lists import cast
 from pipelines.recipe import Recipe
 from pipelines.recipe import optimizers as recipe_optimizers
 
@@ -206,19 +207,22 @@ class MasterStepper(ScheduledOptimizer):
         pairs: list[tuple[nn.Parameter, nn.Parameter]],
     ) -> None:
         super().__init__(optimizers, factors)
+        self.pairs = pairs
         self.parameters = [parameter for parameter, _ in pairs]
         self.masters = [master for _, master in pairs]
 
     def step(self, step: int) -> None:
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            master.grad = None if parameter.grad is None else parameter.grad.float()
-            parameter.grad = None
+        trained = [(parameter, master) for parameter, master in self.pairs if parameter.grad is not None]
+        gradients = cast([parameter.grad for parameter, _ in trained], torch.float32)
+        for (parameter, master), gradient in zip(trained, gradients, strict=True):
+            parameter.grad, master.grad = None, gradient
         super().step(step)
         self.publish()
 
     def averageable(self, network: nn.Module) -> list[Tensor]:
-        masters = {p.data_ptr(): master.detach() for p, master in zip(self.parameters, self.masters, strict=True)}
-        return [masters.get(tensor.data_ptr(), tensor) for tensor in super().averageable(network)]
+        masters = dict(zip(self.parameters, self.masters, strict=True))
+        tensors = network.state_dict(keep_vars=True).values()
+        return [masters.get(tensor, tensor).detach() for tensor in tensors if tensor.is_floating_point()]
 
     @torch.no_grad()
     def reset(self) -> None:

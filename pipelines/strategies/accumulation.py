@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -19,12 +20,14 @@ Differentiate = Callable[[Tensor], object]
 
 
 def make_backward(
-    recipe: Recipe, network: nn.Module, local_batch_size: int, differentiate: Differentiate = Tensor.backward
+    recipe: Recipe, network: nn.Module, local_batch_size: int, differentiate: Differentiate | None = None
 ) -> Backward:
     """Forward and backward pass as the recipe's `accumulation` wants them. ValueError if it does not divide the batch.
 
-    network: as the processes share it; local_batch_size: images per step in one process.
+    network: as the processes share it; local_batch_size: images per step in one process; differentiate: None, torch's
+    own backward pass.
     """
+    differentiate = differentiate or from_one(next(network.parameters()).device)
     if recipe.accumulation == 1:
         return partial(whole_batch, differentiate=differentiate)
     size, rest = divmod(local_batch_size, recipe.accumulation)
@@ -41,6 +44,12 @@ def make_backward(
         unsynchronized=network.no_sync if is_replicated else contextlib.nullcontext,
         differentiate=differentiate,
     )
+
+
+def from_one(device: torch.device) -> Differentiate:
+    """`Tensor.backward` with a gradient of the loss that is made once: torch would make one at every step."""
+    one = torch.ones((), device=device)
+    return lambda loss: loss.backward(one.to(loss.dtype))
 
 
 def whole_batch(state: State, differentiate: Differentiate = Tensor.backward) -> Tensor:

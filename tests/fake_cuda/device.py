@@ -21,6 +21,8 @@ SOURCE = Path(__file__).with_name("device.cpp")
 VERSIONS = ("2.13",)
 """releases of torch with which all of this has been run; it depends on private parts of FakeTensorMode"""
 COMPILER = "g++"
+_kept: list[object] = []
+"""what must live as long as the process"""
 
 
 def missing() -> str | None:
@@ -119,5 +121,10 @@ def _pretend_modules(torch: ModuleType) -> None:
                 module._buffers[name] = function(buffer)
         return module
 
+    # a torch without CUDA composes these of several operations, where CUDA has a kernel
+    library = torch.library.Library("aten", "IMPL", "CUDA")
+    for name in ("silu_backward", "mish_backward"):
+        library.impl(name, lambda gradient, values: torch.empty_like(values))
+    _kept.append(library)
     fake_tensor.FakeTensor.__deepcopy__ = clone_of
     torch.nn.Module._apply = replaced

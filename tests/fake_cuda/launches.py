@@ -1,9 +1,9 @@
 """How many kernels an operation of ATen launches on CUDA, from its schema and its arguments.
 
 One an operation, except for views and allocations (none), operations over lists of tensors (as ATen's
-MultiTensorApply.cuh cuts them up), and those in `launches`. A composite kernel such as a softmax or a batch norm counts
-as one, although cuDNN may take two; copies from device to device count too. So the number is for comparing programs
-with each other, not with a trace.
+MultiTensorApply.cuh cuts them up), and those in `launches`. A softmax, a batch norm or a convolution with its bias
+counts as one, although it may take two kernels; copies from device to device count too. So the number is for comparing
+programs with each other, not with a trace.
 """
 
 import math
@@ -34,8 +34,6 @@ def launches(operation: OpOverload, arguments: Sequence[Any], keywords: dict[str
         return 0
     if name.startswith(("_foreach_", "_fused_")):
         return of_lists(name, arguments, keywords)
-    if name == "convolution":
-        return 1 + (arguments[2] is not None)  # cuDNN's convolution, and the addition of the bias
     if name == "convolution_backward":
         return sum(map(bool, arguments[10]))  # of images, weights, bias
     if name in ("baddbmm", "addmm"):

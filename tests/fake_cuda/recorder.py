@@ -73,7 +73,7 @@ class Recorder(TorchDispatchMode):
         self.steps.append(self.step)
         self.step = Counter()
 
-    def synchronize(self) -> None:
+    def synchronize(self, *device: object) -> None:
         """In place of `torch.cuda.synchronize`, which a clock calls outside of its laps."""
         if self.lap and not place().startswith("pipelines/host/devices.py"):
             self.find("sync", "synchronize")
@@ -145,10 +145,10 @@ class Recorder(TorchDispatchMode):
                 self.find("sync", f"{name} by a mask")
             if args[0].is_cuda and any(not tensor.is_cuda for tensor in indices):
                 self.find("sync", f"{name} by indices on the host")
-        elif is_on_cuda and name in SYNCHRONISING:
-            self.find("sync", name)
-        elif is_on_cuda and name == "multinomial" and not (len(args) > 2 and args[2]):
-            self.find("sync", name)
+        elif is_on_cuda:
+            is_without_replacement = name == "multinomial" and not (len(args) > 2 and args[2])
+            if name in SYNCHRONISING or is_without_replacement:
+                self.find("sync", name)
 
     def _look_at_step(
         self, operation: OpOverload, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any

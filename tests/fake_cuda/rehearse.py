@@ -21,6 +21,7 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from kernels.triton_import import triton
 from pipelines import recipe as recipes
@@ -124,12 +125,16 @@ def watched(recorder: Recorder) -> Iterator[None]:
         recorder.triton(program, grid, args, kwargs)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(Clock, "lap", lap))
-        stack.enter_context(mock.patch.object(torch.cuda, "synchronize", lambda *device: recorder.synchronize()))
-        stack.enter_context(mock.patch.object(torch.Tensor, "pin_memory", lambda tensor, *device: recorder.pin(tensor)))
-        stack.enter_context(mock.patch.object(torch.Tensor, "tolist", lambda tensor: recorder.values(tensor)))
+        replaced = [
+            (Clock, "lap", lap),
+            (torch.cuda, "synchronize", recorder.synchronize),
+            (torch.Tensor, "pin_memory", lambda tensor, *device: recorder.pin(tensor)),
+            (FakeTensor, "tolist", lambda tensor: recorder.values(tensor)),
+        ]
         if triton is not None:
-            stack.enter_context(mock.patch.object(triton.JITFunction, "run", run))
+            replaced.append((triton.JITFunction, "run", run))
+        for owner, name, replacement in replaced:
+            stack.enter_context(mock.patch.object(owner, name, replacement))
         stack.enter_context(recorder.fake)
         stack.enter_context(recorder)
         yield
@@ -165,7 +170,7 @@ def rehearse(name: str, kernels: str) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kernels", choices=("reference", "fast"))
+    parser.add_argument("kernels", choices=("auto", "reference", "fast"))
     parser.add_argument("out", type=Path, help="a JSON file")
     parser.add_argument("recipes", nargs="*", help="all that ship where none is named")
     chosen = parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from filelock import FileLock
 
 from pipelines import recipe as recipes
 from tests.fake_cuda import device
-from tests.fake_cuda.bounds import LAUNCHES
+from tests.fake_cuda.bounds import EXTRA, LAUNCHES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = ("reference", "auto")
@@ -36,8 +37,9 @@ MEANT = {
     ("sync", None, "pipelines/train.py"): "the losses of an epoch, when it has ended",
     ("sync", "evaluate", "pipelines/evaluate.py"): "the counts, when all images have been classified",
     ("sync", "final_evaluate", "pipelines/evaluate.py"): "the same",
-    ("sync", "evaluate", "pipelines/techniques/early_stopping.py"): "the same, of the held-out images",
     ("sync", None, "pipelines/techniques/fixmatch.py"): "a note for the record, when the training has ended",
+    ("lists", "train", "pipelines/optim/lamb.py"): "a factor for each tensor",
+    ("lists", "train", "pipelines/optim/lars.py"): "the same",
     ("layout", "train", "pipelines/data/torchvision_loader.py"): "torchvision's images have their channels first",
     ("layout", "train", "pipelines/models/convnet.py"): "the features after the last convolution, flattened",
     ("layout", "train", "pipelines/techniques/distillation.py"): "the same, of student and teacher",
@@ -46,15 +48,16 @@ MEANT = {
 """Reads by the host and copies that belong to a trial, by kind, lap (None: between two) and file."""
 
 ONE_OF_A_KIND = {
-    "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/davidnet-10", "cifar10/davidnet-80",
-    "cifar10/ddp/accumulated", "cifar10/ddp/growing-batch", "cifar10/ddp/lamb", "cifar10/ddp/lars",
-    "cifar10/ddp/sync-norm", "cifar10/deepspeed/zero-1", "cifar10/e1", "cifar10/hiverge", "cifar10/hlb",
-    "cifar10/ladder/00-resnet18", "cifar10/ladder/03-choices-in-bulk", "cifar10/ladder/09-davidnet",
-    "cifar10/loaders/bulk", "digits/quick", "mnist/augment-affine", "mnist/augment-cutout", "mnist/augment-elastic",
-    "mnist/augment-mixup", "mnist/base", "mnist/contrastive-probe", "mnist/distillation-features", "mnist/fixmatch",
-    "mnist/full/fast", "mnist/full/pytorch-example", "mnist/init-orthogonal", "mnist/large-batch/accumulated",
-    "mnist/masked-image", "mnist/mean-teacher", "mnist/pretrained-frozen", "mnist/progressive-dropout",
-    "mnist/schedule-plateau", "mnist/self-training-restart", "mnist/weighted-sampling",
+    "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/davidnet-10",
+    "cifar10/davidnet-80", "cifar10/ddp/accumulated", "cifar10/ddp/growing-batch", "cifar10/ddp/lamb",
+    "cifar10/ddp/lars", "cifar10/ddp/sync-norm", "cifar10/deepspeed/zero-1", "cifar10/e1", "cifar10/hiverge",
+    "cifar10/hlb", "cifar10/ladder/00-resnet18", "cifar10/ladder/03-choices-in-bulk", "cifar10/ladder/09-davidnet",
+    "cifar10/loaders/bulk", "cifar10/loaders/torchvision", "digits/quick", "mnist/augment-affine",
+    "mnist/augment-cutout", "mnist/augment-elastic", "mnist/augment-mixup", "mnist/base", "mnist/contrastive-probe",
+    "mnist/distillation-features", "mnist/fixmatch", "mnist/full/fast", "mnist/full/pytorch-example",
+    "mnist/init-orthogonal", "mnist/large-batch/accumulated", "mnist/masked-image", "mnist/mean-teacher",
+    "mnist/pretrained-frozen", "mnist/progressive-dropout", "mnist/schedule-plateau", "mnist/self-training-restart",
+    "mnist/weighted-sampling",
 }  # fmt: skip
 """Recipes that between them run everything that the others run; those are slow tests."""
 
@@ -120,9 +123,7 @@ def test_the_host_waits_where_it_is_meant_to(reports, kernels, names):
 @each
 def test_an_evaluation_waits_once(reports, kernels, names):
     for report in reports(kernels, names):
-        waits = sum(
-            found["times"] for found in report["findings"] if found["lap"] in ("evaluate", "final_evaluate")
-        )
+        waits = sum(found["times"] for found in report["findings"] if found["lap"] in ("evaluate", "final_evaluate"))
         assert waits <= report["laps"].get("evaluate", 0) + report["laps"]["final_evaluate"], report["recipe"]
 
 
@@ -138,12 +139,14 @@ def test_operations_over_lists_take_one_pass(reports, kernels, names):
 
 @each
 def test_weights_and_statistics_have_the_documented_dtypes(reports, kernels, names):
-    assert {report["recipe"]: report["wrong_dtypes"] for report in reports(kernels, names) if report["wrong_dtypes"]} == {}
+    assert [wrong for report in reports(kernels, names) for wrong in report["wrong_dtypes"]] == []
 
 
 def test_launches_of_a_step_stay_within_their_bounds(reports):
-    found = {report["recipe"]: max(report["launches"][1:]) for report in reports("auto", sorted(ONE_OF_A_KIND))}
-    assert {name: found[name] for name, most in LAUNCHES.items() if found[name] > most} == {}
+    steps = {report["recipe"]: report["launches"][1:] for report in reports("auto", sorted(ONE_OF_A_KIND))}
+    typical = {name: statistics.median(launches) for name, launches in steps.items()}
+    assert {name: typical[name] for name, most in LAUNCHES.items() if typical[name] > most} == {}
+    assert {name for name, launches in steps.items() if max(launches) > typical[name] + EXTRA} == set()
 
 
 def test_what_is_meant_still_happens(reports):
