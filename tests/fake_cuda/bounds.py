@@ -1,5 +1,11 @@
 """Kernels that a training step may launch at most: eager, with `kernels: auto`."""
 
+import statistics
+from pathlib import Path
+
+TABLE = Path(__file__).resolve().parents[2] / "bench" / "micro" / "kernel_launches.json"
+"""what the recipes launch now, written by `launch_table.py`"""
+
 EXTRA = 10
 """more than in most steps of the recipe: where an average is updated, or filters are renormalised"""
 LAUNCHES = {
@@ -12,3 +18,9 @@ LAUNCHES = {
     "mnist/base": 30,
 }
 """by recipe, in most steps"""
+
+
+def summary(launches: list[int]) -> dict[str, int]:
+    """Of the steps of a trial: in most of them, and at most, without the first, which makes the optimizer's state."""
+    later = launches[1:] or launches
+    return {"typical": statistics.median_low(later), "most": max(later)}

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from pipelines import recipe as recipes
 from tests.fake_cuda import device
-from tests.fake_cuda.bounds import EXTRA, LAUNCHES
+from tests.fake_cuda.bounds import EXTRA, LAUNCHES, TABLE, summary
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = ("reference", "auto")
@@ -147,6 +147,20 @@ def test_launches_of_a_step_stay_within_their_bounds(reports):
     typical = {name: statistics.median(launches) for name, launches in steps.items()}
     assert {name: typical[name] for name, most in LAUNCHES.items() if typical[name] > most} == {}
     assert {name for name, launches in steps.items() if max(launches) > typical[name] + EXTRA} == set()
+
+
+def test_the_table_of_launches_is_what_the_recipes_do(reports):
+    """So that a change that doubles them is seen: python -m tests.fake_cuda.launch_table writes it anew."""
+    table = json.loads(TABLE.read_text())["recipes"]
+    for kernels in KERNELS:
+        found = {report["recipe"]: summary(report["launches"]) for report in reports(kernels, sorted(ONE_OF_A_KIND))}
+        assert found == {name: table.get(name, {}).get(kernels) for name in found}
+
+
+def test_a_step_launches_no_more_than_that_of_its_author():
+    table = json.loads(TABLE.read_text())
+    ours = table["recipes"]["cifar10/airbench94-muon"]["auto"]["typical"]
+    assert ours <= 1.1 * table["authors"]["airbench94_muon.py"]["typical"]
 
 
 def test_what_is_meant_still_happens(reports):
