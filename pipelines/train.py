@@ -181,7 +181,7 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
             steps_per_epoch,
             world=world,
             loss_function=loss_function,
-            gradient_scale=optimizers.gradient_scale(recipe, bench.local_batch_size),
+            gradient_scale=optimizers.gradient_scale(recipe, bench.local_batch_size, bench.dtype),
             held_out=partial(resident.held_out, dataset, bench.dtype, device),
             loader=loader,
             pool=partial(ImagePool, dataset, bench.dtype, device, seed_of_rank(seed, world.rank)),
@@ -241,6 +241,8 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     loader.close()
     for hook in hooks.trial_end:
         hook(state)
+    if isinstance(shared.stepper, optimizers.DynamicStepper):
+        state.notes["loss_scaling"] = shared.stepper.note()
     shared.close()
     host_bytes, device_bytes = world.maximum(peak_bytes(device)).tolist()
     last = state.history[-1]

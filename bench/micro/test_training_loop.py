@@ -70,7 +70,7 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
 
     def bare() -> None:
         for images, labels in batches:
-            loss_function(bench.forward(images), labels).backward()
+            stepper.backward(loss_function(bench.forward(images), labels))
             stepper.step(0)
 
     seconds: dict[str, list[float]] = {"harness": [], "bare": []}

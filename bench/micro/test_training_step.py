@@ -39,7 +39,7 @@ def test_step(benchmark: BenchmarkFixture, network: str, compiled: bool) -> None
     labels = torch.arange(BATCH, device=DEVICE) % 10
 
     def step() -> None:
-        loss_function(bench.forward(images), labels).backward()
+        stepper.backward(loss_function(bench.forward(images), labels))
         stepper.step(0)
 
     with FlopCounterMode(display=False) as counter:

@@ -94,7 +94,7 @@ def memorise(bench: TrainingSetup, observed: Observed, count: int) -> Finding:
         share = (logits.argmax(1) == labels).float().mean().item()
         if share == 1:
             return Finding(check, "ok", f"100% after {step} steps of Adam")
-        loss_function(logits, labels).backward()
+        stepper.backward(loss_function(logits, labels))
         stepper.step(0)
     sentence = f"only {share:.0%} after {limit} steps of Adam: network, loss and labels do not go together"
     return Finding(check, "broken", sentence)
@@ -131,7 +131,7 @@ def range_test(bench: TrainingSetup, observed: Observed) -> Sweep:
         for group, rate in groups:
             group["base_lr"] = rate * factor
         loss = loss_function(bench.forward(images), labels)
-        loss.backward()
+        stepper.backward(loss)
         value = loss.item() / scale
         if not math.isfinite(value):
             break

@@ -102,9 +102,13 @@ OPTIMIZERS: dict[str, Callable[[list[Trained], Any, int], Optimizers]] = {
 """from the parameters, the knobs, and how many times the gradient of the mean loss the optimizer sees"""
 
 
-def gradient_scale(recipe: Recipe, local_batch_size: int) -> int:
-    """How many times the gradient of the mean loss the gradients are: the processes average theirs."""
-    return local_batch_size if recipe.loss.reduction == "sum" else 1
+def gradient_scale(recipe: Recipe, local_batch_size: int, dtype: torch.dtype) -> int:
+    """How many times the gradient of the mean loss the gradients are, in which the processes average theirs.
+
+    dtype: of the weights. In float16 the gradients of a mean loss would be too small for its range, so they are those
+    of the summed loss, whatever the recipe minimises.
+    """
+    return local_batch_size if recipe.loss.reduction == "sum" or dtype == torch.float16 else 1
 
 
 def make_stepper(
@@ -120,22 +124,31 @@ def make_stepper(
             master = nn.Parameter(parameter.detach().float())
             pairs.append((parameter, master))
         trained.append(Trained(master, role_of(network, name), depth_of[name]))
-    scale = gradient_scale(recipe, local_batch_size)
-    assert scale == 1 or not isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
-    optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, scale)
+    is_float16 = any(parameter.dtype == torch.float16 for parameter in parameters.values())
+    scale = gradient_scale(recipe, local_batch_size, torch.float16 if is_float16 else torch.float32)
+    # rates of SGD know the scale; for the others it is divided out of the gradients' float32 copies
+    is_divided_out = isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
+    assert recipe.loss.reduction == "mean" or not is_divided_out
+    optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, 1 if is_divided_out else scale)
     factors = {
         role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch) for role in {t.role for t in trained}
     }
-    return MasterStepper(optimizers, factors, pairs) if pairs else ScheduledOptimizer(optimizers, factors)
+    if recipe.loss.scaling == "dynamic":
+        return DynamicStepper(optimizers, factors, pairs)
+    loss_scale = scale if recipe.loss.reduction == "mean" else 1
+    if pairs:
+        return MasterStepper(optimizers, factors, pairs, loss_scale, divisor=scale if is_divided_out else 1)
+    return ScheduledOptimizer(optimizers, factors, loss_scale)
 
 
 def needs_master(recipe: Recipe, dtype: torch.dtype) -> bool:
     """Whether parameters of this dtype are trained through float32 copies of themselves.
 
-    bfloat16 has too few bits for SGD's small updates; float16 has too small a range for the squares of gradients.
+    bfloat16 has too few bits for SGD's small updates; float16 has too small a range for the squares of gradients, and
+    torch's GradScaler takes none in it.
     """
-    is_scale_free = isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE)
-    return dtype == torch.bfloat16 or (dtype == torch.float16 and is_scale_free)
+    wants_float32 = isinstance(recipe.optimizer, recipe_optimizers.SCALE_FREE) or recipe.loss.scaling == "dynamic"
+    return dtype == torch.bfloat16 or (dtype == torch.float16 and wants_float32)
 
 
 def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
@@ -153,18 +166,29 @@ def lr_factors(schedule: ScheduleFunction, steps: int, steps_per_epoch: int) -> 
 class ScheduledOptimizer:
     """Optimizers whose learning rates come from tables, one factor a step for each role."""
 
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], factors: dict[str, list[float]]) -> None:
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], factors: dict[str, list[float]], loss_scale: float = 1.0
+    ) -> None:
         self.optimizers = optimizers
         self._groups = [(group, factors[group["role"]]) for one in optimizers for group in one.param_groups]
+        # the gradient of the loss itself, which torch would make anew at every step
+        self._seed = torch.full((), loss_scale, device=self._groups[0][0]["params"][0].device)
+
+    def backward(self, loss: Tensor) -> None:
+        """Leave the gradients of the loss, times the scale that `step` expects, in the parameters."""
+        loss.backward(self._seed.to(loss.dtype))
 
     def step(self, step: int) -> None:
         """Step number `step` of the training, from 0; gradients are dropped."""
         for group, factors in self._groups:
             group["lr"] = group["base_lr"] * factors[step]
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self._update()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+
+    def _update(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
 
     def scale_rates(self, factor: float) -> None:
         """From the next step on, every learning rate is this times what it would have been."""
@@ -190,14 +214,15 @@ class WrappedOptimizer(ScheduledOptimizer):
     def __init__(self, inner: ScheduledOptimizer) -> None:
         self.inner = inner
         self.optimizers = inner.optimizers
-        self.scale_rates, self.averageable = inner.scale_rates, inner.averageable
+        self.backward, self.scale_rates, self.averageable = inner.backward, inner.scale_rates, inner.averageable
         self.publish, self.reset = inner.publish, inner.reset
 
 
 class MasterStepper(ScheduledOptimizer):
     """Steps float32 masters of half-precision parameters.
 
-    pairs: (parameter, its float32 master). Mixed precision with master weights: Micikevicius et al. 2018.
+    pairs: (parameter, its float32 master); divisor: of the gradients, once they are float32. Mixed precision with
+    master weights and a scaled loss: Micikevicius et al. 2018.
     """
 
     def __init__(
@@ -205,8 +230,11 @@ class MasterStepper(ScheduledOptimizer):
         optimizers: Sequence[torch.optim.Optimizer],
         factors: dict[str, list[float]],
         pairs: list[tuple[nn.Parameter, nn.Parameter]],
+        loss_scale: float = 1.0,
+        divisor: float = 1.0,
     ) -> None:
-        super().__init__(optimizers, factors)
+        super().__init__(optimizers, factors, loss_scale)
+        self._divisor = divisor
         self.pairs = pairs
         self.parameters = [parameter for parameter, _ in pairs]
         self.masters = [master for _, master in pairs]
@@ -232,3 +260,41 @@ class MasterStepper(ScheduledOptimizer):
     @torch.no_grad()
     def publish(self) -> None:
         torch._foreach_copy_(self.parameters, self.masters)
+
+    def _update(self) -> None:
+        if self._divisor != 1:
+            torch._foreach_div_(
+                [p.grad for group, _ in self._groups for p in group["params"] if p.grad is not None], self._divisor
+            )
+        super()._update()
+
+
+class DynamicStepper(MasterStepper):
+    """Leaves out steps whose gradients are not finite, and lowers the scale of the loss after them: torch's GradScaler.
+
+    On CUDA, optimizers that are not torch's fused ones wait for the device at each step.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        factors: dict[str, list[float]],
+        pairs: list[tuple[nn.Parameter, nn.Parameter]],
+    ) -> None:
+        super().__init__(optimizers, factors, pairs)
+        self.scaler = torch.amp.GradScaler(self._seed.device.type)
+        self._overflows = torch.zeros((), device=self._seed.device)
+
+    def note(self) -> dict[str, float]:
+        """Steps of an optimizer that were left out, and the scale now. Waits for the device."""
+        return {"overflows": int(self._overflows), "scale": self.scaler.get_scale()}
+
+    def backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()
+
+    def _update(self) -> None:
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
+            self._overflows += sum(self.scaler._found_inf_per_device(optimizer).values())
+            self.scaler.step(optimizer)
+        self.scaler.update()

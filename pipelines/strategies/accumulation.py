@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,19 +14,22 @@ from pipelines.recipe import Recipe
 Backward = Callable[[State], Tensor]
 """Leaves the gradients of `state.images` and `state.labels` in the parameters and returns their loss, a scalar."""
 
-Differentiate = Callable[[Tensor], object]
+Differentiate = Callable[[State, Tensor], object]
 """Leaves the gradients of a loss in the parameters."""
 
 
+def by_stepper(state: State, loss: Tensor) -> None:
+    """torch's own backward pass, of the loss as the optimizer wants it scaled."""
+    state.stepper.backward(loss)
+
+
 def make_backward(
-    recipe: Recipe, network: nn.Module, local_batch_size: int, differentiate: Differentiate | None = None
+    recipe: Recipe, network: nn.Module, local_batch_size: int, differentiate: Differentiate = by_stepper
 ) -> Backward:
     """Forward and backward pass as the recipe's `accumulation` wants them. ValueError if it does not divide the batch.
 
-    network: as the processes share it; local_batch_size: images per step in one process; differentiate: None, torch's
-    own backward pass.
+    network: as the processes share it; local_batch_size: images per step in one process.
     """
-    differentiate = differentiate or from_one(next(network.parameters()).device)
     if recipe.accumulation == 1:
         return partial(whole_batch, differentiate=differentiate)
     size, rest = divmod(local_batch_size, recipe.accumulation)
@@ -46,16 +48,10 @@ def make_backward(
     )
 
 
-def from_one(device: torch.device) -> Differentiate:
-    """`Tensor.backward` with a gradient of the loss that is made once: torch would make one at every step."""
-    one = torch.ones((), device=device)
-    return lambda loss: loss.backward(one.to(loss.dtype))
-
-
-def whole_batch(state: State, differentiate: Differentiate = Tensor.backward) -> Tensor:
+def whole_batch(state: State, differentiate: Differentiate = by_stepper) -> Tensor:
     """One forward and one backward pass."""
     loss = state.objective(state, state.images, state.labels)
-    differentiate(loss)
+    differentiate(state, loss)
     return loss.detach()
 
 
@@ -78,7 +74,7 @@ def accumulated(
     def part(images: Tensor, labels: Tensor) -> Tensor:
         share = len(images) / batch if is_mean else 1.0
         loss = share * state.objective(state, images, labels)
-        differentiate(loss)
+        differentiate(state, loss)
         return loss.detach()
 
     batch = len(state.images)

@@ -35,6 +35,11 @@ class SteppedByEngine:
         """Nothing: the engine's step has dropped the accumulation."""
 
 
+def backward_of(engine: Any) -> accumulation.Differentiate:
+    """DeepSpeed's own backward pass, which exchanges gradients."""
+    return lambda state, loss: engine.backward(loss)
+
+
 class Engine:
     """`deepspeed.initialize` with DeepSpeed's own choices but for those in `configuration`."""
 
@@ -59,7 +64,7 @@ class Engine:
         engine, *_ = self._deepspeed.initialize(model=network, optimizer=optimizer, config=configuration(self._recipe))
         stepper.optimizers = [SteppedByEngine(engine, optimizer)]
         local_batch_size = self._recipe.batch_size // self._world.size
-        backward = accumulation.make_backward(self._recipe, network, local_batch_size, engine.backward)
+        backward = accumulation.make_backward(self._recipe, network, local_batch_size, backward_of(engine))
         return Shared(engine, backward, stepper, strategies.strategy_of(engine), close=engine.destroy)
 
 
