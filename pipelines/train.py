@@ -23,7 +23,7 @@ from pipelines.data.resident import preprocess, to_device
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.events import Hooks, State
-from pipelines.host.devices import make_clock, number_formats, peak_bytes
+from pipelines.host.devices import make_clock, number_formats, peak_bytes, use_float32
 from pipelines.losses import make_loss
 from pipelines.optim import optimizers
 from pipelines.recipe import Recipe
@@ -132,6 +132,7 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     recipe, dataset, world = bench.recipe, bench.dataset, bench.world
     device = world.device
     choice.use(recipe.kernels)
+    use_float32(recipe.float32_precision)
     clock = make_clock(device)
     steps_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
     steps = recipe.steps(len(dataset.train_images))

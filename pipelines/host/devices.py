@@ -1,6 +1,7 @@
 """The device that a run trains on, and the number formats it is fast in."""
 
 import resource
+from typing import Literal
 
 import torch
 
@@ -73,6 +74,15 @@ def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); say precision=float32")
     return torch.bfloat16
+
+
+def use_float32(precision: Literal["ieee", "tf32"]) -> None:
+    """From now on and in this process: what CUDA multiplies float32 matrices and convolutions in.
+
+    torch's own defaults differ: TF32 for convolutions, float32 for matrices. Set by the older of torch's two switches,
+    since torch 2.13 refuses to read either of them once the newer one has set them apart.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def peak_bytes(device: torch.device) -> torch.Tensor:

@@ -59,6 +59,9 @@ class Recipe(Knobs):
     precision: Literal["float32", "autocast", "half"] = "float32"
     """float32 throughout; or autocast to bfloat16; or half precision for weights and activations with the norms in
     float32"""
+    float32_precision: Literal["ieee", "tf32"] = "ieee"
+    """what GPUs from Ampere on multiply float32 numbers in: `ieee`, float32; `tf32`, with 10 bits of their mantissas,
+    which is torch's own default for convolutions"""
     half_dtype: Literal["auto", "float16", "bfloat16"] = "auto"
     """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
     compile: bool = False

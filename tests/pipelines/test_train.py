@@ -63,6 +63,13 @@ def test_the_recipe_says_which_kernels_run(digits, version, monkeypatch):
     assert {seen for _, seen in recorder.events} == {version}
 
 
+@pytest.mark.parametrize(("overrides", "expected"), [(("float32_precision=tf32",), True), ((), False)])
+def test_the_recipe_says_whether_float32_is_tf32(digits, overrides, expected):
+    recorder = Recorder(lambda state: (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+    run_trial(bench_for(quick("epochs=0.1", *overrides), digits), seed=0, observers=[recorder])
+    assert {seen for _, seen in recorder.events} == {(expected, expected)}
+
+
 def test_a_cpu_trains_the_same_with_any_of_them(digits, monkeypatch):
     monkeypatch.setattr(choice, "_version", None)
     augmented = ("epochs=1", "augment.crop=1", "augment.flip=random", "augment.cutout=2")
