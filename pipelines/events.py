@@ -32,7 +32,7 @@ from pipelines.clock import Lap
 from pipelines.data.loaders import Batches, Loader
 from pipelines.data.pool import ImagePool
 from pipelines.distributed.process_group import World
-from pipelines.optim.optimizers import ScheduledOptimizer
+from pipelines.optim.steppers import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.trial import EpochResult
 

@@ -23,8 +23,9 @@ from pipelines.data.resident import preprocess, to_device
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.events import Hooks, State
+from pipelines.host import gpu_sampler
 from pipelines.host.devices import make_clock, number_formats, peak_bytes, use_float32
-from pipelines.losses import make_loss
+from pipelines.losses import make_loss, mean_loss
 from pipelines.optim import optimizers
 from pipelines.recipe import Recipe
 from pipelines.recipe.contradictions import BY_LAYERS, chosen
@@ -129,6 +130,13 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
 
 def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) -> Trial:
     """Train and evaluate once, everything drawn from `seed`. `observers` hook into the events after the techniques."""
+    with gpu_sampler.sampled(bench.world.device) as samples:
+        trial = train(bench, seed, observers)
+    return replace(trial, notes=trial.notes | gpu_sampler.notes(samples, bench.world))
+
+
+def train(bench: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
+    """The trial itself."""
     recipe, dataset, world = bench.recipe, bench.dataset, bench.world
     device = world.device
     choice.use(recipe.kernels)
@@ -210,10 +218,9 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
-        if hooks.train_epoch_end and not diverged:
+        for hook in () if diverged else hooks.train_epoch_end:
             with clock.lap("evaluate", epoch + 1):
-                for hook in hooks.train_epoch_end:
-                    hook(state)
+                hook(state)
         accuracy = accuracy_plain = train_accuracy = None
         is_last = state.step == state.steps
         if not diverged and (is_last or (epoch + 1) % recipe.evaluation.every == 0):
@@ -242,8 +249,7 @@ def run_trial(bench: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     loader.close()
     for hook in hooks.trial_end:
         hook(state)
-    if isinstance(shared.stepper, optimizers.DynamicStepper):
-        state.notes["loss_scaling"] = shared.stepper.note()
+    state.notes |= shared.stepper.notes()
     shared.close()
     host_bytes, device_bytes = world.maximum(peak_bytes(device)).tolist()
     last = state.history[-1]
@@ -281,16 +287,6 @@ def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks
         for hook in hooks.step_end:
             hook(state)
     return losses
-
-
-def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
-    """The mean training loss per image over the epoch and over all processes."""
-    sizes = torch.tensor(batch_sizes[: len(losses)], dtype=torch.float64)
-    sums = torch.stack(losses).double().cpu()
-    if recipe.loss.reduction == "mean":
-        sums = sums * sizes
-    total, images = world.sum(torch.stack([sums.sum(), sizes.sum()])).tolist()
-    return total / images
 
 
 def seed_of_rank(seed: int, rank: int) -> int:

@@ -10,7 +10,8 @@ from torch import Tensor
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import ScheduledOptimizer, make_stepper
+from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.steppers import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.recipe.optimizers import AdamW
 from pipelines.recipe.schedules import Constant

@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from pipelines.clock import Clock
 from pipelines.events import State
 from pipelines.host.devices import make_clock
-from pipelines.optim.optimizers import ScheduledOptimizer, WrappedOptimizer
+from pipelines.optim.steppers import ScheduledOptimizer, WrappedOptimizer
 from pipelines.strategies import MakeOptimizer, Shared
 from pipelines.train import TrainingSetup, run_trial
 

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.distributed.process_group import WORKING_COMMAND, World
 from pipelines.events import State
-from pipelines.optim.optimizers import ScheduledOptimizer
+from pipelines.optim.steppers import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import Backward
 

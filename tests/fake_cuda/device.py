@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 SOURCE = Path(__file__).with_name("device.cpp")
 VERSIONS = ("2.13",)
@@ -86,6 +86,7 @@ def _pretend_runtime(torch: ModuleType) -> None:
     cuda.manual_seed = cuda.manual_seed_all = lambda seed: None
     cuda.max_memory_allocated = lambda *device: 0
     cuda.get_device_capability = lambda *device: (9, 0)
+    cuda.get_device_properties = lambda *device: SimpleNamespace(name="fake", uuid="00000000")
     cuda.get_device_name = lambda *device: "fake"
     cuda.is_bf16_supported = lambda *including_emulation: True
     cuda.Event = Event
@@ -128,3 +129,9 @@ def _pretend_modules(torch: ModuleType) -> None:
     _kept.append(library)
     fake_tensor.FakeTensor.__deepcopy__ = clone_of
     torch.nn.Module._apply = replaced
+
+
+if __name__ == "__main__":
+    if reason := missing():
+        raise SystemExit(f"fake CUDA: {reason}")
+    build()

@@ -34,7 +34,7 @@ MEANT = {
     ("sync", "pretrain", "pipelines/techniques/pretrained.py"): "a network of its own",
     ("sync", "pretrain", "pipelines/techniques/pretraining.py"): "the losses, when the pretraining has ended",
     ("sync", "augment", "pipelines/data/resident.py"): "the mean and standard deviation of a pool, once a trial",
-    ("sync", None, "pipelines/train.py"): "the losses of an epoch, when it has ended",
+    ("sync", None, "pipelines/losses.py"): "the losses of an epoch, when it has ended",
     ("sync", "evaluate", "pipelines/evaluate.py"): "the counts, when all images have been classified",
     ("sync", "final_evaluate", "pipelines/evaluate.py"): "the same",
     ("sync", None, "pipelines/techniques/fixmatch.py"): "a note for the record, when the training has ended",

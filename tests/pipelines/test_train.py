@@ -10,7 +10,7 @@ from pipelines import recipe
 from pipelines.distributed.process_group import World
 from pipelines.events import EVENTS
 from pipelines.models.layers import BatchNorm
-from pipelines.train import mean_loss, run_trial, seed_of_rank, set_up, slowest
+from pipelines.train import run_trial, seed_of_rank, set_up, slowest
 
 CPU = torch.device("cpu")
 DAVIDNET = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]
@@ -273,15 +273,6 @@ def test_lower_precision_learns_on_a_cpu(coloured, precision, weights):
 def test_float16_on_a_cpu_is_refused_with_a_sentence(digits):
     with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .* say half_dtype=auto"):
         bench_for(quick("precision=half", "half_dtype=float16"), digits)
-
-
-def test_mean_loss_weighs_batches_by_their_images():
-    sizes = [4, 4, 1]
-    sums = [torch.tensor(value) for value in (8.0, 12.0, 7.0)]
-    means = [total / size for total, size in zip(sums, sizes, strict=True)]
-    assert mean_loss(sums, sizes, quick("loss.reduction=sum"), World()) == pytest.approx(3)
-    assert mean_loss(means, sizes, quick("loss.reduction=mean"), World()) == pytest.approx(3)
-    assert mean_loss(sums[:2], sizes, quick("loss.reduction=sum"), World()) == pytest.approx(2.5)
 
 
 def test_seeds_of_ranks_differ_and_stay():

@@ -8,8 +8,9 @@ from pipelines import recipe
 from pipelines.data import sources
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.optim.optimizers import OPTIMIZERS, MasterStepper, ScheduledOptimizer, make_stepper
+from pipelines.optim.optimizers import OPTIMIZERS, make_stepper
 from pipelines.optim.schedules import SCHEDULES, make_schedule
+from pipelines.optim.steppers import MasterStepper, ScheduledOptimizer
 from pipelines.recipe.optimizers import SCALE_FREE
 from pipelines.train import run_trial, set_up
 

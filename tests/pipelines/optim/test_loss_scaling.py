@@ -5,7 +5,8 @@ from torch import nn
 from pipelines import recipe
 from pipelines.distributed.process_group import World
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import DynamicStepper, MasterStepper, make_stepper
+from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.steppers import DynamicStepper, MasterStepper
 from pipelines.train import run_trial, set_up
 
 BATCH = 8192
@@ -101,11 +102,11 @@ def test_a_dynamic_scale_leaves_out_steps_that_overflow_and_counts_them(optimize
         if is_broken:
             next(network.parameters()).grad[0, 0] = torch.inf
         stepper.step(0)
-        counts.append(stepper.note()["overflows"])
+        counts.append(stepper.notes()["loss_scaling"]["overflows"])
         changed.append(any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True)))
     assert counts[2] == counts[0] + 1 == counts[1]
     assert changed[1:] == [False, True]
-    assert stepper.note()["scale"] < torch.amp.GradScaler("cpu").get_scale()
+    assert stepper.notes()["loss_scaling"]["scale"] < torch.amp.GradScaler("cpu").get_scale()
 
 
 def test_a_trial_notes_what_was_left_out(digits):

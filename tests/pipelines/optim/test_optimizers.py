@@ -6,7 +6,8 @@ from torch import nn
 
 from pipelines import models, recipe
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import MasterStepper, ScheduledOptimizer, make_stepper
+from pipelines.optim.optimizers import make_stepper
+from pipelines.optim.steppers import MasterStepper, ScheduledOptimizer
 
 BATCH = 12
 
