@@ -1,4 +1,4 @@
-"""Compiles Triton programs for GPUs that need not be there, for the signatures that a rehearsal recorded.
+"""Compiles Triton programs for GPUs that need not be there, for the signatures that a simulated trial recorded.
 
 python -m tests.fake_cuda.ahead_of_time SIGNATURES.json [--every]
 

@@ -53,6 +53,7 @@ def build() -> Path:
 
 def pretend(library: Path) -> None:
     """Give this process, which must not have imported torch yet, the device of the compiled library."""
+    os.environ.pop("TRITON_INTERPRET", None)  # its programs are recorded, not run
     handle = ctypes.CDLL(str(library))
     import torch._dynamo  # lists torch's functions, before they are replaced
 

@@ -24,7 +24,7 @@ from pipelines import recipe as recipes
 from pipelines.host.torchvision_import import import_torchvision
 from tests.fake_cuda.bounds import TABLE, summary
 from tests.fake_cuda.recorder import CUDA, Recorder
-from tests.fake_cuda.rehearse import rehearse, watched
+from tests.fake_cuda.simulate import simulate, watched
 
 AUTHOR = "airbench94_muon.py"
 STEPS = 3
@@ -35,7 +35,7 @@ def recipe_counts(name: str) -> dict[str, dict[str, float]]:
     """By the recipe's `kernels`. An error of the recipe ends the command."""
     found = {}
     for kernels in ("auto", "reference"):
-        report = rehearse(name, kernels)
+        report = simulate(name, kernels)
         if report["error"]:
             raise RuntimeError(f"{name}: {report['error']}")
         found[kernels] = summary(report["launches"])

@@ -53,9 +53,8 @@ def reports(tmp_path_factory):
         path = folder / f"fake-cuda-{kernels}-{len(names)}.json"
         with FileLock(f"{path}.lock"):
             if not path.exists():
-                command = [sys.executable, "-m", "tests.fake_cuda.rehearse", kernels, path, *names]
-                environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-                done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+                command = [sys.executable, "-m", "tests.fake_cuda.simulate", kernels, path, *names]
+                done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
                 assert done.returncode == 0, done.stderr
         return json.loads(path.read_text())
 

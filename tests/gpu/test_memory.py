@@ -12,7 +12,7 @@ from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
 from pipelines.train import run_trial, set_up
 from tests.fake_cuda.bounds import TABLE
-from tests.fake_cuda.rehearse import noise, shortened
+from tests.fake_cuda.simulate import noise, shortened
 from tests.gpu.trials import CUDA, dataset_for
 
 pytestmark = pytest.mark.gpu

@@ -8,7 +8,7 @@ from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.recipe.training import Evaluation
 from pipelines.train import run_trial, set_up
-from tests.fake_cuda.rehearse import noise, shortened
+from tests.fake_cuda.simulate import noise, shortened
 from tests.gpu.trials import CUDA, counted_waiting, no_waiting
 
 pytestmark = pytest.mark.gpu

@@ -17,7 +17,7 @@ from pipelines.distributed.process_group import World
 from pipelines.events import State
 from pipelines.recipe import Recipe
 from pipelines.train import run_trial, set_up
-from tests.fake_cuda.rehearse import noise
+from tests.fake_cuda.simulate import noise
 
 CUDA = torch.device("cuda", 0)
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Runs trials of recipes on a fake CUDA device and writes what they did: python -m tests.fake_cuda.rehearse --help
+"""Runs trials of recipes on a fake CUDA device and writes what they did: python -m tests.fake_cuda.simulate --help
 
 A trial has two epochs of three steps and their evaluations, so that what happens every five steps happens too.
 """
@@ -140,8 +140,8 @@ def watched(recorder: Recorder) -> Iterator[None]:
         yield
 
 
-def rehearse(name: str, kernels: str) -> dict[str, Any]:
-    """What a short trial of a recipe does."""
+def simulate(name: str, kernels: str, *observers: Any) -> dict[str, Any]:
+    """What a short trial of a recipe does. observers: hook into it before it is watched."""
     recipe = shortened(name, kernels)
     recorder = Recorder()
     recorder.channels_last = recipe.channels_last
@@ -152,7 +152,7 @@ def rehearse(name: str, kernels: str) -> dict[str, Any]:
             recorder.lap = "set_up"
             setup = train.set_up(recipe, noise(recipe), World(0, 1, CUDA))
             recorder.lap = None
-            train.run_trial(setup, 0, [watch])
+            train.run_trial(setup, 0, [*observers, watch])
     except Exception:  # noqa: BLE001 (it is reported, and the other recipes follow)
         error = traceback.format_exc()
     return {
@@ -175,7 +175,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("recipes", nargs="*", help="all that ship where none is named")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    reports = [rehearse(name, chosen.kernels) for name in chosen.recipes or recipes.names()]
+    reports = [simulate(name, chosen.kernels) for name in chosen.recipes or recipes.names()]
     chosen.out.write_text(json.dumps(reports), encoding="utf-8")
 
 
