@@ -218,9 +218,10 @@ def train(bench: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
 
         train_loss = mean_loss(losses, batches.batch_sizes, recipe, world)
         diverged = not math.isfinite(train_loss)
-        for hook in () if diverged else hooks.train_epoch_end:
+        if hooks.train_epoch_end and not diverged:
             with clock.lap("evaluate", epoch + 1):
-                hook(state)
+                for hook in hooks.train_epoch_end:
+                    hook(state)
         accuracy = accuracy_plain = train_accuracy = None
         is_last = state.step == state.steps
         if not diverged and (is_last or (epoch + 1) % recipe.evaluation.every == 0):
@@ -235,8 +236,8 @@ def train(bench: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
                 with clock.lap("evaluate", epoch + 1):
                     plain_images, plain_labels = loader.plain()
                     one_view = recipe.evaluation.model_copy(update={"tta": "none"})
-                    plain_images = plain_images.permute(0, 3, 1, 2)
-                    train_accuracy = evaluate(state.predict, plain_images, plain_labels, one_view, world).plain
+                    plain = plain_images.permute(0, 3, 1, 2), plain_labels
+                    train_accuracy = evaluate(state.predict, *plain, one_view, world).plain
             if recipe.evaluation.per_class:
                 state.notes["class_accuracy"] = dict(zip(dataset.class_names, measured.by_class, strict=True))
             network.train()
@@ -251,8 +252,7 @@ def train(bench: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
         hook(state)
     state.notes |= shared.stepper.notes()
     shared.close()
-    host_bytes, device_bytes = world.maximum(peak_bytes(device)).tolist()
-    last = state.history[-1]
+    (host_bytes, device_bytes), last = world.maximum(peak_bytes(device)).tolist(), state.history[-1]
     reached = last.accuracy is not None and last.accuracy >= recipe.target
     return Trial(
         seed=seed,
@@ -297,4 +297,4 @@ def seed_of_rank(seed: int, rank: int) -> int:
 def slowest(laps: list[Lap], world: World) -> tuple[Lap, ...]:
     """Each lap as long as it was on the slowest process."""
     seconds = world.maximum(torch.tensor([lap.seconds for lap in laps], dtype=torch.float64)).tolist()
-    return tuple(replace(lap, seconds=maximum) for lap, maximum in zip(laps, seconds, strict=True))
+    return tuple(replace(lap, seconds=longest) for lap, longest in zip(laps, seconds, strict=True))

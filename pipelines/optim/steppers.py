@@ -17,7 +17,8 @@ class ScheduledOptimizer:
         self.optimizers = optimizers
         self._groups = [(group, factors[group["role"]]) for one in optimizers for group in one.param_groups]
         # the gradient of the loss itself, which torch would make anew at every step
-        self._seed = torch.full((), loss_scale, dtype=torch.float32, device=self._groups[0][0]["params"][0].device)
+        devices = [parameter.device for group, _ in self._groups for parameter in group["params"]]
+        self._seed = torch.full((), loss_scale, dtype=torch.float32, device=devices[0] if devices else "cpu")
 
     def backward(self, loss: Tensor) -> None:
         """Leave the gradients of the loss, times the scale that `step` expects, in the parameters."""
