@@ -19,7 +19,7 @@ def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK) -> Te
 
     images: (N, channels, height, width); `chunk` of them are gone through at a time.
     """
-    version = without_patches if is_wanted() else reference
+    version = without_patches if is_wanted("patch_covariance", images) else reference
     return version(images, kernel_size, chunk)
 
 

@@ -8,7 +8,8 @@ from pipelines import recipe
 from pipelines.data import sources
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.optim.optimizers import OPTIMIZERS, MasterWeightOptimizer, ScheduledOptimizer, make_optimizer
+from pipelines.optim.optimizers import OPTIMIZERS, make_optimizer
+from pipelines.optim.scheduled_optimizer import MasterWeightOptimizer, ScheduledOptimizer
 from pipelines.optim.schedules import SCHEDULES, make_schedule
 from pipelines.train import run_trial, set_up
 
@@ -133,7 +134,7 @@ def test_an_optimizer_trains_bfloat16_weights_through_masters(name):
             full.grad = half.grad.float()
         for optimizer in steppers:
             optimizer.step(step)
-    for master, half, full in zip(steppers[0].masters, network.parameters(), plain.parameters(), strict=True):
+    for master, half, full in zip(optimizers[0].masters, network.parameters(), plain.parameters(), strict=True):
         assert torch.equal(master, full)
         assert torch.equal(half, master.bfloat16())
     assert not any(map(torch.equal, before, steppers[0].masters))
