@@ -66,6 +66,7 @@ class WrappedOptimizer(ScheduledOptimizer):
         self.optimizers = inner.optimizers
         self.backward, self.scale_rates, self.master_tensors = inner.backward, inner.scale_rates, inner.master_tensors
         self.copy_to_model, self.reset = inner.copy_to_model, inner.reset
+        self.notes = inner.notes
 
 
 class MasterWeightOptimizer(ScheduledOptimizer):

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
-from pipelines.recipe.unlabelled import Pretraining
+from pipelines.recipe.techniques import Pretraining
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pipelines import recipe as recipes
-from pipelines.data.loaders import LoaderContext, make_loader
+from pipelines.data.loader import LoaderContext
+from pipelines.data.loaders import make_loader
 from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
 from tests.gpu.trials import CUDA, dataset_for

@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 from torch import Tensor
 
-from pipelines.data import digits
+from pipelines.data.sources import digits
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
