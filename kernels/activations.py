@@ -14,9 +14,10 @@ FUSED: dict[str | None, Callable[[Tensor, float], Tensor]] = {
     "relu": lambda values, alpha: F.relu(values, inplace=True),
     "celu": lambda values, alpha: F.celu(values, alpha, inplace=True),
     "gelu": lambda values, alpha: F.gelu(values),
-    "silu": lambda values, alpha: F.silu(values, inplace=True),
+    "silu": lambda values, alpha: F.silu(values),
 }
-"""the definitions, as functions of the values, which they may overwrite, and of CELU's alpha; None: no activation"""
+"""the definitions, as functions of the values, which they may overwrite, and of CELU's alpha; None: no activation.
+GELU and SiLU are not in place, since autograd would copy what they overwrite"""
 
 
 @jit

@@ -53,10 +53,11 @@ def augment(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> Non
     padded: (N, H, W, channels); order: (M,), int64; out: (M, height, width, channels) of the same dtype, contiguous.
     """
     is_plain = out.dtype == padded.dtype and out.is_contiguous() and padded.is_contiguous() and out.numel() > 0
-    if is_plain and is_for_triton(padded):
+    if is_plain and is_for_triton("augment", padded):
         version = gathered
     else:
-        version = by_rows if is_plain and is_wanted() and padded.device.type == "cpu" else reference
+        is_by_rows = is_plain and padded.device.type == "cpu" and is_wanted("augment", padded)
+        version = by_rows if is_by_rows else reference
     version(padded, order, out, choices)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from kernels.activations import FUSED
-from kernels.choice import is_fast, is_for_triton
+from kernels.choice import is_for_triton
 from kernels.ghost_batch_norm_launch import MOST_GROUPS, fused
 from kernels.grouping import Grouping
 
@@ -18,10 +18,11 @@ def ghost_batch_norm(
     (C,), float32, moved in place. Returns the normalised images like `images`.
     """
     groups = -(-len(images) // grouping.size)
-    if is_for_triton(images) and images.dim() == 4 and scale.dtype == torch.float32 and groups <= MOST_GROUPS:
+    is_plain = images.dim() == 4 and scale.dtype == torch.float32 and groups <= MOST_GROUPS
+    if is_plain and is_for_triton("ghost_batch_norm", images):
         version = fused
-    else:
-        version = vectorized if is_fast(images) else reference
+    else:  # on CUDA a call for each group costs more than the copies that one call for all of them needs
+        version = vectorized if images.is_cuda else reference
     return version(images, scale, bias, running_mean, running_var, grouping)
 
 
@@ -47,28 +48,34 @@ def vectorized(
 
     Costs a copy before and one after, which torch.compile fuses with it.
     """
-    full = len(images) - len(images) % grouping.size
-    parts = [(images[:full], grouping.size), (images[full:], len(images) - full)]
+    rest = len(images) % grouping.size
+    if 0 < rest < len(images):  # split and not sliced: a slice's gradient is written into zeros
+        parts = list(zip(images.split([len(images) - rest, rest]), (grouping.size, rest), strict=True))
+    else:
+        parts = [(images, rest or grouping.size)]
     outputs, means, inverse_stds = zip(
-        *(_side_by_side(part, scale, bias, size, grouping.eps) for part, size in parts if len(part)), strict=True
+        *(_side_by_side(part, scale, bias, size, grouping) for part, size in parts), strict=True
     )
     _track(running_mean, running_var, torch.cat(means), torch.cat(inverse_stds), images, grouping)
-    return FUSED[grouping.activation](outputs[0] if len(outputs) == 1 else torch.cat(outputs), grouping.alpha)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def _side_by_side(
-    images: Tensor, scale: Tensor, bias: Tensor, group_size: int, eps: float
+    images: Tensor, scale: Tensor, bias: Tensor, group_size: int, grouping: Grouping
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise groups of equal size as if each had channels of its own: images, means and inverse deviations."""
+    """Normalise groups of equal size as if each had channels of its own, and activate: images, means and inverse
+    deviations."""
     groups, channels = len(images) // group_size, images.shape[1]
-    grouped = images.unflatten(0, (groups, group_size))
     if images.is_contiguous(memory_format=torch.channels_last):
-        wide = grouped.permute(1, 3, 4, 0, 2).flatten(3).permute(0, 3, 1, 2)
+        # ungrouped with its channels last, so that the copy of the backward pass has them last too
+        grouped = images.permute(0, 2, 3, 1).unflatten(0, (groups, group_size))
+        wide = grouped.permute(1, 2, 3, 0, 4).flatten(3).permute(0, 3, 1, 2)
     else:
-        wide = grouped.transpose(0, 1).flatten(1, 2)
+        wide = images.unflatten(0, (groups, group_size)).transpose(0, 1).flatten(1, 2)
     wide, means, inverse_stds = torch.native_batch_norm(
-        wide, scale.repeat(groups), bias.repeat(groups), None, None, True, 0.0, eps
+        wide, scale.repeat(groups), bias.repeat(groups), None, None, True, 0.0, grouping.eps
     )
+    wide = FUSED[grouping.activation](wide, grouping.alpha)  # in place, which costs copies in a view
     if images.is_contiguous(memory_format=torch.channels_last):
         normalised = wide.permute(0, 2, 3, 1).unflatten(3, (groups, channels)).permute(3, 0, 1, 2, 4)
         normalised = normalised.flatten(0, 1).permute(0, 3, 1, 2)

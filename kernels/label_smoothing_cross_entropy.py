@@ -27,7 +27,7 @@ def label_smoothing_cross_entropy(
     logits: (N, classes) in any floating dtype; labels: (N,), int64, each in [0, classes).
     """
     is_plain = labels.dtype == torch.int64 and logits.dim() == 2 and logits.shape[1] <= MOST_CLASSES
-    version = fused if is_plain and is_for_triton(logits) else reference
+    version = fused if is_plain and is_for_triton("label_smoothing_cross_entropy", logits) else reference
     return version(logits, labels, smoothing, reduction)
 
 

@@ -22,7 +22,8 @@ def pooled_ghost_batch_norm(
     """
     groups = -(-len(images) // grouping.size)
     is_plain = images.dim() == 4 and min(images.shape[2:]) > 1 and groups <= MOST_GROUPS
-    version = pooled_and_fused if is_plain and is_for_triton(images) and scale.dtype == torch.float32 else composed
+    is_fused = is_plain and scale.dtype == torch.float32 and is_for_triton("pooled_ghost_batch_norm", images)
+    version = pooled_and_fused if is_fused else composed
     return version(images, scale, bias, running_mean, running_var, grouping)
 
 
@@ -32,5 +33,5 @@ def reference(images: Tensor, *arguments: Any) -> Tensor:
 
 
 def composed(images: Tensor, *arguments: Any) -> Tensor:
-    """torch's pool, and of the norm what is fast: the definition on a CPU."""
+    """torch's pool, and the norm by itself."""
     return ghost_batch_norm.ghost_batch_norm(F.max_pool2d(images, 2), *arguments)

@@ -20,7 +20,7 @@ def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK, *, ce
     images: (N, channels, height, width); `chunk` of them are gone through at a time. centred: False for the second
     moments about zero.
     """
-    version = without_patches if is_wanted() else reference
+    version = without_patches if is_wanted("patch_covariance", images) else reference
     return version(images, kernel_size, chunk, centred=centred)
 
 

@@ -71,14 +71,16 @@ def evaluate(forward: Forward, images: Tensor, labels: Tensor, config: Evaluatio
         chosen = least_certain(first, config.tta_share)
         uncertain = batches(my_images[chosen], config.batch_size, math.ceil(config.tta_share * largest))
         mean[chosen] += sum_of_views(forward, uncertain, others)
-    plain = (first.argmax(1) == my_labels).sum()
-    right = F.one_hot(my_labels, first.shape[1])[mean.argmax(1) == my_labels].sum(0)
-    correct, *by_class = world.sum(torch.cat([plain[None], right])).tolist()
-    counts = torch.bincount(labels, minlength=len(by_class)).tolist()
+    classes = first.shape[1]
+    is_right = torch.stack([first.argmax(1) == my_labels, mean.argmax(1) == my_labels])
+    hits = world.sum((is_right[:, :, None] * F.one_hot(my_labels, classes)).sum(1))
+    counts = F.one_hot(labels, classes).sum(0)
+    # all that the host has to know, in one copy
+    plain, by_class, of_class = torch.cat([hits, counts[None]]).tolist()
     return Accuracy(
         with_tta=sum(by_class) / len(images),
-        plain=correct / len(images),
-        by_class=tuple(hits / count if count else None for hits, count in zip(by_class, counts, strict=True)),
+        plain=sum(plain) / len(images),
+        by_class=tuple(right / count if count else None for right, count in zip(by_class, of_class, strict=True)),
     )
 
 

@@ -9,7 +9,8 @@
             forward, loss, backward    of the batch, or of each of its micro-batches
             gradients_ready            may change the gradients
             optimizer step
-            step_end                   at an epoch's last step, state.steps = state.step ends the training
+            step_end
+        train_epoch_end                timed as evaluation; state.steps = state.step ends the training
         evaluation_start               may put other weights into the network, or another function in state.predict
         evaluation, over the whole test set (in the last epoch: the final one)
         evaluation_end                 puts the trained weights back
@@ -31,7 +32,7 @@ from pipelines.clock import Lap
 from pipelines.data.loader import Batches, Loader
 from pipelines.data.pool import ImagePool
 from pipelines.distributed.process_group import World
-from pipelines.optim.optimizers import ScheduledOptimizer
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.trial import EpochResult
 
@@ -42,6 +43,7 @@ EVENTS = (
     "batch_ready",
     "gradients_ready",
     "step_end",
+    "train_epoch_end",
     "evaluation_start",
     "evaluation_end",
     "epoch_end",
@@ -119,6 +121,7 @@ class Hooks:
     batch_ready: tuple[Hook, ...]
     gradients_ready: tuple[Hook, ...]
     step_end: tuple[Hook, ...]
+    train_epoch_end: tuple[Hook, ...]
     evaluation_start: tuple[Hook, ...]
     evaluation_end: tuple[Hook, ...]
     epoch_end: tuple[Hook, ...]

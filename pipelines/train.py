@@ -21,8 +21,9 @@ from pipelines.data.preprocess import held_out, pinned, preprocess, to_device
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.events import Hooks, State
-from pipelines.host.devices import make_clock, number_formats, peak_bytes, reset_peak_bytes
-from pipelines.losses import make_loss
+from pipelines.host import gpu_sampler
+from pipelines.host.devices import make_clock, number_formats, peak_bytes, reset_peak_bytes, use_float32
+from pipelines.losses import make_loss, mean_loss
 from pipelines.optim.optimizers import gradient_scale, make_optimizer
 from pipelines.recipe import Recipe
 from pipelines.strategies import make_strategy
@@ -79,9 +80,17 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
 
     observers: called at the events (`pipelines/events.py`) after the techniques.
     """
+    with gpu_sampler.sampled(setup.world.device) as samples:
+        trial = train(setup, seed, observers)
+    return replace(trial, notes=trial.notes | gpu_sampler.notes(samples, setup.world))
+
+
+def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
+    """The trial itself."""
     recipe, dataset, world, strategy = setup.recipe, setup.dataset, setup.world, setup.strategy
     clock = make_clock(world.device)
     choice.use(recipe.kernels)
+    use_float32(recipe.float32_precision)
     reset_peak_bytes(world.device)
 
     loader = make_loader(LoaderContext(recipe, dataset, world, setup.dtype, seed, seed_of_rank(seed, world.rank)))
@@ -129,6 +138,10 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
 
         result = EpochResult(epoch + 1, mean_loss(losses, sizes, recipe, world))
         diverged = not math.isfinite(result.train_loss)
+        if hooks.train_epoch_end and not diverged:
+            with clock.lap("evaluate", epoch + 1):
+                for hook in hooks.train_epoch_end:
+                    hook(state)
         if not diverged and (state.step == state.steps or (epoch + 1) % recipe.evaluation.every == 0):
             result = evaluate_epoch(result, state, test_images, test_labels, clock, hooks)
         state.history.append(result)
@@ -138,8 +151,9 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     loader.close()
     for hook in hooks.trial_end:
         hook(state)
+    trial = finish_trial(setup, state, diverged=diverged)
     strategy.close()
-    return finish_trial(setup, state, diverged=diverged)
+    return trial
 
 
 def begin_trial(
@@ -169,7 +183,7 @@ def begin_trial(
         steps_per_epoch,
         world=world,
         loss_function=loss_function,
-        gradient_scale=gradient_scale(recipe, setup.local_batch_size),
+        gradient_scale=gradient_scale(recipe, setup.local_batch_size, setup.dtype),
         held_out=partial(held_out, dataset, setup.dtype, world.device),
         loader=loader,
         pool=partial(ImagePool, dataset, setup.dtype, world.device, seed_of_rank(seed, world.rank)),
@@ -247,18 +261,8 @@ def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial
         samples=recipe.samples(state.step, len(setup.dataset.train_images)),
         peak_host_bytes=host_bytes,
         peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
-        notes=state.notes,
+        notes=state.notes | state.optimizer.notes(),
     )
-
-
-def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
-    """The mean training loss per image over the epoch and over all processes."""
-    sizes = torch.tensor(batch_sizes, dtype=torch.float64)
-    sums = torch.stack(losses).double().cpu()
-    if recipe.loss.reduction == "mean":
-        sums = sums * sizes
-    total, images = world.sum(torch.stack([sums.sum(), sizes.sum()])).tolist()
-    return total / images
 
 
 @torch.no_grad()
@@ -276,4 +280,4 @@ def seed_of_rank(seed: int, rank: int) -> int:
 def slowest(laps: list[Lap], world: World) -> tuple[Lap, ...]:
     """Each lap as long as it was on the slowest process."""
     seconds = world.maximum(torch.tensor([lap.seconds for lap in laps], dtype=torch.float64)).tolist()
-    return tuple(replace(lap, seconds=maximum) for lap, maximum in zip(laps, seconds, strict=True))
+    return tuple(replace(lap, seconds=longest) for lap, longest in zip(laps, seconds, strict=True))

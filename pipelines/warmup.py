@@ -68,7 +68,13 @@ def warm_up_recipes(recipe: Recipe, images: int) -> Iterator[Recipe]:
         "epochs": min(steps / steps_per_epoch, recipe.epochs),
         "techniques": recipe.techniques.model_copy(update=shortened),
     }
+    stages = [changes]
+    if "self_training" in chosen:  # its batches are larger from the first labelling on, here that of the first epoch
+        labelling = chosen["self_training"].model_copy(update={"start_epoch": -1, "end_epoch": 1, "cycle": 1})
+        techniques = changes["techniques"].model_copy(update={"self_training": labelling})
+        stages.append(changes | {"techniques": techniques})
     augment = recipe.augment
     for size in augment.resolution.sizes if augment.resolution else (None,):
         alone = Resolution(epochs=(0,), sizes=(size,)) if size else None
-        yield recipe.model_copy(update=changes | {"augment": augment.model_copy(update={"resolution": alone})})
+        for stage in stages:
+            yield recipe.model_copy(update=stage | {"augment": augment.model_copy(update={"resolution": alone})})

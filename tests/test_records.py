@@ -79,11 +79,11 @@ def test_rates_and_decays_of_hlb():
     """For the sum over 1,024 images times 1/2: rate 1.525 / 512 and decay 6.687e-4 * 1024, biases times 64."""
     found = groups_of(optimizer_of("cifar10/hlb")[0])
     lr, decay = 1.525 / 512 / 2, 6.687e-4 * 1024 * 2  # the same path for the sum without the half
-    for role, factor in (("filter", 1), ("head", 1), ("bias", 64)):
+    for role, factor in (("filter", 1), ("bias", 64)):
         group = found[role]
         assert (group["base_lr"], group["weight_decay"]) == pytest.approx((lr * factor, decay / factor), rel=1e-4)
         assert (group["momentum"], group["nesterov"]) == (0.85, True)
-    assert set(found) == {"filter", "head", "bias"}
+    assert set(found) == {"filter", "bias"}
 
 
 def test_the_schedule_of_hlb_is_its_one_cycle():

@@ -18,7 +18,6 @@ from pipelines import models
 from pipelines.data.loader import LoaderContext
 from pipelines.data.loaders import make_loader
 from pipelines.distributed.process_group import World
-from pipelines.optim.muon import by_shape
 from pipelines.recipe import load
 from pipelines.techniques.ema import update
 
@@ -116,15 +115,11 @@ def test_pooled_ghost_batch_norm_over_composed(benchmark: BenchmarkFixture, chan
 def test_orthogonalize_one_by_one_over_batched(benchmark: BenchmarkFixture) -> None:
     """All filters of airbench94-muon, for one step of Muon."""
     matrices = filters("cifar10/airbench94-muon")
-    shapes = by_shape(matrices).values()
 
     def one_by_one() -> list[Tensor]:
-        return [orthogonalize(matrix) for matrix in matrices]
+        return [orthogonalize([matrix])[0] for matrix in matrices]
 
-    def batched() -> list[Tensor]:
-        return [orthogonalize(torch.stack([matrices[index] for index in shape])) for shape in shapes]
-
-    interleaved(benchmark, rounds=20, one_by_one=one_by_one, batched=batched)
+    interleaved(benchmark, rounds=20, one_by_one=one_by_one, batched=partial(orthogonalize, matrices))
 
 
 @pytest.mark.parametrize(("count", "kernel_size"), [(5000, 2), (10_000, 3)])

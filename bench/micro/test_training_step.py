@@ -39,7 +39,7 @@ def test_step(benchmark: BenchmarkFixture, network: str, compiled: bool) -> None
     labels = torch.arange(BATCH, device=DEVICE) % 10
 
     def step() -> None:
-        loss_function(bench.strategy.forward(images), labels).backward()
+        optimizer.backward(loss_function(bench.strategy.forward(images), labels))
         optimizer.step(0)
 
     with FlopCounterMode(display=False) as counter:

@@ -37,7 +37,9 @@ def draw_elastic(config: Elastic, count: int, size: tuple[int, int], generator: 
     side = min(2 * math.ceil(2 * config.smoothness) + 1, 2 * min(size) - 3)  # the blur reflects at the border
     field = gaussian_blur(noise, [side, side], [config.smoothness, config.smoothness])
     field *= config.displacement / field.square().mean().sqrt()
-    return field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height], device=field.device)
+    field[:, 0] *= 2 / width
+    field[:, 1] *= 2 / height
+    return field.permute(0, 2, 3, 1)
 
 
 def warp(images: Tensor, affine: Tensor | None, elastic: Tensor | None) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed, in_place
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import ScheduledOptimizer, make_optimizer
+from pipelines.optim.optimizers import make_optimizer
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.recipe.optimizers import AdamW
 from pipelines.recipe.schedules import Constant
@@ -94,7 +95,7 @@ def memorise(setup: TrainingSetup, observed: Observed, count: int) -> Finding:
         share = (logits.argmax(1) == labels).float().mean().item()
         if share == 1:
             return Finding(check, "ok", f"100% after {step} steps of Adam")
-        loss_function(logits, labels).backward()
+        optimizer.backward(loss_function(logits, labels))
         optimizer.step(0)
     sentence = f"only {share:.0%} after {limit} steps of Adam: network, loss and labels do not go together"
     return Finding(check, "broken", sentence)
@@ -131,7 +132,7 @@ def range_test(setup: TrainingSetup, observed: Observed) -> Sweep:
         for group, rate in groups:
             group["base_lr"] = rate * factor
         loss = loss_function(in_place(setup).forward(images), labels)
-        loss.backward()
+        optimizer.backward(loss)
         value = loss.item() / scale
         if not math.isfinite(value):
             break

@@ -3,6 +3,7 @@
 import os
 import resource
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 
@@ -96,6 +97,15 @@ def reset_peak_bytes(device: torch.device) -> None:
     """Begin to look for the most device memory in use anew. That of the host cannot be reset."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def use_float32(precision: Literal["ieee", "tf32"]) -> None:
+    """From now on and in this process: what CUDA multiplies float32 matrices and convolutions in.
+
+    torch's own defaults differ: TF32 for convolutions, float32 for matrices. Set by the older of torch's two switches,
+    since torch 2.13 refuses to read either of them once the newer one has set them apart.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def peak_bytes(device: torch.device) -> torch.Tensor:

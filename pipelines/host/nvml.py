@@ -63,17 +63,28 @@ def visible(variables: Mapping[str, str]) -> list[str]:
 def read(uuid: str, fields: Mapping[str, Read]) -> dict[str, object]:
     """These fields (`FIXED` or `MOVING`) of the GPU with this UUID, as torch writes it; each may be unknown."""
     try:
-        with _library():
-            gpu = _find(uuid)
-            return {name: attempt(lambda field=field: field(gpu)) for name, field in fields.items()}
+        with opened(uuid) as gpu:
+            return fields_of(gpu, fields)
     except pynvml.NVMLError as error:
         return dict.fromkeys(fields, unknown(f"{type(error).__name__}: {error}"))
 
 
+@contextmanager
+def opened(uuid: str) -> Iterator[Any]:
+    """The GPU's handle, for `fields_of`. Raises pynvml.NVMLError without NVML or such a GPU."""
+    with _library():
+        yield _find(uuid)
+
+
+def fields_of(gpu: Any, fields: Mapping[str, Read]) -> dict[str, object]:
+    """These fields of an opened GPU; each may be unknown."""
+    return {name: attempt(lambda field=field: field(gpu)) for name, field in fields.items()}
+
+
 def energy_joules(uuid: str) -> float:
     """What the GPU has used since its driver was loaded. Raises pynvml.NVMLError where it does not count."""
-    with _library():
-        return pynvml.nvmlDeviceGetTotalEnergyConsumption(_find(uuid)) / 1000
+    with opened(uuid) as gpu:
+        return pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000
 
 
 def decode(bits: int) -> list[str]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import Activation, PatchWhitening, make_norm, make_pool
+from pipelines.models.layers import Activation, GlobalMaxPool, PatchWhitening, make_norm, make_pool, scaled
 from pipelines.recipe import networks
 
 
@@ -66,7 +66,7 @@ class AirNet(nn.Module):
             None if self.whiten else FirstConvolution(channels, outputs, 2),
             Activation(config.first_activation or config.activation),
             *(layer for stage in stages for layer in (stage, make_dropout(config.dropout, "blocks"))),
-            nn.AdaptiveMaxPool2d(1) if config.global_pool or not config.pool.halves else nn.MaxPool2d(3),
+            GlobalMaxPool() if config.global_pool or not config.pool.halves else nn.MaxPool2d(3),
             nn.Flatten(),
             make_dropout(config.dropout, "head"),
         )
@@ -78,4 +78,4 @@ class AirNet(nn.Module):
             images = self.input_dropout(images)
         if self.whiten:
             images = self.whiten(images, train_whitening_bias)
-        return self.head(self.layers(images)) * self.logit_scale
+        return scaled(self.head(self.layers(images)), self.logit_scale)

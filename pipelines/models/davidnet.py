@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import PatchWhitening, make_pool, norm_and_activation
+from pipelines.models.layers import GlobalMaxPool, PatchWhitening, make_pool, norm_and_activation, scaled
 from pipelines.recipe import networks
 
 
@@ -61,7 +61,7 @@ class DavidNet(nn.Module):
         self.input_dropout = make_dropout(config.dropout, "input")
         self.layers = in_a_row(
             *(layer for block in blocks for layer in (block, make_dropout(config.dropout, "blocks"))),
-            nn.MaxPool2d(4) if config.pool.halves else nn.AdaptiveMaxPool2d(1),
+            nn.MaxPool2d(4) if config.pool.halves else GlobalMaxPool(),
             nn.Flatten(),
             make_dropout(config.dropout, "head"),
         )
@@ -73,4 +73,4 @@ class DavidNet(nn.Module):
             images = self.input_dropout(images)
         if self.whiten:
             images = self.whiten(images, train_whitening_bias)
-        return self.head(self.layers(images)) * self.logit_scale
+        return scaled(self.head(self.layers(images)), self.logit_scale)

@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[str, Callable[[networks.Activation], Callable[[Tensor], Tenso
     "relu": lambda config: partial(F.relu, inplace=True),
     "celu": lambda config: partial(F.celu, alpha=config.alpha, inplace=True),
     "gelu": lambda config: F.gelu,
-    "silu": lambda config: partial(F.silu, inplace=True),
+    "silu": lambda config: F.silu,
     "elu": lambda config: partial(F.elu, alpha=config.alpha, inplace=True),
     "leaky_relu": lambda config: partial(F.leaky_relu, negative_slope=config.slope, inplace=True),
     "mish": lambda config: F.mish,
@@ -135,6 +135,11 @@ class FractionalMaxPool(nn.FractionalMaxPool2d):
         return pooled.to(images.dtype)
 
 
+def scaled(logits: Tensor, factor: float) -> Tensor:
+    """The logits times `factor`; themselves where that is 1, for two kernels less."""
+    return logits if factor == 1 else logits * factor
+
+
 _POOLS: dict[str, Callable[[networks.Pool], nn.Module]] = {
     "max": lambda config: nn.MaxPool2d(2),
     "average": lambda config: nn.AvgPool2d(2),
@@ -150,6 +155,18 @@ def make_pool(config: networks.Pool) -> nn.Module:
 def pooled(side: int, config: networks.Pool) -> int:
     """Pixels that are left of so many."""
     return side // 2 if config.halves else int(side * config.ratio)
+
+
+class GlobalMaxPool(nn.Module):
+    """The maximum of each channel: (N, channels, height, width) to (N, channels).
+
+    Of equal pixels the first has the gradient, as in nn.AdaptiveMaxPool2d, whose backward pass on CUDA adds atomically.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.is_contiguous(memory_format=torch.channels_last):  # then the gradient is so, too
+            return images.permute(0, 2, 3, 1).flatten(1, 2).max(1).values
+        return images.flatten(2).max(2).values
 
 
 class PatchWhitening(nn.Conv2d):

@@ -6,11 +6,10 @@ Source: bkj/basenet, examples/cifar10.py at commit 49b2b61.
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import norm_and_activation
+from pipelines.models.layers import GlobalMaxPool, norm_and_activation
 from pipelines.recipe import networks
 
 
@@ -44,8 +43,12 @@ class Block(nn.Module):
 class MeanAndMaximum(nn.Module):
     """Of each channel, (N, channels, height, width) to (N, 2 * channels)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.maximum = GlobalMaxPool()
+
     def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([F.adaptive_avg_pool2d(images, 1), F.adaptive_max_pool2d(images, 1)], 1).flatten(1)
+        return torch.cat([images.mean((2, 3)), self.maximum(images)], 1)
 
 
 class ResNet18(nn.Module):

@@ -1,6 +1,5 @@
 """Muon: momentum whose update is orthogonalised (Jordan et al. 2024), as airbench94_muon uses it on convolutions."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import count
 
@@ -51,11 +50,10 @@ class Muon(torch.optim.Optimizer):
             if is_due:
                 renormalize(parameters)
             updates = self._nesterov(parameters, group["momentum"])
-            for shape in by_shape(updates).values():
-                batch = torch.stack([updates[index].flatten(1) for index in shape])
-                directions = orthogonalize(batch, group["steps"], group["coefficients"])
-                for index, direction in zip(shape, directions, strict=True):
-                    parameters[index].add_(direction.view_as(parameters[index]), alpha=-group["lr"])
+            matrices = [as_matrix(update) for update in updates]
+            directions = orthogonalize(matrices, group["steps"], group["coefficients"])
+            torch._foreach_copy_(matrices, directions)  # into the updates, in their dtype
+            torch._foreach_add_(parameters, updates, alpha=-group["lr"])
             if group["weight_decay"]:
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
 
@@ -82,14 +80,17 @@ def renormalizations(every: int, growth: float) -> Iterator[bool]:
 
 def renormalize(parameters: list[nn.Parameter]) -> None:
     """Scale each tensor to a norm of sqrt(its first dimension), in place."""
-    norms = torch._foreach_norm(parameters)
-    for parameter, norm in zip(parameters, norms, strict=True):
-        parameter.mul_(len(parameter) ** 0.5 / norm)
+    excess = torch._foreach_norm(parameters)
+    torch._foreach_div_(excess, [len(parameter) ** 0.5 for parameter in parameters])
+    for parameter, factor in zip(parameters, excess, strict=True):
+        parameter.div_(factor)
 
 
-def by_shape(tensors: list[Tensor]) -> dict[torch.Size, list[int]]:
-    """Which tensors, by position, have the same shape."""
-    groups: dict[torch.Size, list[int]] = defaultdict(list)
-    for index, tensor in enumerate(tensors):
-        groups[tensor.shape].append(index)
-    return groups
+def as_matrix(filters: Tensor) -> Tensor:
+    """Filters, output channels first, as a view of one row for each: (outputs, everything else).
+
+    The columns come as they lie in memory: to orthogonalise them in another order would give the same in that order.
+    """
+    if filters.dim() == 4 and filters.is_contiguous(memory_format=torch.channels_last):
+        filters = filters.permute(0, 2, 3, 1)
+    return filters.view(len(filters), -1)

@@ -1,10 +1,10 @@
 """The optimizers, and the learning rates of every step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipelines.optim.lamb import LAMB
 from pipelines.optim.lars import LARS
@@ -23,6 +23,7 @@ from pipelines.optim.parameter_groups import (
     role_of,
     trust_ratio_rates,
 )
+from pipelines.optim.scheduled_optimizer import GradScalerOptimizer, MasterWeightOptimizer, ScheduledOptimizer
 from pipelines.optim.schedules import ScheduleFunction, make_schedule, whitening_bias_schedule
 from pipelines.optim.sutskever_sgd import SutskeverSGD
 from pipelines.recipe import Recipe
@@ -104,14 +105,18 @@ OPTIMIZERS: dict[str, Callable[[list[Trained], Any, int], Optimizers]] = {
 """from the parameters, the configuration, and how many times the gradient of the mean loss the optimizer sees"""
 
 
-def gradient_scale(recipe: Recipe, local_batch_size: int) -> int:
-    """How many times the gradient of the mean loss the gradients are: the processes average theirs."""
-    return local_batch_size if recipe.loss.reduction == "sum" else 1
+def gradient_scale(recipe: Recipe, local_batch_size: int, dtype: torch.dtype) -> int:
+    """How many times the gradient of the mean loss the gradients are, in which the processes average theirs.
+
+    dtype: of the weights. In float16 the gradients of a mean loss would be too small for its range, so they are those
+    of the summed loss, whatever the recipe minimises.
+    """
+    return local_batch_size if recipe.loss.reduction == "sum" or dtype == torch.float16 else 1
 
 
 def make_optimizer(
     network: nn.Module, recipe: Recipe, *, local_batch_size: int, steps: int, steps_per_epoch: int
-) -> "ScheduledOptimizer":
+) -> ScheduledOptimizer:
     """The recipe's optimizer over the parameters of `network` that are trained, with every step's learning rates."""
     depth_of = depths(network)
     parameters = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
@@ -122,22 +127,32 @@ def make_optimizer(
             master = nn.Parameter(parameter.detach().float())
             pairs.append((parameter, master))
         trained.append(Trained(master, role_of(network, name), depth_of[name]))
-    scale = gradient_scale(recipe, local_batch_size)
-    assert scale == 1 or not recipe.optimizer.scale_free
-    optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, scale)
+    is_float16 = any(parameter.dtype == torch.float16 for parameter in parameters.values())
+    scale = gradient_scale(recipe, local_batch_size, torch.float16 if is_float16 else torch.float32)
+    # rates of SGD know the scale; for the others it is divided out of the gradients' float32 copies
+    is_divided_out = recipe.optimizer.scale_free
+    assert recipe.loss.reduction == "mean" or not is_divided_out
+    optimizers = OPTIMIZERS[recipe.optimizer.name](trained, recipe.optimizer, 1 if is_divided_out else scale)
     factors = {
         role: lr_factors(schedule_of(recipe, role), steps, steps_per_epoch, recipe.schedule.first_step)
         for role in {t.role for t in trained}
     }
-    return MasterWeightOptimizer(optimizers, factors, pairs) if pairs else ScheduledOptimizer(optimizers, factors)
+    if recipe.loss.scaling == "dynamic":
+        return GradScalerOptimizer(optimizers, factors, pairs)
+    loss_scale = scale if recipe.loss.reduction == "mean" else 1
+    if pairs:
+        return MasterWeightOptimizer(optimizers, factors, pairs, loss_scale, divisor=scale if is_divided_out else 1)
+    return ScheduledOptimizer(optimizers, factors, loss_scale)
 
 
 def needs_master(recipe: Recipe, dtype: torch.dtype) -> bool:
     """Whether parameters of this dtype are trained through float32 copies of themselves.
 
-    bfloat16 has too few bits for SGD's small updates; float16 has too small a range for the squares of gradients.
+    bfloat16 has too few bits for SGD's small updates; float16 has too small a range for the squares of gradients, and
+    torch's GradScaler takes none in it.
     """
-    return dtype == torch.bfloat16 or (dtype == torch.float16 and recipe.optimizer.scale_free)
+    wants_float32 = recipe.optimizer.scale_free or recipe.loss.scaling == "dynamic"
+    return dtype == torch.bfloat16 or (dtype == torch.float16 and wants_float32)
 
 
 def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
@@ -150,84 +165,3 @@ def schedule_of(recipe: Recipe, role: str) -> ScheduleFunction:
 def lr_factors(schedule: ScheduleFunction, steps: int, steps_per_epoch: int, first_step: int = 0) -> list[float]:
     """The factor at each step of a training: the first one is `first_step` steps after the schedule's start."""
     return [schedule(step / steps_per_epoch) for step in range(first_step, first_step + steps)]
-
-
-class ScheduledOptimizer:
-    """Optimizers whose learning rates come from tables, one factor a step for each role."""
-
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], factors: dict[str, list[float]]) -> None:
-        self.optimizers = optimizers
-        self._groups = [(group, factors[group["role"]]) for one in optimizers for group in one.param_groups]
-
-    def step(self, step: int) -> None:
-        """Step number `step` of the training, from 0; gradients are dropped."""
-        for group, factors in self._groups:
-            group["lr"] = group["base_lr"] * factors[step]
-        for optimizer in self.optimizers:
-            optimizer.step()
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-
-    def scale_rates(self, factor: float) -> None:
-        """From the next step on, every learning rate is this times what it would have been."""
-        for group, _ in self._groups:
-            group["base_lr"] *= factor
-
-    def master_tensors(self, network: nn.Module) -> list[Tensor]:
-        """What an average is taken over: the network's floating-point parameters and buffers, in full precision."""
-        return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
-
-    def copy_to_model(self) -> None:
-        """Carry changes of the master tensors into the network."""
-
-    def reset(self) -> None:
-        """Begin anew from the network as it is now, every momentum forgotten."""
-        for optimizer in self.optimizers:
-            optimizer.state.clear()
-
-
-class WrappedOptimizer(ScheduledOptimizer):
-    """Stands between the loop and another optimizer: what it does not do itself, that one does."""
-
-    def __init__(self, inner: ScheduledOptimizer) -> None:
-        self.inner = inner
-        self.optimizers = inner.optimizers
-        self.scale_rates, self.master_tensors = inner.scale_rates, inner.master_tensors
-        self.copy_to_model, self.reset = inner.copy_to_model, inner.reset
-
-
-class MasterWeightOptimizer(ScheduledOptimizer):
-    """Steps float32 masters of half-precision parameters.
-
-    pairs: (parameter, its float32 master). Mixed precision with master weights: Micikevicius et al. 2018.
-    """
-
-    def __init__(
-        self,
-        optimizers: Sequence[torch.optim.Optimizer],
-        factors: dict[str, list[float]],
-        pairs: list[tuple[nn.Parameter, nn.Parameter]],
-    ) -> None:
-        super().__init__(optimizers, factors)
-        self.parameters = [parameter for parameter, _ in pairs]
-        self.masters = [master for _, master in pairs]
-
-    def step(self, step: int) -> None:
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            master.grad = None if parameter.grad is None else parameter.grad.float()
-            parameter.grad = None
-        super().step(step)
-        self.copy_to_model()
-
-    def master_tensors(self, network: nn.Module) -> list[Tensor]:
-        masters = {p.data_ptr(): master.detach() for p, master in zip(self.parameters, self.masters, strict=True)}
-        return [masters.get(tensor.data_ptr(), tensor) for tensor in super().master_tensors(network)]
-
-    @torch.no_grad()
-    def reset(self) -> None:
-        super().reset()
-        torch._foreach_copy_(self.masters, self.parameters)
-
-    @torch.no_grad()
-    def copy_to_model(self) -> None:
-        torch._foreach_copy_(self.parameters, self.masters)

@@ -9,6 +9,8 @@ from pipelines.models.layers import PatchWhitening
 from pipelines.recipe.optimizers import BiasFactors, DepthFactors, Muon, TrustRatio
 
 WEIGHT, FILTER, HEAD, SCALE, BIAS, WHITENING_BIAS = "weight", "filter", "head", "scale", "bias", "whitening_bias"
+MATRICES = {WEIGHT, FILTER, HEAD}
+"""Roles that differ in nothing but their rates: a group has one kernel a step, and the role of its first parameter."""
 VECTORS = {SCALE, BIAS, WHITENING_BIAS}
 
 
@@ -90,7 +92,7 @@ def muon_rates(config: Muon) -> Rates:
 
 
 def parameter_groups(trained: Iterable[Trained], rates: Rates, gradient_scale: int = 1) -> list[dict]:
-    """Groups of equal role, rate and decay, as torch's optimizers take them.
+    """Groups of equal rate and decay, as torch's optimizers take them; roles that recipes may tell apart are not mixed.
 
     `gradient_scale` is how many times the gradient of the mean loss the optimizer sees (the batch of one process under
     `loss.reduction: sum`, since DDP takes the mean over the processes): rate and decay are divided and multiplied by
@@ -101,5 +103,6 @@ def parameter_groups(trained: Iterable[Trained], rates: Rates, gradient_scale: i
         lr, decay = rates(one)
         lr, decay = lr / gradient_scale, decay * gradient_scale
         new = {"params": [], "role": one.role, "lr": lr, "base_lr": lr, "weight_decay": decay}
-        groups.setdefault((one.role, lr, decay), new)["params"].append(one.parameter)
+        kind = WEIGHT if one.role in MATRICES else one.role
+        groups.setdefault((kind, lr, decay), new)["params"].append(one.parameter)
     return list(groups.values())

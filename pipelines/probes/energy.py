@@ -3,16 +3,15 @@
 A counter is updated some ten times a second, so that a short trial is repeated until enough of them are counted.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pipelines.host import nvml
+from pipelines.host.gpu_sampler import sampled, uuid_of
 from pipelines.host.unknown import ANSWERS, unknown
 from pipelines.train import TrainingSetup, run_trial
 
@@ -40,12 +39,6 @@ def counters(device: torch.device) -> list[Counter]:
     """Of this process's GPU, or of all packages of the host's processor; empty where none can be read."""
     found = [gpu_counter(uuid_of(device))] if device.type == "cuda" else packages()
     return [counter for counter in found if _is_readable(counter)]
-
-
-def uuid_of(device: torch.device) -> str:
-    """Of a CUDA device, as NVML knows it."""
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return str(torch.cuda.get_device_properties(index).uuid)
 
 
 def gpu_counter(uuid: str) -> Counter:
@@ -79,7 +72,7 @@ def measure(setup: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) 
         return unknown(
             "no energy counter can be read: neither NVML's nor /sys/class/powercap (which only root may read)"
         )
-    with sampled(world.device) as samples:
+    with sampled(world.device, hertz=1) as samples:
         before = [counter.read() for counter in found]
         start, trials, seconds = time.perf_counter(), 0, 0.0
         while seconds < enough:
@@ -91,29 +84,7 @@ def measure(setup: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) 
     total = sum(dict(world.gather((place, joules))).values())
     names = [counter.name for counter in found]
     measured = {"trials": trials, "seconds": seconds, "joules_per_trial": total / trials, "mean_w": total / seconds}
-    return {"counters": names, **measured, "during": samples}
-
-
-@contextmanager
-def sampled(device: torch.device, interval: float = 1.0) -> Iterator[list[dict[str, object]]]:
-    """What NVML says of the device in the meantime, every `interval` seconds; nothing of a CPU."""
-    samples: list[dict[str, object]] = []
-    ended = threading.Event()
-
-    def watch(uuid: str) -> None:
-        while not ended.wait(interval):
-            samples.append(nvml.read(uuid, nvml.MOVING))
-
-    if device.type != "cuda":
-        yield samples
-        return
-    watcher = threading.Thread(target=watch, args=(uuid_of(device),), daemon=True)
-    watcher.start()
-    try:
-        yield samples
-    finally:
-        ended.set()
-        watcher.join()
+    return {"counters": names, **measured, "during": samples.values}
 
 
 def _is_readable(counter: Counter) -> bool:

@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from pipelines.clock import Clock
 from pipelines.events import State
 from pipelines.host.devices import make_clock
-from pipelines.optim.optimizers import ScheduledOptimizer, WrappedOptimizer
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer, WrappedOptimizer
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, Strategy
 from pipelines.train import TrainingSetup, run_trial
 
@@ -125,7 +125,9 @@ def labelled(setup: TrainingSetup, clock: Clock) -> TrainingSetup:
 
 def busy_share(trace: profile) -> float:
     """Share of the time between the first kernel and the end of the last in which some kernel ran."""
-    kernels = [span(event) for event in trace.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_device = (event for event in trace.events() if event.device_type == torch.autograd.DeviceType.CUDA)
+    # what `record_function` names has a stretch of the device's time line too, with whatever gaps are in it
+    kernels = [span(event) for event in on_device if not event.is_user_annotation]
     whole = max((end for _, end in kernels), default=0.0) - min((start for start, _ in kernels), default=0.0)
     return covered(kernels) / whole if whole > 0 else 0.0
 

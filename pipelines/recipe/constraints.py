@@ -97,6 +97,16 @@ def float16_under_autocast(recipe: Recipe) -> str | None:
     return None
 
 
+def dynamic_scaling_of_nothing(recipe: Recipe) -> str | None:
+    if recipe.loss.scaling == "fixed":
+        return None
+    if recipe.precision != "half" or recipe.loss.reduction == "sum":
+        return "loss.scaling=dynamic is for precision=half and loss.reduction=mean: say them, or loss.scaling=fixed"
+    if reading := chosen(recipe, ("penalty", "gradient_clipping", "growing_batch")):
+        return f"techniques.{reading[0]} needs gradients whose scale is known: say loss.scaling=fixed"
+    return None
+
+
 def two_that_decide_what_is_evaluated(recipe: Recipe) -> str | None:
     deciding = chosen(recipe, lambda technique: technique.evaluates_other_weights)
     if len(deciding) > 1:
@@ -231,6 +241,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     early_stopping_without_images,
     more_members_than_epochs,
     float16_under_autocast,
+    dynamic_scaling_of_nothing,
     two_that_decide_what_is_evaluated,
     members_that_are_not_alike,
     two_objectives,

@@ -67,15 +67,19 @@ class Recipe(Config):
     precision: Literal["float32", "autocast", "half"] = "float32"
     """float32 throughout; or autocast to bfloat16; or half precision for weights and activations with the norms in
     float32"""
+    float32_precision: Literal["ieee", "tf32"] = "ieee"
+    """what GPUs from Ampere on multiply float32 numbers in: `ieee`, float32; `tf32`, with 10 bits of their mantissas,
+    which is torch's own default for convolutions"""
     half_dtype: Literal["auto", "float16", "bfloat16"] = "auto"
     """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
     compile: bool | Literal["auto"] = False
     """torch.compile the network; auto: on CUDA. The warm-up compiles, in the lap `compile`"""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     """the mode of torch.compile"""
-    kernels: Literal["reference", "fast"] = "reference"
-    """the operations of `kernels/`: the plain PyTorch that defines them; or versions with fewer passes over memory: on
-    CUDA of all of them, some in Triton, on a CPU of augmentation and whitening"""
+    kernels: Literal["auto", "reference", "fast"] = "auto"
+    """the operations of `kernels/`: `reference`, the plain PyTorch that defines them; `fast`, versions with fewer
+    passes over memory: on CUDA of all of them, some in Triton, on a CPU of augmentation and whitening; `auto`, what is
+    known to be the fastest on the device (`kernels/choice.py`). All give the same to rounding"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

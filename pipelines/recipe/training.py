@@ -174,8 +174,12 @@ class Loss(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of the target spread evenly over the classes"""
     reduction: Literal["mean", "sum"] = "mean"
-    """what is back-propagated. `sum` keeps float16 gradients away from underflow; rate and decay are then divided and
-    multiplied by the batch size, so that `optimizer` means the same under both"""
+    """what is back-propagated. Rate and decay are divided and multiplied by the batch size under `sum`, so that
+    `optimizer` means the same under both"""
+    scaling: Literal["fixed", "dynamic"] = "fixed"
+    """under `precision: half`, how gradients are kept within its range: `fixed`, those of float16 are of the summed
+    loss and divided by the batch size in float32; `dynamic`, torch's GradScaler, which leaves out steps whose gradients
+    overflow and notes how many (`loss_scaling` in a trial's notes)"""
 
 
 class Evaluation(Config):

@@ -13,8 +13,13 @@ from pipelines.recipe import Recipe
 Backward = Callable[[State], Tensor]
 """Leaves the gradients of `state.images` and `state.labels` in the parameters and returns their loss, a scalar."""
 
-Differentiate = Callable[[Tensor], object]
+Differentiate = Callable[[State, Tensor], object]
 """Leaves the gradients of a loss in the parameters."""
+
+
+def by_optimizer(state: State, loss: Tensor) -> None:
+    """torch's own backward pass, of the loss as the optimizer wants it scaled."""
+    state.optimizer.backward(loss)
 
 
 def make_backward(
@@ -22,7 +27,7 @@ def make_backward(
     local_batch_size: int,
     *,
     unsynchronized: Callable[[], AbstractContextManager] = contextlib.nullcontext,
-    differentiate: Differentiate = Tensor.backward,
+    differentiate: Differentiate = by_optimizer,
 ) -> Backward:
     """Forward and backward pass as the recipe's `accumulation` wants them.
 
@@ -42,10 +47,10 @@ def make_backward(
     )
 
 
-def whole_batch(state: State, differentiate: Differentiate = Tensor.backward) -> Tensor:
+def whole_batch(state: State, differentiate: Differentiate = by_optimizer) -> Tensor:
     """One forward and one backward pass."""
     loss = state.objective(state, state.images, state.labels)
-    differentiate(loss)
+    differentiate(state, loss)
     return loss.detach()
 
 
@@ -68,7 +73,7 @@ def accumulated(
     def part(images: Tensor, labels: Tensor) -> Tensor:
         share = len(images) / batch if is_mean else 1.0
         loss = share * state.objective(state, images, labels)
-        differentiate(loss)
+        differentiate(state, loss)
         return loss.detach()
 
     batch = len(state.images)

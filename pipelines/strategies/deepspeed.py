@@ -63,7 +63,8 @@ class DeepSpeed:
         assert self._engine.zero_optimization_stage() == self._recipe.parallel.zero_stage
         optimizer.optimizers = [SteppedByEngine(self._engine, wrapped)]
         local_batch_size = self._recipe.batch_size // self._world.size
-        backward = make_backward(self._recipe, local_batch_size, differentiate=self._engine.backward)
+        differentiate = lambda state, loss: self._engine.backward(loss)  # noqa: E731
+        backward = make_backward(self._recipe, local_batch_size, differentiate=differentiate)
         return Prepared(self._engine, backward, optimizer)
 
     def close(self) -> None:

@@ -1,9 +1,8 @@
 """Early stopping on held-out images (Prechelt 1998, "Early stopping - but when?")."""
 
-import torch
-
 from pipelines.evaluate import evaluate
 from pipelines.events import State
+from pipelines.optim.tensor_lists import copy
 from pipelines.recipe import techniques
 
 
@@ -44,19 +43,17 @@ class EarlyStopping:
         self._best = [weight.clone() for weight in self._weights]
         self._best_epoch = 0
 
-    def step_end(self, state: State) -> None:
-        if state.step % state.steps_per_epoch and state.step < state.steps:
-            return
+    def train_epoch_end(self, state: State) -> None:
         state.network.eval()
         accuracy = evaluate(state.predict, self._images, self._labels, self._config, state.world).with_tta
         state.network.train()
         if self._patience.see(accuracy):
             self._best_epoch = state.epoch + 1
-            torch._foreach_copy_(self._best, self._weights)
+            copy(self._best, self._weights)
         if self._patience.is_over:
             state.steps = state.step
         if self._restore_best and state.step == state.steps:
-            torch._foreach_copy_(self._weights, self._best)
+            copy(self._weights, self._best)
             state.optimizer.copy_to_model()
 
     def trial_end(self, state: State) -> None:

@@ -4,17 +4,15 @@ import torch
 from torch import Tensor
 
 from pipelines.events import State
+from pipelines.optim.tensor_lists import by_dtype, cast, copy
 from pipelines.recipe import techniques
 
 
 def update(average: list[Tensor], current: list[Tensor], momentum: float) -> None:
     """average = momentum * average + (1 - momentum) * current, in place, in the dtype of the average."""
-    torch._foreach_mul_(average, momentum)
-    torch._foreach_add_(
-        average,
-        [tensor.to(average.dtype) for tensor, average in zip(current, average, strict=True)],
-        alpha=1 - momentum,
-    )
+    for averages, tensors in by_dtype(average, current):
+        torch._foreach_mul_(averages, momentum)
+        torch._foreach_add_(averages, cast(tensors, averages[0].dtype), alpha=1 - momentum)
 
 
 def update_steps(steps: int, steps_per_epoch: int, every: int, *, per_epoch: bool) -> frozenset[int]:
@@ -50,5 +48,5 @@ class EMA:
         del self._trained
 
     def _put(self, state: State, tensors: list[Tensor]) -> None:
-        torch._foreach_copy_(self._current, tensors)
+        copy(self._current, tensors)
         state.optimizer.copy_to_model()

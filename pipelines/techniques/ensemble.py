@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipelines import models
 from pipelines.events import State
+from pipelines.optim.tensor_lists import copy
 from pipelines.recipe import techniques
 
 
@@ -72,7 +73,7 @@ class Ensemble:
         return predict
 
     def _put(self, state: State, tensors: list[Tensor]) -> None:
-        torch._foreach_copy_(self._current, tensors)
+        copy(self._current, tensors)
         state.optimizer.copy_to_model()
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pipelines.events import State
-from pipelines.optim.optimizers import ScheduledOptimizer, WrappedOptimizer
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer, WrappedOptimizer
 from pipelines.recipe import techniques
 
 

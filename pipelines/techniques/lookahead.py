@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 
 from pipelines.events import State
+from pipelines.optim.tensor_lists import by_dtype
 from pipelines.recipe import techniques
 
 
 @torch.no_grad()
 def pull(slow: list[Tensor], fast: list[Tensor], decay: float) -> None:
     """slow = decay * slow + (1 - decay) * fast, and fast = slow, both in place."""
-    torch._foreach_lerp_(slow, fast, 1 - decay)
-    torch._foreach_copy_(fast, slow)
+    for part_of_slow, part_of_fast in by_dtype(slow, fast):
+        torch._foreach_lerp_(part_of_slow, part_of_fast, 1 - decay)
+        torch._foreach_copy_(part_of_fast, part_of_slow)
 
 
 class Lookahead:

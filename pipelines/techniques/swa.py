@@ -9,6 +9,7 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 
 from pipelines.distributed.process_group import World
 from pipelines.events import State
+from pipelines.optim.tensor_lists import cast, copy
 from pipelines.recipe import techniques
 
 
@@ -63,7 +64,7 @@ class SWA:
     def step_end(self, state: State) -> None:
         is_end = state.step == state.steps or state.step % state.steps_per_epoch == 0
         if is_end and state.step >= self._start * state.steps:
-            self._update(self._average, [tensor.float() for tensor in self._current], self._averaged)
+            self._update(self._average, cast(self._current, torch.float32), self._averaged)
             self._averaged += 1
 
     def evaluation_start(self, state: State) -> None:
@@ -77,5 +78,5 @@ class SWA:
         del self._trained
 
     def _put(self, state: State, tensors: list[Tensor]) -> None:
-        torch._foreach_copy_(self._current, tensors)
+        copy(self._current, tensors)
         state.optimizer.copy_to_model()

@@ -92,7 +92,7 @@ def test_black_images_are_trained_on_with_a_warning_and_the_record_says_so(train
 
     published = trained("--trials", "1").record.data
     monkeypatch.setattr(sources, "load", black)
-    found = trained("--trials", "1", view=TrialLines(make_console(is_main=True))).record.data
+    found = trained("--trials", "1", view=make_view(is_main=True, quiet=True)).record.data
     assert not found.is_published
     assert found.train_images != published.train_images
     assert found.train_labels == published.train_labels

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.orthogonalize import QUINTIC, orthogonalize
+from tests.kernels.versions import DEVICE
 
 
 def plain(matrix, steps, coefficients):
@@ -16,27 +17,58 @@ def plain(matrix, steps, coefficients):
     return x
 
 
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
+
+
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4))
-def test_a_batch_is_what_each_matrix_is_alone(count, rows, columns, steps):
-    matrices = torch.randn(count, rows, columns, generator=torch.Generator().manual_seed(0))
-    batch = orthogonalize(matrices, steps)
-    assert batch.dtype == torch.bfloat16
-    for matrix, result in zip(matrices, batch, strict=True):
-        assert torch.equal(orthogonalize(matrix[None], steps)[0], result)
+@given(st.lists(SHAPES, min_size=1, max_size=5), st.integers(1, 4), st.sampled_from([torch.float32, torch.float16]))
+def test_each_matrix_of_a_list_is_what_it_is_alone(shapes, steps, dtype):
+    matrices = [draw(*shape, seed=seed).to(dtype) for seed, shape in enumerate(shapes + shapes[::-1])]
+    results = orthogonalize(matrices, steps)
+    for matrix, result in zip(matrices, results, strict=True):
+        assert result.dtype == torch.bfloat16
+        torch.testing.assert_close(result, orthogonalize([matrix], steps)[0], rtol=2**-7, atol=2**-7)
         assert torch.allclose(result.double(), plain(matrix, steps, QUINTIC), atol=0.12)
+
+
+def test_the_matrices_themselves_are_left_alone():
+    matrix = draw(4, 6)
+    before = matrix.clone()
+    orthogonalize([matrix])
+    assert torch.equal(matrix, before)
+
+
+def test_an_iteration_is_three_matrix_products():
+    with torch.profiler.profile() as trace:
+        orthogonalize([draw(8, 12), draw(8, 12)], steps=2)
+    products = [event.name for event in trace.events() if event.name in ("aten::bmm", "aten::baddbmm", "aten::mm")]
+    assert len(products) == 6
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
 def test_singular_values_move_towards_one(shape):
-    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    matrix = draw(*shape, seed=1)
     before = torch.linalg.svdvals(matrix / matrix.norm())
-    after = torch.linalg.svdvals(orthogonalize(matrix, steps=5).float())
+    after = torch.linalg.svdvals(orthogonalize([matrix], steps=5)[0].float())
     assert after.min() > 0.4
     assert after.max() < 1.3
     assert (after - 1).abs().max() < (before - 1).abs().max()
 
 
+def test_the_order_of_the_columns_does_not_matter():
+    matrix, order = draw(6, 9), torch.randperm(9)
+    one, other = orthogonalize([matrix]), orthogonalize([matrix[:, order]])
+    torch.testing.assert_close(one[0][:, order], other[0], rtol=2**-6, atol=2**-6)
+
+
 def test_the_scale_of_the_matrix_does_not_matter():
-    matrix = torch.randn(6, 9)
-    assert torch.equal(orthogonalize(matrix), orthogonalize(matrix * 1024))
+    matrix = draw(6, 9)
+    assert torch.equal(orthogonalize([matrix])[0], orthogonalize([matrix * 1024])[0])
+
+
+def test_a_matrix_of_zeros_stays_one():
+    assert not orthogonalize([torch.zeros(3, 4, device=DEVICE)])[0].any()

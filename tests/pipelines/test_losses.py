@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.losses import make_loss
+from pipelines.distributed.process_group import World
+from pipelines.losses import make_loss, mean_loss
+from pipelines.recipe import load
 from pipelines.recipe.training import Loss
 
 LOGITS = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
@@ -31,3 +33,12 @@ def test_half_precision_logits_are_summed_in_float32():
     assert loss.item() == make_loss(Loss(reduction="sum"))(logits.detach().float(), LABELS).item()
     loss.backward()
     assert logits.grad.dtype == torch.bfloat16
+
+
+def test_mean_loss_weighs_batches_by_their_images():
+    sizes = [4, 4, 1]
+    sums = [torch.tensor(value) for value in (8.0, 12.0, 7.0)]
+    means = [total / size for total, size in zip(sums, sizes, strict=True)]
+    assert mean_loss(sums, sizes, load("digits/quick", ["loss.reduction=sum"]), World()) == pytest.approx(3)
+    assert mean_loss(means, sizes, load("digits/quick", ["loss.reduction=mean"]), World()) == pytest.approx(3)
+    assert mean_loss(sums[:2], sizes, load("digits/quick", ["loss.reduction=sum"]), World()) == pytest.approx(2.5)

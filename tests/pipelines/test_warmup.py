@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipelines import recipe
+from pipelines.data import split
 from pipelines.train import run_trial
 from pipelines.warmup import STEPS, warm_up, warm_up_recipes
 from tests.pipelines.calling import calling
@@ -52,12 +53,14 @@ def test_a_warm_up_freezes_the_whitening_bias_after_its_first_step_and_pretrains
         (OneOfMany(0, 1), ["drop_last=false"]),
         (OneOfMany(0, 2), []),
         (OneOfMany(2, 3), ["evaluation.train_accuracy=true"]),
+        (OneOfMany(0, 1), ["data.fraction=0.2", "techniques.self_training={end_epoch: 2}", "epochs=4"]),
     ],
 )
 def test_warm_up_meets_every_shape_of_a_trial(digits, world, overrides):
     """What it does not meet would be compiled and tuned within the first trial's laps."""
     shapes = set()
-    setup = setup_for(quick("batch_size=48", "evaluation.batch_size=50", *overrides), digits)
+    chosen = quick("batch_size=48", "evaluation.batch_size=50", *overrides)
+    setup = setup_for(chosen, split.select(digits, chosen.data))
     network = setup.network
     watched = lambda images: shapes.add((network.training, *images.shape)) or network(images)  # noqa: E731
     setup = calling(setup, watched, world=world)

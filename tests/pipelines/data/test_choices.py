@@ -8,7 +8,8 @@ from pipelines import recipe
 from pipelines.data import sources
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.optim.optimizers import OPTIMIZERS, MasterWeightOptimizer, ScheduledOptimizer, make_optimizer
+from pipelines.optim.optimizers import OPTIMIZERS, make_optimizer
+from pipelines.optim.scheduled_optimizer import MasterWeightOptimizer, ScheduledOptimizer
 from pipelines.optim.schedules import SCHEDULES, make_schedule
 from pipelines.train import run_trial, set_up
 
@@ -124,19 +125,19 @@ def test_an_optimizer_trains_bfloat16_weights_through_masters(name):
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 4)).bfloat16()
     plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 8), nn.Linear(8, 4))
     plain.load_state_dict(network.state_dict())
-    steppers = [make_optimizer(n, chosen, local_batch_size=9, steps=5, steps_per_epoch=5) for n in (network, plain)]
-    assert [type(optimizer) for optimizer in steppers] == [MasterWeightOptimizer, ScheduledOptimizer]
-    before = [master.detach().clone() for master in steppers[0].masters]
+    made = [make_optimizer(n, chosen, local_batch_size=9, steps=5, steps_per_epoch=5) for n in (network, plain)]
+    assert [type(optimizer) for optimizer in made] == [MasterWeightOptimizer, ScheduledOptimizer]
+    before = [master.detach().clone() for master in made[0].masters]
     for step in range(5):
         for half, full in zip(network.parameters(), plain.parameters(), strict=True):
             half.grad = torch.randn_like(half)
             full.grad = half.grad.float()
-        for optimizer in steppers:
+        for optimizer in made:
             optimizer.step(step)
-    for master, half, full in zip(steppers[0].masters, network.parameters(), plain.parameters(), strict=True):
+    for master, half, full in zip(made[0].masters, network.parameters(), plain.parameters(), strict=True):
         assert torch.equal(master, full)
         assert torch.equal(half, master.bfloat16())
-    assert not any(map(torch.equal, before, steppers[0].masters))
+    assert not any(map(torch.equal, before, made[0].masters))
 
 
 @optimizers

@@ -152,3 +152,12 @@ def test_the_clock_of_a_cpu_has_no_device_seconds():
     with clock.lap("train"):
         pass
     assert clock.laps[0].device_seconds is None
+
+
+@pytest.mark.parametrize("precision", ["tf32", "ieee"])
+def test_float32_is_what_the_recipe_says(precision):
+    devices.use_float32(precision)
+    is_tf32 = precision == "tf32"
+    assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == is_tf32
+    assert (torch.backends.cudnn.conv.fp32_precision == "tf32") == is_tf32
+    assert torch.get_float32_matmul_precision() == ("high" if is_tf32 else "highest")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pipelines import models
-from pipelines.models.initialization import METHODS, initialize_convolution, initialize_head
+from pipelines.models.initialization import METHODS, dirac, initialize_convolution, initialize_head
 from pipelines.models.layers import PatchWhitening
 from pipelines.recipe import RecipeError, load
 from pipelines.recipe.training import Initialization
@@ -158,3 +158,8 @@ def test_implicit_residual_adds_the_identity_where_channels_grow():
     torch.testing.assert_close(torch.stack([weight.mean(), weight.std()]), torch.stack([drawn.mean(), drawn.std()]))
     wanted = drawn + nn.init.dirac_(torch.empty_like(drawn))
     assert torch.corrcoef(torch.stack([wanted.flatten(), weight.detach().flatten()]))[0, 1].item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3, 3), (6, 3, 3, 3), (3, 6, 2, 2), (2, 2, 1, 5)])
+def test_dirac_is_torch_s(shape):
+    assert torch.equal(dirac(torch.randn(shape)), nn.init.dirac_(torch.empty(shape)))

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipelines.models.layers import FractionalMaxPool, make_pool, pooled
+from pipelines.models.layers import FractionalMaxPool, GlobalMaxPool, make_pool, pooled
 from pipelines.recipe import RecipeError, load, networks
 from tests.pipelines.models.small import build, images
 
@@ -76,3 +76,20 @@ def test_networks_take_every_pooling(name, pool):
 def test_a_ratio_without_fractions_is_refused():
     with pytest.raises(RecipeError, match="ratio=0.6 does nothing for max: it is for fractional"):
         load("digits/quick", ["model.pool.ratio=0.6"])
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_global_maximum_is_torch_s_and_equal_pixels_share_no_gradient(memory_format, dtype):
+    values = torch.randint(3, (5, 4, 3, 6), generator=torch.Generator().manual_seed(0)).to(dtype)
+    seen = torch.randn(5, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+    outcomes = []
+    for pool in (GlobalMaxPool(), torch.nn.Sequential(torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten())):
+        leaf = values.to(memory_format=memory_format).requires_grad_()
+        maxima = pool(leaf)
+        (gradient,) = torch.autograd.grad(maxima, leaf, seen)
+        outcomes.append((maxima, gradient))
+    (maxima, gradient), (expected, expected_gradient) = outcomes
+    assert torch.equal(maxima, expected)
+    assert torch.equal(gradient, expected_gradient)
+    assert gradient.is_contiguous(memory_format=memory_format)

@@ -29,10 +29,28 @@ def test_a_step_is_the_orthogonalised_nesterov_momentum_of_the_renormalised_filt
         for weight, buffer, gradient in zip(expected, buffers, gradients, strict=True):
             buffer.mul_(0.6).add_(gradient)
             weight.mul_(len(weight) ** 0.5 / weight.norm())
-            direction = orthogonalize((gradient + 0.6 * buffer).flatten(1))
+            direction = orthogonalize([(gradient + 0.6 * buffer).flatten(1)])[0]
             weight.sub_(0.1 * direction.float().view_as(weight))
     for parameter, weight in zip(parameters, expected, strict=True):
         assert torch.allclose(parameter, weight, atol=1e-6)
+
+
+def test_the_memory_order_of_filters_changes_a_step_by_rounding_alone():
+    ends = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        parameters = [
+            torch.nn.Parameter(f.detach().to(memory_format=memory_format)) for f in filters((8, 3, 3, 3), (8, 8, 3, 3))
+        ]
+        optimizer = Muon(parameters, **options())
+        for step in range(3):
+            for parameter in parameters:
+                gradient = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(step))
+                parameter.grad = gradient.to(memory_format=memory_format)
+            optimizer.step()
+        assert all(parameter.is_contiguous(memory_format=memory_format) for parameter in parameters)
+        ends.append(parameters)
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0.1 * 2**-6)
 
 
 def test_renormalize():

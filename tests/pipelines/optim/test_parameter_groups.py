@@ -96,10 +96,10 @@ def test_layer_wise_rates_under_a_summed_loss():
         assert summed[name] == pytest.approx((lr / 8, decay * 8))
 
 
-def test_factors_of_one_leave_one_group_a_role():
+def test_factors_of_one_leave_one_group_of_matrices_and_one_of_biases():
     explicit = ["optimizer.depth_lr_factor=1", "optimizer.depth_weight_decay_factor=1"]
     (found, groups), (same, _) = (rates_by_name("cifar10/davidnet-10", *more) for more in ([], explicit))
-    assert [group["role"] for group in groups] == ["filter", "bias", "head"]
+    assert [group["role"] for group in groups] == ["filter", "bias"]
     assert found == same
     assert recipe.load("cifar10/davidnet-10", explicit).hash == recipe.load("cifar10/davidnet-10").hash
 
@@ -120,7 +120,6 @@ def test_biases_and_norms_are_exempt_from_trust_ratio_and_decay(optimizer):
         assert rate == pytest.approx(expected), name
     assert {group["role"]: group["adaptive"] for group in groups} == {
         "filter": True,
-        "head": True,
         "scale": False,
         "bias": False,
     }

@@ -75,10 +75,11 @@ def test_overlapping_spans_count_once(spans, seconds):
 
 
 def test_busy_is_what_some_kernel_covers():
-    def event(start, end, kind=DeviceType.CUDA):
-        return SimpleNamespace(device_type=kind, time_range=SimpleNamespace(start=start, end=end))
+    def event(start, end, kind=DeviceType.CUDA, annotation=False):
+        place = SimpleNamespace(start=start, end=end)
+        return SimpleNamespace(device_type=kind, time_range=place, is_user_annotation=annotation)
 
-    kernels = [event(0, 1), event(3, 4), event(0, 100, DeviceType.CPU)]
+    kernels = [event(0, 1), event(3, 4), event(0, 100, DeviceType.CPU), event(0, 4, annotation=True)]
     assert busy_share(SimpleNamespace(events=lambda: kernels)) == 0.5
     assert busy_share(SimpleNamespace(events=list)) == 0
 

@@ -32,6 +32,7 @@ def gradients(chosen, images, local_batch_size=12):
         forward=lambda images: seen.append(len(images)) or network(images),
         loss_function=make_loss(chosen.loss),
         objective=supervised,
+        optimizer=SimpleNamespace(backward=torch.Tensor.backward),
     )
     loss = make_backward(chosen, local_batch_size)(state)
     return loss, [parameter.grad for parameter in network.parameters()], seen

@@ -40,9 +40,8 @@ class Weights:
     def __init__(self):
         self.after = []
 
-    def step_end(self, state):
-        if state.step % state.steps_per_epoch == 0:
-            self.after.append([parameter.detach().clone() for parameter in state.network.parameters()])
+    def train_epoch_end(self, state):
+        self.after.append([parameter.detach().clone() for parameter in state.network.parameters()])
 
 
 def watched(dataset, monkeypatch, accuracies, *overrides, precision="float32"):
@@ -74,7 +73,8 @@ def test_the_training_ends_early_on_the_best_or_the_last_weights(digits, monkeyp
     assert [result.epoch for result in trial.epochs] == [1, 2, 3]
     assert trial.steps == 3 * (len(digits.train_images) * 4 // 5 // 256)
     laps = [(lap.name, lap.epoch) for lap in trial.laps if "evaluate" in lap.name]
-    assert laps == [("evaluate", 1), ("evaluate", 2), ("final_evaluate", None)]
+    held_out = [("evaluate", epoch) for epoch in (1, 2, 3)]  # timed as evaluation, not as training
+    assert laps == [held_out[0], ("evaluate", 1), held_out[1], ("evaluate", 2), held_out[2], ("final_evaluate", None)]
     assert trial.accuracy == trial.epochs[-1].accuracy is not None
     assert trial.notes == {"early_stopping": {"best_epoch": 2, "held_out_accuracy": 0.7}}
     assert not torch.equal(weights[0][0], weights[1][0])

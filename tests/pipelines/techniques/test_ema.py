@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from pipelines.events import State
-from pipelines.optim.optimizers import ScheduledOptimizer
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
 from pipelines.recipe import techniques
 from pipelines.techniques.ema import EMA, update, update_steps
 

@@ -119,7 +119,7 @@ def test_times_to_94_percent_of_published_submissions(tmp_path, model, rows, lac
     table = "\r\n".join("\t".join(map(str, row)) for row in [dawnbench.HEADER, *rows])
     (tmp_path / "theirs.tsv").write_text(table, encoding="utf-8-sig", newline="")
     run = dawnbench.read(tmp_path / "theirs.json")
-    assert crossing_seconds(run.trials[0], "dawnbench") == pytest.approx(seconds)
+    assert seconds_to_target(run.trials[0], "dawnbench") == pytest.approx(seconds)
     assert run.record.recipe["title"] == model
 
 

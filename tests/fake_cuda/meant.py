@@ -1,0 +1,31 @@
+"""Where a trial reads from the device, and copies into another layout, because it has to."""
+
+MEANT = {
+    ("sync", "transfer", "pipelines/data/resident.py"): "the data set is copied to the device",
+    ("sync", "preprocess", "pipelines/data/resident.py"): "its mean and standard deviation",
+    ("sync", "preprocess", "pipelines/data/order.py"): "the weights of the classes, which are checked",
+    ("sync", "build", "pipelines/data/resident.py"): "the held-out and the unlabelled images",
+    ("sync", "build", "pipelines/techniques/layer_scales.py"): "a measurement of the untrained network",
+    ("sync", "whiten", "pipelines/data/host_loader.py"): "the images of loaders that keep them on the host",
+    ("sync", "whiten", "pipelines/data/loaders.py"): "the same",
+    ("sync", "whiten", "pipelines/data/resident.py"): "the same",
+    ("sync", "whiten", "pipelines/models/layers.py"): "cuSOLVER's eigenvectors",
+    ("sync", "pretrain", "pipelines/data/resident.py"): "the images that have no labels",
+    ("sync", "pretrain", "pipelines/techniques/contrastive.py"): "a network of its own",
+    ("sync", "pretrain", "pipelines/techniques/distillation.py"): "the teacher, and its accuracy",
+    ("sync", "pretrain", "pipelines/techniques/masked_image.py"): "a network of its own",
+    ("sync", "pretrain", "pipelines/techniques/pretrained.py"): "a network of its own",
+    ("sync", "pretrain", "pipelines/techniques/pretraining.py"): "the losses, when the pretraining has ended",
+    ("sync", "augment", "pipelines/data/resident.py"): "the mean and standard deviation of a pool, once a trial",
+    ("sync", None, "pipelines/losses.py"): "the losses of an epoch, when it has ended",
+    ("sync", "evaluate", "pipelines/evaluate.py"): "the counts, when all images have been classified",
+    ("sync", "final_evaluate", "pipelines/evaluate.py"): "the same",
+    ("sync", None, "pipelines/techniques/fixmatch.py"): "a note for the record, when the training has ended",
+    ("lists", "train", "pipelines/optim/lamb.py"): "a factor for each tensor",
+    ("lists", "train", "pipelines/optim/lars.py"): "the same",
+    ("layout", "train", "pipelines/data/torchvision_loader.py"): "torchvision's images have their channels first",
+    ("layout", "train", "pipelines/models/convnet.py"): "the features after the last convolution, flattened",
+    ("layout", "train", "pipelines/techniques/distillation.py"): "the same, of student and teacher",
+    ("layout", "train", "pipelines/techniques/linear_probe.py"): "the same",
+}
+"""Reads by the host and copies that belong to a trial, by kind, lap (None: between two) and file."""

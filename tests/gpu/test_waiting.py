@@ -1,0 +1,42 @@
+"""The host waits for the device where it is meant to and nowhere else."""
+
+import pytest
+import torch
+
+from pipelines import recipe as recipes
+from pipelines.distributed.process_group import World
+from pipelines.evaluate import evaluate
+from pipelines.recipe.training import Evaluation
+from pipelines.train import run_trial, set_up
+from tests.fake_cuda.simulate import noise, shortened
+from tests.gpu.trials import CUDA, counted_waiting, no_waiting
+
+pytestmark = pytest.mark.gpu
+
+POOLS = ("fixmatch", "mean_teacher", "self_training")
+"""Techniques that prepare unlabelled images in the first epoch's `augment`, or label them there."""
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_no_step_waits(name):
+    recipe = shortened(name, "auto")
+    setup = set_up(recipe, noise(recipe), World(0, 1, CUDA))
+    run_trial(setup, 0)  # tunes cuDNN, compiles Triton
+    is_pooled = any(getattr(recipe.techniques, technique) for technique in POOLS)
+    with no_waiting(frozenset({"train"} if is_pooled else {"train", "augment"})):
+        run_trial(setup, 0)
+
+
+@pytest.mark.parametrize("tta", ["none", "flip", "crops"])
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_an_evaluation_waits_once(tta, share):
+    images = torch.randn(300, 3, 32, 32, device=CUDA)
+    labels = torch.arange(300, device=CUDA) % 10
+
+    def forward(images):
+        return images.flatten(1)[:, :10]
+
+    options = Evaluation(tta=tta, tta_share=share, batch_size=128)
+    with counted_waiting() as messages:
+        evaluate(forward, images, labels, options, World(0, 1, CUDA))
+    assert len(messages) == 1
