@@ -273,6 +273,7 @@ def waterfall(steps: Sequence[tuple[str, str]], times: Json, title: str | Json) 
         "measure": made(lambda known: ["absolute", *["relative"] * (len(known) - 1), "total"]),
         "text": made(_bar_texts),
         "textposition": "outside",
+        "constraintext": "none",
         "cliponaxis": False,
         "customdata": made(
             lambda known: [*(f"{plain(name)}<br>{plain(what)}" for name, what, _ in known), "all steps"]
@@ -454,9 +455,7 @@ def history(
         },
     ]
     every = max(1, len(runs) // 10)
-    xaxis = axis(
-        "commit", range=[-0.7, len(runs) - 0.3], tickvals=places[::every], ticktext=names[::every], tickangle=0
-    )
+    xaxis = axis("commit", range=[-0.7, len(runs) - 0.3], tickvals=places[::every], ticktext=names[::every])
     annotations = steps(
         lambda before, after: {
             "x": after.start - 0.5,

@@ -11,9 +11,20 @@ from results.statistics import median_summary
 from tests.results import builders
 from tests.results.page.planted import HOSTILE, machine, processes, run
 
+LADDER = {"epochs": 3, "change": "a change", "table": "ladder"}
+
 
 def shown(*runs):
     return page_data(runs, published().values())
+
+
+def by(protocol, value):
+    """What depends on the protocol, under this one."""
+    return value["$protocol"].get(protocol)
+
+
+def facts(one):
+    return dict(one["facts"])
 
 
 def test_it_is_plain_json():
@@ -22,52 +33,80 @@ def test_it_is_plain_json():
 
 
 @pytest.mark.parametrize("protocol", ["dawnbench", "airbench", "strict"])
-def test_times_are_those_of_the_protocols(protocol):
-    one = run(trials=5)
+@pytest.mark.parametrize(("figure", "seconds_of"), [("target", seconds_to_target), ("total", total_seconds)])
+def test_times_are_those_of_the_protocol(protocol, figure, seconds_of):
+    trials = [
+        builders.trial(seed, laps=builders.laps(transfer=2 + seed, load=seed, final_evaluate=seed + 9))
+        for seed in range(6)
+    ]
+    one = Run(builders.record(seeds=list(range(6))), trials, run().path)
     found = shown(one)["runs"][0]
-    for figure, time in (("target", seconds_to_target), ("schedule", total_seconds)):
-        seconds = [time(trial, protocol) for trial in one.trials]
-        assert [trial[figure][protocol] for trial in found["trials"]] == pytest.approx(seconds, rel=1e-5)
-        summary = median_summary(seconds)
-        assert found["times"][figure][protocol] == {
-            "n": 5,
-            "of": 5,
-            "median": pytest.approx(summary.median, rel=1e-5),
-            "interval": pytest.approx(list(summary.interval), rel=1e-5),
-        }
+    seconds = [seconds_of(trial, protocol) for trial in trials]
+    assert [float(text.replace(",", "")) for text in by(protocol, found["times"][figure])] == pytest.approx(
+        seconds, rel=1e-3
+    )
+    assert by(protocol, found["cells"][figure])[2] == median_summary(seconds).median
 
 
 def test_a_miss_is_no_number_of_seconds():
-    missed = Run(builders.record(seeds=[0]), (builders.missed(0),), run().path)
-    found = shown(missed)["runs"][0]
-    assert not found["enough"]
-    assert set(found["times"]["target"].values()) == set(found["times"]["schedule"].values()) == {None}
+    trials = tuple(builders.missed(seed, laps=builders.laps()) for seed in range(2))
+    found = shown(Run(builders.record(seeds=[0, 1]), trials, run().path))["runs"][0]
+    for protocol in PROTOCOLS:
+        assert by(protocol, found["cells"]["target"]) == by(protocol, found["cells"]["total"]) == ["–", "", None]
+        assert by(protocol, found["times"]["target"]) == ["–", "–"]
+    assert by("strict", facts(found)["total time"]) == "– (mean accuracy 90.00% misses the target 94%)"
+
+
+def test_trials_that_missed_count_in_what_reached_the_target():
+    trials = (builders.trial(0), builders.trial(1), builders.missed(2, laps=builders.laps()))
+    found = shown(Run(builders.record(), trials, run().path))["runs"][0]
+    assert found["cells"]["reached"] == ["2 of 3", "", 2 / 3]
+    text, spread, value = by("strict", found["cells"]["target"])
+    assert value == seconds_to_target(trials[0], "strict")
+    assert "2 of 3" in text + spread
 
 
 def test_a_run_without_a_trial_is_shown():
     found = shown(Run(builders.record(), (), run().path))["runs"][0]
-    assert found["target"] is found["accuracy"] is None
+    assert (found["target"], found["goal"]) == (None, "no trial yet")
+    assert found["cells"]["accuracy"] == ["–", "", None]
     assert found["laps"] == {}
-    assert found["missing_seeds"] == [0, 1, 2]
+    assert facts(found)["reached"] == "0 of 0, 3 to come"
 
 
 def test_the_curve_ends_each_epoch_with_its_accuracy():
-    trial = shown(run())["runs"][0]["trials"][0]
-    assert trial["epochs"] == [1, 2, 3]
-    assert trial["accuracies"] == [0.5, 0.94, 0.95]
-    assert trial["seconds"]["strict"][trial["crossing"] - 1] == trial["target"]["strict"]
+    one = run(trials=1)
+    (curve,) = shown(one)["runs"][0]["curves"]
+    assert (curve["customdata"], curve["y"]) == ([1, 2, 3], [50, 94, 95])
+    for protocol in ("dawnbench", "airbench", "strict"):
+        assert by(protocol, curve["x"])[1] == seconds_to_target(one.trials[0], protocol)
+    assert curve["marker"]["size"] == [3, 7, 3]
+
+
+def test_three_trials_have_a_median_curve():
+    trials = [builders.trial(seed, laps=builders.laps(build=8 + 10 * seed**2)) for seed in range(3)]
+    curves = shown(Run(builders.record(), trials, run().path))["runs"][0]["curves"]
+    assert [curve["style"] for curve in curves] == ["faint"] * 3 + ["middle"]
+    assert by("strict", curves[3]["x"]) == by("strict", curves[1]["x"])
+    assert curves[3]["y"] == [50, 94, 95]
+
+
+def test_trials_that_ended_at_different_epochs_have_no_median_curve():
+    short = builders.trial(2, epochs=builders.trial().epochs[:2], outcome="diverged", reason="nan")
+    one = Run(builders.record(), (builders.trial(0), builders.trial(1), short), run().path)
+    assert [curve["style"] for curve in shown(one)["runs"][0]["curves"]] == ["trial"] * 3
 
 
 def test_laps_are_means_over_the_trials_that_have_them():
     first, second = run().trials
     second = second.model_copy(update={"laps": tuple(lap for lap in second.laps if lap.name != "load")})
     laps = shown(Run(run().record, (first, second), run().path))["runs"][0]["laps"]
-    assert laps["load"] == 1
-    assert laps["train"] == 2000 + 20_000 + 200_000
+    assert laps["load"][0] == 1
+    assert laps["train"][0] == 2000 + 20_000 + 200_000
 
 
 @pytest.mark.parametrize(
-    ("knobs", "words"),
+    ("options", "words"),
     [
         ({"limit": None, "evaluate": "test"}, "mnist"),
         ({"limit": 2048}, "mnist, 2048 images"),
@@ -75,19 +114,20 @@ def test_laps_are_means_over_the_trials_that_have_them():
         ({"evaluate": "validation", "fold": 0, "folds": 5}, "mnist, fold 0 of 5"),
     ],
 )
-def test_runs_on_other_images_are_of_another_data_set(knobs, words):
-    assert shown(run(recipe={"data": {"name": "mnist"} | knobs}))["runs"][0]["data_set"] == words
+def test_runs_on_other_images_are_of_another_data_set(options, words):
+    assert shown(run(recipe={"data": {"name": "mnist"} | options}))["runs"][0]["data_set"] == words
 
 
-def test_an_imported_run_says_where_it_is_from_and_knows_one_protocol_alone(tmp_path):
-    told = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20", "author": "Some Body"}
-    (tmp_path / "a.json").write_text(json.dumps(told), encoding="utf-8")
+def test_an_imported_run_names_its_origin_and_has_times_by_one_protocol_alone(tmp_path):
+    entry = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20", "author": "Some Body"}
+    (tmp_path / "a.json").write_text(json.dumps(entry), encoding="utf-8")
     (tmp_path / "a.tsv").write_text("epoch\thours\ttop1Accuracy\n1\t0.5\t90\n2\t1\t94.5\n", encoding="utf-8")
     (one,) = shown(dawnbench.read(tmp_path / "a.json"))["runs"]
     assert (one["origin"], one["data_set"]) == ("DAWNBench, Some Body", "cifar10")
-    times = {name: time and time["median"] for name, time in one["times"]["target"].items()}
-    assert times == {"dawnbench": 3600, "airbench": None, "strict": None, "cold": None}
-    assert one["trials"][0]["seconds"] == {"dawnbench": [1800, 3600]}
+    (curve,) = one["curves"]
+    assert curve["x"] == {"$protocol": {"dawnbench": [1800, 3600]}}
+    target = one["cells"]["target"]["$protocol"]
+    assert {name: seconds for name, (_, _, seconds) in target.items()} == {"dawnbench": 3600}
 
 
 def test_the_data_set_is_the_recipes_own_or_its_folder():
@@ -95,7 +135,9 @@ def test_the_data_set_is_the_recipes_own_or_its_folder():
     assert [one["data_set"] for one in shown(own, run(1))["runs"]] == ["digits", "cifar10"]
 
 
-def test_histories_never_mix_machines_targets_or_samples():
+def test_histories_never_mix_machines_targets_or_smoke_tests():
+    harder = run(6)
+    harder = Run(harder.record, tuple(one.model_copy(update={"target": 0.95}) for one in harder.trials), harder.path)
     runs = [
         run(0),
         run(1),
@@ -103,49 +145,80 @@ def test_histories_never_mix_machines_targets_or_samples():
         run(3, world_size=2),
         run(4, smoke_test=True),
         run(5, recipe_name="cifar10/other"),
+        harder,
     ]
-    assert [history["runs"] for history in shown(*runs)["histories"]] == [[0, 1]]
+    (history,) = shown(*runs)["histories"]
+    assert history["ids"] == ["abcd0000", "abcd0001"]
+    assert history["figures"][""]["data"][2]["x"] == [0, 1]
 
 
-def test_a_step_of_the_history_is_found_and_its_size_told():
-    levels = shown(*(run(day, factor=1.0 + 0.1 * (day >= 8)) for day in range(16)))["histories"][0]["levels"]
+def test_a_step_of_the_history_is_found_with_its_size():
+    (history,) = shown(*(run(day, factor=1.0 + 0.1 * (day >= 8)) for day in range(16)))["histories"]
+    layout = history["figures"][""]["layout"]
     for protocol in ("dawnbench", "airbench", "strict"):
-        before, after = levels["schedule"][protocol]
-        assert (before["start"], after["start"]) == (0, 8)
-        assert after["value"] / before["value"] == pytest.approx(1.1, rel=1e-4)
-    assert levels["schedule"]["cold"] == []
-    assert len(levels["accuracy"]) == 1
+        (note,) = by(protocol, layout["annotations"])
+        assert (note["x"], note["text"]) == (7.5, "+10.0%")
+        assert [line["x0"] for line in by(protocol, layout["shapes"])] == [7.5]
+    steps = {choice: by("strict", found) for choice, found in history["steps"].items()}
+    assert steps == {"": 1, "target": 1, "accuracy": 0}
+    assert by("strict", history["figures"]["accuracy"]["layout"]["annotations"]) == []
 
 
-def test_a_ladder_is_the_newest_run_of_each_numbered_rung_on_one_machine():
-    def rung(number, name, **changes):
-        return run(number, recipe_name=name, recipe={"epochs": 3, "change": "a trick"}, **changes)
+def test_a_run_whose_mean_missed_the_target_is_hollow_and_without_a_time():
+    missed = run(1)
+    trials = tuple(builders.missed(seed, laps=builders.laps()) for seed in range(2))
+    (history,) = shown(run(0), Run(missed.record, trials, missed.path))["histories"]
+    point = history["figures"][""]["data"][2]
+    assert by("strict", point["y"])[0] > 0
+    assert by("strict", point["y"])[1] is None
+    filled, hollow = history["figures"]["accuracy"]["data"][2]["marker"]["color"]
+    assert (filled, hollow) == ("var(--c0)", "var(--paper)")
 
-    data = shown(
-        rung(0, "cifar10/ladder/01-b"),
-        rung(1, "cifar10/ladder/00-a"),
-        rung(2, "cifar10/ladder/01-b", factor=0.5),
-        rung(3, "cifar10/ladder/02-c", environment=machine("NVIDIA H100")),
-        rung(4, "mnist/base-tuned"),
-        rung(5, "mnist/fixmatch"),
-    )
-    (ladder,) = data["ladders"]
-    assert ladder["runs"] == [1, 2]
-    assert set(ladder["seconds"]) == set(PROTOCOLS)
-    assert ladder["seconds"]["strict"][1] == ladder["seconds"]["strict"][0] / 2
+
+def test_a_change_of_the_recipe_is_marked_in_its_history():
+    (history,) = shown(run(0), run(1, recipe_hash="fedcba987654"))["histories"]
+    assert history["changed"]
+    assert [line["x0"] for line in by("strict", history["figures"][""]["layout"]["shapes"])] == [0.5]
+
+
+def test_a_ladder_is_the_newest_run_of_each_step_on_one_machine():
+    def step(number, name, **changes):
+        return run(number, recipe_name=name, recipe=LADDER, **changes)
+
+    (ladder,) = shown(
+        step(0, "cifar10/ladder/01-b"),
+        step(1, "cifar10/ladder/00-a"),
+        step(2, "cifar10/ladder/01-b", factor=0.5),
+        step(3, "cifar10/ladder/02-c", environment=machine("NVIDIA H100")),
+        run(4, recipe_name="mnist/base-tuned"),
+        run(5, recipe_name="mnist/fixmatch"),
+    )["ladders"]
+    (table,) = ladder["tables"]
+    assert by("strict", table)["ids"] == ["abcd0001", "abcd0002"]
+    (bars,) = ladder["figures"]["total"]["data"]
+    assert by("strict", bars["measure"]) == ["absolute", "relative", "total"]
+    start, change, end = by("strict", bars["y"])
+    assert start == pytest.approx(total_seconds(run().trials[0], "strict"), rel=1e-4)
+    assert (change, end) == pytest.approx((-start / 2, start / 2), rel=1e-4)
+    assert by("strict", bars["text"])[1] == "-50.0%"
 
 
 def test_a_ladder_that_was_cut_short_has_the_time_of_an_epoch():
-    rungs = [
-        run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe={"epochs": 3, "change": "a", "data": data})
-        for number, data in enumerate([{"name": "cifar10"}, {"name": "cifar10", "limit": 256}] * 2)
+    def step(number, data):
+        trials = tuple(builders.missed(seed, laps=builders.laps(), epochs=builders.trial().epochs) for seed in range(2))
+        made = run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe=LADDER | {"data": data})
+        return Run(made.record, trials, made.path)
+
+    found = shown(*(step(number, data) for number, data in enumerate([{"name": "cifar10"}, {"name": "mnist"}] * 2)))
+    assert [ladder["data_set"] for ladder in found["ladders"]] == ["cifar10", "mnist"]
+    figures = found["ladders"][0]["figures"]
+    assert figures["total"]["data"][0]["y"] == {"$protocol": {}}
+    assert by("strict", figures[""]["layout"]["yaxis"]["title"]["text"]) == "s an epoch"
+    assert by("strict", figures[""]["data"][0]["y"]) == [
+        (3000 + 30_000 + 300_000) / 3,
+        0,
+        (3000 + 30_000 + 300_000) / 3,
     ]
-    found = shown(*rungs)["ladders"]
-    assert [(ladder["data_set"], ladder["runs"]) for ladder in found] == [
-        ("cifar10", [0, 2]),
-        ("cifar10, 256 images", [1, 3]),
-    ]
-    assert found[0]["epochs"] == [(3000 + 30_000 + 300_000) / 3] * 2
 
 
 def test_scaling_is_strong_or_weak_and_each_strategy_begins_with_one_process():
@@ -159,17 +232,29 @@ def test_scaling_is_strong_or_weak_and_each_strategy_begins_with_one_process():
         processes(6, 8, smoke_test=True),
         run(7, world_size=2),
     ]
-    found = {(one["batch"], one["strategy"]): (one["worlds"], one["runs"]) for one in shown(*runs)["scalings"]}
-    assert found == {
-        ("batch 512 in all", "DDP"): ([1, 2], [0, 2]),
-        ("batch 512 in all", "FSDP"): ([1, 4], [0, 3]),
-        ("batch 512 a process", "DDP"): ([1, 2], [0, 4]),
+    (scaling,) = shown(*runs)["scalings"]
+    medians = [trace for trace in scaling["figures"][""]["data"] if "name" in trace]
+    assert {trace["name"]: trace["x"] for trace in medians} == {
+        "strong, DDP": [1, 2],
+        "weak, DDP": [1, 2],
+        "strong, FSDP": [1, 4],
     }
+    rate = 300 / 333_000
+    strong = next(trace for trace in medians if trace["name"] == "strong, DDP")
+    assert by("strict", strong["y"]) == pytest.approx([rate, 2 * rate], rel=1e-4)
 
 
-def test_the_images_of_a_second_are_those_of_augmentation_and_training():
-    assert shown(run())["runs"][0]["trials"][0]["rate"] == pytest.approx(300 / 333_000, rel=1e-5)
+def test_what_would_be_in_proportion_rises_for_images_and_falls_for_times():
+    (scaling,) = shown(processes(0, 1), processes(1, 4, factor=0.5))["scalings"]
+    for choice, ratio in (("", 4), ("total", 1 / 4)):
+        *_, ideal = scaling["figures"][choice]["data"]
+        first, last = by("strict", ideal["y"])
+        assert last / first == pytest.approx(ratio, rel=1e-4)
 
 
-def test_published_figures_say_their_data_set():
+def test_images_per_second_are_those_of_augmentation_and_training():
+    assert shown(run(factor=1e-3))["runs"][0]["trials"][0][4] == "0.9009"
+
+
+def test_published_figures_name_their_data_set():
     assert {figure["data_set"] for figure in shown()["published"]} == {"cifar10", "cifar100", "mnist"}

@@ -2,49 +2,77 @@ import sys
 
 import pytest
 
+from results.page import pictures
 from results.page.data import page_data
-from results.page.pictures import drawings, waterfall, write
-from tests.results.page.planted import HOSTILE, machine, processes, run
+from tests.results.page.planted import HOSTILE, machine, needs_chrome, processes, run
 
-Figure = pytest.importorskip("matplotlib.figure").Figure
-
-LADDER = {"epochs": 3, "change": "a trick"}
+LADDER = {"epochs": 3, "change": "a change", "table": "ladder"}
 
 
 @pytest.fixture(scope="module")
 def data():
-    rungs = [run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe=LADDER) for number in range(2)]
+    steps = [run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe=LADDER) for number in range(2)]
     hostile = [run(number, recipe_name=HOSTILE, environment=machine(HOSTILE)) for number in (2, 3)]
-    return page_data([*rungs, *hostile, processes(4, 1), processes(5, 2)], [])
+    return page_data([*steps, *hostile, processes(4, 1), processes(5, 2)], [])
+
+
+def strings(value):
+    """Every text in a figure."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for item in value for text in strings(item)]
+    return [value] if isinstance(value, str) else []
 
 
 def test_there_is_a_picture_of_everything_that_has_runs(data):
-    kinds = [name.split("-")[0] for name in drawings(data, "strict")]
-    assert sorted(kinds) == ["curves"] * 4 + ["history", "ladder"] + ["laps"] * 4 + ["scaling"]
+    kinds = [name.split("-")[0] for name in pictures.drawings(data, "strict")]
+    assert sorted(kinds) == ["curves"] * 4 + ["histories", "ladders"] + ["laps"] * 4 + ["scalings"]
 
 
-@pytest.mark.parametrize(("kind", "head"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_a_picture_is_valid_for_plotly(data):
+    objects = pytest.importorskip("plotly.graph_objects")
+    for protocol in ("strict", "dawnbench"):
+        for figure in pictures.drawings(data, protocol).values():
+            assert objects.Figure(figure).data
+
+
+def test_colours_of_the_page_are_colours_in_pictures(data):
+    for name, figure in pictures.drawings(data, "strict").items():
+        assert not [text for text in strings(figure) if "var(" in text], name
+
+
+def test_pictures_count_time_as_the_protocol_does(data):
+    def title(protocol):
+        return pictures.drawings(data, protocol)["ladders-1"]["layout"]["yaxis"]["title"]["text"]
+
+    assert (title("strict"), title("airbench")) == ("total s, strict time", "total s, airbench time")
+
+
+@needs_chrome
+@pytest.mark.parametrize(("kind", "head"), [("png", b"\x89PNG"), ("svg", b"<svg")])
 def test_pictures_are_written_whatever_the_names_are(data, tmp_path, kind, head):
-    written = write(data, tmp_path, [kind], "strict")
+    written = pictures.write(data, tmp_path, [kind], "strict")
     assert sorted(written) == sorted(tmp_path.iterdir())
+    assert len(written) == len(pictures.drawings(data, "strict"))
     assert all(path.read_bytes().startswith(head) for path in written)
 
 
 def test_an_unknown_protocol_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="protocol='fast'"):
-        write(data, tmp_path, ["png"], "fast")
+        pictures.write(data, tmp_path, ["png"], "fast")
 
 
-def test_without_matplotlib_it_says_what_to_install(data, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ValueError, match=r"matplotlib: pip install -e '\.\[report\]' -c"):
-        write(data, tmp_path, ["png"], "strict")
+def test_without_kaleido_the_error_says_what_to_install(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(ValueError, match=r"kaleido: pip install -e '\.\[report\]' -c"):
+        pictures.write(data, tmp_path, ["png"], "strict")
 
 
-def test_a_ladder_that_reached_nothing_is_drawn_by_its_epochs(data):
-    figure = Figure()
-    axes = figure.subplots()
-    (ladder,) = data["ladders"]
-    waterfall(axes, ladder | {"seconds": {"strict": [None, None]}}, data["runs"], "strict")
-    assert axes.get_ylabel() == "seconds an epoch"
-    assert [bar.get_height() for bar in axes.patches] == pytest.approx([ladder["epochs"][0], 0, ladder["epochs"][1]])
+def test_without_chrome_the_error_says_what_to_install(data, tmp_path, monkeypatch):
+    pytest.importorskip("plotly")
+    chromium = pytest.importorskip("choreographer.browsers.chromium", reason="needs kaleido")
+    monkeypatch.setattr(chromium.Chromium, "find_browser", lambda **_: None)
+    with pytest.raises(ValueError, match="Chrome or Chromium, which was not found: install it") as error:
+        pictures.write(data, tmp_path, ["png"], "strict")
+    assert "\n" not in str(error.value)
