@@ -102,9 +102,10 @@ function drawLaps(body, chosen) {
       return [{ ...resolved(data.lap_bars[index]), x, y: places, customdata }];
     });
     const names = group.map((run) => (isNarrow() ? run.plain.split("/").pop() : run.label));
-    const legend = isNarrow() ? { entrywidthmode: "fraction", entrywidth: 0.5, x: 0, xref: "container", font: { size: 11 } } : {};
+    const listed = isNarrow() ? 20 * traces.length : 0; // the legend has one column there
     const layout = merged(resolved(data.laps[state.unit]), {
-      height: 110 + 36 * group.length + (isNarrow() ? 150 : 0), yaxis: { tickvals: places, ticktext: names }, legend,
+      height: 110 + 36 * group.length + listed, yaxis: { tickvals: places, ticktext: names },
+      ...(listed ? { legend: { maxheight: listed + 10 } } : {}),
     });
     draw(body, `Laps of ${count(group.length, "run")}, ${title}`, traces, layout);
   });
