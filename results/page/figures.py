@@ -243,10 +243,10 @@ def _lap_bar(name: str, protocol: str) -> Json:
 def laps_layouts() -> Json:
     """In seconds, and as shares."""
     names = axis(autorange="reversed", ticks="", gridcolor="rgba(0,0,0,0)")
-    shared: Json = {"barmode": "stack", "bargap": 0.35, "legend": {"orientation": "h", "y": 1, "yanchor": "bottom"}}
+    shared: Json = {"barmode": "stack", "bargap": 0.35, "legend": {"y": 1, "traceorder": "normal"}}
     return {
-        "": layout(axis("seconds"), names, **shared),
-        "share": layout(axis("% of all laps"), names, barnorm="percent", **shared),
+        "": merged(layout(axis("seconds"), names), shared),
+        "share": merged(layout(axis("% of all laps"), names, barnorm="percent"), shared),
     }
 
 

@@ -1,4 +1,6 @@
+import re
 import sys
+from importlib.resources import files
 
 import pytest
 
@@ -40,6 +42,12 @@ def test_a_picture_is_valid_for_plotly(data):
 def test_colours_of_the_page_are_colours_in_pictures(data):
     for name, figure in pictures.drawings(data, "strict").items():
         assert not [text for text in strings(figure) if "var(" in text], name
+
+
+def test_pictures_have_the_colours_of_the_light_theme_on_white():
+    style = files("results.page").joinpath("page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--(\w+): light-dark\((#\w+),", style))
+    assert {name: light[name] for name in pictures.LIGHT} | {"paper": "#ffffff"} == pictures.LIGHT
 
 
 def test_pictures_count_time_as_the_protocol_does(data):
