@@ -243,10 +243,10 @@ def _lap_bar(name: str, protocol: str) -> Json:
 def laps_layouts() -> Json:
     """In seconds, and as shares."""
     names = axis(autorange="reversed", ticks="", gridcolor="rgba(0,0,0,0)")
-    shared: Json = {"barmode": "stack", "bargap": 0.35, "legend": {"orientation": "h", "y": 1, "yanchor": "bottom"}}
+    shared: Json = {"barmode": "stack", "bargap": 0.35, "legend": {"y": 1, "traceorder": "normal"}}
     return {
-        "": layout(axis("seconds"), names, **shared),
-        "share": layout(axis("% of all laps"), names, barnorm="percent", **shared),
+        "": merged(layout(axis("seconds"), names), shared),
+        "share": merged(layout(axis("% of all laps"), names, barnorm="percent"), shared),
     }
 
 
@@ -273,6 +273,7 @@ def waterfall(steps: Sequence[tuple[str, str]], times: Json, title: str | Json) 
         "measure": made(lambda known: ["absolute", *["relative"] * (len(known) - 1), "total"]),
         "text": made(_bar_texts),
         "textposition": "outside",
+        "constraintext": "none",
         "cliponaxis": False,
         "customdata": made(
             lambda known: [*(f"{plain(name)}<br>{plain(what)}" for name, what, _ in known), "all steps"]
@@ -454,9 +455,7 @@ def history(
         },
     ]
     every = max(1, len(runs) // 10)
-    xaxis = axis(
-        "commit", range=[-0.7, len(runs) - 0.3], tickvals=places[::every], ticktext=names[::every], tickangle=0
-    )
+    xaxis = axis("commit", range=[-0.7, len(runs) - 0.3], tickvals=places[::every], ticktext=names[::every])
     annotations = steps(
         lambda before, after: {
             "x": after.start - 0.5,

@@ -8,6 +8,7 @@ import pytest
 from bench import report
 from results import store
 from tests.results import builders
+from tests.results.page.planted import needs_chrome
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
@@ -21,7 +22,7 @@ def keep(folder, record, trials):
     return run.path
 
 
-def test_the_page_is_written_and_told(tmp_path, capsys):
+def test_the_page_is_written_and_its_path_printed(tmp_path, capsys):
     keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--title", "Nights & days"]) == 0
     assert capsys.readouterr().out == f"written: {tmp_path / 'out' / 'index.html'}\n"
@@ -35,8 +36,8 @@ def test_runs_of_a_scaling_in_the_folder_are_on_the_page(tmp_path):
     assert "ofscaling" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
+@needs_chrome
 def test_pictures_are_written_where_asked_for(tmp_path):
-    pytest.importorskip("matplotlib")
     keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--png", "--svg"]) == 0
     kinds = sorted(path.suffix for path in (tmp_path / "out").iterdir())
@@ -44,7 +45,7 @@ def test_pictures_are_written_where_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(("more", "word"), [([], "no run there"), (["--protocol", "fast"], "protocol='fast'")])
-def test_what_can_be_mended_is_one_line_and_status_2(tmp_path, capsys, more, word):
+def test_an_error_of_the_user_is_one_line_and_status_2(tmp_path, capsys, more, word):
     if more:
         keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--png", *more]) == 2
@@ -54,12 +55,22 @@ def test_what_can_be_mended_is_one_line_and_status_2(tmp_path, capsys, more, wor
     assert error.count("\n") == 1
 
 
-def test_a_damaged_line_is_told_and_the_rest_shown(tmp_path, capsys):
+def test_a_damaged_line_is_a_warning_and_the_rest_is_shown(tmp_path, capsys):
     path = keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
     with (path / "trials.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"index": 1, "se')
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
     assert "skipped a damaged line" in capsys.readouterr().err
+
+
+def test_pictures_without_chrome_are_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    chromium = pytest.importorskip("choreographer.browsers.chromium", reason="needs kaleido")
+    monkeypatch.setattr(chromium.Chromium, "find_browser", lambda **_: None)
+    keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
+    assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--svg"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bench/report.py: error: pictures are drawn by Chrome or Chromium, which was not found")
+    assert error.count("\n") == 1
 
 
 def test_help_waits_for_neither_plotly_nor_pydantic():

@@ -1,6 +1,7 @@
 // The figures are made in Python (results/page/figures.py). Here they get the theme's colours, the protocol in force and
 // the runs that are ticked.
 const COLOURS = 8;
+const TICKS = 18; // labels of an axis that a phone has room for
 const palette = new Map();
 
 /** What a custom property of the style is under the theme in force. */
@@ -30,11 +31,19 @@ function merged(first, second) {
   return { ...first, ...second, ...Object.fromEntries(both.map((key) => [key, merged(first[key], second[key])])) };
 }
 
+/** The ticks of an axis that fit on a phone. */
+function fewTicks({ tickvals, ticktext }) {
+  if (!tickvals) return { nticks: 5 };
+  const every = Math.ceil(tickvals.length / TICKS);
+  const thinned = (items) => items?.filter((_, place) => place % every === 0);
+  return { tickvals: thinned(tickvals), ticktext: thinned(ticktext) };
+}
+
 function draw(parent, description, traces, layout) {
   const narrow = isNarrow();
   const fitted = merged(layout, {
     font: { family: getComputedStyle(document.body).fontFamily },
-    xaxis: { fixedrange: narrow, ...(narrow && !layout.xaxis.tickvals ? { nticks: 5 } : {}) },
+    xaxis: { fixedrange: narrow, ...(narrow ? fewTicks(layout.xaxis) : {}) },
     yaxis: { fixedrange: narrow },
   });
   const chart = el("div", { class: "chart", role: "img", "aria-label": description });
@@ -93,8 +102,10 @@ function drawLaps(body, chosen) {
       return [{ ...resolved(data.lap_bars[index]), x, y: places, customdata }];
     });
     const names = group.map((run) => (isNarrow() ? run.plain.split("/").pop() : run.label));
+    const listed = isNarrow() ? 20 * traces.length : 0; // the legend has one column there
     const layout = merged(resolved(data.laps[state.unit]), {
-      height: 110 + 36 * group.length, yaxis: { tickvals: places, ticktext: names },
+      height: 110 + 36 * group.length + listed, yaxis: { tickvals: places, ticktext: names },
+      ...(listed ? { legend: { maxheight: listed + 10 } } : {}),
     });
     draw(body, `Laps of ${count(group.length, "run")}, ${title}`, traces, layout);
   });

@@ -3,10 +3,23 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from results.record import Lap, Run
 from tests.results import builders
 
 HOSTILE = "<img src=x onerror=window.broken=1>-</script><script>window.broken=1</script>-{{ 7*7 }}-$x^$-%{x}&amp;"
+
+
+def _has_chrome():
+    try:
+        from choreographer.browsers.chromium import Chromium
+    except ImportError:
+        return False
+    return Chromium.find_browser(skip_local=False) is not None
+
+
+needs_chrome = pytest.mark.skipif(not _has_chrome(), reason="pictures need kaleido, and Chrome or Chromium")
 
 
 def run(number=0, trials=2, factor=1.0, **changes):

@@ -1,64 +1,107 @@
-"""What the page is given: texts and figures of each run, under every protocol that it was timed by."""
-
 import json
 
 import pytest
 
 from results.exports import dawnbench
 from results.literature import published
-from results.page.data import data_set, page_data
-from results.protocols import seconds_to_target, total_seconds
+from results.page.data import page_data
+from results.protocols import PROTOCOLS, seconds_to_target, total_seconds
 from results.record import Run
 from results.statistics import median_summary
 from tests.results import builders
 from tests.results.page.planted import HOSTILE, machine, processes, run
+
+LADDER = {"epochs": 3, "change": "a change", "table": "ladder"}
 
 
 def shown(*runs):
     return page_data(runs, published().values())
 
 
-def under(value, protocol="strict"):
+def by(protocol, value):
+    """What depends on the protocol, under this one."""
     return value["$protocol"].get(protocol)
+
+
+def facts(one):
+    return dict(one["facts"])
 
 
 def test_it_is_plain_json():
     data = shown(run(), run(1, environment={"machine_class": HOSTILE, "load": float("nan")}))
-    text = json.dumps(data, allow_nan=False)
-    assert json.dumps(json.loads(text)) == text
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
 @pytest.mark.parametrize("protocol", ["dawnbench", "airbench", "strict"])
-def test_times_are_those_of_the_protocols(protocol):
-    runs = [run(trials=7)]
-    found = shown(*runs)["runs"][0]
-    for name, time in (("target", seconds_to_target), ("total", total_seconds)):
-        seconds = [time(trial, protocol) for trial in runs[0].trials]
-        assert [float(text.replace(",", "")) for text in under(found["times"][name], protocol)] == pytest.approx(
-            seconds, rel=1e-3
-        )
-        text, spread, key = under(found["cells"][name], protocol)
-        summary = median_summary(seconds)
-        assert key == summary.median
-        assert float(text.replace(",", "")) == pytest.approx(summary.median, rel=1e-3)
-        assert spread.startswith(" [")
+@pytest.mark.parametrize(("figure", "seconds_of"), [("target", seconds_to_target), ("total", total_seconds)])
+def test_times_are_those_of_the_protocol(protocol, figure, seconds_of):
+    trials = [
+        builders.trial(seed, laps=builders.laps(transfer=2 + seed, load=seed, final_evaluate=seed + 9))
+        for seed in range(6)
+    ]
+    one = Run(builders.record(seeds=list(range(6))), trials, run().path)
+    found = shown(one)["runs"][0]
+    seconds = [seconds_of(trial, protocol) for trial in trials]
+    assert [float(text.replace(",", "")) for text in by(protocol, found["times"][figure])] == pytest.approx(
+        seconds, rel=1e-3
+    )
+    assert by(protocol, found["cells"][figure])[2] == median_summary(seconds).median
 
 
-def test_a_run_that_missed_its_target_has_dashes_and_says_why():
-    missed = Run(builders.record(seeds=[0]), (builders.missed(0),), run().path)
-    found = shown(missed)["runs"][0]
-    for name in ("target", "total"):
-        assert under(found["cells"][name]) == ["–", "", None]
-    facts = dict(found["facts"])
-    assert under(facts["total time"]) == "– (mean accuracy 90.00% misses the target 94%)"
+def test_a_miss_is_no_number_of_seconds():
+    trials = tuple(builders.missed(seed, laps=builders.laps()) for seed in range(2))
+    found = shown(Run(builders.record(seeds=[0, 1]), trials, run().path))["runs"][0]
+    for protocol in PROTOCOLS:
+        assert by(protocol, found["cells"]["target"]) == by(protocol, found["cells"]["total"]) == ["–", "", None]
+        assert by(protocol, found["times"]["target"]) == ["–", "–"]
+    assert by("strict", facts(found)["total time"]) == "– (mean accuracy 90.00% misses the target 94%)"
+
+
+def test_trials_that_missed_count_in_what_reached_the_target():
+    trials = (builders.trial(0), builders.trial(1), builders.missed(2, laps=builders.laps()))
+    found = shown(Run(builders.record(), trials, run().path))["runs"][0]
+    assert found["cells"]["reached"] == ["2 of 3", "", 2 / 3]
+    assert by("strict", found["cells"]["target"])[2] == seconds_to_target(trials[0], "strict")
+    assert [text == "–" for text in by("strict", found["times"]["target"])] == [False, False, True]
 
 
 def test_a_run_without_a_trial_is_shown():
     found = shown(Run(builders.record(), (), run().path))["runs"][0]
-    assert found["target"] is None
+    assert (found["target"], found["goal"]) == (None, "no trial yet")
     assert found["cells"]["accuracy"] == ["–", "", None]
-    assert (found["laps"], found["trials"], found["goal"]) == ({}, [], "no trial yet")
-    assert dict(found["facts"])["reached"] == "–, 3 to come"
+    assert found["laps"] == {}
+    assert facts(found)["reached"] == "–, 3 to come"
+
+
+def test_the_curve_ends_each_epoch_with_its_accuracy():
+    one = run(trials=1)
+    (curve,) = shown(one)["runs"][0]["curves"]
+    assert (curve["customdata"], curve["y"]) == ([1, 2, 3], [50, 94, 95])
+    for protocol in ("dawnbench", "airbench", "strict"):
+        assert by(protocol, curve["x"])[1] == seconds_to_target(one.trials[0], protocol)
+    assert curve["marker"]["size"] == [3, 7, 3]
+
+
+def test_three_trials_have_a_median_curve():
+    trials = [builders.trial(seed, laps=builders.laps(build=8 + 10 * seed**2)) for seed in range(3)]
+    curves = shown(Run(builders.record(), trials, run().path))["runs"][0]["curves"]
+    assert [curve["style"] for curve in curves] == ["faint"] * 3 + ["middle"]
+    assert by("strict", curves[3]["x"]) == by("strict", curves[1]["x"])
+    assert curves[3]["y"] == [50, 94, 95]
+
+
+def test_trials_that_ended_at_different_epochs_have_no_median_curve():
+    short = builders.trial(2, epochs=builders.trial().epochs[:2], outcome="diverged", reason="nan")
+    one = Run(builders.record(), (builders.trial(0), builders.trial(1), short), run().path)
+    assert [curve["style"] for curve in shown(one)["runs"][0]["curves"]] == ["trial"] * 3
+
+
+def test_laps_are_means_over_the_trials_that_have_them():
+    first, second = run().trials
+    second = second.model_copy(update={"laps": tuple(lap for lap in second.laps if lap.name != "load")})
+    laps = shown(Run(run().record, (first, second), run().path))["runs"][0]["laps"]
+    assert laps["load"][0] == 1
+    assert laps["train"][0] == 2000 + 20_000 + 200_000
 
 
 @pytest.mark.parametrize(
@@ -71,7 +114,19 @@ def test_a_run_without_a_trial_is_shown():
     ],
 )
 def test_runs_on_other_images_are_of_another_data_set(options, words):
-    assert data_set(run(recipe={"data": {"name": "mnist"} | options})) == words
+    assert shown(run(recipe={"data": {"name": "mnist"} | options}))["runs"][0]["data_set"] == words
+
+
+def test_an_imported_run_names_its_origin_and_has_times_by_one_protocol_alone(tmp_path):
+    entry = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20", "author": "Some Body"}
+    (tmp_path / "a.json").write_text(json.dumps(entry), encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("epoch\thours\ttop1Accuracy\n1\t0.5\t90\n2\t1\t94.5\n", encoding="utf-8")
+    (one,) = shown(dawnbench.read(tmp_path / "a.json"))["runs"]
+    assert (one["origin"], one["data_set"]) == ("DAWNBench, Some Body", "cifar10")
+    (curve,) = one["curves"]
+    assert curve["x"] == {"$protocol": {"dawnbench": [1800, 3600]}}
+    target = one["cells"]["target"]["$protocol"]
+    assert {name: seconds for name, (_, _, seconds) in target.items()} == {"dawnbench": 3600}
 
 
 def test_the_data_set_is_the_recipes_own_or_its_folder():
@@ -79,23 +134,9 @@ def test_the_data_set_is_the_recipes_own_or_its_folder():
     assert [one["data_set"] for one in shown(own, run(1))["runs"]] == ["digits", "cifar10"]
 
 
-def test_an_imported_run_says_where_it_is_from_and_has_one_protocol_alone(tmp_path):
-    described = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20", "author": "Some Body"}
-    (tmp_path / "a.json").write_text(json.dumps(described), encoding="utf-8")
-    (tmp_path / "a.tsv").write_text("epoch\thours\ttop1Accuracy\n1\t0.5\t90\n2\t1\t94.5\n", encoding="utf-8")
-    (one,) = shown(dawnbench.read(tmp_path / "a.json"))["runs"]
-    assert (one["origin"], one["data_set"]) == ("DAWNBench, Some Body", "cifar10")
-    assert one["cells"]["target"] == {"$protocol": {"dawnbench": ["3,600", "", 3600]}}
-    assert one["curves"][0]["x"] == {"$protocol": {"dawnbench": [1800, 3600]}}
-
-
-def test_recipes_that_are_alike_are_written_once():
-    data = shown(run(), run(1), run(2, recipe={"epochs": 4}))
-    assert [one["recipe"] for one in data["runs"]] == [0, 0, 1]
-    assert data["recipes"] == [{"epochs": 3, "optimizer": {"lr": 0.1}}, {"epochs": 4}]
-
-
 def test_histories_never_mix_machines_targets_or_smoke_tests():
+    harder = run(6)
+    harder = Run(harder.record, tuple(one.model_copy(update={"target": 0.95}) for one in harder.trials), harder.path)
     runs = [
         run(0),
         run(1),
@@ -103,79 +144,112 @@ def test_histories_never_mix_machines_targets_or_smoke_tests():
         run(3, world_size=2),
         run(4, smoke_test=True),
         run(5, recipe_name="cifar10/other"),
+        harder,
     ]
-    histories = shown(*runs)["histories"]
-    assert [history["ids"] for history in histories] == [["abcd0000", "abcd0001"]]
-    assert histories[0]["key"] == "cifar10/airnet · cifar10 · NVIDIA H200 · 94%"
+    (history,) = shown(*runs)["histories"]
+    assert history["ids"] == ["abcd0000", "abcd0001"]
+    assert history["figures"][""]["data"][2]["x"] == [0, 1]
 
 
-def test_a_step_of_the_history_is_found_and_its_size_written():
+def test_a_step_of_the_history_is_found_with_its_size():
     (history,) = shown(*(run(day, factor=1.0 + 0.1 * (day >= 8)) for day in range(16)))["histories"]
     layout = history["figures"][""]["layout"]
     for protocol in ("dawnbench", "airbench", "strict"):
-        (annotation,) = under(layout["annotations"], protocol)
-        assert (annotation["x"], annotation["text"]) == (7.5, "+10.0%")
-    assert under(layout["annotations"], "cold") == []
-    assert under(history["steps"]["accuracy"]) == 0
-    assert not history["changed"]
+        (note,) = by(protocol, layout["annotations"])
+        assert (note["x"], note["text"]) == (7.5, "+10.0%")
+        assert [line["x0"] for line in by(protocol, layout["shapes"])] == [7.5]
+    steps = {choice: by("strict", found) for choice, found in history["steps"].items()}
+    assert steps == {"": 1, "target": 1, "accuracy": 0}
+    assert by("strict", history["figures"]["accuracy"]["layout"]["annotations"]) == []
 
 
-def test_a_run_that_missed_its_target_has_no_total_time_in_a_history():
-    low = Run(run(1).record, tuple(builders.missed(seed) for seed in range(2)), run(1).path)
-    (history,) = shown(run(0), low)["histories"]
-    assert under(history["figures"][""]["data"][2]["y"])[1] is None
-    accuracies = under(history["figures"]["accuracy"]["data"][2]["y"])
-    assert accuracies == [95.0, 90.0]
+def test_a_run_whose_mean_missed_the_target_is_hollow_and_without_a_time():
+    missed = run(1)
+    trials = tuple(builders.missed(seed, laps=builders.laps()) for seed in range(2))
+    (history,) = shown(run(0), Run(missed.record, trials, missed.path))["histories"]
+    point = history["figures"][""]["data"][2]
+    assert by("strict", point["y"])[0] > 0
+    assert by("strict", point["y"])[1] is None
+    filled, hollow = history["figures"]["accuracy"]["data"][2]["marker"]["color"]
+    assert (filled, hollow) == ("var(--c0)", "var(--paper)")
 
 
-def step(number, name, **changes):
-    return run(number, recipe_name=name, recipe={"epochs": 3, "change": "a change", "table": "ladder"}, **changes)
+def test_a_change_of_the_recipe_is_marked_in_its_history():
+    (history,) = shown(run(0), run(1, recipe_hash="fedcba987654"))["histories"]
+    assert history["changed"]
+    assert [line["x0"] for line in by("strict", history["figures"][""]["layout"]["shapes"])] == [0.5]
 
 
 def test_a_ladder_is_the_newest_run_of_each_step_on_one_machine():
-    data = shown(
+    def step(number, name, **changes):
+        return run(number, recipe_name=name, recipe=LADDER, **changes)
+
+    (ladder,) = shown(
         step(0, "cifar10/ladder/01-b"),
         step(1, "cifar10/ladder/00-a"),
         step(2, "cifar10/ladder/01-b", factor=0.5),
         step(3, "cifar10/ladder/02-c", environment=machine("NVIDIA H100")),
-        run(4, recipe_name="mnist/fixmatch"),
-    )
-    (ladder,) = data["ladders"]
-    table = under(ladder["tables"][0])
-    assert table["ids"] == ["abcd0001", "abcd0002"]
-    assert [row[6] for row in table["rows"]] == ["–", "-50.0%"]
-    first, change, end = under(ladder["figures"][""]["data"][0]["y"])
-    assert change == pytest.approx(-first / 2, rel=1e-4)
-    assert end == pytest.approx(first / 2, rel=1e-4)
+        run(4, recipe_name="mnist/base-tuned"),
+        run(5, recipe_name="mnist/fixmatch"),
+    )["ladders"]
+    (table,) = ladder["tables"]
+    assert by("strict", table)["ids"] == ["abcd0001", "abcd0002"]
+    (bars,) = ladder["figures"]["total"]["data"]
+    assert by("strict", bars["measure"]) == ["absolute", "relative", "total"]
+    start, change, end = by("strict", bars["y"])
+    assert start == pytest.approx(total_seconds(run().trials[0], "strict"), rel=1e-4)
+    assert (change, end) == pytest.approx((-start / 2, start / 2), rel=1e-4)
+    assert by("strict", bars["text"])[1] == "-50.0%"
 
 
-def test_a_ladder_that_was_cut_short_shows_the_time_of_an_epoch():
-    low = [
-        Run(one.record, tuple(builders.missed(seed) for seed in range(2)), one.path)
-        for one in (step(0, "cifar10/ladder/00-a"), step(1, "cifar10/ladder/01-b"))
-    ]
-    (ladder,) = shown(*low)["ladders"]
-    figure = ladder["figures"][""]
-    assert under(figure["layout"]["yaxis"]["title"]["text"]) == "s an epoch"
-    assert under(figure["data"][0]["y"])[0] == pytest.approx(333_000 / 3)
-    assert under(ladder["figures"]["total"]["data"][0]["y"]) is None
+def test_a_ladder_that_was_cut_short_has_the_time_of_an_epoch():
+    def step(number, data):
+        trials = tuple(builders.missed(seed, laps=builders.laps(), epochs=builders.trial().epochs) for seed in range(2))
+        made = run(number, recipe_name=f"cifar10/ladder/0{number}-a", recipe=LADDER | {"data": data})
+        return Run(made.record, trials, made.path)
+
+    found = shown(*(step(number, data) for number, data in enumerate([{"name": "cifar10"}, {"name": "mnist"}] * 2)))
+    assert [ladder["data_set"] for ladder in found["ladders"]] == ["cifar10", "mnist"]
+    figures = found["ladders"][0]["figures"]
+    assert figures["total"]["data"][0]["y"] == {"$protocol": {}}
+    assert by("strict", figures[""]["layout"]["yaxis"]["title"]["text"]) == "s an epoch"
+    assert by("strict", figures[""]["data"][0]["y"]) == [111_000, 0, 111_000]
 
 
-def test_scaling_is_shown_by_recipe_with_a_curve_and_tables_for_each_strategy():
+def test_scaling_is_strong_or_weak_and_each_strategy_begins_with_one_process():
     runs = [
         processes(0, 1),
         processes(1, 2),
+        processes(2, 2),
         processes(3, 4, strategy="FSDP"),
         processes(4, 2, batch=1024),
         processes(5, 8, recipe_name="digits/other"),
         processes(6, 8, smoke_test=True),
+        run(7, world_size=2),
     ]
-    (found,) = shown(*runs)["scalings"]
-    names = [trace["name"] for trace in found["figures"][""]["data"] if "name" in trace]
-    assert names == ["strong, DDP", "weak, DDP", "strong, FSDP"]
-    titles = [under(table)["title"].split(": ")[1].split(",")[0] for table in found["tables"]]
-    assert titles == ["strong scaling", "weak scaling", "time to target", "strong scaling", "time to target"]
+    (scaling,) = shown(*runs)["scalings"]
+    medians = [trace for trace in scaling["figures"][""]["data"] if "name" in trace]
+    assert {trace["name"]: trace["x"] for trace in medians} == {
+        "strong, DDP": [1, 2],
+        "weak, DDP": [1, 2],
+        "strong, FSDP": [1, 4],
+    }
+    rate = 300 / 333_000
+    strong = next(trace for trace in medians if trace["name"] == "strong, DDP")
+    assert by("strict", strong["y"]) == pytest.approx([rate, 2 * rate], rel=1e-4)
 
 
-def test_published_figures_say_their_data_set():
+def test_what_would_be_in_proportion_rises_for_images_and_falls_for_times():
+    (scaling,) = shown(processes(0, 1), processes(1, 4, factor=0.5))["scalings"]
+    for choice, ratio in (("", 4), ("total", 1 / 4)):
+        *_, ideal = scaling["figures"][choice]["data"]
+        first, last = by("strict", ideal["y"])
+        assert last / first == pytest.approx(ratio, rel=1e-4)
+
+
+def test_images_per_second_are_those_of_augmentation_and_training():
+    assert shown(run(factor=1e-3))["runs"][0]["trials"][0][4] == "0.9009"
+
+
+def test_published_figures_name_their_data_set():
     assert {figure["data_set"] for figure in shown()["published"]} == {"cifar10", "cifar100", "mnist"}

@@ -1,20 +1,14 @@
-"""The page's charts as files."""
-
-import shutil
+import re
 import sys
+from importlib.resources import files
 
 import pytest
 
+from results.page import pictures
 from results.page.data import page_data
-from results.page.pictures import drawings, write
-from tests.results.page.planted import HOSTILE, machine, processes, run
-
-pytest.importorskip("plotly")
+from tests.results.page.planted import HOSTILE, machine, needs_chrome, processes, run
 
 LADDER = {"epochs": 3, "change": "a change", "table": "ladder"}
-has_browser = pytest.mark.skipif(
-    not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="no Chrome or Chromium"
-)
 
 
 @pytest.fixture(scope="module")
@@ -24,36 +18,69 @@ def data():
     return page_data([*steps, *hostile, processes(4, 1), processes(5, 2)], [])
 
 
+def strings(value):
+    """Every text in a figure."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for item in value for text in strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
 def test_there_is_a_picture_of_everything_that_has_runs(data):
-    kinds = [name.split("-")[0] for name in drawings(data, "strict")]
+    kinds = [name.split("-")[0] for name in pictures.drawings(data, "strict")]
     assert sorted(kinds) == ["curves"] * 4 + ["histories", "ladders"] + ["laps"] * 4 + ["scalings"]
 
 
-def test_plotly_takes_every_figure(data):
-    from plotly.graph_objects import Figure
+def test_a_picture_is_valid_for_plotly(data):
+    objects = pytest.importorskip("plotly.graph_objects")
+    for protocol in ("strict", "dawnbench"):
+        for figure in pictures.drawings(data, protocol).values():
+            assert objects.Figure(figure).data
 
-    for protocol in ("strict", "cold"):
-        for figure in drawings(data, protocol).values():
-            Figure(figure)
+
+def test_colours_of_the_page_are_colours_in_pictures(data):
+    for name, figure in pictures.drawings(data, "strict").items():
+        assert not [text for text in strings(figure) if "var(" in text], name
 
 
-@pytest.mark.slow
-@has_browser
-def test_pictures_are_written_whatever_the_names_are(data, tmp_path):
-    pytest.importorskip("kaleido")
-    few = data | {"runs": data["runs"][2:4], "ladders": [], "scalings": []}
-    written = write(few, tmp_path, ["png", "svg"], "strict")
+def test_pictures_have_the_colours_of_the_light_theme_on_white():
+    style = files("results.page").joinpath("page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--(\w+): light-dark\((#\w+),", style))
+    assert {name: light[name] for name in pictures.LIGHT} | {"paper": "#ffffff"} == pictures.LIGHT
+
+
+def test_pictures_count_time_as_the_protocol_does(data):
+    def title(protocol):
+        return pictures.drawings(data, protocol)["ladders-1"]["layout"]["yaxis"]["title"]["text"]
+
+    assert (title("strict"), title("airbench")) == ("total s, strict time", "total s, airbench time")
+
+
+@needs_chrome
+@pytest.mark.parametrize(("kind", "head"), [("png", b"\x89PNG"), ("svg", b"<svg")])
+def test_pictures_are_written_whatever_the_names_are(data, tmp_path, kind, head):
+    written = pictures.write(data, tmp_path, [kind], "strict")
     assert sorted(written) == sorted(tmp_path.iterdir())
-    heads = {".png": b"\x89PNG", ".svg": b"<svg"}
-    assert all(path.read_bytes().startswith(heads[path.suffix]) for path in written)
+    assert len(written) == len(pictures.drawings(data, "strict"))
+    assert all(path.read_bytes().startswith(head) for path in written)
 
 
 def test_an_unknown_protocol_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="protocol='fast'"):
-        write(data, tmp_path, ["png"], "fast")
+        pictures.write(data, tmp_path, ["png"], "fast")
 
 
-def test_without_kaleido_it_says_what_to_install(data, tmp_path, monkeypatch):
+def test_without_kaleido_the_error_says_what_to_install(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kaleido", None)
     with pytest.raises(ValueError, match=r"kaleido: pip install -e '\.\[report\]' -c"):
-        write(data, tmp_path, ["png"], "strict")
+        pictures.write(data, tmp_path, ["png"], "strict")
+
+
+def test_without_chrome_the_error_says_what_to_install(data, tmp_path, monkeypatch):
+    pytest.importorskip("plotly")
+    chromium = pytest.importorskip("choreographer.browsers.chromium", reason="needs kaleido")
+    monkeypatch.setattr(chromium.Chromium, "find_browser", lambda **_: None)
+    with pytest.raises(ValueError, match="Chrome or Chromium, which was not found: install it") as error:
+        pictures.write(data, tmp_path, ["png"], "strict")
+    assert "\n" not in str(error.value)
