@@ -13,7 +13,7 @@ LAUNCH = Path(__file__).resolve().parents[1] / "configs" / "launch"
 FILES = sorted(LAUNCH.glob("*.yaml"))
 PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16, "fsdp2": 8}
 PROCESSES |= {f"deepspeed-zero-{stage}": 8 for stage in (1, 2, 3)}
-ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.strategy=fsdp2"])} | {
+STRATEGIES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.strategy=fsdp2"])} | {
     f"deepspeed-zero-{stage}": (
         "DEEPSPEED",
         f"ZeRO-{stage}",
@@ -21,7 +21,7 @@ ENGINES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.strategy=fsdp2"])} | {
     )
     for stage in (1, 2, 3)
 }
-"""Of a file that asks for an engine: the kind of launch, the strategy that runs, and what the recipe must say"""
+"""Of a file that asks for a strategy: the kind of launch, the strategy that runs, and what the recipe must say"""
 
 
 def test_every_file_is_known():
@@ -34,7 +34,7 @@ def test_accelerate_reads_it(path):
     processes = PROCESSES[path.stem]
     assert config.num_processes == processes
     assert config.num_machines == (2 if path.stem == "two-machines" else 1)
-    kind = ENGINES[path.stem][0] if path.stem in ENGINES else "NO" if processes == 1 else "MULTI_GPU"
+    kind = STRATEGIES[path.stem][0] if path.stem in STRATEGIES else "NO" if processes == 1 else "MULTI_GPU"
     assert config.distributed_type.value == kind
     assert config.mixed_precision == "no"
 
@@ -68,9 +68,9 @@ def launch_two(name, folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ENGINES)
-def test_a_file_that_asks_for_an_engine_launches_and_trains(tmp_path, name):
-    _, strategy, config = ENGINES[name]
+@pytest.mark.parametrize("name", ["fsdp2", "deepspeed-zero-2"])
+def test_a_file_that_asks_for_a_strategy_launches_and_trains(tmp_path, name):
+    _, strategy, config = STRATEGIES[name]
     ended = launch_two(name, tmp_path, *config)
     assert ended.status == 0, ended.err
     record = only_run(tmp_path / "runs").record
@@ -78,11 +78,11 @@ def test_a_file_that_asks_for_an_engine_launches_and_trains(tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", ["fsdp2", "deepspeed-zero-2"])
 def test_a_recipe_that_does_not_ask_for_it_is_refused(tmp_path, name):
     ended = launch_two(name, tmp_path)
     assert ended.status != 0
-    wanted = " ".join(ENGINES[name][2])
+    wanted = " ".join(STRATEGIES[name][2])
     assert f"the launch file asks for {wanted}, and the recipe says parallel.strategy=ddp: add {wanted}" in ended.err
     assert not (tmp_path / "runs").exists()
 

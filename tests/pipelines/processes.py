@@ -1,12 +1,14 @@
 """Real processes on this machine, joined by gloo."""
 
 import os
+import queue
 import socket
 import time
+import traceback
 
 import pytest
 import torch
-import torch.multiprocessing as processes
+import torch.multiprocessing
 
 from pipelines.distributed import process_group
 from pipelines.train import run_trial, set_up
@@ -43,31 +45,81 @@ def train(chosen, dataset, world):
     }
 
 
-def process(rank, size, port, job, folder):
-    """The life of one process: join, do the job, leave."""
-    torch.set_num_threads(1)
+class Processes:
+    """Processes that have joined each other and do one job after another: starting them takes longer than most jobs."""
+
+    def __init__(self, size):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        context = torch.multiprocessing.get_context("spawn")
+        self._jobs = [context.Queue() for _ in range(size)]
+        self._results = context.Queue()
+        arguments = [(rank, size, port, jobs, self._results) for rank, jobs in enumerate(self._jobs)]
+        self._processes = [context.Process(target=life, args=each, daemon=True) for each in arguments]
+        for process in self._processes:
+            process.start()
+
+    def do(self, folder, job, seconds):
+        """What a function returned in each process. An error in one of them is raised here, and ends all."""
+        for jobs in self._jobs:
+            jobs.put((folder, *job))
+        end = time.monotonic() + seconds
+        for _ in self._processes:
+            while True:
+                try:
+                    rank, error = self._results.get(timeout=1)
+                    break
+                except queue.Empty:
+                    if time.monotonic() > end:
+                        self.kill()
+                        pytest.fail(f"the processes still wait for each other after {seconds} s")
+                    if not all(process.is_alive() for process in self._processes):
+                        self.kill()
+                        pytest.fail("a process has died")
+            if error:
+                self.kill()
+                pytest.fail(f"rank {rank}: {error}")
+        return [torch.load(f"{folder}/{rank}.pt") for rank in range(len(self._processes))]
+
+    def kill(self):
+        for process in self._processes:
+            process.kill()
+
+
+def life(rank, size, port, jobs, results):
+    """The life of one process: join, and do one job after another."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
     world = process_group.join("cpu")
-    torch.save(job[0](world, *job[1:]), f"{folder}/{rank}.pt")
-    process_group.leave(world)
+    while True:
+        folder, job, *arguments = jobs.get()
+        torch.set_num_threads(1)
+        try:
+            torch.save(job(world, *arguments), f"{folder}/{rank}.pt")
+            results.put((rank, None))
+        except BaseException:
+            results.put((rank, traceback.format_exc()))
+            raise
+
+
+_PAIR = []
+"""the two processes that most tests share"""
 
 
 def in_processes(folder, *job, size=2, seconds=500):
-    """What a function returned in each of so many processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = processes.spawn(process, (size, port, job, str(folder)), nprocs=size, join=False)
-    try:
-        end = time.monotonic() + seconds
-        while not context.join(1):
-            if time.monotonic() > end:
-                pytest.fail(f"the processes still wait for each other after {seconds} s")
-    finally:
-        for started in context.processes:
-            started.kill()
-    return [torch.load(f"{folder}/{rank}.pt") for rank in range(size)]
+    """What a function, called with a World and these arguments, returned in each of so many processes."""
+    if size != 2:
+        processes = Processes(size)
+        try:
+            return processes.do(str(folder), job, seconds)
+        finally:
+            processes.kill()
+    pair = _PAIR.pop() if _PAIR else Processes(2)
+    results = pair.do(str(folder), job, seconds)
+    _PAIR.append(pair)  # one that has failed is not used again
+    return results
 
 
 def train_all(world, jobs):

@@ -1,4 +1,4 @@
-"""Two real processes train under each engine what one process trains, up to float32's rounding."""
+"""Two real processes train under each strategy what one process trains, up to float32's rounding."""
 
 import importlib.util
 
@@ -14,18 +14,11 @@ from tests.pipelines.processes import in_processes
 RELATIVE = 1e-5
 """to the norm of all weights and statistics: sums in another order are rounded differently"""
 
-ENGINES = {"FSDP2": ["parallel.strategy=fsdp2"]} | {
-    f"ZeRO-{stage}": ["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"] for stage in range(4)
-}
-"""By the strategy that has to run, what the recipe says"""
 HAS_DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
-
-
-def engines(*strategies):
-    """A test of each; of DeepSpeed's, where it is installed."""
-    missing = pytest.mark.skipif(not HAS_DEEPSPEED, reason="the extra deepspeed is not installed")
-    marked = [pytest.param(name, marks=missing if "ZeRO" in name else ()) for name in strategies]
-    return pytest.mark.parametrize("strategy", marked)
+STRATEGIES = {"DDP": [], "FSDP2": ["parallel.strategy=fsdp2"]}
+if HAS_DEEPSPEED:
+    STRATEGIES |= {f"ZeRO-{n}": ["parallel.strategy=deepspeed", f"parallel.zero_stage={n}"] for n in range(4)}
+"""By their name in the record, what the recipe says"""
 
 
 class WholeWeights:
@@ -48,15 +41,15 @@ def whole(parameter):
 
 
 def train(world, jobs):
-    """What a test wants to know of each job. The first trains two trials in a row, each of which begins anew."""
+    """What a test wants to know of each job: a recipe, its data and the number of trials in a row."""
     torch.set_num_threads(1)
     found = []
-    for number, (chosen, dataset) in enumerate(jobs):
+    for chosen, dataset, count in jobs:
         setup, observer = set_up(chosen, split.select(dataset, chosen.data), world), WholeWeights()
-        trials = [run_trial(setup, seed=5, observers=[observer]) for _ in range(1 if number else 2)]
+        trials = [run_trial(setup, seed=5, observers=[observer]) for _ in range(count)]
         accuracies = [[result.accuracy for result in trial.epochs] for trial in trials]
         losses = [result.train_loss for result in trials[-1].epochs]
-        found.append((setup.strategy, observer.weights, accuracies, losses))
+        found.append((setup.strategy.name, observer.weights, accuracies, losses))
     return found
 
 
@@ -86,48 +79,43 @@ RECIPES = {
     "EMA": ("digits/quick", [*QUICK, "techniques.ema={momentum: 0.8, every: 2}"]),
 }
 """Without norms of each process's own, which no number of processes has in common"""
-REFUSED = {"FSDP2": ["EMA"], "ZeRO-3": ["EMA", "frozen bias"]}
-"""What an engine refuses to train; the others: a frozen bias"""
+REFUSED = {"DDP": [], "FSDP2": ["EMA"], "ZeRO-3": ["EMA", "frozen bias"]}
+"""What a strategy refuses to train; the others: a frozen bias"""
 
 
-def jobs_of(digits, coloured, engine, without):
-    """By name, each recipe with its data."""
+AUTOCAST = "bfloat16, which rounds what one process rounds, but not in the same places"
+
+
+def jobs_of(digits, coloured, options=(), refused=()):
+    """By name, each recipe with its data, and the first one twice: every trial begins anew."""
     data = {"digits/quick": digits, "cifar10/davidnet-10": coloured}
-    return {
-        name: (recipe.load(base, [*overrides, *engine]), data[base])
+    jobs = {
+        name: (recipe.load(base, [*overrides, *options]), data[base], 2 if name == "SGD" else 1)
         for name, (base, overrides) in RECIPES.items()
-        if name not in without
+        if name not in refused
     }
-
-
-@pytest.fixture(scope="module")
-def alone(digits, coloured):
-    """By name, what one process trains."""
-    jobs = jobs_of(digits, coloured, [], [])
-    return dict(zip(jobs, train(World(), list(jobs.values())), strict=True))
+    return jobs | {AUTOCAST: (recipe.load("digits/quick", [*QUICK, "precision=autocast", *options]), digits, 1)}
 
 
 @pytest.mark.slow
-@engines(*ENGINES)
-def test_two_processes_train_what_one_does(tmp_path, digits, coloured, alone, strategy):
-    jobs = jobs_of(digits, coloured, ENGINES[strategy], REFUSED.get(strategy, ["frozen bias"]))
-    ranks = in_processes(tmp_path, train, list(jobs.values()))
-    for name, first, last in zip(jobs, *ranks, strict=True):
+def test_two_processes_train_what_one_does_under_each_strategy(tmp_path, digits, coloured):
+    """In one launch, because a process takes longer to start than to train."""
+    jobs = jobs_of(digits, coloured)
+    alone = dict(zip(jobs, train(World(), list(jobs.values())), strict=True))
+    wanted = {
+        (strategy, name): job
+        for strategy, options in STRATEGIES.items()
+        for name, job in jobs_of(digits, coloured, options, REFUSED.get(strategy, ["frozen bias"])).items()
+    }
+    ranks = in_processes(tmp_path, train, list(wanted.values()))
+    for (strategy, name), first, last in zip(wanted, *ranks, strict=True):
         _, weights, accuracies, losses = alone[name]
         assert first[0] == strategy
-        assert all(torch.equal(first[1][key], last[1][key]) for key in weights), name
-        assert (flat(first[1]) - flat(weights)).norm() < RELATIVE * flat(weights).norm(), name
-        assert first[2] == last[2] == accuracies, name
-        assert first[3] == pytest.approx(losses, rel=1e-4), name
-
-
-@pytest.mark.slow
-@engines("FSDP2", "ZeRO-3")
-def test_an_engine_trains_under_autocast(tmp_path, digits, strategy):
-    """bfloat16 rounds what one process rounds, but not in the same places."""
-    overrides = [*QUICK, "precision=autocast"]
-    (alone,) = train(World(), [(recipe.load("digits/quick", overrides), digits)])
-    chosen = recipe.load("digits/quick", [*overrides, *ENGINES[strategy]])
-    ((first,), _) = in_processes(tmp_path, train, [(chosen, digits)])
-    assert first[3] == pytest.approx(alone[3], rel=0.01)
-    assert not torch.equal(flat(first[1]), flat(alone[1]))
+        assert all(torch.equal(first[1][key], last[1][key]) for key in weights), (strategy, name)
+        assert first[2] == last[2], (strategy, name)
+        if name == AUTOCAST:
+            assert first[3] == pytest.approx(losses, rel=0.01), strategy
+            continue
+        assert (flat(first[1]) - flat(weights)).norm() < RELATIVE * flat(weights).norm(), (strategy, name)
+        assert first[2] == accuracies, (strategy, name)
+        assert first[3] == pytest.approx(losses, rel=1e-4), (strategy, name)
