@@ -23,14 +23,14 @@ def described(images, labels, mean=(120.0, 130.0, 140.0), std=(60.0, 50.0, 40.0)
     return Dataset("bytes", images, labels, images, labels, images[:0], labels[:0], names, mean, std)
 
 
-def make_loader(knobs=None, count=22, *, order_seed=0, augment_seed=0, **changes):
+def make_loader(knobs=None, count=22, *, channels=2, order_seed=0, augment_seed=0, **changes):
     """A loader whose labels are the numbers of the images, which show them too."""
     knobs = knobs or Augment()
     side = 4 + 2 * knobs.crop
     labels = torch.arange(count)
     pixels = torch.arange(side * side, dtype=torch.float32).reshape(1, side, side, 1)
     return ResidentLoader(
-        (pixels + 100 * labels[:, None, None, None]).repeat(1, 1, 1, 2),
+        (pixels + 100 * labels[:, None, None, None]).repeat(1, 1, 1, channels),
         labels,
         knobs,
         order_generator=torch.Generator().manual_seed(order_seed),
@@ -204,3 +204,10 @@ def test_resized_images_keep_dtype_and_memory_order(channels_last, dtype):
     images = resident.resized(torch.randn(5, 3, 8, 8).to(dtype).contiguous(memory_format=order), 6)
     assert images.dtype == dtype
     assert images.is_contiguous(memory_format=order)
+
+
+def test_images_of_one_channel_have_the_strides_of_the_layout_that_is_asked_for():
+    """Both layouts are the same memory, and torch takes the strides of channels last for that layout."""
+    images, _ = next(iter(make_loader(channels=1, channels_last=False).epoch(0)))
+    count, _, height, width = images.shape
+    assert images.stride() == (height * width, height * width, width, 1)
