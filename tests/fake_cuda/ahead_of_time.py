@@ -1,9 +1,8 @@
 """Compiles Triton programs for GPUs that need not be there, for the signatures that a simulated trial recorded.
 
-python -m tests.fake_cuda.ahead_of_time SIGNATURES.json [--every]
+python -m tests.fake_cuda.ahead_of_time SIGNATURES.json
 
-Each signature is compiled for one architecture, and one of each program and types for all of them; with --every, all
-for all.
+Each signature is compiled for one architecture, and one of each program and types for all of them.
 """
 
 import importlib
@@ -18,14 +17,14 @@ from triton.compiler import ASTSource
 ARCHITECTURES = (90, 80, 100)
 
 
-def main(path: str, every: bool) -> int:
+def main(path: str) -> int:
     """How many programs were compiled."""
     count, seen = 0, set()
     for signature in json.loads(Path(path).read_text()):
         program = getattr(importlib.import_module(signature["module"]), signature["program"])
         types, constants = dict(signature["types"]), dict(signature["constants"])
         key = (signature["program"], tuple(types.items()))
-        for architecture in ARCHITECTURES if every or key not in seen else ARCHITECTURES[:1]:
+        for architecture in ARCHITECTURES[:1] if key in seen else ARCHITECTURES:
             kinds = {name: types.get(name, "constexpr") for name in program.arg_names}
             source = ASTSource(program, signature=kinds, constexprs=constants)
             compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32))
@@ -36,4 +35,4 @@ def main(path: str, every: bool) -> int:
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], "--every" in sys.argv))
+    print(main(sys.argv[1]))

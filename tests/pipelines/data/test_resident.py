@@ -28,19 +28,23 @@ def described(images, labels, mean=(120.0, 130.0, 140.0), std=(60.0, 50.0, 40.0)
     return Dataset("bytes", images, labels, images, labels, images[:0], labels[:0], names, mean, std)
 
 
-def numbered(count):
+def numbered(count, channels=2):
     """Images that show their number, which is their label too, and where each of their pixels lies."""
     pixels = np.arange(16).reshape(1, 4, 4, 1)
-    images = (pixels + 16 * (np.arange(count) % 15)[:, None, None, None]).astype(np.uint8).repeat(2, 3)
+    images = (pixels + 16 * (np.arange(count) % 15)[:, None, None, None]).astype(np.uint8).repeat(channels, 3)
     labels = np.arange(count)
-    return Dataset("numbered", images, labels, images, labels, images[:0], labels[:0], ("a",), (0.0,) * 2, (1.0,) * 2)
+    return Dataset(
+        "numbered", images, labels, images, labels, images[:0], labels[:0], ("a",), (0.0,) * channels, (1.0,) * channels
+    )
 
 
-def make_loader(config=None, count=22, *, order_seed=0, augment_seed=0, rank=0, world_size=1, **changes):
+def make_loader(config=None, count=22, *, channels=2, order_seed=0, augment_seed=0, rank=0, world_size=1, **changes):
     """A loader of numbered images."""
     augment = (config or Augment()).model_dump(mode="json")
     chosen = recipe.validate(BASE | {"batch_size": 8, "drop_last": False, "augment": augment} | changes, "test")
-    context = LoaderContext(chosen, numbered(count), World(rank, world_size), torch.float32, order_seed, augment_seed)
+    context = LoaderContext(
+        chosen, numbered(count, channels), World(rank, world_size), torch.float32, order_seed, augment_seed
+    )
     loader = ResidentLoader(context)
     loader.transfer()
     loader.preprocess()
@@ -211,3 +215,10 @@ def test_resized_images_keep_dtype_and_memory_order(channels_last, dtype):
     images = preprocessing.resized(torch.randn(5, 3, 8, 8).to(dtype).contiguous(memory_format=order), 6)
     assert images.dtype == dtype
     assert images.is_contiguous(memory_format=order)
+
+
+def test_images_of_one_channel_have_the_strides_of_the_layout_that_is_asked_for():
+    """Both layouts are the same memory, and torch takes the strides of channels last for that layout."""
+    images, _ = next(iter(make_loader(channels=1, channels_last=False).epoch(0)))
+    count, _, height, width = images.shape
+    assert images.stride() == (height * width, height * width, width, 1)
