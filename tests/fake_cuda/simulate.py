@@ -20,7 +20,6 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
-from pipelines.recipe.techniques import Pretraining
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -35,6 +34,7 @@ from pipelines.models.dropout import Dropout
 from pipelines.models.layers import BatchNorm
 from pipelines.recipe import Recipe
 from pipelines.recipe.loaders import Resident
+from pipelines.recipe.techniques import Pretraining
 from tests.fake_cuda.recorder import CUDA, Recorder
 
 STEPS_PER_EPOCH = 3

@@ -7,8 +7,8 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 from torch import Tensor
 
-from pipelines.data.sources import digits
 from pipelines.data.dataset import Dataset
+from pipelines.data.sources import digits
 from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
 from tests.gpu.trials import From, in_bulk, on_cpu, train
