@@ -83,8 +83,11 @@ class ResidentLoader:
         images = self._epoch_images.permute(0, 3, 1, 2)
         if recipe.augment.resolution:
             images = resized(images, recipe.augment.resolution.size(epoch))
-        if not recipe.channels_last:
-            images = images.contiguous()
+        if recipe.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)  # CUDA resizes few channels into the other
+        else:
+            # strides of images with one channel fit both layouts, and torch takes them for the other: made anew
+            images = images.contiguous().flatten(1).unflatten(1, images.shape[1:])
         return Epoch(images, self._labels[order], [len(batch) for batch in batches])
 
     def close(self) -> None:
