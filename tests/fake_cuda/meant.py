@@ -5,7 +5,7 @@ MEANT = {
     ("sync", "preprocess", "pipelines/data/resident.py"): "its mean and standard deviation",
     ("sync", "preprocess", "pipelines/data/order.py"): "the weights of the classes, which are checked",
     ("sync", "build", "pipelines/data/resident.py"): "the held-out and the unlabelled images",
-    ("sync", "build", "pipelines/techniques/layer_scales.py"): "a measurement of the untrained network",
+    ("sync", "build", "pipelines/probes/layer_scales.py"): "a measurement of the untrained network",
     ("sync", "whiten", "pipelines/data/host_loader.py"): "the images of loaders that keep them on the host",
     ("sync", "whiten", "pipelines/data/loaders.py"): "the same",
     ("sync", "whiten", "pipelines/data/resident.py"): "the same",
