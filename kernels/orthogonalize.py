@@ -8,6 +8,8 @@ from torch import Tensor
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """coefficients that bring singular values of (0, 1] close to 1 in few steps, without converging"""
+DTYPE = torch.bfloat16
+"""what the iteration is computed in"""
 
 
 def orthogonalize(
@@ -21,9 +23,7 @@ def orthogonalize(
     groups: dict[torch.Size, list[int]] = defaultdict(list)
     for index, matrix in enumerate(matrices):
         groups[matrix.shape].append(index)
-    batches = [
-        matrices[indices[0]].new_empty(len(indices), *shape, dtype=torch.bfloat16) for shape, indices in groups.items()
-    ]
+    batches = [matrices[indices[0]].new_empty(len(indices), *shape, dtype=DTYPE) for shape, indices in groups.items()]
     order = [index for indices in groups.values() for index in indices]
     torch._foreach_copy_([place for batch in batches for place in batch], [matrices[index] for index in order])
     norms = [torch.linalg.vector_norm(batch, dim=(1, 2), keepdim=True) for batch in batches]

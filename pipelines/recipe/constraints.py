@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pipelines.recipe.loaders import Torchvision
 from pipelines.recipe.schema import Recipe
-from pipelines.recipe.techniques import Pretraining, Technique
+from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
 
 
 def check(recipe: Recipe) -> None:
@@ -102,7 +102,7 @@ def dynamic_scaling_of_nothing(recipe: Recipe) -> str | None:
         return None
     if recipe.precision != "half" or recipe.loss.reduction == "sum":
         return "loss.scaling=dynamic is for precision=half and loss.reduction=mean: say them, or loss.scaling=fixed"
-    if reading := chosen(recipe, ("penalty", "gradient_clipping", "growing_batch")):
+    if reading := chosen(recipe, lambda one: one.changes_gradients or isinstance(one, GrowingBatch)):
         return f"techniques.{reading[0]} needs gradients whose scale is known: say loss.scaling=fixed"
     return None
 

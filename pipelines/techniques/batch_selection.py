@@ -35,7 +35,7 @@ class BatchSelection:
             models.initialize(proxy, state.seed + 1, recipe.initialization)
         for layer in models.whitening_layers(proxy):
             layer.fit(state.loader.plain(layer.config.images)[0])
-        self._proxy = autocast(compiled(proxy, recipe), recipe, state.world)
+        self._proxy = autocast(compiled(proxy, recipe, state.world), recipe, state.world)
         self._optimizer = make_optimizer(
             proxy,
             recipe,

@@ -80,7 +80,7 @@ def test_several_recipes_have_a_record_and_a_row_each(main):
     assert (ended.status, ended.err) == (0, "")
     assert {run.record.recipe_name for run in store.find(["runs"])} == {"digits/quick", "mine"}
     assert ended.out.count("record: ") == 2
-    rows = [line.split()[0] for line in ended.out.splitlines() if "of 1 (97.00%)" in line]
+    rows = [line.split()[0] for line in ended.out.splitlines() if "of 1 (97%)" in line]
     assert rows == ["digits/quick", "mine"]
     assert "dawnbench time" in ended.out
 

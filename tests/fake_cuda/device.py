@@ -89,7 +89,7 @@ def _pretend_runtime(torch: ModuleType) -> None:
     cuda.get_device_capability = lambda *device: (9, 0)
     cuda.get_device_properties = lambda *device: SimpleNamespace(name="fake", uuid="00000000")
     cuda.get_device_name = lambda *device: "fake"
-    cuda.is_bf16_supported = lambda *including_emulation: True
+    cuda.is_bf16_supported = lambda **including_emulation: True
     cuda.Event = Event
 
 

@@ -1,5 +1,6 @@
 """What a recipe does on a few images: every batch, learning rate and weight, in float64."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(train, "number_formats", lambda *_: (torch.float64, torch.float64))
         patch.setattr(models, "to_precision", lambda network, *_, **__: network.double())
         patch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor)
+        patch.setattr(sys.modules["kernels.orthogonalize"], "DTYPE", torch.float64)
         patch.setitem(activations.FUSED, "celu", celu)
         patch.setattr(
             losses,

@@ -41,4 +41,4 @@ def test_mean_loss_weighs_batches_by_their_images():
     means = [total / size for total, size in zip(sums, sizes, strict=True)]
     assert mean_loss(sums, sizes, load("digits/quick", ["loss.reduction=sum"]), World()) == pytest.approx(3)
     assert mean_loss(means, sizes, load("digits/quick", ["loss.reduction=mean"]), World()) == pytest.approx(3)
-    assert mean_loss(sums[:2], sizes, load("digits/quick", ["loss.reduction=sum"]), World()) == pytest.approx(2.5)
+    assert mean_loss(sums[:2], sizes[:2], load("digits/quick", ["loss.reduction=sum"]), World()) == pytest.approx(2.5)
