@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from tests.results import builders
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def keep(folder, record, trials):
@@ -35,8 +38,10 @@ def test_runs_of_a_scaling_in_the_folder_are_on_the_page(tmp_path):
     assert "ofscaling" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chrome or Chromium")
 def test_pictures_are_written_where_asked_for(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("kaleido")
     keep(tmp_path / "runs", builders.record(seeds=[0]), [builders.trial(0)])
     assert report.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out"), "--png", "--svg"]) == 0
     kinds = sorted(path.suffix for path in (tmp_path / "out").iterdir())
