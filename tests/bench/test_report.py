@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from tests.results.page.planted import needs_chrome
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def keep(folder, record, trials):
