@@ -29,10 +29,12 @@ class BatchSelection:
     def trial_start(self, state: State) -> None:
         recipe, head, device = state.recipe, state.network.head, state.world.device
         image_shape = tuple(state.loader.plain(1)[0].permute(0, 3, 1, 2).shape[1:])
-        with torch.random.fork_rng():  # what the network itself draws stays the same
-            proxy = models.build_network(self._config.proxy, image_shape, head.out_features).to(device)
-            proxy = models.to_precision(proxy, head.weight.dtype, channels_last=recipe.channels_last)
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # what the network itself draws stays the same; the proxy draws on the host
+            proxy = models.build_network(self._config.proxy, image_shape, head.out_features)
             models.initialize(proxy, state.seed + 1, recipe.initialization)
+        proxy = models.to_precision(proxy.to(device), head.weight.dtype, channels_last=recipe.channels_last)
         for layer in models.whitening_layers(proxy):
             layer.fit(state.loader.plain(layer.config.images)[0])
         self._proxy = autocast(compiled(proxy, recipe, state.world), recipe, state.world)

@@ -111,7 +111,7 @@ def noise(recipe: Recipe) -> Dataset:
 @contextlib.contextmanager
 def watched(recorder: Recorder) -> Iterator[None]:
     """Everything that happens inside is fake and recorded, lap by lap."""
-    real_lap = Clock.lap
+    real_lap, from_numpy = Clock.lap, torch.from_numpy
 
     @contextlib.contextmanager
     def lap(clock: Clock, name: str, epoch: int | None = None) -> Iterator[None]:
@@ -129,6 +129,9 @@ def watched(recorder: Recorder) -> Iterator[None]:
             (Clock, "lap", lap),
             (torch.cuda, "synchronize", recorder.synchronize),
             (torch.Tensor, "pin_memory", lambda tensor, *device: recorder.pin(tensor)),
+            # the data set is pinned as a whole in set-up, which makes NumPy arrays of fake tensors
+            (train, "pinned", lambda dataset: dataset),
+            (torch, "from_numpy", lambda array: recorder.pin(from_numpy(array))),
             (FakeTensor, "tolist", lambda tensor: recorder.values(tensor)),
         ]
         if triton is not None:
