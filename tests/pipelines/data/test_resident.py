@@ -220,5 +220,5 @@ def test_resized_images_keep_dtype_and_memory_order(channels_last, dtype):
 def test_images_of_one_channel_have_the_strides_of_the_layout_that_is_asked_for():
     """Both layouts are the same memory, and torch takes the strides of channels last for that layout."""
     images, _ = next(iter(make_loader(channels=1, channels_last=False).epoch(0)))
-    _, _, height, width = images.shape
+    height, width = images.shape[2:]
     assert images.stride() == (height * width, height * width, width, 1)

@@ -42,7 +42,7 @@ def observed(setup):
 @pytest.fixture(scope="module")
 def healthy(digits):
     setup = setup_for(digits)
-    return setup, observe(setup)
+    return setup, observed(setup)  # not on the weights that its short trial ends with
 
 
 def verdicts(examination):
