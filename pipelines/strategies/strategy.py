@@ -18,6 +18,9 @@ Forward = Callable[..., Tensor]
 
 MakeOptimizer = Callable[[nn.Module], ScheduledOptimizer]
 
+MOST_GRAPHS = 64
+"""of a compiled network; beyond it torch.compile silently stops compiling"""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -86,10 +89,6 @@ def compiled(forward: Forward, recipe: Recipe, world: World) -> Forward:
     torch._dynamo.config.recompile_limit = MOST_GRAPHS
     mode = None if recipe.compile_mode == "default" else recipe.compile_mode
     return torch.compile(forward, dynamic=False, mode=mode)
-
-
-MOST_GRAPHS = 64
-"""of a compiled network; beyond it torch.compile silently stops compiling"""
 
 
 def autocast(forward: Forward, recipe: Recipe, world: World) -> Forward:

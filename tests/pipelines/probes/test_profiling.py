@@ -84,25 +84,25 @@ def test_busy_is_what_some_kernel_covers():
     assert busy_share(SimpleNamespace(events=list)) == 0
 
 
-def profiles(world, dataset, engines):
-    """Of a few steps under each engine: seconds of the phases, and of what was exchanged."""
+def profiles(world, dataset, strategies):
+    """Of a few steps under each strategy: seconds of the phases and of the communication."""
     torch.set_num_threads(1)
-    benches = [set_up(load("digits/quick", ["model.widths=[4]", *engine]), dataset, world) for engine in engines]
-    found = [profile_training(setup, seed=0) for setup in benches]
+    setups = [set_up(load("digits/quick", ["model.widths=[4]", *options]), dataset, world) for options in strategies]
+    found = [profile_training(setup, seed=0) for setup in setups]
     return [(profile.phases, profile.communication) for profile in found]
 
 
-ENGINES = [[], ["parallel.strategy=fsdp2"]]
+STRATEGIES = [[], ["parallel.strategy=fsdp2"]]
 if importlib.util.find_spec("deepspeed"):
-    ENGINES += [["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"] for stage in (1, 3)]
+    STRATEGIES += [["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"] for stage in (1, 3)]
 
 
 @pytest.mark.slow
-def test_several_processes_exchange_gradients_whatever_the_engine(tmp_path, digits):
-    for by_engine in in_processes(tmp_path, profiles, digits, ENGINES):
-        for phases, exchanged in by_engine:
+def test_several_processes_communicate_under_every_strategy(tmp_path, digits):
+    for by_strategy in in_processes(tmp_path, profiles, digits, STRATEGIES):
+        for phases, communication in by_strategy:
             assert all(phases[name] > 0 for name in ("forward", "backward", "optimizer"))
-            assert exchanged > 0
+            assert communication > 0
 
 
 def test_energy_as_a_person_reads_it():
