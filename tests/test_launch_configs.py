@@ -55,8 +55,8 @@ def test_it_launches_and_trains(tmp_path, name):
     record = only_run(tmp_path / "runs").record
     size = PROCESSES[name]
     assert (record.status, record.world_size) == ("finished", size)
-    assert record.environment["strategy"] == ("none" if size == 1 else "DDP")
-    assert [rank["rank"] for rank in record.environment.get("ranks", [])] == list(range(size if size > 1 else 0))
+    assert record.environment.strategy == ("none" if size == 1 else "DDP")
+    assert [rank["rank"] for rank in record.environment.ranks] == list(range(size if size > 1 else 0))
 
 
 def launch_two(name, folder, *arguments):
@@ -74,7 +74,7 @@ def test_a_file_that_asks_for_a_strategy_launches_and_trains(tmp_path, name):
     ended = launch_two(name, tmp_path, *config)
     assert ended.status == 0, ended.err
     record = only_run(tmp_path / "runs").record
-    assert (record.status, record.world_size, record.environment["strategy"]) == ("finished", 2, strategy)
+    assert (record.status, record.world_size, record.environment.strategy) == ("finished", 2, strategy)
 
 
 @pytest.mark.slow
@@ -93,4 +93,4 @@ def test_torchrun_launches_and_trains(tmp_path):
     ended = wait(launch(*command, RUN, *SMALL, *ONE_THREAD, "--trials", "1", cwd=tmp_path))
     assert ended.status == 0, ended.err
     record = only_run(tmp_path / "runs").record
-    assert (record.world_size, record.environment["strategy"]) == (2, "DDP")
+    assert (record.world_size, record.environment.strategy) == (2, "DDP")

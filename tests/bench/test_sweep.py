@@ -124,7 +124,7 @@ def test_two_recipes_train_at_the_same_time_and_their_records_say_so(tmp_path):
     assert ended.status == 0, ended.err
     runs = {run.record.recipe_name: run.record for run in store.find([tmp_path / "runs"])}
     assert sorted(runs) == ["digits/quick", "other"]
-    assert all(record.environment["machine_class"].endswith(", 2 runs at a time") for record in runs.values())
+    assert all(record.environment.machine_class.endswith(", 2 runs at a time") for record in runs.values())
     assert "digits/quick: trial 1/1" in ended.out
     assert ended.out.count("record: ") == 2
 
