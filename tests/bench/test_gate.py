@@ -128,7 +128,7 @@ def slower(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__", "measured")
     shutil.copytree(ROOT / "results", checkout / "results", ignore=ignored)
     train = checkout / "pipelines" / "train.py"
-    head = "    losses = []\n    steps_left"
+    head = "    losses, sizes = [], []\n    steps_left"
     assert head in train.read_text()
     train.write_text(train.read_text().replace(head, "    __import__('time').sleep(2)\n" + head))
     return checkout
