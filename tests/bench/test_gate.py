@@ -148,7 +148,7 @@ def test_a_slower_checkout_is_found_by_interleaving(tmp_path, slower):
     command = [sys.executable, str(slower / "bench" / "gate.py"), *words]
     ended = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, preexec_fn=on_one_core)
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "worse: and so when run again" in ended.stdout
+    assert "worse: confirmed" in ended.stdout
     runs = store.find([tmp_path / "runs" / "*" / "*" / "*"])
     assert len(runs) == 4
     assert len({run.record.interleaved for run in runs}) == 2
