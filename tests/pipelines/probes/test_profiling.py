@@ -106,5 +106,5 @@ def test_several_processes_exchange_gradients_whatever_the_engine(tmp_path, digi
 
 def test_energy_as_a_person_reads_it():
     measured = {"joules_per_trial": 1234.56, "mean_w": 412.3, "trials": 21}
-    assert energy_line(measured) == "1235 J a trial, 412.3 W on average (over 21 trials more)"
+    assert energy_line(measured) == "1235 J per trial, 412.3 W on average (over 21 further trials)"
     assert energy_line({"unknown": "nobody counts"}) == "unknown, because nobody counts"
