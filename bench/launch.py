@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -71,8 +72,12 @@ class Launch:
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables of the child, made from those of this process."""
-        own = {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
-        return without_launcher(given) | {events.REPORTS: "1"} | own | self.variables
+        own = {
+            events.REPORTS: "1",
+            "OMP_NUM_THREADS": "1",
+        }  # torchrun warns without; bench/run.py sets its threads itself
+        own |= {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
+        return without_launcher(given) | own | self.variables
 
 
 def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
@@ -183,21 +188,23 @@ class Children:
         """Run one to its end. LaunchError where it fails; raises as `raise_if_stopped`."""
         self._require_success(launch, self.run(launch, show))
 
-    def interleave(self, launches: Sequence[Launch], trials: int, show: Show) -> None:
-        """Train `trials` trials of each launch, one at a time: A B, B A, A B, …
+    def interleave(self, launches: Mapping[str, Launch], trials: int, show: Callable[[str, Event], None]) -> None:
+        """Train `trials` trials of each launch, one at a time: A B, B A, A B, … `show` gets the name of the launch too.
 
         A drift of the machine then affects all launches equally. Raises as `run_or_raise`.
         """
         shared = {events.INTERLEAVED: secrets.token_hex(4)}
-        running = [self.start(replace(one, variables={**one.variables, **shared})) for one in launches]
-        for child in running:
-            self._until_it_waits(child, show)
-        order = running
+        running = [
+            (self.start(replace(one, variables={**one.variables, **shared})), partial(show, name))
+            for name, one in launches.items()
+        ]
+        for child, show_its in running:
+            self._until_it_waits(child, show_its)
         for _ in range(trials):
-            for child in order:
+            for child, show_its in running:
                 child.permit_trial()
-                self._until_it_waits(child, show)
-            order = order[::-1]
+                self._until_it_waits(child, show_its)
+            running.reverse()
 
     def raise_if_stopped(self) -> None:
         """KeyboardInterrupt after SIGINT, Terminated after SIGTERM."""

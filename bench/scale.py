@@ -79,11 +79,11 @@ class Size:
     label: str
     changes: tuple[str, ...] = ()
 
-    def launch(self, arguments: Sequence[str], threads: int) -> Launch:
+    def launch(self, arguments: Sequence[str]) -> Launch:
         """Training at this size."""
         torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.processes))
         launcher = (sys.executable, *(torchrun if self.processes > 1 else ()))
-        return Launch((*arguments, *self.changes), launcher, variables={"OMP_NUM_THREADS": str(threads)})
+        return Launch((*arguments, *self.changes), launcher)
 
 
 def parse(arguments: Sequence[str] | None = None) -> ScaleOptions:
@@ -136,7 +136,7 @@ def planned(given: ScaleOptions, batch_size: int, folder: Path) -> list[tuple[Si
     for seed, count in rounds:
         own = ["--trials", str(count), "--seed", str(seed), "--threads", str(threads), "--out", str(folder)]
         for size in all_sizes(given.processes, batch_size):
-            found.append((size, size.launch([*given.names, *given.overrides, *passed, *own], threads)))
+            found.append((size, size.launch([*given.names, *given.overrides, *passed, *own])))
     return found
 
 

@@ -67,7 +67,7 @@ def test_a_child_sees_its_variables_and_not_those_of_our_launcher(tmp_path, monk
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     found = seen_by(tmp_path, "dict(os.environ)", gpu="GPU-b", variables={"OWN": "1"})
-    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "OMP_NUM_THREADS"}.isdisjoint(found)
+    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"}.isdisjoint(found)
     assert not any(name.startswith("ACCELERATE_") for name in found)
     assert (found["OMP_WAIT_POLICY"], found["CUDA_VISIBLE_DEVICES"], found["OWN"]) == ("passive", "GPU-b", "1")
     assert found[events.REPORTS] == "1"
@@ -92,18 +92,18 @@ for trial in range(int(sys.argv[2])):
 
 
 def test_interleaved_launches_train_one_trial_at_a_time(tmp_path):
-    launches = [launch_of(tmp_path, TRIALS, name, "3") for name in "ab"]
+    launches = {name: launch_of(tmp_path, TRIALS, name, "3") for name in "ab"}
     found = []
     with Children() as children:
-        children.interleave(launches, 3, found.append)
-    assert [message.recipe for message in found] == ["a", "b", "b", "a", "a", "b"]
-    assert len({message.text for message in found}) == 1, "they share an id"
+        children.interleave(launches, 3, lambda name, event: found.append((name, event)))
+    assert [name for name, _ in found] == [event.recipe for _, event in found] == ["a", "b", "b", "a", "a", "b"]
+    assert len({event.text for _, event in found}) == 1, "they share an id"
 
 
 def test_an_interleaved_launch_that_fails_ends_the_other(tmp_path):
     failing = tmp_path / "failing"
     failing.mkdir()
-    launches = [launch_of(tmp_path, TRIALS, "a", "3"), launch_of(failing, "sys.exit(2)")]
+    launches = {"a": launch_of(tmp_path, TRIALS, "a", "3"), "b": launch_of(failing, "sys.exit(2)")}
     with pytest.raises(LaunchError, match="ended with status 2"), Children() as children:
         children.interleave(launches, 3, print)
     assert psutil.Process().children() == []
