@@ -10,6 +10,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -103,17 +104,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))
         return cli.OK
     console = cli.make_console(to_stderr=given.json)
+    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     status = cli.OK
-    with Children() as children:
-        for number, (size, launch) in enumerate(launches, start=1):
-            plural = "es" * (size.processes > 1)
-            console.print(
-                f"{number} of {len(launches)}: {size.processes} process{plural}, {size.label}", highlight=False
-            )
-            status = children.run(launch, lambda event: console.print(str(event), highlight=False, markup=False))
-            if status:
-                break
-    show(folder, given)
+    try:
+        with Children() as children:
+            for number, (size, launch) in enumerate(launches, start=1):
+                plural = "es" * (size.processes > 1)
+                print_line(f"{number} of {len(launches)}: {size.processes} process{plural}, {size.label}")
+                status = children.run(launch, lambda event: print_line(str(event)))
+                children.raise_if_stopped()
+                if status:
+                    break
+    finally:
+        show(folder, given)
     return status
 
 

@@ -57,6 +57,11 @@ def test_a_child_that_a_signal_ended_has_the_status_of_a_shell(tmp_path):
         assert children.run(launch_of(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)"), print) == 137
 
 
+def test_the_status_1_of_a_launcher_is_not_read_as_worse(tmp_path):
+    with Children() as children:
+        assert children.run(launch_of(tmp_path, "sys.exit(1)"), print) == 2
+
+
 def test_a_child_that_must_succeed_names_its_command(tmp_path):
     with Children() as children, pytest.raises(LaunchError, match=r"bench/run.py x ended with status 3"):
         children.run_or_raise(launch_of(tmp_path, "sys.exit(3)", "x"), print)
