@@ -170,12 +170,12 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
 
     def train_both(recipe: str) -> tuple[list[samples.Samples], list[samples.Samples]]:
         place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
-        launches = [
-            launch(given, place / side, recipe, "--trials", str(trials[recipe]), checkout=checkout)
+        launches = {
+            side: launch(given, place / side, recipe, "--trials", str(trials[recipe]), checkout=checkout)
             for side, checkout in checkouts.items()
-        ]
+        }
         with Children() as children:
-            children.interleave(launches, trials[recipe], show)
+            children.interleave(launches, trials[recipe], show_side)
         accepted, new = (samples.resolve(str(place / side), given.protocol, metrics=chosen) for side in checkouts)
         return accepted, new
 
@@ -202,6 +202,11 @@ def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT) ->
 def show(event: Event) -> None:
     """Print what a training reports: on standard error, because standard output is for the verdicts."""
     print(event, file=sys.stderr, flush=True)
+
+
+def show_side(side: str, event: Event) -> None:
+    """Print what one of two interleaved trainings reports."""
+    print(f"{side}: {event}", file=sys.stderr, flush=True)
 
 
 def verdict_object(judgement: "Judgement") -> dict[str, Any]:

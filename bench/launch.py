@@ -7,13 +7,14 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 
 from bench import events
-from bench.cli import Terminated
+from bench.cli import NO_VERDICT, Terminated
 from bench.events import Event
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,8 +72,9 @@ class Launch:
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables of the child, made from those of this process."""
-        own = {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
-        return without_launcher(given) | {events.REPORTS: "1"} | own | self.variables
+        own = {events.REPORTS: "1", "OMP_NUM_THREADS": "1"}  # without it torchrun warns; bench/run.py sets its own
+        own |= {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
+        return without_launcher(given) | own | self.variables
 
 
 def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
@@ -89,6 +91,7 @@ class Child:
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
+        self._is_stopped = False
         starter = [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, launch.cores))]
         self._process = subprocess.Popen(  # noqa: S603  no shell
             [*starter, *launch.command],
@@ -117,14 +120,19 @@ class Child:
             self._process.stdin.write("\n")
             self._process.stdin.flush()
 
-    def send_signal(self, number: int) -> None:
-        """To the process that was started. A launcher passes it on."""
-        self._process.send_signal(number)
+    def stop(self, number: int) -> None:
+        """Send a signal, once, to the process that was started. A launcher passes it on."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit status, as a shell counts it: 128 + N where signal N ended it."""
+        """Its exit status, as a shell counts it: 128 + N where signal N ended it.
+
+        2 in place of 1, which bench/run.py never returns: launchers do, whatever the status of their processes.
+        """
         status = self._process.wait()
-        return status if status >= 0 else 128 - status
+        return NO_VERDICT if status == 1 else status if status >= 0 else 128 - status
 
     def terminate(self) -> None:
         """Ask it to end, if it runs."""
@@ -169,7 +177,7 @@ class Children:
         child = Child(launch)
         self._children.append(child)
         if self.stopped_by:  # in the meantime
-            child.send_signal(self.stopped_by)
+            child.stop(self.stopped_by)
         return child
 
     def run(self, launch: Launch, show: Show) -> int:
@@ -183,21 +191,23 @@ class Children:
         """Run one to its end. LaunchError where it fails; raises as `raise_if_stopped`."""
         self._require_success(launch, self.run(launch, show))
 
-    def interleave(self, launches: Sequence[Launch], trials: int, show: Show) -> None:
-        """Train `trials` trials of each launch, one at a time: A B, B A, A B, …
+    def interleave(self, launches: Mapping[str, Launch], trials: int, show: Callable[[str, Event], None]) -> None:
+        """Train `trials` trials of each launch, one at a time: A B, B A, A B, … `show` gets the name of the launch too.
 
         A drift of the machine then affects all launches equally. Raises as `run_or_raise`.
         """
         shared = {events.INTERLEAVED: secrets.token_hex(4)}
-        running = [self.start(replace(one, variables={**one.variables, **shared})) for one in launches]
-        for child in running:
-            self._until_it_waits(child, show)
-        order = running
+        running = [
+            (self.start(replace(one, variables={**one.variables, **shared})), partial(show, name))
+            for name, one in launches.items()
+        ]
+        for child, show_its in running:
+            self._until_it_waits(child, show_its)
         for _ in range(trials):
-            for child in order:
+            for child, show_its in running:
                 child.permit_trial()
-                self._until_it_waits(child, show)
-            order = order[::-1]
+                self._until_it_waits(child, show_its)
+            running.reverse()
 
     def raise_if_stopped(self) -> None:
         """KeyboardInterrupt after SIGINT, Terminated after SIGTERM."""
@@ -221,4 +231,4 @@ class Children:
         if self.stopped_by is None:
             self.stopped_by = number
             for child in self._children:
-                child.send_signal(number)
+                child.stop(number)

@@ -32,8 +32,6 @@ class Argument:
     parse: Callable[[str], Any] | None = None
     """text to value; ValueError or ArgumentTypeError for a text that has none"""
     metavar: str | None = None
-    flags: tuple[str, ...] = ()
-    """other spellings, such as `-o`"""
     positional: bool = False
 
 
@@ -201,7 +199,7 @@ def _add(group: Any, name: str, annotation: Any, default: Any, help_text: str) -
         return
     if origin is list and argument.parse is None:
         keywords["action"] = "append"
-    group.add_argument(*argument.flags, _flag(name), dest=name, required=required, **keywords)
+    group.add_argument(_flag(name), dest=name, required=required, **keywords)
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, Argument]:

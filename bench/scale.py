@@ -10,6 +10,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -79,11 +80,11 @@ class Size:
     label: str
     changes: tuple[str, ...] = ()
 
-    def launch(self, arguments: Sequence[str], threads: int) -> Launch:
+    def launch(self, arguments: Sequence[str]) -> Launch:
         """Training at this size."""
         torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.processes))
         launcher = (sys.executable, *(torchrun if self.processes > 1 else ()))
-        return Launch((*arguments, *self.changes), launcher, variables={"OMP_NUM_THREADS": str(threads)})
+        return Launch((*arguments, *self.changes), launcher)
 
 
 def parse(arguments: Sequence[str] | None = None) -> ScaleOptions:
@@ -103,17 +104,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))
         return cli.OK
     console = cli.make_console(to_stderr=given.json)
+    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     status = cli.OK
-    with Children() as children:
-        for number, (size, launch) in enumerate(launches, start=1):
-            plural = "es" * (size.processes > 1)
-            console.print(
-                f"{number} of {len(launches)}: {size.processes} process{plural}, {size.label}", highlight=False
-            )
-            status = children.run(launch, lambda event: console.print(str(event), highlight=False, markup=False))
-            if status:
-                break
-    show(folder, given)
+    try:
+        with Children() as children:
+            for number, (size, launch) in enumerate(launches, start=1):
+                plural = "es" * (size.processes > 1)
+                print_line(f"{number} of {len(launches)}: {size.processes} process{plural}, {size.label}")
+                status = children.run(launch, lambda event: print_line(str(event)))
+                children.raise_if_stopped()
+                if status:
+                    break
+    finally:
+        show(folder, given)
     return status
 
 
@@ -136,7 +139,7 @@ def planned(given: ScaleOptions, batch_size: int, folder: Path) -> list[tuple[Si
     for seed, count in rounds:
         own = ["--trials", str(count), "--seed", str(seed), "--threads", str(threads), "--out", str(folder)]
         for size in all_sizes(given.processes, batch_size):
-            found.append((size, size.launch([*given.names, *given.overrides, *passed, *own], threads)))
+            found.append((size, size.launch([*given.names, *given.overrides, *passed, *own])))
     return found
 
 

@@ -4,7 +4,6 @@ Small networks leave most of a machine idle, so that many recipes are trained so
 other work. The machine class of their records says so, and they are not compared with runs that had the machine alone.
 """
 
-import contextlib
 import os
 import shlex
 import sys
@@ -90,14 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(str(event), highlight=False, markup=False, soft_wrap=True)
 
     def work(place: Place) -> None:
-        with contextlib.suppress(IndexError):  # nothing is left to do
-            while True:
-                launch = replace(waiting.popleft(), cores=place.cores, gpu=place.gpu)
-                statuses.append(children.run(launch, show))
+        while True:
+            try:
+                launch = waiting.popleft()
+            except IndexError:
+                return
+            statuses.append(children.run(replace(launch, cores=place.cores, gpu=place.gpu), show))
 
     try:
         with Children() as children, ThreadPoolExecutor(len(shares)) as pool:
             list(pool.map(work, shares))
+            children.raise_if_stopped()
     finally:
         print_runs(console, recorded, given)
     return max(statuses)

@@ -57,6 +57,11 @@ def test_a_child_that_a_signal_ended_has_the_status_of_a_shell(tmp_path):
         assert children.run(launch_of(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)"), print) == 137
 
 
+def test_the_status_1_of_a_launcher_is_not_read_as_worse(tmp_path):
+    with Children() as children:
+        assert children.run(launch_of(tmp_path, "sys.exit(1)"), print) == 2
+
+
 def test_a_child_that_must_succeed_names_its_command(tmp_path):
     with Children() as children, pytest.raises(LaunchError, match=r"bench/run.py x ended with status 3"):
         children.run_or_raise(launch_of(tmp_path, "sys.exit(3)", "x"), print)
@@ -67,7 +72,7 @@ def test_a_child_sees_its_variables_and_not_those_of_our_launcher(tmp_path, monk
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     found = seen_by(tmp_path, "dict(os.environ)", gpu="GPU-b", variables={"OWN": "1"})
-    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "OMP_NUM_THREADS"}.isdisjoint(found)
+    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"}.isdisjoint(found)
     assert not any(name.startswith("ACCELERATE_") for name in found)
     assert (found["OMP_WAIT_POLICY"], found["CUDA_VISIBLE_DEVICES"], found["OWN"]) == ("passive", "GPU-b", "1")
     assert found[events.REPORTS] == "1"
@@ -92,18 +97,18 @@ for trial in range(int(sys.argv[2])):
 
 
 def test_interleaved_launches_train_one_trial_at_a_time(tmp_path):
-    launches = [launch_of(tmp_path, TRIALS, name, "3") for name in "ab"]
+    launches = {name: launch_of(tmp_path, TRIALS, name, "3") for name in "ab"}
     found = []
     with Children() as children:
-        children.interleave(launches, 3, found.append)
-    assert [message.recipe for message in found] == ["a", "b", "b", "a", "a", "b"]
-    assert len({message.text for message in found}) == 1, "they share an id"
+        children.interleave(launches, 3, lambda name, event: found.append((name, event)))
+    assert [name for name, _ in found] == [event.recipe for _, event in found] == ["a", "b", "b", "a", "a", "b"]
+    assert len({event.text for _, event in found}) == 1, "they share an id"
 
 
 def test_an_interleaved_launch_that_fails_ends_the_other(tmp_path):
     failing = tmp_path / "failing"
     failing.mkdir()
-    launches = [launch_of(tmp_path, TRIALS, "a", "3"), launch_of(failing, "sys.exit(2)")]
+    launches = {"a": launch_of(tmp_path, TRIALS, "a", "3"), "b": launch_of(failing, "sys.exit(2)")}
     with pytest.raises(LaunchError, match="ended with status 2"), Children() as children:
         children.interleave(launches, 3, print)
     assert psutil.Process().children() == []

@@ -87,7 +87,7 @@ def test_an_elastic_restart_goes_on_from_the_last_finished_trial(tmp_path):
 
 def test_rank_0_is_killed(tmp_path):
     ended = trapped(tmp_path, "kill", rank=0)
-    assert re.search(r"rank 1: rank 0 \(process \d+\) was killed or crashed", ended.err), ended.err
+    assert re.search(r"\[rank1\]: .*error: rank 0 \(process \d+\) was killed or crashed", ended.err), ended.err
     run = only_run(tmp_path / "runs")
     assert [trial.seed for trial in run.trials] == [0]
     check_resumed(tmp_path, run)
