@@ -2,7 +2,7 @@
 
 #include "convolution.h"
 #include "parallel.h"
-#include "taps.h"
+#include "passes.h"
 
 namespace paceline {
 namespace {
@@ -27,18 +27,15 @@ void turn(const bf16* cell, int rows, bf16* turned) {
   transpose16(first, (uint32_t*)turned), transpose16(last, (uint32_t*)(turned + CELL / 2));
 }
 
-// What a thread works in; `strip` rows of the pool's output at a time.
+// Values that a thread works in.
 struct Scratch {
-  int strip;
-  int64_t row, turned, slopes, g, pairs;  // values
-  Scratch(const Shape& s, bool for_source) {
-    const int64_t in_row = int64_t(s.width) * s.in_blocks() * CELL, out_row = int64_t(s.seen_width()) * CELL;
-    strip = strip_rows(s, (in_row + out_row * (for_source ? s.out_blocks() : 1)) * 2);
-    row = in_row;
-    turned = std::min(strip * s.window_height + 2 * s.border(), s.height) * in_row;
-    slopes = for_source ? s.height * in_row : 0;
-    g = for_source ? s.seen_height() * out_row * s.out_blocks() : 0;
-    pairs = strip * s.window_height * out_row;
+  int64_t row, turned, slopes, g, pairs;
+  Scratch(const Shape& s, int strip, bool for_source) {
+    row = int64_t(s.width) * s.in_blocks() * CELL;
+    turned = s.height * row;
+    slopes = for_source ? s.height * row : 0;
+    pairs = int64_t(strip) * s.window_height * s.seen_width() * CELL;
+    g = for_source ? int64_t(s.seen_height()) * s.seen_width() * s.out_blocks() * CELL : 0;
   }
 };
 
@@ -57,12 +54,12 @@ struct ChunkBackward {
   // The source's rows [first, beyond), turned: cells [input block][pixel].
   void make_source(int first, int beyond) {
     const int blocks = shape.in_blocks();
-    const int64_t pixels = int64_t(beyond - first) * shape.width;
+    const int64_t pixels = int64_t(shape.height) * shape.width;
     for (int y = first; y < beyond; y++) {
       source.rows(chunk, y, y + 1, row, in.weights ? slopes + int64_t(y) * shape.width * blocks * CELL : nullptr);
       for (int x = 0; x < shape.width; x++)
         for (int block = 0; block < blocks; block++)
-          turn(row + (int64_t(x) * blocks + block) * CELL, images, turned + (block * pixels + (y - first) * shape.width + x) * CELL);
+          turn(row + (int64_t(x) * blocks + block) * CELL, images, turned + (block * pixels + y * shape.width + x) * CELL);
     }
   }
 
@@ -108,8 +105,8 @@ struct ChunkBackward {
   }
 
   // gradient[input block][tap] of one block of outputs, from the pixels of rows [top, bottom) of the convolution.
-  void weights_gradient(int first, int beyond, int top, int bottom, float* gradient, bool add) {
-    const int64_t source_pixels = int64_t(beyond - first) * shape.width;
+  void weights_gradient(int top, int bottom, float* gradient, bool add) {
+    const int64_t source_pixels = int64_t(shape.height) * shape.width;
     const int width = shape.seen_width(), image_pairs = (images + 1) / 2;
     Segment segments[256];
     for (int block = 0; block < shape.in_blocks(); block++)
@@ -123,7 +120,7 @@ struct ChunkBackward {
           count = 0, adds = true;
         };
         for (int y = std::max(top, -dy); y < std::min(bottom, shape.height - dy) && left < right; y++) {
-          segments[count++] = {turned + (block * source_pixels + int64_t(y + dy - first) * shape.width + left + dx) * CELL,
+          segments[count++] = {turned + (block * source_pixels + int64_t(y + dy) * shape.width + left + dx) * CELL,
                                pairs + (int64_t(y - top) * width + left) * CELL, right - left};
           if (count == 256) multiply();
         }
@@ -131,22 +128,22 @@ struct ChunkBackward {
       }
   }
 
-  // The gradient at the source's rows [from, to).
-  void source_gradient(int from, int to) {
-    const int blocks = shape.in_blocks(), pairs_of_outputs = pairs_of(shape.outputs);
-    alignas(64) float product[CELL];
-    Segment segments[LARGEST_KERNEL];
+  // The gradient at the source in a row of tiles.
+  void source_gradient(TileProducts& tiles, int tile_row, int cells) {
+    const int blocks = shape.in_blocks();
+    alignas(64) float products[4 * CELL];
+    tiles.prepare(G, tile_row, images);
     for (int block = 0; block < blocks; block++) {
-      const bf16* weights = in.weights + int64_t(block) * shape.taps() * shape.out_blocks() * CELL;
-      ChannelSums sum, products;
-      for (int y = from; y < to; y++)
-        for (int x = 0; x < shape.width; x++) {
-          const int64_t within = ((int64_t(y) * shape.width + x) * blocks + block) * CELL;
+      const bf16* weights = in.weights + int64_t(block) * cells * shape.out_blocks() * CELL;
+      ChannelSums sum, by_p;
+      for (int column = 0; column < tiles.tile_columns(); column++) {
+        tiles.compute(weights, tile_row, column, products);
+        for (int j = 0; j < 4; j++) {
+          if (!tiles.has(tile_row, column, j)) continue;
+          const int64_t pixel = (2 * tile_row + j / 2) * shape.width + 2 * column + j % 2;
+          const int64_t within = (pixel * blocks + block) * CELL;
           const int64_t at = chunk * shape.height * shape.width * blocks * CELL + within;
-          for (int i = 0; in.before_p && i < images; i++) _mm_prefetch((const char*)(in.before_p + at + i * 32), _MM_HINT_T0);
-          const int count = segments_around(G, shape.seen_height(), shape.seen_width(), shape.out_blocks(), shape.kernel,
-                                            weights, y, x, segments);
-          micro_kernel.multiply(segments, count, images, pairs_of_outputs, false, product);
+          const float* product = products + j * CELL;
           for (int i = 0; i < images; i++) {
             __m512 first = _mm512_load_ps(product + i * 32), last = _mm512_load_ps(product + i * 32 + 16);
             if (in.extra) {
@@ -160,12 +157,13 @@ struct ChunkBackward {
             if (out.before_g) _mm512_store_si512(out.before_g + at + i * 32, pack(first, last));
             if (!in.before_p) continue;
             const __m512i p = load(in.before_p + at + i * 32);
-            products.add_product(first, last, low(p), high(p));
+            by_p.add_product(first, last, low(p), high(p));
           }
         }
+      }
       if (!out.before_sums) continue;
       float* sums = out.before_sums + (chunk * 2 * blocks + block) * 32;
-      sum.add_to(sums), products.add_to(sums + blocks * 32);
+      sum.add_to(sums), by_p.add_to(sums + blocks * 32);
     }
   }
 };
@@ -174,12 +172,15 @@ struct ChunkBackward {
 
 void backward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& chunks, const Source& source,
               const BackwardInputs& in, const BackwardOutputs& out, int slices, int threads) {
-  const Scratch sizes(shape, in.weights);
-  const int64_t gradient_size = int64_t(shape.out_blocks()) * shape.in_blocks() * shape.taps() * CELL;
-  const int border = shape.border();
+  const int64_t row_bytes = int64_t(shape.width) * (shape.in_blocks() + 1) * CELL * sizeof(bf16);
+  const int strip = strip_rows(shape, row_bytes), border = shape.border();
+  const Scratch sizes(shape, strip, in.weights);
+  const int64_t block_gradient = int64_t(shape.in_blocks()) * shape.taps() * CELL;
+  const int cells = backward_is_winograd(micro_kernel, shape) ? POSITIONS : shape.taps();
   parallel(slices, threads, [&](Next next) {
     const auto row = scratch<bf16>(sizes.row), turned = scratch<bf16>(sizes.turned), slopes = scratch<bf16>(sizes.slopes);
     const auto G = scratch<bf16>(sizes.g), pairs = scratch<bf16>(sizes.pairs);
+    TileProducts tiles(micro_kernel, shape.seen_height(), shape.seen_width(), shape.outputs, shape.height, shape.width, shape.kernel);
     micro_kernel.begin();
     for (int64_t slice; next(slice);) {
       const int64_t begin = slice * chunks.count() / slices, end = (slice + 1) * chunks.count() / slices;
@@ -188,19 +189,20 @@ void backward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks&
         ChunkBackward work{micro_kernel, shape, source, in, out, chunk, chunks.rows(chunk), factors,
                            row.get(), turned.get(), slopes.get(), G.get(), pairs.get()};
         if (out.before_sums) memset(out.before_sums + chunk * 2 * shape.in_blocks() * 32, 0, 2 * shape.in_blocks() * 32 * sizeof(float));
-        for (int y = 0; y < shape.pooled_height(); y += sizes.strip) {
-          const int last = std::min(y + sizes.strip, shape.pooled_height());
-          const int top = y * shape.window_height, bottom = last * shape.window_height;
-          const int first = std::max(top - border, 0), beyond = std::min(bottom + border, shape.height);
-          work.make_source(first, beyond);
+        for (int y = 0, made = 0, tile_row = 0; y < shape.pooled_height(); y += strip) {
+          const int last = std::min(y + strip, shape.pooled_height()), top = y * shape.window_height, bottom = last * shape.window_height;
+          const bool is_last = last == shape.pooled_height();
+          const int needed = is_last ? shape.height : std::min(bottom + border, shape.height);
+          work.make_source(made, needed);
+          made = needed;
           for (int block = 0; block < shape.out_blocks(); block++) {
             work.unpool(block, y, last);
-            float* gradient = out.gradient + slice * gradient_size + int64_t(block) * shape.in_blocks() * shape.taps() * CELL;
-            work.weights_gradient(first, beyond, top, bottom, gradient, chunk > begin || y > 0);
+            float* gradient = out.gradient + (slice * shape.out_blocks() + block) * block_gradient;
+            work.weights_gradient(top, bottom, gradient, chunk > begin || y > 0);
           }
-          if (!in.weights) continue;
-          // rows whose neighbours all have their gradient by now
-          work.source_gradient(y ? std::max(top - border, 0) : 0, last == shape.pooled_height() ? shape.height : std::max(bottom - border, 0));
+          // tiles whose neighbours all have their gradient by now
+          for (; in.weights && tile_row < tiles.tile_rows() && (is_last || tiles.rows_for(tile_row) <= bottom); tile_row++)
+            work.source_gradient(tiles, tile_row, cells);
         }
       }
     }

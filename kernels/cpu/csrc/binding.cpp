@@ -10,7 +10,7 @@ using namespace paceline;
 using at::Tensor;
 
 const MicroKernel* micro_kernel = nullptr;
-const MicroKernel* const all_micro_kernels[] = {&amx, &avx512_bf16, &emulated_amx};
+const MicroKernel* const all_micro_kernels[] = {&amx, &avx512_bf16, &avx512_bf16_direct, &emulated_amx};
 
 std::vector<std::string> supported() {
   std::vector<std::string> names;
@@ -92,8 +92,9 @@ std::tuple<Tensor, MaybeTensor, MaybeTensor> convolve(HandlePointer source, cons
   const Shape shape = shape_of(*source, weight, window_height, window_width);
   const int64_t chunks = source->chunks.count();
   const Tensor flat = channels_last(weight);
-  const Tensor packed = at::empty({shape.out_blocks(), shape.taps(), shape.in_blocks(), CELL}, at::kBFloat16);
-  pack_forward(shape, data(flat), data(packed));
+  const bool winograd = forward_is_winograd(*micro_kernel, shape);
+  const Tensor packed = at::empty({shape.out_blocks(), winograd ? POSITIONS : shape.taps(), shape.in_blocks(), CELL}, at::kBFloat16);
+  pack_forward(shape, data(flat), winograd, data(packed), at::get_num_threads());
   const std::vector<int64_t> size{chunks, shape.pooled_height(), shape.pooled_width(), shape.out_blocks(), 32, 32};
   const Tensor p = at::empty(size, at::kBFloat16);
   MaybeTensor places, sums;
@@ -113,8 +114,9 @@ std::tuple<Tensor, MaybeTensor, MaybeTensor, MaybeTensor> convolve_backward(
   const int slices = int(std::min(chunks, most_slices));
   Tensor packed;
   if (source_gradient) {
-    packed = at::empty({shape.in_blocks(), shape.taps(), shape.out_blocks(), CELL}, at::kBFloat16);
-    pack_backward(shape, data(channels_last(weight)), data(packed));
+    const bool winograd = backward_is_winograd(*micro_kernel, shape);
+    packed = at::empty({shape.in_blocks(), winograd ? POSITIONS : shape.taps(), shape.out_blocks(), CELL}, at::kBFloat16);
+    pack_backward(shape, data(channels_last(weight)), winograd, data(packed), at::get_num_threads());
   }
   const Tensor gradient_sums = at::empty({slices, shape.out_blocks(), shape.in_blocks(), shape.taps(), CELL}, at::kFloat);
   MaybeTensor before, before_g, sums;

@@ -1,8 +1,17 @@
 // Forward and backward pass of convolution and max-pool, with the sums that a batch norm needs on both ways.
 #pragma once
 #include "source.h"
+#include "tile_products.h"
 
 namespace paceline {
+
+// Whether the passes want weights that are transformed, see `pack_forward`.
+inline bool forward_is_winograd(const MicroKernel& micro_kernel, const Shape& shape) {
+  return TileProducts::is_winograd(micro_kernel, shape.height, shape.width, shape.seen_height(), shape.seen_width(), shape.kernel);
+}
+inline bool backward_is_winograd(const MicroKernel& micro_kernel, const Shape& shape) {
+  return TileProducts::is_winograd(micro_kernel, shape.seen_height(), shape.seen_width(), shape.height, shape.width, shape.kernel);
+}
 
 // p, places: cells [chunk][pooled pixel][output block]; places: which pixel of the window is the maximum; null: not kept.
 // sums: [chunk][2][32 * output blocks], of p and of its square; null: not taken. weights: from `pack_forward`.

@@ -3,7 +3,7 @@
 
 #include "convolution.h"
 #include "parallel.h"
-#include "taps.h"
+#include "passes.h"
 
 namespace paceline {
 

@@ -28,7 +28,7 @@ struct Chunks {
 struct Shape {
   int height, width, inputs;       // of the input; channels
   int outputs, kernel;             // channels; side of the kernel, odd
-  int window_height, window_width; // of the pool; 1 x 1: none
+  int window_height, window_width; // of the pool: 1 x 1 (none), 2 x 2, or the whole image
 
   int in_blocks() const { return (inputs + 31) / 32; }
   int out_blocks() const { return (outputs + 31) / 32; }

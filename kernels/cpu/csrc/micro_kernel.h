@@ -16,6 +16,7 @@ struct Segment {
 
 struct MicroKernel {
   const char* name;
+  bool prefers_winograd;  // fewer products for more vector work: where products are the slower
   bool (*is_supported)();
   void (*begin)();  // what a thread does before its first product, and after its last
   void (*end)();
@@ -24,6 +25,6 @@ struct MicroKernel {
   void (*multiply)(const Segment* segments, int segment_count, int rows, int pairs, bool add, float* sums);
 };
 
-extern const MicroKernel amx, avx512_bf16, emulated_amx;
+extern const MicroKernel amx, avx512_bf16, avx512_bf16_direct, emulated_amx;
 
 }  // namespace paceline

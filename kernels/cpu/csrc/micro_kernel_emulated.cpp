@@ -38,6 +38,6 @@ void nothing() {}
 
 }  // namespace
 
-const MicroKernel emulated_amx{"emulated_amx", is_supported, nothing, nothing, multiply_by_tiles<EmulatedTiles>};
+const MicroKernel emulated_amx{"emulated_amx", false, is_supported, nothing, nothing, multiply_by_tiles<EmulatedTiles>};
 
 }  // namespace paceline

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "parallel.h"
+#include "tile_products.h"
 
 namespace paceline {
 namespace {
@@ -14,32 +15,51 @@ inline bf16 round_to_bf16(float value) {
   return bf16(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)), 0));
 }
 
-}  // namespace
-
-void pack_forward(const Shape& shape, const bf16* weights, bf16* packed) {
-  const int taps = shape.taps();
-  for (int o = 0; o < shape.out_blocks(); o++)
-    for (int tap = 0; tap < taps; tap++)
-      for (int i = 0; i < shape.in_blocks(); i++, packed += CELL) {
-        memset(packed, 0, CELL * sizeof(bf16));
-        for (int output = 0; output < channels_in(shape.outputs, o); output++) {
-          const bf16* from = weights + ((int64_t(o) * 32 + output) * taps + tap) * shape.inputs + i * 32;
-          for (int input = 0; input < channels_in(shape.inputs, i); input++) packed[place(input, output)] = from[input];
+// Cells [column block][tap or position][summed block] of weights w(column, summed, tap).
+template <class Weights>
+void pack(int columns, int summed, int kernel, bool winograd, Weights w, bf16* packed, int threads) {
+  const int taps = kernel * kernel, cells = winograd ? POSITIONS : taps, summed_blocks = (summed + 31) / 32;
+  parallel((columns + 31) / 32 * summed_blocks, threads, [&](Next next) {
+    for (int64_t piece; next(piece);) {
+      const int column_block = int(piece / summed_blocks), summed_block = int(piece % summed_blocks);
+      bf16* const first = packed + (int64_t(column_block) * cells * summed_blocks + summed_block) * CELL;
+      const int64_t stride = summed_blocks * CELL;
+      for (int cell = 0; cell < cells; cell++) memset(first + cell * stride, 0, CELL * sizeof(bf16));
+      for (int c = 0; c < channels_in(columns, column_block); c++)
+        for (int s = 0; s < channels_in(summed, summed_block); s++) {
+          bf16* const to = first + place(s, c);
+          const int column = column_block * 32 + c, sum = summed_block * 32 + s;
+          if (!winograd) {
+            for (int tap = 0; tap < taps; tap++) to[tap * stride] = w(column, sum, tap);
+            continue;
+          }
+          float rows[4][3];  // G g, and then times G transposed, with G = (1 0 0, 1/2 1/2 1/2, 1/2 -1/2 1/2, 0 0 1)
+          for (int x = 0; x < 3; x++) {
+            const float a = to_float(w(column, sum, x)), b = to_float(w(column, sum, 3 + x)), d = to_float(w(column, sum, 6 + x));
+            rows[0][x] = a, rows[1][x] = (a + b + d) / 2, rows[2][x] = (a - b + d) / 2, rows[3][x] = d;
+          }
+          for (int y = 0; y < 4; y++) {
+            const float a = rows[y][0], b = rows[y][1], d = rows[y][2];
+            const float values[4] = {a, (a + b + d) / 2, (a - b + d) / 2, d};
+            for (int x = 0; x < 4; x++) to[(y * 4 + x) * stride] = round_to_bf16(values[x]);
+          }
         }
-      }
+    }
+  });
 }
 
-void pack_backward(const Shape& shape, const bf16* weights, bf16* packed) {
+}  // namespace
+
+void pack_forward(const Shape& shape, const bf16* weights, bool winograd, bf16* packed, int threads) {
   const int taps = shape.taps();
-  for (int i = 0; i < shape.in_blocks(); i++)
-    for (int tap = 0; tap < taps; tap++)
-      for (int o = 0; o < shape.out_blocks(); o++, packed += CELL) {
-        memset(packed, 0, CELL * sizeof(bf16));
-        for (int output = 0; output < channels_in(shape.outputs, o); output++) {
-          const bf16* from = weights + ((int64_t(o) * 32 + output) * taps + taps - 1 - tap) * shape.inputs + i * 32;
-          for (int input = 0; input < channels_in(shape.inputs, i); input++) packed[place(output, input)] = from[input];
-        }
-      }
+  auto weight = [&](int output, int input, int tap) { return weights[(int64_t(output) * taps + tap) * shape.inputs + input]; };
+  pack(shape.outputs, shape.inputs, shape.kernel, winograd, weight, packed, threads);
+}
+
+void pack_backward(const Shape& shape, const bf16* weights, bool winograd, bf16* packed, int threads) {
+  const int taps = shape.taps();
+  auto weight = [&](int input, int output, int tap) { return weights[(int64_t(output) * taps + taps - 1 - tap) * shape.inputs + input]; };
+  pack(shape.inputs, shape.outputs, shape.kernel, winograd, weight, packed, threads);
 }
 
 void pack_whitening(int outputs, int patch_values, const bf16* weights, const bf16* bias, bf16* packed) {
