@@ -128,15 +128,15 @@ struct ChunkBackward {
       }
   }
 
-  // The gradient at the source in a row of tiles.
-  void source_gradient(TileProducts& tiles, int tile_row, int cells) {
-    const int blocks = shape.in_blocks();
+  // The gradient at the source in a row of tiles, from column `start` on.
+  void source_gradient(TileProducts& tiles, int tile_row, int start, int cells) {
+    const int blocks = shape.in_blocks(), end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
     alignas(64) float products[4 * CELL];
-    tiles.prepare(G, tile_row, images);
+    tiles.prepare(G, tile_row, start, images);
     for (int block = 0; block < blocks; block++) {
       const bf16* weights = in.weights + int64_t(block) * cells * shape.out_blocks() * CELL;
       ChannelSums sum, by_p;
-      for (int column = 0; column < tiles.tile_columns(); column++) {
+      for (int column = start; column < end; column++) {
         tiles.compute(weights, tile_row, column, products);
         for (int j = 0; j < 4; j++) {
           if (!tiles.has(tile_row, column, j)) continue;
@@ -202,7 +202,8 @@ void backward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks&
           }
           // tiles whose neighbours all have their gradient by now
           for (; in.weights && tile_row < tiles.tile_rows() && (is_last || tiles.rows_for(tile_row) <= bottom); tile_row++)
-            work.source_gradient(tiles, tile_row, cells);
+            for (int column = 0; column < tiles.tile_columns(); column += tiles.columns_at_once())
+              work.source_gradient(tiles, tile_row, column, cells);
         }
       }
     }

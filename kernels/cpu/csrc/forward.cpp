@@ -47,7 +47,9 @@ void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& 
           source.rows(chunk, made, needed, values.get() + made * in_row, nullptr);
           made = needed;
         }
-        tiles.prepare(values.get(), row, images);
+        for (int start = 0; start < tiles.tile_columns(); start += tiles.columns_at_once()) {
+        tiles.prepare(values.get(), row, start, images);
+        const int end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
         for (int block = 0; block < out_blocks; block++) {
           ChannelSums sum, squares;
           auto finish = [&](int64_t pixel, const float* result) {
@@ -58,7 +60,7 @@ void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& 
               sum.add(first, last), squares.add_product(first, last, first, last);
             }
           };
-          for (int column = 0; column < tiles.tile_columns(); column++) {
+          for (int column = start; column < end; column++) {
             tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, row, column, products);
             for (int j = 0; j < 4; j++) {
               if (!tiles.has(row, column, j)) continue;
@@ -79,6 +81,7 @@ void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& 
           }
           if (!sums) continue;
           sum.add_to(my_sums + block * 32), squares.add_to(my_sums + (out_blocks + block) * 32);
+        }
         }
       }
     }

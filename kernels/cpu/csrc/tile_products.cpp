@@ -49,13 +49,16 @@ TileProducts::TileProducts(const MicroKernel& micro_kernel, int height, int widt
     : micro_kernel(micro_kernel), height(height), width(width), blocks((channels + 31) / 32),
       pairs(channels < 32 ? (channels + 1) / 2 : 16), out_height(out_height), out_width(out_width), kernel(kernel),
       winograd(is_winograd(micro_kernel, height, width, out_height, out_width, kernel)),
-      transformed(scratch<bf16>(winograd ? int64_t(tile_columns()) * POSITIONS * blocks * CELL : 0)) {}
+      at_once(winograd ? std::clamp(8 / blocks, 1, tile_columns()) : tile_columns()),
+      position_stride(blocks * CELL + 32),  // not a power of two, so that the positions do not evict one another
+      column_stride(POSITIONS * position_stride), transformed(scratch<bf16>(winograd ? at_once * column_stride : 0)) {}
 
-void TileProducts::prepare(const bf16* cells, int tile_row, int image_count) {
-  in = cells, images = image_count;
+void TileProducts::prepare(const bf16* cells, int tile_row, int column, int image_count) {
+  in = cells, images = image_count, first_column = column;
   if (!winograd) return;
   alignas(64) static constexpr bf16 outside[CELL] = {};
-  for (int column = 0; column < tile_columns(); column++)
+  const int beyond = std::min(column + at_once, tile_columns());
+  for (bf16* to = transformed.get(); column < beyond; column++, to += column_stride)
     for (int block = 0; block < blocks; block++) {
       const bf16* from[4][4];
       for (int i = 0; i < 4; i++)
@@ -64,15 +67,17 @@ void TileProducts::prepare(const bf16* cells, int tile_row, int image_count) {
           const bool is_inside = y >= 0 && y < height && x >= 0 && x < width;
           from[i][j] = is_inside ? in + ((int64_t(y) * width + x) * blocks + block) * CELL : outside;
         }
-      bf16* const to = transformed.get() + (int64_t(column) * POSITIONS * blocks + block) * CELL;
-      for (int at = 0; at < images * 32; at += 16) {
-        __m512 d[4][4];
+      for (int at = 0; at < images * 32; at += 32) {  // whole cache lines
+        __m512 first[4][4], last[4][4];
         for (int i = 0; i < 4; i++)
-          for (int j = 0; j < 4; j++) d[i][j] = to_floats(_mm256_load_si256((const __m256i*)(from[i][j] + at)));
-        transform_input(d);
+          for (int j = 0; j < 4; j++) first[i][j] = low(_mm512_load_si512(from[i][j] + at));
+        transform_input(first);
+        for (int i = 0; i < 4; i++)
+          for (int j = 0; j < 4; j++) last[i][j] = high(_mm512_load_si512(from[i][j] + at));
+        transform_input(last);
         for (int i = 0; i < 4; i++)
           for (int j = 0; j < 4; j++)
-            _mm256_store_si256((__m256i*)(to + (i * 4 + j) * blocks * CELL + at), (__m256i)_mm512_cvtneps_pbh(d[i][j]));
+            _mm512_store_si512(to + (i * 4 + j) * position_stride + block * CELL + at, pack(first[i][j], last[i][j]));
       }
     }
 }
@@ -90,7 +95,7 @@ void TileProducts::compute(const bf16* weights, int tile_row, int column, float*
   alignas(64) float products[POSITIONS][GROUP * 32];
   for (int first = 0; first < images; first += GROUP) {
     for (int position = 0; position < POSITIONS; position++) {
-      const Segment segment{transformed.get() + (int64_t(column) * POSITIONS + position) * blocks * CELL + first * 32,
+      const Segment segment{transformed.get() + (column - first_column) * column_stride + position * position_stride + first * 32,
                             weights + int64_t(position) * blocks * CELL, blocks};
       micro_kernel.multiply(&segment, 1, GROUP, pairs, false, products[position]);
     }

@@ -25,8 +25,11 @@ class TileProducts {
   // Rows of the input that a row of tiles needs, from the top.
   int rows_for(int tile_row) const { return std::min(2 * tile_row + 2 + kernel / 2, height); }
 
-  // Comes before `compute` of a row of tiles. in: cells [height][width][blocks]; `images` of each cell's 32 are used.
-  void prepare(const bf16* in, int tile_row, int images);
+  // As many columns of tiles as are prepared together, and then stay in the second-level cache.
+  int columns_at_once() const { return at_once; }
+  // Comes before `compute` of the tiles of a row from `column` on.
+  // in: cells [height][width][blocks]; `images` of each cell's 32 are used.
+  void prepare(const bf16* in, int tile_row, int column, int images);
   // sums[4 pixels][32 images][32 outputs] of a tile for one block of outputs, whose packed weights these are.
   void compute(const bf16* weights, int tile_row, int tile_column, float* sums) const;
   // Which of the tile's pixels exist.
@@ -38,8 +41,10 @@ class TileProducts {
   const MicroKernel& micro_kernel;
   const int height, width, blocks, pairs, out_height, out_width, kernel;
   const bool winograd;
+  const int at_once;
+  const int64_t position_stride, column_stride;
   const bf16* in = nullptr;
-  int images = 0;
+  int first_column = 0, images = 0;
   std::unique_ptr<bf16[], Free<bf16>> transformed;  // cells [tile column][position][block]
 };
 
