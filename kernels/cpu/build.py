@@ -131,6 +131,7 @@ def cpu_flags() -> frozenset[str]:
 
 if __name__ == "__main__":
     if reason := obstacle():
-        sys.exit(f"kernels.cpu: {reason}")
+        print(f"kernels.cpu: {reason}", file=sys.stderr)
+        sys.exit(2)
     built = build()
     print(f"{built} ({built.stat().st_size / 2**20:.1f} MiB)")

@@ -1,7 +1,8 @@
 """Blocks of convolution, max-pool, batch norm and activation, one after the other, perhaps behind a whitening layer.
 
-The C++ version keeps what a norm reads between two blocks, in bfloat16 and in cells of 32 images x 32 channels, and makes
-everything else again where it is needed. Sums are float32, in an order that does not depend on the number of threads.
+Between two blocks the C++ version keeps what the norm reads, in bfloat16 and in cells of 32 images x 32 channels, and
+makes everything else again where it is needed. Products are summed in float32. The order of all sums depends on the
+shapes and on the size of the second-level cache, but not on the number of threads.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ ACTIVATIONS = (None, "relu", "celu", "gelu", "silu")
 LARGEST_KERNEL = 15
 LARGEST_PATCH = 32
 """values of a whitened patch, its bias included"""
-LARGEST_WINDOW = 256
-"""pixels of a max-pool"""
+LARGEST_IMAGE = 256
+"""pixels of an image that a max-pool takes whole"""
 SLICE_BYTES, LEAST_SLICES, MOST_SLICES = 2**25, 8, 64
 """the batch is cut into slices, each with its own sum of the weights' gradient: as many as the bytes allow"""
 
@@ -78,7 +79,7 @@ def convolution_chain(
 ) -> Tensor:
     """The blocks' outputs one after the other: (N, C, H, W) images to (N, outputs, height, width).
 
-    training: normalise with the statistics of the images, and move the running ones in place; else with the running ones.
+    training: normalise with the statistics of the images, and move the running ones in place; else with the latter.
     group_size: consecutive images that are normalised together, as in `kernels.ghost_batch_norm`; None: all.
     """
     version = fused if is_wanted() and is_supported(images, blocks, whitening) else reference
@@ -149,7 +150,9 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
         return False
     if torch.is_autocast_enabled("cpu") or any(each.device.type != "cpu" for each in (images, *filters, *vectors)):
         return False
-    if any(each.dtype != torch.bfloat16 for each in (images, *filters)) or any(each.dtype != torch.float32 for each in vectors):
+    if any(each.dtype != torch.bfloat16 for each in (images, *filters)) or any(
+        each.dtype != torch.float32 for each in vectors
+    ):
         return False
     sides = list(images.shape[2:])
     if whitening:
@@ -171,7 +174,9 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
         sides = [side // of for side, of in zip(sides, window, strict=True)]
         if kernel[0] != kernel[1] or kernel[0] % 2 == 0 or kernel[0] > LARGEST_KERNEL or min(sides) < 1:
             return False
-        if window[0] * window[1] > LARGEST_WINDOW or block.activation not in ACTIVATIONS:
+        if block.pool not in (1, 2, None) or block.activation not in ACTIVATIONS:
+            return False
+        if block.pool is None and window[0] * window[1] > LARGEST_IMAGE:
             return False
     return True
 
@@ -249,7 +254,9 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         run, sources, norms, saved = ctx.run, ctx.sources, ctx.norms, ctx.saved_cells
         if saved is None:
-            raise RuntimeError("a second backward pass through convolution_chain: its buffers are freed after the first")
+            raise RuntimeError(
+                "a second backward pass through convolution_chain: its buffers are freed after the first"
+            )
         ctx.saved_cells = ctx.sources = None
         blocks, kernels, weights = run.fixed.blocks, run.kernels, ctx.saved_tensors
         wants_images, wants_bias = ctx.needs_input_grad[:2]

@@ -65,7 +65,8 @@ class Recipe(Knobs):
     """torch.compile the network; the compilation has a lap of its own"""
     kernels: Literal["reference", "fast"] = "reference"
     """the operations of `kernels/`: the plain PyTorch that defines them; or versions with fewer passes over memory: on
-    CUDA of all of them, some in Triton, on a CPU of augmentation and whitening"""
+    CUDA of all of them, some in Triton; on a CPU of augmentation and whitening and, where the CPU multiplies bfloat16,
+    of the blocks of airnet and davidnet, in C++ that is compiled once"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

@@ -48,40 +48,41 @@ void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& 
           made = needed;
         }
         for (int start = 0; start < tiles.tile_columns(); start += tiles.columns_at_once()) {
-        tiles.prepare(values.get(), row, start, images);
-        const int end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
-        for (int block = 0; block < out_blocks; block++) {
-          ChannelSums sum, squares;
-          auto finish = [&](int64_t pixel, const float* result) {
-            bf16* to = p + (pixel * out_blocks + block) * CELL;
-            for (int i = 0; i < images; i++) {
-              const __m512 first = _mm512_load_ps(result + i * 32), last = _mm512_load_ps(result + i * 32 + 16);
-              _mm512_store_si512(to + i * 32, pack(first, last));
-              sum.add(first, last), squares.add_product(first, last, first, last);
-            }
-          };
-          for (int column = start; column < end; column++) {
-            tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, row, column, products);
-            for (int j = 0; j < 4; j++) {
-              if (!tiles.has(row, column, j)) continue;
-              const int y = 2 * row + j / 2, x = 2 * column + j % 2;
-              if (window == 1) {
-                finish(first_pixel + y * shape.width + x, products + j * CELL);
-                continue;
+          tiles.prepare(values.get(), row, start, images);
+          const int end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
+          for (int block = 0; block < out_blocks; block++) {
+            ChannelSums sum, squares;
+            float* const my_best = best.get() + block * CELL;
+            uint8_t* const my_place = place.get() + block * CELL;
+            auto finish = [&](int64_t pixel, const float* result) {
+              bf16* to = p + (pixel * out_blocks + block) * CELL;
+              for (int i = 0; i < images; i++) {
+                const __m512 first = _mm512_load_ps(result + i * 32), last = _mm512_load_ps(result + i * 32 + 16);
+                _mm512_store_si512(to + i * 32, pack(first, last));
+                sum.add(first, last), squares.add_product(first, last, first, last);
               }
-              float* const my_best = best.get() + block * CELL;
-              uint8_t* const my_place = place.get() + block * CELL;
-              const int at = y % shape.window_height * shape.window_width + x % shape.window_width;
-              take_maximum(products + j * CELL, my_best, my_place, at, images);
-              if (at < window - 1) continue;
-              const int64_t pixel = first_pixel + y / shape.window_height * shape.pooled_width() + x / shape.window_width;
-              finish(pixel, my_best);
-              if (places) memcpy(places + (pixel * out_blocks + block) * CELL, my_place, images * 32);
+            };
+            for (int column = start; column < end; column++) {
+              tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, row, column, products);
+              for (int j = 0; j < 4; j++) {
+                if (!tiles.has(row, column, j)) continue;
+                const int y = 2 * row + j / 2, x = 2 * column + j % 2;
+                if (window == 1) {
+                  finish(first_pixel + y * shape.width + x, products + j * CELL);
+                  continue;
+                }
+                const int at = y % shape.window_height * shape.window_width + x % shape.window_width;
+                take_maximum(products + j * CELL, my_best, my_place, at, images);
+                // the last pixel of a window comes last: a window is a tile or the whole image
+                if (at < window - 1) continue;
+                const int64_t pixel = first_pixel + y / shape.window_height * shape.pooled_width() + x / shape.window_width;
+                finish(pixel, my_best);
+                if (places) memcpy(places + (pixel * out_blocks + block) * CELL, my_place, images * 32);
+              }
             }
+            if (!sums) continue;
+            sum.add_to(my_sums + block * 32), squares.add_to(my_sums + (out_blocks + block) * 32);
           }
-          if (!sums) continue;
-          sum.add_to(my_sums + block * 32), squares.add_to(my_sums + (out_blocks + block) * 32);
-        }
         }
       }
     }

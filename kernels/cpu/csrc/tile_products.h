@@ -1,8 +1,8 @@
 // The output of a convolution by tiles of 2 x 2 pixels, either tap by tap or by Winograd's minimal filtering.
 //
 // F(2x2, 3x3) of Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2016): 16 products for a tile in
-// place of 36. The transforms are sums of a few cells, in float32; what is multiplied is rounded to bfloat16, which makes
-// the rounding error of a product 1.7 times as large as that of a direct one.
+// place of 36. The transforms are sums of a few cells, in float32. What is multiplied is rounded to bfloat16 after them,
+// an error of the size of bfloat16's own.
 #pragma once
 #include "layout.h"
 #include "parallel.h"
