@@ -25,6 +25,8 @@ from kernels.grouping import Grouping
 
 ACTIVATIONS = (None, "relu", "celu", "gelu", "silu")
 """in the order of csrc/activations.h"""
+LEAST_GROUP = 32
+"""images of a group, or of the batch, from which on the C++ version is the faster: as many as fill a cell"""
 LARGEST_KERNEL = 15
 LARGEST_PATCH = 32
 """values of a whitened patch, its bias included"""
@@ -82,7 +84,8 @@ def convolution_chain(
     training: normalise with the statistics of the images, and move the running ones in place; else with the latter.
     group_size: consecutive images that are normalised together, as in `kernels.ghost_batch_norm`; None: all.
     """
-    version = fused if is_wanted() and is_supported(images, blocks, whitening) else reference
+    is_fast = is_wanted() and is_faster(images, blocks, whitening, group_size if training else None)
+    version = fused if is_fast else reference
     return version(images, blocks, whitening, training=training, group_size=group_size)
 
 
@@ -136,6 +139,13 @@ def extension() -> ModuleType | None:
         module.use(names[0])
         return module
     return None
+
+
+def is_faster(
+    images: Tensor, blocks: Sequence[Block], whitening: Whitening | None = None, group_size: int | None = None
+) -> bool:
+    """Whether `fused` takes these tensors, on this machine, and is the faster version for them."""
+    return min(len(images), group_size or len(images)) >= LEAST_GROUP and is_supported(images, blocks, whitening)
 
 
 def is_supported(images: Tensor, blocks: Sequence[Block], whitening: Whitening | None = None) -> bool:

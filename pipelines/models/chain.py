@@ -25,12 +25,12 @@ def run(whiten: PatchWhitening | None, layers: nn.Sequential, images: Tensor, tr
         while modules and (more := _blocks_of(modules[0], len(blocks))):
             blocks += more
             modules.pop(0)
-        groups = _group_sizes(layers)
+        groups = _group_sizes(layers) if layers.training else {None}
         is_whole = not any(hasattr(module, "as_blocks") for module in modules)
-        if is_whole and len(groups) == 1 and chain.is_supported(images, blocks, whitening):
-            images = chain.convolution_chain(
-                images, blocks, whitening, training=layers.training, group_size=groups.pop()
-            )
+        if is_whole and len(groups) == 1 and chain.is_faster(images, blocks, whitening, *groups):
+            (group_size,) = groups
+            training = layers.training
+            images = chain.convolution_chain(images, blocks, whitening, training=training, group_size=group_size)
             for module in modules:
                 images = module(images)
             return images

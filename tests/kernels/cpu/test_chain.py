@@ -159,12 +159,20 @@ def test_what_the_kernels_do_not_take():
         assert not chain.is_supported(images, blocks)
 
 
-def test_the_definition_runs_unless_the_fast_version_is_wanted(monkeypatch):
+@pytest.mark.parametrize(
+    ("wanted", "images", "options", "runs"),
+    [
+        ("reference", 64, {"training": True}, "reference"),
+        ("fast", 64, {"training": True}, "fused"),
+        ("fast", 31, {"training": True}, "reference"),
+        ("fast", 64, {"training": True, "group_size": 16}, "reference"),
+        ("fast", 64, {"training": False, "group_size": 16}, "fused"),
+    ],
+)
+def test_the_faster_version_runs_where_it_is_wanted_and_is_faster(wanted, images, options, runs, monkeypatch):
     versions = []
     for name in ("fused", "reference"):
         monkeypatch.setattr(chain, name, lambda *_, name=name, **__: versions.append(name))
-    images, blocks = torch.randn(8, 16, 6, 6).bfloat16(), [block(16, 32)]
-    for version in ("reference", "fast"):
-        choice.use(version)
-        chain.convolution_chain(images, blocks, training=True)
-    assert versions == ["reference", "fused"]
+    choice.use(wanted)
+    chain.convolution_chain(torch.randn(images, 16, 6, 6).bfloat16(), [block(16, 32)], **options)
+    assert versions == [runs]

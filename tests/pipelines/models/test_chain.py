@@ -78,13 +78,13 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
 )
 def test_a_network_with_layers_that_are_no_blocks_runs_layer_by_layer(name, option, runs_of_chain):
     choice.use("fast")
-    network_of(name, torch.bfloat16, option)(torch.randn(4, 3, 32, 32).bfloat16())
+    network_of(name, torch.bfloat16, option)(torch.randn(32, 3, 32, 32).bfloat16())
     assert runs_of_chain == []
 
 
 def test_layers_that_are_watched_run_one_by_one(runs_of_chain):
     choice.use("fast")
-    network, images, seen = network_of("cifar10/e1", torch.bfloat16), torch.randn(4, 3, 32, 32).bfloat16(), []
+    network, images, seen = network_of("cifar10/e1", torch.bfloat16), torch.randn(32, 3, 32, 32).bfloat16(), []
     with FlopCounterMode(display=False) as counter:
         network(images)
     assert counter.get_total_flops() > 4e8
