@@ -14,7 +14,7 @@ from bench.micro.measuring import forward_and_backward, in_turns, on_a_cpu
 from bench.micro.noise import noise
 from kernels import choice
 from kernels.cpu import build, chain
-from kernels.cpu.chain import Block, Whitening
+from kernels.cpu.blocks import Block, Whitening
 from pipelines.distributed.process_group import World
 from pipelines.losses import make_loss
 from pipelines.optim.optimizers import make_stepper

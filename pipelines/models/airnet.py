@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from kernels.cpu.chain import Block
+from kernels.cpu.blocks import Block
 from pipelines.models import chain
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import Activation, PatchWhitening, make_norm, make_pool

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from kernels.choice import is_wanted
 from kernels.cpu import chain
-from kernels.cpu.chain import Block, Whitening
+from kernels.cpu.blocks import Block, Whitening
 from pipelines.models.layers import Activation, BatchNorm, GhostBatchNorm, PatchWhitening, PooledGhostBatchNorm
 
 

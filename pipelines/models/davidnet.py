@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from kernels.cpu.chain import Block
+from kernels.cpu.blocks import Block
 from pipelines.models import chain
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import PatchWhitening, make_pool, norm_and_activation

@@ -4,7 +4,7 @@
 
 namespace paceline {
 
-enum class Activation { none, relu, celu, gelu, silu };  // the order of kernels/cpu/chain.py
+enum class Activation { none, relu, celu, gelu, silu };  // the order of kernels/cpu/blocks.py
 
 // The value, and in `slope` the derivative; the compiler drops what the caller does not use. alpha: of CELU.
 template <Activation KIND>

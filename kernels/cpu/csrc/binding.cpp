@@ -1,4 +1,4 @@
-// What Python calls. Tensors come checked from kernels/cpu/chain.py, which explains the arguments.
+// What Python calls. Tensors come checked from kernels/cpu/fused.py.
 #include <torch/extension.h>
 
 #include "convolution.h"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.cpu import build, chain
-from kernels.cpu.chain import Block, Whitening
+from kernels.cpu import build, fused
+from kernels.cpu.blocks import Block, Whitening
 
 needs_kernels = pytest.mark.skipif(
     not build.is_possible() or build.obstacle() is not None,
@@ -65,7 +65,7 @@ def distance(result: Tensor, expected: Tensor) -> float:
 @pytest.fixture
 def micro_kernel(request):
     """Has the kernels run with the micro-kernel of the test's parameter."""
-    extension = chain.extension()
+    extension = fused.extension()
     assert extension
     if request.param not in extension.supported():
         pytest.skip(f"this CPU has no {request.param}")

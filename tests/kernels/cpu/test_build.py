@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.cpu import build
+from kernels.cpu import build, fused
 
 
 @pytest.fixture
@@ -74,3 +74,10 @@ def test_the_command_names_what_is_missing(tmp_path):
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "no C++ compiler was found" in ended.stderr
+
+
+def test_a_cpu_without_bfloat16_products_compiles_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(build, "cpu_flags", lambda: frozenset({"avx512f"}))
+    monkeypatch.setattr(build, "library", None)
+    assert fused.extension.__wrapped__() is None
+    assert capsys.readouterr().err == ""
