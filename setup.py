@@ -30,6 +30,7 @@ setup(
     packages=[*find_packages(include=["bench*", "kernels*", "pipelines*", "results*"]), "configs"],
     package_data={
         "configs": ["**/*.yaml"],
+        "kernels.cpu": ["csrc/*"],
         "results": ["**/*.json", "**/*.jsonl", "peaks.yaml", "page/page.*", "page/script/*.js", "published/**/*.yaml"],
     },
     install_requires=[

@@ -2,6 +2,7 @@
 
 | operation | definition | on a CPU | on CUDA |
 |---|---|---|---|
+| `cpu.chain`: blocks of convolution, pool, norm, activation | `reference` | C++, `fused` | the definition |
 | `augment` | `reference` | `by_rows` | Triton, `gathered` |
 | `ghost_batch_norm`, activation | `reference`; on CUDA `vectorized` | the definition | Triton, `fused` |
 | `pooled_ghost_batch_norm`: the max-pool before them | `reference` | the definition | Triton, `pooled_and_fused` |

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from kernels.cpu.blocks import Block
+from pipelines.models import chain
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import Activation, GlobalMaxPool, PatchWhitening, make_norm, make_pool, scaled
 from pipelines.recipe import networks
@@ -43,6 +45,16 @@ class Stage(nn.Module):
             images = self.activation((self.drop(branch) if self.drop else branch) + shortcut)
         return images
 
+    def as_blocks(self, first: int) -> list[Block] | None:
+        """The same as blocks of `kernels.cpu.chain`, for `pipelines.models.chain`."""
+        if self.drop or (type(self.pool) is not nn.MaxPool2d):
+            return None
+        rows = zip(self.convolutions, self.norms, strict=True)
+        modules = [[convolution, norm, self.activation] for convolution, norm in rows]
+        modules[0].insert(1, self.pool)
+        shortcuts = [None, None, first]
+        return chain.all_blocks([chain.block_of(*each) for each in zip(modules, shortcuts, strict=False)])
+
 
 class AirNet(nn.Module):
     """(N, channels, height, width) images to (N, classes) logits; made for 32 x 32."""
@@ -76,6 +88,4 @@ class AirNet(nn.Module):
     def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
         if self.input_dropout:
             images = self.input_dropout(images)
-        if self.whiten:
-            images = self.whiten(images, train_whitening_bias)
-        return scaled(self.head(self.layers(images)), self.logit_scale)
+        return scaled(self.head(chain.run(self.whiten, self.layers, images, train_whitening_bias)), self.logit_scale)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from kernels.cpu.blocks import Block
+from pipelines.models import chain
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import GlobalMaxPool, PatchWhitening, make_pool, norm_and_activation, scaled
 from pipelines.recipe import networks
@@ -23,6 +25,10 @@ class ConvBlock(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
 
+    def as_blocks(self, first: int) -> list[Block] | None:
+        """The same as a block of `kernels.cpu.chain`, for `pipelines.models.chain`."""
+        return chain.all_blocks([chain.block_of(self.layers)])
+
 
 class Residual(nn.Module):
     """x + block(block(x)), what is added going through `drop` first."""
@@ -30,9 +36,17 @@ class Residual(nn.Module):
     def __init__(self, channels: int, config: networks.DavidNet, drop: nn.Module | None) -> None:
         super().__init__()
         self.branch = in_a_row(ConvBlock(channels, channels, config), ConvBlock(channels, channels, config), drop)
+        self.is_plain = drop is None
 
     def forward(self, images: Tensor) -> Tensor:
         return images + self.branch(images)
+
+    def as_blocks(self, first: int) -> list[Block] | None:
+        """The same as blocks of `kernels.cpu.chain`, of which at least one precedes them."""
+        blocks = chain.all_blocks([chain.block_of(block.layers) for block in self.branch]) if self.is_plain else None
+        if not blocks:
+            return None
+        return [blocks[0], blocks[1]._replace(shortcut=first - 1, adds_before_activation=False)]
 
 
 class DavidNet(nn.Module):
@@ -71,6 +85,4 @@ class DavidNet(nn.Module):
     def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
         if self.input_dropout:
             images = self.input_dropout(images)
-        if self.whiten:
-            images = self.whiten(images, train_whitening_bias)
-        return scaled(self.head(self.layers(images)), self.logit_scale)
+        return scaled(self.head(chain.run(self.whiten, self.layers, images, train_whitening_bias)), self.logit_scale)

@@ -34,6 +34,7 @@ class Activation(nn.Module):
 
     def __init__(self, config: networks.Activation) -> None:
         super().__init__()
+        self.name, self.alpha = config.name, config.alpha
         self._function = _ACTIVATIONS[config.name](config)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -65,10 +66,10 @@ class GhostBatchNorm(BatchNorm):
         super().__init__(channels, config)
         assert config.group_size is not None
         self.group_size = config.group_size
-        self._activation = (activation.name, activation.alpha) if activation else (None, 1.0)
+        self.activation = (activation.name, activation.alpha) if activation else (None, 1.0)
 
     def forward(self, images: Tensor) -> Tensor:
-        name, alpha = self._activation
+        name, alpha = self.activation
         if not self.training:
             return activations.FUSED[name](super().forward(images), alpha)
         grouping = Grouping(self.group_size, self.momentum, self.eps, name, alpha)

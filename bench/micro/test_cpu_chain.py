@@ -1,0 +1,104 @@
+"""Blocks of convolution, pool, norm and activation in C++ beside their definition, on a CPU with bfloat16 products.
+
+`ratio` is the seconds of the first named version over those of the second, measured interleaved.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from bench.micro.measuring import forward_and_backward, interleaved, on_a_cpu
+from bench.micro.noise import noise
+from kernels import choice
+from kernels.cpu import build, chain
+from kernels.cpu.blocks import Block, Whitening
+from pipelines.distributed.process_group import World
+from pipelines.losses import make_loss
+from pipelines.optim.optimizers import make_optimizer
+from pipelines.recipe import load
+from pipelines.train import set_up
+
+pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="for AVX-512 with bfloat16 products")]
+IMAGES = 256
+
+
+def _block(inputs: int, outputs: int, pool: int) -> Block:
+    weight = torch.randn(outputs, inputs, 3, 3).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+    scale, bias = (torch.ones(outputs, requires_grad=True) for _ in range(2))
+    return Block(weight, scale, bias, torch.zeros(outputs), torch.ones(outputs), 0.1, 1e-5, "gelu", pool=pool)
+
+
+def _images(channels: int, side: int) -> Tensor:
+    return torch.randn(IMAGES, channels, side, side).bfloat16().to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("direction", ["training", "evaluation"])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "side", "pool"),
+    [(24, 64, 31, 2), (64, 64, 15, 1), (64, 256, 15, 2), (256, 256, 7, 1), (256, 256, 3, 1), (128, 256, 16, 2)],
+)
+def test_block(benchmark: BenchmarkFixture, inputs: int, outputs: int, side: int, pool: int, direction: str) -> None:
+    """One block with its conversion at both ends. Training: both passes, the images' gradient included."""
+    images, blocks = _images(inputs, side), [_block(inputs, outputs, pool)]
+    if direction == "evaluation":
+        with torch.no_grad():
+            versions = {
+                name: partial(getattr(chain, name), images, blocks, training=False) for name in ("fused", "reference")
+            }
+            interleaved(benchmark, **versions)
+        return
+    leaves = [images.requires_grad_(), *blocks[0][:3]]
+
+    def run(version: str) -> None:
+        output = getattr(chain, version)(images, blocks, training=True)
+        torch.autograd.grad(output, leaves, torch.ones_like(output))
+
+    interleaved(benchmark, fused=partial(run, "fused"), reference=partial(run, "reference"))
+
+
+def test_whitening(benchmark: BenchmarkFixture) -> None:
+    """The 2x2 whitening with GELU, then a block, forward and backward with the whitening's bias."""
+    weight, bias = torch.randn(24, 3, 2, 2).bfloat16(), torch.zeros(24).bfloat16().requires_grad_()
+    images, blocks = _images(3, 32), [_block(24, 64, 2)]
+
+    def run(version: str) -> None:
+        function = partial(getattr(chain, version), images, blocks, Whitening(weight, bias, 0, "gelu"), training=True)
+        forward_and_backward(lambda *_: function(), [bias, *blocks[0][:3]], seen)
+
+    seen = torch.ones(IMAGES, 64, 15, 15).bfloat16().contiguous(memory_format=torch.channels_last)
+    interleaved(benchmark, fused=partial(run, "fused"), reference=partial(run, "reference"))
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("cifar10/airbench94-muon", 32),
+        ("cifar10/airbench96", 32),
+        ("cifar10/e1", 24),
+        ("cifar10/e1", 28),
+        ("cifar10/e1", 32),
+    ],
+)
+def test_step(benchmark: BenchmarkFixture, name: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole step: forward, backward and optimizer, 512 images."""
+    count = 2 * IMAGES
+    recipe, dataset = load(name, [f"batch_size={count}"]), noise(count, 3, 32)
+    images = torch.randn(count, 3, side, side).bfloat16().to(memory_format=torch.channels_last)
+    loss_function, labels = make_loss(recipe.loss), torch.arange(count) % 10
+    monkeypatch.setattr(choice, "_version", choice._version)
+
+    def make_step(version: choice.Version) -> partial:
+        setup = set_up(recipe, dataset, World())
+        optimizer = make_optimizer(setup.network, recipe, local_batch_size=count, steps=1, steps_per_epoch=1)
+
+        def step() -> None:
+            choice.use(version)
+            loss_function(setup.strategy.forward(images), labels).backward()
+            optimizer.step(0)
+
+        return partial(step)
+
+    interleaved(benchmark, fused=make_step("fast"), reference=make_step("reference"))

@@ -1,0 +1,137 @@
+"""Compiles the C++ of `csrc/` at its first use, or ahead: `python -m kernels.cpu.build`."""
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from filelock import FileLock
+from torch.utils import cpp_extension
+
+NAME = "paceline_cpu"
+SOURCES = Path(__file__).with_name("csrc")
+FLAGS = [
+    "-O3",
+    "-std=c++20",
+    "-fopenmp",
+    "-fno-math-errno",
+    *(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "bf16")),
+    *("-mfma", "-mamx-tile", "-mamx-bf16"),
+    "-mtune=native",
+]
+"""the instructions are those of the newest CPU; which of them run is decided when the library is loaded"""
+
+
+@cache
+def library() -> ModuleType | None:
+    """The compiled kernels, compiled now if they are not yet. None, after one line on stderr, where that fails."""
+    if reason := obstacle():
+        print(f"kernels.cpu: plain PyTorch runs instead of the CPU kernels: {reason}", file=sys.stderr)
+        return None
+    try:
+        return load(build())
+    except (OSError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        print(f"kernels.cpu: plain PyTorch runs instead of the CPU kernels: {reason}", file=sys.stderr)
+        return None
+
+
+def is_possible() -> bool:
+    """Whether this CPU has instructions that the kernels are written for."""
+    return "avx512_bf16" in cpu_flags()
+
+
+def obstacle() -> str | None:
+    """Why the kernels can be neither found nor compiled here, and what to do about it."""
+    if path().exists():
+        return None
+    if compiler() is None:
+        return "no C++ compiler was found; install g++ or set CXX"
+    if not cpp_extension.is_ninja_available():
+        return "ninja is missing: pip install ninja"
+    return None
+
+
+def build() -> Path:
+    """Compile unless that is done, one process at a time. Returns the library's path; RuntimeError with the compiler's
+    message."""
+    target = path()
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent.with_suffix(".lock")):
+        if target.exists():
+            return target
+        started = time.perf_counter()
+        print("kernels.cpu: compiling the CPU kernels, once for this machine …", end=" ", file=sys.stderr, flush=True)
+        (target.parent / "lock").unlink(missing_ok=True)  # cpp_extension's own, of a build that was killed
+        cpp_extension.load(
+            NAME,
+            [str(source) for source in sorted(SOURCES.glob("*.cpp"))],
+            extra_cflags=FLAGS,
+            extra_ldflags=["-fopenmp"],
+            build_directory=str(target.parent),
+        )
+        print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
+    return target
+
+
+def load(library_path: Path) -> ModuleType:
+    """Import the compiled extension."""
+    loader = importlib.machinery.ExtensionFileLoader(NAME, str(library_path))
+    spec = importlib.util.spec_from_file_location(NAME, library_path, loader=loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@cache
+def path() -> Path:
+    """Where the library of these sources, this compiler, this torch and this CPU lies."""
+    key = hashlib.sha256()
+    for source in sorted(SOURCES.iterdir()):
+        key.update(source.name.encode() + source.read_bytes())
+    parts = (*FLAGS, compiler_version(), torch.__version__, sysconfig.get_config_var("SOABI"), *sorted(cpu_flags()))
+    key.update("\n".join(map(str, parts)).encode())
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "paceline" / "kernels" / key.hexdigest()[:16] / f"{NAME}.so"
+
+
+def compiler() -> str | None:
+    """The C++ compiler that torch calls."""
+    return shutil.which(os.environ.get("CXX") or "c++")
+
+
+def compiler_version() -> str:
+    """What the compiler says that it is; empty without one, so that a library that was built ahead is not found."""
+    if (command := compiler()) is None:
+        return ""
+    return subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """The instruction sets that Linux reports; none on other systems."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return frozenset()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return frozenset(next((line.split(":")[1] for line in lines if line.startswith("flags")), "").split())
+
+
+if __name__ == "__main__":
+    if reason := obstacle():
+        print(f"kernels.cpu: {reason}", file=sys.stderr)
+        sys.exit(2)
+    built = build()
+    print(f"{built} ({built.stat().st_size / 2**20:.1f} MiB)")

@@ -1,0 +1,214 @@
+#include <cstring>
+
+#include "convolution.h"
+#include "parallel.h"
+#include "passes.h"
+
+namespace paceline {
+namespace {
+
+inline __m512i load(const bf16* values) { return _mm512_load_si512(values); }
+
+// Two images' rows interleaved, of 32 channels: b of `multiply` sums over images.
+inline void store_pair(bf16* pairs, int pair, __m512i even, __m512i odd) {
+  __m512i first, last;
+  interleave(even, odd, first, last);
+  _mm512_store_si512(pairs + pair * 32, first), _mm512_store_si512(pairs + CELL / 2 + pair * 32, last);
+}
+
+// A cell [image][channel] to [channel][image], with zeros for images that the chunk does not have.
+void turn(const bf16* cell, int rows, bf16* turned) {
+  __m512i first[16], last[16];
+  for (int pair = 0; pair < 16; pair++) {
+    const __m512i zero = _mm512_setzero_si512();
+    interleave(2 * pair < rows ? load(cell + pair * 64) : zero, 2 * pair + 1 < rows ? load(cell + pair * 64 + 32) : zero,
+               first[pair], last[pair]);
+  }
+  transpose16(first, (uint32_t*)turned), transpose16(last, (uint32_t*)(turned + CELL / 2));
+}
+
+// Values that a thread works in.
+struct Scratch {
+  int64_t row, turned, slopes, g, pairs;
+  Scratch(const Shape& s, int strip, bool for_source) {
+    row = int64_t(s.width) * s.in_blocks() * CELL;
+    turned = s.height * row;
+    slopes = for_source ? s.height * row : 0;
+    pairs = int64_t(strip) * s.window_height * s.seen_width() * CELL;
+    g = for_source ? int64_t(s.seen_height()) * s.seen_width() * s.out_blocks() * CELL : 0;
+  }
+};
+
+// The backward pass of a chunk in one thread.
+struct ChunkBackward {
+  const MicroKernel& micro_kernel;
+  const Shape& shape;
+  const Source& source;
+  const BackwardInputs& in;
+  const BackwardOutputs& out;
+  const int64_t chunk;
+  const int images;
+  const float* factors;  // of the chunk's group
+  bf16 *row, *turned, *slopes, *G, *pairs;
+
+  // The source's rows [first, beyond), turned: cells [input block][pixel].
+  void make_source(int first, int beyond) {
+    const int blocks = shape.in_blocks();
+    const int64_t pixels = int64_t(shape.height) * shape.width;
+    for (int y = first; y < beyond; y++) {
+      source.rows(chunk, y, y + 1, row, in.weights ? slopes + int64_t(y) * shape.width * blocks * CELL : nullptr);
+      for (int x = 0; x < shape.width; x++)
+        for (int block = 0; block < blocks; block++)
+          turn(row + (int64_t(x) * blocks + block) * CELL, images, turned + (block * pixels + y * shape.width + x) * CELL);
+    }
+  }
+
+  // The gradient of one block of outputs, in the pixels of the convolution that the maxima came from: `G` and `pairs`.
+  void unpool(int block, int top, int bottom) {
+    const int blocks = shape.out_blocks(), width = shape.seen_width(), rows = (images + 1) / 2 * 2;
+    __m512 factor[3][2];
+    for (int f = 0; f < 3; f++)
+      for (int h = 0; h < 2; h++) factor[f][h] = _mm512_loadu_ps(factors + (f * blocks + block) * 32 + h * 16);
+    for (int y = top; y < bottom; y++)
+      for (int x = 0; x < shape.pooled_width(); x++) {
+        const int64_t at = (((chunk * shape.pooled_height() + y) * shape.pooled_width() + x) * blocks + block) * CELL;
+        alignas(64) bf16 gradient[CELL];
+        for (int i = 0; i < rows; i++) {
+          if (i >= images) {
+            _mm512_store_si512(gradient + i * 32, _mm512_setzero_si512());
+            continue;
+          }
+          const int64_t next = at + blocks * CELL + i * 32;  // the next pixel's: no stream that hardware sees
+          _mm_prefetch((const char*)(in.g + next), _MM_HINT_T0), _mm_prefetch((const char*)(in.p + next), _MM_HINT_T0);
+          const __m512i g = load(in.g + at + i * 32), p = load(in.p + at + i * 32);
+          const __m512 first = _mm512_fmadd_ps(low(g), factor[0][0], _mm512_fmadd_ps(low(p), factor[1][0], factor[2][0]));
+          const __m512 last = _mm512_fmadd_ps(high(g), factor[0][1], _mm512_fmadd_ps(high(p), factor[1][1], factor[2][1]));
+          _mm512_store_si512(gradient + i * 32, pack(first, last));
+        }
+        for (int j = 0; j < shape.window(); j++) {
+          const int py = y * shape.window_height + j / shape.window_width, px = x * shape.window_width + j % shape.window_width;
+          bf16* const pair = pairs + (int64_t(py - top * shape.window_height) * width + px) * CELL;
+          bf16* const to = G + ((int64_t(py) * width + px) * blocks + block) * CELL;
+          for (int i = 0; i < rows; i += 2) {
+            __m512i values[2] = {load(gradient + i * 32), load(gradient + i * 32 + 32)};
+            if (in.places)
+              for (int k = 0; k < 2; k++) {
+                const __m256i place = _mm256_load_si256((const __m256i*)(in.places + at + (i + k) * 32));
+                values[k] = _mm512_maskz_mov_epi16(_mm256_cmpeq_epi8_mask(place, _mm256_set1_epi8(int8_t(j))), values[k]);
+              }
+            store_pair(pair, i / 2, values[0], values[1]);
+            if (in.weights) _mm512_store_si512(to + i * 32, values[0]), _mm512_store_si512(to + i * 32 + 32, values[1]);
+          }
+          for (int i = rows; i < 32; i += 2) store_pair(pair, i / 2, _mm512_setzero_si512(), _mm512_setzero_si512());
+        }
+      }
+  }
+
+  // gradient[input block][tap] of one block of outputs, from the pixels of rows [top, bottom) of the convolution.
+  void weights_gradient(int top, int bottom, float* gradient, bool add) {
+    const int64_t source_pixels = int64_t(shape.height) * shape.width;
+    const int width = shape.seen_width(), image_pairs = (images + 1) / 2;
+    Segment segments[256];
+    for (int block = 0; block < shape.in_blocks(); block++)
+      for (int tap = 0; tap < shape.taps(); tap++, gradient += CELL) {
+        const int dy = tap / shape.kernel - shape.border(), dx = tap % shape.kernel - shape.border();
+        const int left = std::max(0, -dx), right = std::min(width, shape.width - dx);
+        int count = 0;
+        bool adds = add;
+        auto multiply = [&] {
+          micro_kernel.multiply(segments, count, channels_in(shape.inputs, block), image_pairs, adds, gradient);
+          count = 0, adds = true;
+        };
+        for (int y = std::max(top, -dy); y < std::min(bottom, shape.height - dy) && left < right; y++) {
+          segments[count++] = {turned + (block * source_pixels + int64_t(y + dy) * shape.width + left + dx) * CELL,
+                               pairs + (int64_t(y - top) * width + left) * CELL, right - left};
+          if (count == 256) multiply();
+        }
+        if (count || !adds) multiply();
+      }
+  }
+
+  // The gradient at the source in a row of tiles, from column `start` on.
+  void source_gradient(TileProducts& tiles, int tile_row, int start, int cells) {
+    const int blocks = shape.in_blocks(), end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
+    alignas(64) float products[4 * CELL];
+    tiles.prepare(G, tile_row, start, images);
+    for (int block = 0; block < blocks; block++) {
+      const bf16* weights = in.weights + int64_t(block) * cells * shape.out_blocks() * CELL;
+      ChannelSums sum, by_p;
+      for (int column = start; column < end; column++) {
+        tiles.compute(weights, tile_row, column, products);
+        for (int j = 0; j < 4; j++) {
+          if (!tiles.has(tile_row, column, j)) continue;
+          const int64_t pixel = (2 * tile_row + j / 2) * shape.width + 2 * column + j % 2;
+          const int64_t within = (pixel * blocks + block) * CELL;
+          const int64_t at = chunk * shape.height * shape.width * blocks * CELL + within;
+          const float* product = products + j * CELL;
+          for (int i = 0; i < images; i++) {
+            __m512 first = _mm512_load_ps(product + i * 32), last = _mm512_load_ps(product + i * 32 + 16);
+            if (in.extra) {
+              const __m512i extra = load(in.extra + at + i * 32);
+              first = _mm512_add_ps(first, low(extra)), last = _mm512_add_ps(last, high(extra));
+            }
+            if (out.before) _mm512_store_si512(out.before + at + i * 32, pack(first, last));
+            const __m512i slope = load(slopes + within + i * 32);
+            first = _mm512_mul_ps(first, low(slope)), last = _mm512_mul_ps(last, high(slope));
+            sum.add(first, last);
+            if (out.before_g) _mm512_store_si512(out.before_g + at + i * 32, pack(first, last));
+            if (!in.before_p) continue;
+            const __m512i p = load(in.before_p + at + i * 32);
+            by_p.add_product(first, last, low(p), high(p));
+          }
+        }
+      }
+      if (!out.before_sums) continue;
+      float* sums = out.before_sums + (chunk * 2 * blocks + block) * 32;
+      sum.add_to(sums), by_p.add_to(sums + blocks * 32);
+    }
+  }
+};
+
+}  // namespace
+
+void backward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& chunks, const Source& source,
+              const BackwardInputs& in, const BackwardOutputs& out, int slices, int threads) {
+  const int64_t row_bytes = int64_t(shape.width) * (shape.in_blocks() + 1) * CELL * sizeof(bf16);
+  const int strip = strip_rows(shape, row_bytes), border = shape.border();
+  const Scratch sizes(shape, strip, in.weights);
+  const int64_t block_gradient = int64_t(shape.in_blocks()) * shape.taps() * CELL;
+  const int cells = backward_is_winograd(micro_kernel, shape) ? POSITIONS : shape.taps();
+  parallel(slices, threads, [&](Next next) {
+    const auto row = scratch<bf16>(sizes.row), turned = scratch<bf16>(sizes.turned), slopes = scratch<bf16>(sizes.slopes);
+    const auto G = scratch<bf16>(sizes.g), pairs = scratch<bf16>(sizes.pairs);
+    TileProducts tiles(micro_kernel, shape.seen_height(), shape.seen_width(), shape.outputs, shape.height, shape.width, shape.kernel);
+    micro_kernel.begin();
+    for (int64_t slice; next(slice);) {
+      const int64_t begin = slice * chunks.count() / slices, end = (slice + 1) * chunks.count() / slices;
+      for (int64_t chunk = begin; chunk < end; chunk++) {
+        const float* factors = in.factors + chunks.group_of(chunk) * 3 * shape.out_blocks() * 32;
+        ChunkBackward work{micro_kernel, shape, source, in, out, chunk, chunks.rows(chunk), factors,
+                           row.get(), turned.get(), slopes.get(), G.get(), pairs.get()};
+        if (out.before_sums) memset(out.before_sums + chunk * 2 * shape.in_blocks() * 32, 0, 2 * shape.in_blocks() * 32 * sizeof(float));
+        for (int y = 0, made = 0, tile_row = 0; y < shape.pooled_height(); y += strip) {
+          const int last = std::min(y + strip, shape.pooled_height()), top = y * shape.window_height, bottom = last * shape.window_height;
+          const bool is_last = last == shape.pooled_height();
+          const int needed = is_last ? shape.height : std::min(bottom + border, shape.height);
+          work.make_source(made, needed);
+          made = needed;
+          for (int block = 0; block < shape.out_blocks(); block++) {
+            work.unpool(block, y, last);
+            float* gradient = out.gradient + (slice * shape.out_blocks() + block) * block_gradient;
+            work.weights_gradient(top, bottom, gradient, chunk > begin || y > 0);
+          }
+          // tiles whose neighbours all have their gradient by now
+          for (; in.weights && tile_row < tiles.tile_rows() && (is_last || tiles.rows_for(tile_row) <= bottom); tile_row++)
+            for (int column = 0; column < tiles.tile_columns(); column += tiles.columns_at_once())
+              work.source_gradient(tiles, tile_row, column, cells);
+        }
+      }
+    }
+    micro_kernel.end();
+  });
+}
+
+}  // namespace paceline

@@ -1,0 +1,29 @@
+// What the passes share.
+#pragma once
+#include <unistd.h>
+
+#include "layout.h"
+
+namespace paceline {
+
+// Rows of the pool's output for a strip, so that what is made for it, `bytes` a row, stays in the second-level cache.
+inline int strip_rows(const Shape& shape, int64_t bytes) {
+  static const int64_t cache = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 1 << 20);
+  int rows = shape.pooled_height();
+  while (rows > 1 && rows * shape.window_height * bytes > cache * 3 / 4) rows = (rows + 1) / 2;
+  return std::max(rows, 1);
+}
+
+// Sums of 32 channels over the images of cells, in registers.
+struct ChannelSums {
+  __m512 sum[2] = {all(0.f), all(0.f)};
+  void add(__m512 first, __m512 last) { sum[0] = _mm512_add_ps(sum[0], first), sum[1] = _mm512_add_ps(sum[1], last); }
+  void add_product(__m512 first, __m512 last, __m512 other_first, __m512 other_last) {
+    sum[0] = _mm512_fmadd_ps(first, other_first, sum[0]), sum[1] = _mm512_fmadd_ps(last, other_last, sum[1]);
+  }
+  void add_to(float* total) const {
+    for (int h = 0; h < 2; h++) _mm512_storeu_ps(total + h * 16, _mm512_add_ps(_mm512_loadu_ps(total + h * 16), sum[h]));
+  }
+};
+
+}  // namespace paceline

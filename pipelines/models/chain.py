@@ -1,0 +1,86 @@
+"""Runs the blocks of a network as one `kernels.cpu.chain`, where that has a faster version for them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from kernels.choice import is_wanted
+from kernels.cpu import chain
+from kernels.cpu.blocks import Block, Whitening
+from pipelines.models.layers import Activation, BatchNorm, GhostBatchNorm, PatchWhitening, PooledGhostBatchNorm
+
+
+def run(whiten: PatchWhitening | None, layers: nn.Sequential, images: Tensor, train_whitening_bias: bool) -> Tensor:
+    """layers(whiten(images)). Layers with a method `as_blocks` run as blocks: all of them, or none. It is called with
+    the number of blocks before, and returns None for what no block can express."""
+    if is_wanted("convolution_chain", images) and images.device.type == "cpu" and not _is_watched(layers):
+        modules = list(layers)
+        whitening = None
+        if whiten is not None:
+            activation = modules.pop(0) if isinstance(modules[0], Activation) else None
+            whitening = _whitening(whiten, activation, train_whitening_bias)
+        blocks: list[Block] = []
+        while modules and (more := _blocks_of(modules[0], len(blocks))):
+            blocks += more
+            modules.pop(0)
+        groups = _group_sizes(layers) if layers.training else {None}
+        is_whole = not any(hasattr(module, "as_blocks") for module in modules)
+        if is_whole and len(groups) == 1 and chain.is_faster(images, blocks, whitening, *groups):
+            (group_size,) = groups
+            training = layers.training
+            images = chain.convolution_chain(images, blocks, whitening, training=training, group_size=group_size)
+            for module in modules:
+                images = module(images)
+            return images
+    return layers(whiten(images, train_whitening_bias) if whiten is not None else images)
+
+
+def block_of(modules: Sequence[nn.Module], shortcut: int | None = None) -> Block | None:
+    """A convolution, perhaps a 2x2 max-pool, a batch norm and perhaps an activation, as a block; None for others."""
+    convolution, *rest = modules
+    pool = 1
+    if isinstance(rest[0], nn.MaxPool2d):
+        pool = rest.pop(0).kernel_size
+    norm, *rest = rest
+    if type(norm) not in (BatchNorm, GhostBatchNorm, PooledGhostBatchNorm) or len(rest) > 1:
+        return None
+    activation, alpha = norm.activation if isinstance(norm, GhostBatchNorm) else (None, 1.0)
+    if isinstance(norm, PooledGhostBatchNorm):
+        pool = 2
+    if rest:
+        if not isinstance(rest[0], Activation):
+            return None
+        activation, alpha = rest[0].name, rest[0].alpha
+    statistics = (norm.running_mean, norm.running_var)
+    parameters = (convolution.weight, norm.weight, norm.bias, *statistics, norm.momentum, norm.eps)
+    return Block(*parameters, activation, alpha, pool, shortcut)
+
+
+def all_blocks(blocks: Sequence[Block | None]) -> list[Block] | None:
+    """The blocks, unless one is None."""
+    there = [block for block in blocks if block is not None]
+    return there if len(there) == len(blocks) else None
+
+
+def _blocks_of(layer: nn.Module, first: int) -> list[Block] | None:
+    return layer.as_blocks(first) if hasattr(layer, "as_blocks") else None
+
+
+def _whitening(whiten: PatchWhitening, activation: Activation | None, train_bias: bool) -> Whitening:
+    bias = whiten.bias if whiten.bias is None or train_bias else whiten.bias.detach()
+    name, alpha = (activation.name, activation.alpha) if activation else (None, 1.0)
+    return Whitening(whiten.weight, bias, whiten.padding[0], name, alpha)
+
+
+def _group_sizes(layers: nn.Module) -> set[int | None]:
+    """Of the norms' groups; None: the whole batch."""
+    norms = [module for module in layers.modules() if isinstance(module, BatchNorm)]
+    return {norm.group_size if isinstance(norm, GhostBatchNorm) else None for norm in norms}
+
+
+def _is_watched(layers: nn.Module) -> bool:
+    """Whether somebody waits for what single layers or operations put out."""
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in layers.modules())
+    return hooks or _get_current_dispatch_mode() is not None or torch.compiler.is_compiling()

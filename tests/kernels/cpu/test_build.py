@@ -1,0 +1,83 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernels.cpu import build, fused
+
+
+@pytest.fixture
+def nothing_built(monkeypatch, tmp_path):
+    """As on a machine where nothing is compiled yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.path.cache_clear()
+    yield tmp_path
+    build.path.cache_clear()
+
+
+def test_without_a_compiler_one_line_says_so(nothing_built, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert build.library.__wrapped__() is None
+    message = "plain PyTorch runs instead of the CPU kernels: no C++ compiler was found; install g++ or set CXX"
+    assert capsys.readouterr().err == f"kernels.cpu: {message}\n"
+
+
+def test_without_ninja_the_line_says_what_to_install(nothing_built, monkeypatch):
+    monkeypatch.setattr(build, "compiler", lambda: "/usr/bin/c++")
+    monkeypatch.setattr(build.cpp_extension, "is_ninja_available", lambda: False)
+    assert build.obstacle() == "ninja is missing: pip install ninja"
+
+
+def test_a_build_that_fails_leaves_plain_pytorch(nothing_built, monkeypatch, capsys):
+    def fails(*_, **__):
+        raise RuntimeError("Error building extension\nmany lines")
+
+    monkeypatch.setattr(build, "obstacle", lambda: None)
+    monkeypatch.setattr(build.cpp_extension, "load", fails)
+    assert build.library.__wrapped__() is None
+    assert capsys.readouterr().err.endswith("instead of the CPU kernels: Error building extension\n")
+
+
+def test_what_is_built_is_found_again(nothing_built, monkeypatch):
+    target = build.path()
+    target.parent.mkdir(parents=True)
+    target.touch()
+    monkeypatch.setattr(build.cpp_extension, "load", None)
+    assert build.obstacle() is None
+    assert build.build() == target
+
+
+def test_the_place_depends_on_sources_compiler_and_cpu(nothing_built, monkeypatch, tmp_path):
+    def place():
+        build.path.cache_clear()
+        return build.path()
+
+    places = {place()}
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "compiler_version", lambda: "another compiler")
+        places.add(place())
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "cpu_flags", lambda: frozenset({"another cpu"}))
+        places.add(place())
+    with monkeypatch.context() as patch:
+        (tmp_path / "sources").mkdir()
+        patch.setattr(build, "SOURCES", tmp_path / "sources")
+        places.add(place())
+    assert len(places) == 4
+    assert place() in places
+
+
+def test_the_command_names_what_is_missing(tmp_path):
+    environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-m", "kernels.cpu.build"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no C++ compiler was found" in ended.stderr
+
+
+def test_a_cpu_without_bfloat16_products_compiles_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(build, "cpu_flags", lambda: frozenset({"avx512f"}))
+    monkeypatch.setattr(build, "library", None)
+    assert fused.extension.__wrapped__() is None
+    assert capsys.readouterr().err == ""

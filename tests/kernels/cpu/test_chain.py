@@ -1,0 +1,178 @@
+import pytest
+import torch
+
+from kernels import choice
+from kernels.cpu import chain
+from tests.kernels.cpu.chains import MICRO_KERNELS, block, distance, micro_kernel, needs_kernels, run, whitening
+
+pytestmark = needs_kernels
+
+__all__ = ["micro_kernel"]
+
+CASES = {
+    "one image": lambda: {"images": (1, 32, 8, 8), "blocks": [block(32, 32, activation="silu")]},
+    "relu": lambda: {"images": (64, 32, 8, 8), "blocks": [block(32, 32, activation="relu")]},
+    "few channels": lambda: {"images": (5, 3, 6, 7), "blocks": [block(3, 5, activation=None)]},
+    "odd sizes": lambda: {"images": (37, 17, 9, 7), "blocks": [block(17, 33, activation="celu", alpha=0.3)]},
+    "pool leaves a row out": lambda: {"images": (33, 24, 11, 9), "blocks": [block(24, 64, pool=2), block(64, 40)]},
+    "whole image pooled": lambda: {"images": (40, 32, 6, 5), "blocks": [block(32, 48, pool=None, activation="silu")]},
+    "large kernel": lambda: {"images": (20, 32, 9, 9), "blocks": [block(32, 32, 5, pool=2), block(32, 64, 1)]},
+    "whitening": lambda: {
+        "images": (70, 3, 13, 13),
+        "blocks": [block(24, 64, pool=2), block(64, 64)],
+        "white": whitening(),
+    },
+    "residual before activation": lambda: {
+        "images": (35, 3, 12, 12),
+        "blocks": [block(27, 64, pool=2), block(64, 64), block(64, 64, shortcut=0), block(64, 32, pool=2)],
+        "white": whitening(27, 3, 1, bias=False, activation=None),
+    },
+    "residual after activation": lambda: {
+        "images": (35, 16, 6, 6),
+        "blocks": [
+            block(16, 32, activation="celu"),
+            block(32, 32),
+            block(32, 32, shortcut=0, adds_before_activation=False, activation="silu"),
+        ],
+    },
+    "one block in two residuals": lambda: {
+        "images": (35, 16, 6, 6),
+        "blocks": [block(16, 32), block(32, 32, shortcut=0), block(32, 32, shortcut=0)],
+    },
+    "groups": lambda: {
+        "images": (70, 16, 6, 6),
+        "blocks": [block(16, 32, pool=2), block(32, 32)],
+        "options": {"group_size": 20},
+    },
+    "groups of chunks": lambda: {
+        "images": (130, 16, 6, 6),
+        "blocks": [block(16, 32), block(32, 32)],
+        "options": {"group_size": 64},
+    },
+    "evaluation": lambda: {
+        "images": (35, 16, 8, 8),
+        "blocks": [block(16, 32, pool=2), block(32, 32)],
+        "options": {"training": False},
+    },
+}
+
+
+@pytest.mark.parametrize("micro_kernel", MICRO_KERNELS, indirect=True)
+@pytest.mark.parametrize("name", CASES)
+def test_is_as_near_to_float32_as_pytorch_in_bfloat16(name, micro_kernel):
+    torch.manual_seed(3)
+    case = CASES[name]()
+    images, options = torch.randn(case["images"]).bfloat16(), case.get("options", {})
+    arguments = (images, case["blocks"], case.get("white"), case.get("white") is None)
+    assert chain.is_supported(images, case["blocks"], case.get("white"))
+    expected = run(chain.reference, torch.float32, *arguments, **options)
+    plain = run(chain.reference, torch.bfloat16, *arguments, **options)
+    result = run(chain.fused, torch.bfloat16, *arguments, **options)
+    assert result.keys() == expected.keys()
+    for key, value in result.items():
+        assert value.shape == expected[key].shape, key
+        # Winograd's transforms add rounding errors of the size of bfloat16's own
+        assert distance(value, expected[key]) < 3 * distance(plain[key], expected[key]) + 0.02, key
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    torch.manual_seed(3)
+    images, white = torch.randn(300, 3, 13, 13).bfloat16(), whitening()
+    blocks = [block(24, 64, pool=2), block(64, 64), block(64, 64, shortcut=1)]
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 2, 3, 7):
+        torch.set_num_threads(threads)
+        results.append(run(chain.fused, torch.bfloat16, images, blocks, white))
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        for key, value in results[0].items():
+            assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize("micro_kernel", MICRO_KERNELS, indirect=True)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("activation", ["relu", "celu", "gelu", "silu"])
+def test_what_is_not_finite_stays_so(value, activation, micro_kernel):
+    """With the running statistics, so that one pixel does not reach all images. Winograd's sums spread it to the
+    pixels around it."""
+    torch.manual_seed(3)
+    images = torch.randn(40, 16, 8, 8).bfloat16()
+    images[7, 3, 4, 4] = value
+    blocks = [block(16, 32, activation=activation, pool=2)]
+    options = {"training": False}
+    expected = run(chain.reference, torch.float32, images, blocks, **options)
+    result = run(chain.fused, torch.bfloat16, images, blocks, **options)
+    others = torch.arange(40) != 7
+    assert result["output"][others].isfinite().all()
+    lost = result["output"][7].isfinite() & ~expected["output"][7].isfinite()
+    assert not lost.any()
+    assert not result["weight 0"].isfinite().all()
+
+
+def test_nan_reaches_everything_through_the_statistics():
+    images = torch.randn(40, 16, 8, 8).bfloat16()
+    images[39, 3, 4, 4] = float("nan")
+    result = run(chain.fused, torch.bfloat16, images, [block(16, 32), block(32, 32)])
+    assert result["output"].isnan().all()
+    assert result["running_mean 0"].isnan().all()
+
+
+def test_frozen_tensors_get_no_gradient():
+    images = torch.randn(8, 16, 6, 6).bfloat16()
+    first, second = block(16, 32), block(32, 32)
+    second.weight.requires_grad_()
+    chain.fused(images, [first, second], training=True).float().sum().backward()
+    assert second.weight.grad is not None
+    assert first.weight.grad is None
+    assert first.scale.grad is None
+
+
+def test_without_gradients_nothing_is_kept():
+    with torch.no_grad():
+        output = chain.fused(torch.randn(8, 16, 6, 6).bfloat16(), [block(16, 32)], training=False)
+    assert output.grad_fn is None
+
+
+def test_a_second_backward_pass_is_an_error():
+    one = block(16, 32)
+    one.weight.requires_grad_()
+    output = chain.fused(torch.randn(8, 16, 6, 6).bfloat16(), [one], training=True).float().sum()
+    output.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second backward"):
+        output.backward()
+
+
+def test_what_the_kernels_do_not_take():
+    images, blocks = torch.randn(8, 16, 6, 6).bfloat16(), [block(16, 32)]
+    assert chain.is_supported(images, blocks)
+    assert not chain.is_supported(images.float(), blocks)
+    assert not chain.is_supported(images[:0], blocks)
+    assert not chain.is_supported(images, [])
+    assert not chain.is_supported(images, [block(16, 32, kernel=2)])
+    assert not chain.is_supported(images, [block(16, 32, pool=3)])
+    assert not chain.is_supported(images, [block(16, 32, pool=2)] * 3)  # no pixel is left
+    assert not chain.is_supported(images, [blocks[0]._replace(scale=torch.ones(32).bfloat16())])
+    assert not chain.is_supported(images, [blocks[0]._replace(activation="tanh")])
+    assert not chain.is_supported(images[:, :3], [block(75, 32)], whitening(75, 5, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not chain.is_supported(images, blocks)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "images", "options", "runs"),
+    [
+        ("reference", 64, {"training": True}, "reference"),
+        ("fast", 64, {"training": True}, "fused"),
+        ("fast", 31, {"training": True}, "reference"),
+        ("fast", 64, {"training": True, "group_size": 16}, "reference"),
+        ("fast", 64, {"training": False, "group_size": 16}, "fused"),
+    ],
+)
+def test_the_faster_version_runs_where_it_is_wanted_and_is_faster(wanted, images, options, runs, monkeypatch):
+    versions = []
+    for name in ("fused", "reference"):
+        monkeypatch.setattr(chain, name, lambda *_, name=name, **__: versions.append(name))
+    choice.use(wanted)
+    chain.convolution_chain(torch.randn(images, 16, 6, 6).bfloat16(), [block(16, 32)], **options)
+    assert versions == [runs]

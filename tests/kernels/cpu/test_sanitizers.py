@@ -1,0 +1,24 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kernels.cpu import build
+from tests.kernels.cpu.chains import needs_kernels
+
+
+@pytest.mark.slow
+@needs_kernels
+def test_no_address_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
+    sources = [*build.SOURCES.glob("*.cpp"), Path(__file__).with_name("sanitized.cpp")]
+    sources = [str(source) for source in sources if source.name != "binding.cpp"]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+    flags = [flag for flag in build.FLAGS if flag != "-O3"]
+    program = tmp_path / "sanitized"
+    command = [build.compiler(), *flags, *sanitizers, f"-I{build.SOURCES}", *sources, "-o", str(program)]
+    subprocess.run(command, check=True)
+    # the OpenMP runtime keeps its threads' memory to the end
+    environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}
+    ended = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.returncode) == ("done\n", 0), ended.stderr

@@ -1,0 +1,96 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from kernels import choice
+from kernels.cpu import chain
+from pipelines import models
+from pipelines.recipe import load
+from tests.kernels.cpu.chains import distance, needs_kernels
+
+pytestmark = needs_kernels
+
+RECIPES = {
+    "cifar10/airbench94-muon": 6,
+    "cifar10/airbench96": 9,
+    "cifar10/e1": 6,
+    "cifar10/davidnet-10": 8,
+    "cifar10/ladder/24-ghost-batch-norm": 8,
+}
+"""and how many blocks their networks have"""
+
+
+@pytest.fixture
+def runs_of_chain(monkeypatch):
+    """How many blocks each call of the fast version had."""
+    runs, fused = [], chain.fused
+    monkeypatch.setattr(
+        chain, "fused", lambda images, blocks, *a, **k: runs.append(len(blocks)) or fused(images, blocks, *a, **k)
+    )
+    monkeypatch.setattr(choice, "_version", "reference")
+    return runs
+
+
+def network_of(name, dtype, *options):
+    recipe = load(name, list(options))
+    network = models.build_network(recipe.model, (3, 32, 32), 10)
+    models.initialize(network, 3, recipe.initialization)
+    network = models.to_precision(network, torch.bfloat16, channels_last=True)
+    if dtype == torch.float32:
+        network.float()  # the same weights, rounded to bfloat16
+    return network
+
+
+def train_step(name, dtype, *options):
+    """Logits, all gradients and the logits in evaluation of one batch."""
+    network = network_of(name, dtype, *options)
+    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.bfloat16().to(dtype).contiguous(memory_format=torch.channels_last)
+    logits = network(images)
+    F.cross_entropy(logits.float(), torch.arange(64) % 10).backward()
+    gradients = torch.cat([each.grad.flatten().double() for each in network.parameters() if each.grad is not None])
+    with torch.no_grad():
+        return logits.detach(), gradients, network.eval()(images)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_chain):
+    expected, plain = train_step(name, torch.float32), train_step(name, torch.bfloat16)
+    assert runs_of_chain == []
+    choice.use("fast")
+    result = train_step(name, torch.bfloat16)
+    assert runs_of_chain == [RECIPES[name]] * 2
+    for value, by_layers, right in zip(result, plain, expected, strict=True):
+        assert value.shape == right.shape
+        assert distance(value, right) < 2 * distance(by_layers, right) + 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("cifar10/airbench96", "model.stochastic_depth=0.2"),
+        ("cifar10/airbench94-muon", "model.pool.name=average"),
+        ("cifar10/airbench94-muon", "model.activation.name=mish"),
+        ("cifar10/airbench94-muon", "model.dropout.blocks=0.1"),
+        ("cifar10/davidnet-10", "model.pool_before_norm=false"),
+    ],
+)
+def test_a_network_with_layers_that_are_no_blocks_runs_layer_by_layer(name, option, runs_of_chain):
+    choice.use("fast")
+    network_of(name, torch.bfloat16, option)(torch.randn(32, 3, 32, 32).bfloat16())
+    assert runs_of_chain == []
+
+
+def test_layers_that_are_watched_run_one_by_one(runs_of_chain):
+    choice.use("fast")
+    network, images, seen = network_of("cifar10/e1", torch.bfloat16), torch.randn(32, 3, 32, 32).bfloat16(), []
+    with FlopCounterMode(display=False) as counter:
+        network(images)
+    assert counter.get_total_flops() > 4e8
+    hook = network.layers[1].convolutions[0].register_forward_hook(lambda *_: seen.append(1))
+    network(images)
+    assert (seen, runs_of_chain) == ([1], [])
+    hook.remove()
+    network(images)
+    assert (seen, runs_of_chain) == ([1], [6])
