@@ -14,23 +14,23 @@ from kernels.triton_import import triton
 from pipelines import recipe as recipes
 from pipelines.recipe.schema import DESCRIPTIVE
 from tests.fake_cuda import device
-from tests.fake_cuda.bounds import EXTRA, LAUNCHES, TABLE, summary
+from tests.fake_cuda.bounds import EXTRA, LAUNCHES, TABLE, TRAINS_A_SECOND_NETWORK, summary
 from tests.fake_cuda.meant import MEANT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = ("reference", "auto")
 
 ONE_OF_A_KIND = {
-    "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/davidnet-10",
-    "cifar10/davidnet-80", "cifar10/ddp/accumulated", "cifar10/ddp/growing-batch", "cifar10/ddp/lamb",
-    "cifar10/ddp/lars", "cifar10/ddp/sync-norm", "cifar10/deepspeed/zero-1", "cifar10/e1", "cifar10/hiverge",
-    "cifar10/hlb", "cifar10/ladder/00-resnet18", "cifar10/ladder/03-choices-in-bulk", "cifar10/ladder/09-davidnet",
-    "cifar10/loaders/bulk", "cifar10/loaders/torchvision", "digits/quick", "mnist/augment-affine",
-    "mnist/augment-cutout", "mnist/augment-elastic", "mnist/augment-mixup", "mnist/base", "mnist/contrastive-probe",
-    "mnist/distillation-features", "mnist/fixmatch", "mnist/full/fast", "mnist/full/pytorch-example",
-    "mnist/init-orthogonal", "mnist/large-batch/accumulated", "mnist/masked-image", "mnist/mean-teacher",
-    "mnist/pretrained-frozen", "mnist/progressive-dropout", "mnist/schedule-plateau", "mnist/self-training-restart",
-    "mnist/weighted-sampling",
+    "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/airbench96-faster",
+    "cifar10/davidnet-10", "cifar10/davidnet-80", "cifar10/ddp/accumulated", "cifar10/ddp/growing-batch",
+    "cifar10/ddp/lamb", "cifar10/ddp/lars", "cifar10/ddp/sync-norm", "cifar10/deepspeed/zero-1", "cifar10/e1",
+    "cifar10/hiverge", "cifar10/hlb", "cifar10/ladder/00-resnet18", "cifar10/ladder/03-choices-in-bulk",
+    "cifar10/ladder/09-davidnet", "cifar10/loaders/bulk", "cifar10/loaders/torchvision", "digits/quick",
+    "mnist/augment-affine", "mnist/augment-cutout", "mnist/augment-elastic", "mnist/augment-mixup",
+    "mnist/base", "mnist/contrastive-probe", "mnist/distillation-features", "mnist/fixmatch", "mnist/full/fast",
+    "mnist/full/pytorch-example", "mnist/init-orthogonal", "mnist/large-batch/accumulated",
+    "mnist/masked-image", "mnist/mean-teacher", "mnist/pretrained-frozen", "mnist/progressive-dropout",
+    "mnist/schedule-plateau", "mnist/self-training-restart", "mnist/weighted-sampling",
 }  # fmt: skip
 """Recipes that between them run everything that the others run."""
 
@@ -140,7 +140,8 @@ def test_launches_of_a_step_stay_within_their_bounds(reports):
     steps = {report["recipe"]: report["launches"][1:] for report in reports("auto", sorted(ONE_OF_A_KIND))}
     typical = {name: statistics.median(launches) for name, launches in steps.items()}
     assert {name: typical[name] for name, most in LAUNCHES.items() if typical[name] > most} == {}
-    assert {name for name, launches in steps.items() if max(launches) > typical[name] + EXTRA} == set()
+    uneven = {name for name, launches in steps.items() if max(launches) > typical[name] + EXTRA}
+    assert uneven == TRAINS_A_SECOND_NETWORK
 
 
 @needs_triton
