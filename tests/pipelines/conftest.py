@@ -1,9 +1,11 @@
-"""Data sets that train in a second."""
+"""Data sets that train in a second, and torch.compile without its compiler."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pipelines.data.dataset import Dataset
 from pipelines.data.sources import digits as digits_source
@@ -40,3 +42,9 @@ def coloured() -> Dataset:
         mean=tuple(train_images.mean((0, 1, 2)).tolist()),
         std=tuple(train_images.std((0, 1, 2)).tolist()),
     )
+
+
+@pytest.fixture
+def without_inductor(monkeypatch):
+    """torch.compile makes the same graphs, and does not spend minutes on compiling their kernels."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))

@@ -84,8 +84,7 @@ def test_nothing_leaks_from_warm_up_or_another_trial(coloured):
     assert same(weights_of(used), weights_of(fresh))
 
 
-@pytest.mark.slow
-def test_it_compiles_once(coloured):
+def test_it_compiles_once(coloured, without_inductor):
     bench = bench_for(coloured, "compile=true")
     warm_up(bench)
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]

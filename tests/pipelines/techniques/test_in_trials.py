@@ -69,9 +69,8 @@ def test_warm_up_sees_none_of_the_held_out_images(coloured):
     assert min(darkest) > 0.1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accumulation", "mixup", "early_stopping", "swa", "fresh_members"])
-def test_a_compiled_network_is_compiled_in_warm_up_alone(coloured, name):
+def test_a_compiled_network_is_compiled_in_warm_up_alone(coloured, without_inductor, name):
     setup = setup_for(coloured, "compile=true", "precision=float32", "evaluation.batch_size=7", LINES[name])
     warm_up(setup)
     with torch.compiler.set_stance("fail_on_recompile"):

@@ -113,8 +113,7 @@ def test_a_place_without_dropout_stays_without(digits):
     assert (watch.seen[0], watch.seen[-1]) == ([0.0], [0.5])
 
 
-@pytest.mark.slow
-def test_a_compiled_network_is_compiled_in_warm_up_alone(digits):
+def test_a_compiled_network_is_compiled_in_warm_up_alone(digits, without_inductor):
     from pipelines.warmup import warm_up
 
     chosen = quick(RATES, "compile=true", "techniques.progressive_dropout={gamma: 0.1}", "evaluation.batch_size=360")
