@@ -34,9 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def side(word: str) -> list[samples.Samples]:
         files = benchmarks.locate(word)
-        return benchmarks.read(files) if files else samples.resolve(word, protocol, roots, workers, chosen)
+        return benchmarks.read(files) if files else samples.resolve(word, protocol, roots, workers, chosen, discard)
 
     protocol = protocols.parse(options.protocol)
+    discard = ["throttled"] if options.discard_throttled else []
     chosen = rules.rules(options.fail_on or ["time:2%"])
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     roots = (options.runs, samples.MEASURED)
@@ -67,6 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
     what = "what may differ, because its effect is the question: recipe, data, target, machine, world, protocol"
     add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
+    add("--discard-throttled", action="store_true", help="leave out the trials during which a GPU was throttled")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
     add("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where records lie (default: %(default)s)")

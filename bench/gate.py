@@ -26,6 +26,7 @@ from bench.options import Argument, Count, File, Options
 if TYPE_CHECKING:
     from results.gate import Judgement
     from results.rules import Rule
+    from results.samples import Samples
 
 PROG = "bench/gate.py"
 EXAMPLES = """\
@@ -90,6 +91,8 @@ class GateOptions(Passed, Records, Reports):
     """with --against: trials of each side (default: as the suite says)"""
     fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
     """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%)"""
+    discard_throttled: bool = False
+    """leave out the trials during which a GPU was throttled"""
     launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
     """what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"""
 
@@ -137,20 +140,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
     """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
-    from results import gate, samples
+    from results import gate
 
-    baseline = samples.resolve(str(given.baseline), given.protocol, metrics=chosen)
+    baseline = read(given.baseline, given, chosen)
     if given.new:
-        return gate.judge(baseline, samples.resolve(str(given.new), given.protocol, metrics=chosen), chosen, None)
+        return gate.judge(baseline, read(given.new, given, chosen), chosen, None)
     folder = folder_of(given)
     train(given, folder, "--suite", given.suite)
-    new = samples.resolve(str(folder), given.protocol, metrics=chosen)
+    new = read(folder, given, chosen)
 
-    def rerun(recipe: str) -> list[samples.Samples]:
-        trials = max(len(one.seeds) for one in new if one.recipe == recipe)
+    def rerun(recipe: str) -> list["Samples"]:
+        trials = max(len(one.seeds) + one.discarded for one in new if one.recipe == recipe)
         confirmation = folder / "confirmation" / recipe.replace("/", "-")
         train(given, confirmation, recipe, "--trials", str(trials))
-        return samples.resolve(str(confirmation), given.protocol, metrics=chosen)
+        return read(confirmation, given, chosen)
 
     return gate.judge(baseline, new, chosen, rerun)
 
@@ -158,7 +161,7 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
 def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
     """Train the suite with both checkouts, interleaved. ValueError where the other one is no checkout of Paceline."""
     from bench import suites
-    from results import gate, samples
+    from results import gate
 
     assert given.against
     if not (given.against / "bench" / "launch.py").is_file():
@@ -168,7 +171,7 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
 
-    def train_both(recipe: str) -> tuple[list[samples.Samples], list[samples.Samples]]:
+    def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
         place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
         launches = {
             side: launch(given, place / side, recipe, "--trials", str(trials[recipe]), checkout=checkout)
@@ -176,10 +179,21 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
         }
         with Children() as children:
             children.interleave(launches, trials[recipe], show_side)
-        accepted, new = (samples.resolve(str(place / side), given.protocol, metrics=chosen) for side in checkouts)
+        accepted, new = (read(place / side, given, chosen) for side in checkouts)
         return accepted, new
 
     return gate.judge_interleaved(list(trials), train_both, chosen)
+
+
+def read(folder: Path, given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Samples"]:
+    """The runs of a folder; prints what is left out of them."""
+    from results import samples
+
+    discard = ["throttled"] if given.discard_throttled else []
+    found = samples.resolve(str(folder), given.protocol, metrics=chosen, discard=discard)
+    for warning in dict.fromkeys(warning for one in found for warning in one.warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    return found
 
 
 def folder_of(given: GateOptions) -> Path:

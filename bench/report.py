@@ -20,13 +20,14 @@ from bench.options import Parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or a package that is missing."""
     options = parse(arguments)
-    from results import files, protocols, store
+    from results import files, marks, protocols, store
     from results.literature import published
     from results.page import build, data, pictures
 
     try:
         protocol = protocols.parse(options.protocol)
-        runs = store.find(with_scalings(options.runs or ["runs"]))
+        discard = ["throttled"] if options.discard_throttled else []
+        runs = [marks.discard(run, discard) for run in store.find(with_scalings(options.runs or ["runs"]))]
         shown = data.page_data(runs, published().values())
         options.out.mkdir(parents=True, exist_ok=True)
         page = options.out / "index.html"
@@ -63,6 +64,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="also write the charts as PNG (needs Chrome or Chromium)",
     )
     add("--svg", dest="formats", action="append_const", const="svg", help="also write the charts as SVG (likewise)")
+    add("--discard-throttled", action="store_true", help="leave out the trials during which a GPU was throttled")
     add("--protocol", default="strict", help="how the pictures count time (default: %(default)s)")
     return parser.parse_args(arguments)
 

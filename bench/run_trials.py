@@ -26,7 +26,7 @@ from pipelines.data.dataset import Dataset
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.host import environment
+from pipelines.host import environment, gpu_sampler
 from pipelines.host.devices import make_clock, number_formats
 from pipelines.probes import energy
 from pipelines.probes.profiling import profile_training
@@ -119,7 +119,10 @@ def _trials(
     with ending(directory, world, places, view):
         before_first += clock.laps
         if seeds:
-            before_first.append(warm_up(bench))
+            with gpu_sampler.sampled(world.device) as samples:
+                before_first.append(warm_up(bench))
+            if warning := gpu_sampler.unlocked_clocks(samples):
+                view.line(warning)
         else:
             view.line("nothing to do: no trial is missing")
         for seed in seeds:

@@ -36,6 +36,16 @@ class NoDeviceTimer:
         return None
 
 
+class HostTimer:
+    """The host's own clock, for what a host does without a device."""
+
+    def mark(self) -> float:
+        return time.perf_counter()
+
+    def seconds(self, start: float, end: float) -> float:
+        return end - start
+
+
 class Clock:
     """Keeps every lap in the order in which it ended.
 

@@ -82,7 +82,7 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     """
     with gpu_sampler.sampled(setup.world.device) as samples:
         trial = train(setup, seed, observers)
-    return replace(trial, notes=trial.notes | gpu_sampler.notes(samples, setup.world))
+    return replace(trial, gpus=gpu_sampler.of_all_processes(samples, setup.world))
 
 
 def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:

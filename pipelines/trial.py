@@ -24,6 +24,32 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Of the samples of one number."""
+
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True)
+class GpuActivity:
+    """What the GPU of one process did during a trial, from samples taken beside the training."""
+
+    samples: int
+    sampling_seconds: float
+    """that the sampling thread spent in NVML"""
+    sm_clock_mhz: Spread | None = None
+    memory_clock_mhz: Spread | None = None
+    temperature_c: Spread | None = None
+    power_w: Spread | None = None
+    throttle_reasons: dict[str, float] = field(default_factory=dict)
+    """the share of the samples that gave each reason"""
+    error: str | None = None
+    """why there are no samples"""
+
+
+@dataclass(frozen=True)
 class Trial:
     """One seed of one recipe, trained once."""
 
@@ -42,6 +68,8 @@ class Trial:
     """largest resident memory so far of any of the processes"""
     peak_device_bytes: int | None
     """most device memory that any of the processes had in use at once during the trial; None on a CPU"""
+    gpus: tuple[GpuActivity, ...] = ()
+    """one a process, by rank; empty on a CPU"""
     notes: dict[str, object] = field(default_factory=dict)
     reason: str | None = None
     """why it diverged or failed"""

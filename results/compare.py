@@ -6,8 +6,9 @@ sides differ in more than what is compared, or one of them has no such number.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from results.metrics import DEFAULT, Metric, find_metric
@@ -29,6 +30,8 @@ class Measured:
     n: int
     reached: tuple[int, int] | None = None
     """trials that reached the target, of all; None for a published figure"""
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """trials by the name of each mark (`results.marks`)"""
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,8 @@ def _measured(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None,
         return None, found.absent
     trials = sum(len(one.seeds) for one in side)
     reached = None if all(one.is_benchmark for one in side) else (sum(one.reached for one in side), trials)
-    return Measured(found.value, len(found.samples), reached), ""
+    marked = sum((Counter(one.marks) for one in side), Counter())
+    return Measured(found.value, len(found.samples), reached, dict(marked)), ""
 
 
 def differences(old: Iterable[Samples], new: Iterable[Samples], across: Collection[str] = ()) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from results import marks
 from results.environment import known
 from results.metrics import TIME_TO_TARGET, TOTAL_TIME
 from results.protocols import epoch_reaching, find_protocol
@@ -43,7 +44,7 @@ COLUMNS = {
     "trials": _columns(
         f"{RUN} smoke_test:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
         "total_time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT "
-        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT reason:VARCHAR"
+        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT reason:VARCHAR marks:VARCHAR"
     ),
     "epochs": _columns(
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT epoch:BIGINT train_loss:DOUBLE accuracy:DOUBLE accuracy_plain:DOUBLE "
@@ -105,6 +106,7 @@ def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
         "smoke_test": run.record.smoke_test,
         **{name: getattr(trial, name) for name in (*same, *more)},
         "epochs_to_target": epoch_reaching(trial),
+        "marks": ", ".join(marks.counts([trial])),
         **times,
     }
     return {column.name: row[column.name] for column in COLUMNS["trials"]}

@@ -91,6 +91,30 @@ class EpochResult(_Kept):
     train_accuracy: Fraction | None = None
 
 
+class Spread(_Kept):
+    """Of the samples of one number."""
+
+    min: float
+    median: float
+    max: float
+
+
+class GpuActivity(_Kept):
+    """What the GPU of one process did during a trial, from samples taken beside the training."""
+
+    samples: Count
+    sampling_seconds: Seconds
+    """that the sampling thread spent in NVML"""
+    sm_clock_mhz: Spread | None = None
+    memory_clock_mhz: Spread | None = None
+    temperature_c: Spread | None = None
+    power_w: Spread | None = None
+    throttle_reasons: dict[Text, Fraction] = {}
+    """NVML's clocks event reasons, each with the share of the samples that gave it"""
+    error: Text | None = None
+    """why there are no samples"""
+
+
 class TrialRecord(_Kept):
     """One seed of one recipe, trained once under the clock."""
 
@@ -109,6 +133,8 @@ class TrialRecord(_Kept):
     samples: Count
     peak_host_bytes: Count | None = None
     peak_device_bytes: Count | None = None
+    gpus: tuple[GpuActivity, ...] = ()
+    """one a process, by rank; empty on a CPU"""
     notes: JsonObject = {}
     """what the techniques have to say"""
 
@@ -211,11 +237,13 @@ class Run:
     trials: tuple[TrialRecord, ...]
     path: Path
     warnings: tuple[str, ...] = ()
+    discarded: tuple[TrialRecord, ...] = ()
+    """trials that the reader left out"""
 
     @property
     def missing_seeds(self) -> list[int]:
         """The seeds that were asked for and have no trial yet."""
-        done = {trial.seed for trial in self.trials}
+        done = {trial.seed for trial in (*self.trials, *self.discarded)}
         return [seed for seed in self.record.seeds if seed not in done]
 
     @property
@@ -241,7 +269,7 @@ class Run:
     @property
     def target(self) -> float | None:
         """The accuracy to reach, as a fraction; None before the first trial has ended."""
-        return self.trials[0].target if self.trials else None
+        return next((trial.target for trial in (*self.trials, *self.discarded)), None)
 
     @property
     def machine(self) -> str:

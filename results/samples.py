@@ -7,13 +7,13 @@ import json
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from results import store
+from results import marks, store
 from results.environment import known
 from results.format import target
 from results.literature import Published, published
@@ -57,6 +57,10 @@ class Samples:
     is_benchmark: bool = False
     """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """trials by the name of each mark (`results.marks`)"""
+    discarded: int = 0
+    """trials that were left out"""
 
 
 def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples:
@@ -88,6 +92,8 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
         interleaved=record.interleaved,
         warnings=run.warnings,
+        marks=marks.counts(run.trials),
+        discarded=len(run.discarded),
     )
 
 
@@ -103,8 +109,9 @@ def resolve(
     roots: Sequence[Path] = (Path("runs"), MEASURED),
     workers: int = 1,
     metrics: Collection[str] = DEFAULT,
+    discard: Collection[str] = (),
 ) -> list[Samples]:
-    """One side of a comparison, with the samples of these metrics.
+    """One side of a comparison, with the samples of these metrics, without the trials that have a mark in `discard`.
 
     `word` is a run's directory, a folder of runs, a glob, `published` (every figure), `published:RECIPE`, or the name
     of a recipe with or without `@COMMIT`: all its runs under `roots`, at that commit. ValueError where there is none.
@@ -117,7 +124,7 @@ def resolve(
             raise ValueError(f"{word}: there is no published figure of {name!r}; there are: {', '.join(figures)}")
         return [of_figure(figure) for figure in figures.values() if not colon or figure.recipe == name]
     if Path(word).exists() or any(character in word for character in "*?["):
-        return _read(store.locate([word]), protocol, workers, metrics)
+        return _read(store.locate([word]), protocol, workers, metrics, discard)
     recipe, _, commit = word.partition("@")
     places = [root for root in roots if any(root.glob(f"*/{store.RECORD}"))]
     found = store.locate(places) if places else []
@@ -128,7 +135,7 @@ def resolve(
             f"{word}: neither a run, nor a folder or glob of runs, nor a recipe with runs under {where}"
             + (f" at commit {commit}" if commit else "")
         )
-    return _read(found, protocol, workers, metrics)
+    return _read(found, protocol, workers, metrics, discard)
 
 
 def _is_of(path: Path, recipe: str, commit: str) -> bool:
@@ -146,8 +153,10 @@ def _full_hash(commit: str) -> str:
     return found.stdout.strip() or commit
 
 
-def _read(paths: Sequence[Path], protocol: str, workers: int, metrics: Collection[str]) -> list[Samples]:
-    one = partial(_read_one, protocol=protocol, metrics=metrics)
+def _read(
+    paths: Sequence[Path], protocol: str, workers: int, metrics: Collection[str], discard: Collection[str]
+) -> list[Samples]:
+    one = partial(_read_one, protocol=protocol, metrics=metrics, discard=discard)
     if workers < 2 or len(paths) < MANY:
         return _all(one, paths)
     chunks = [paths[start::workers] for start in range(workers)]
@@ -161,5 +170,5 @@ def _all(one: Callable[[Path], Samples], paths: Iterable[Path]) -> list[Samples]
         return [one(path) for path in paths]
 
 
-def _read_one(path: Path, protocol: str, metrics: Collection[str]) -> Samples:
-    return of_run(store.read(path), protocol, metrics)
+def _read_one(path: Path, protocol: str, metrics: Collection[str], discard: Collection[str]) -> Samples:
+    return of_run(marks.discard(store.read(path), discard), protocol, metrics)

@@ -131,7 +131,7 @@ def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) ->
     """Why these runs have no value of the metric; empty where they have one."""
     trials, reached = _trials(side), sum(one.reached for one in side)
     if not trials:
-        return "no trial has ended"
+        return "every trial is left out" if any(one.discarded for one in side) else "no trial has ended"
     if metric.counts == "trials that reached":
         return "" if values else f"no trial has such a time; {form.count(reached, trials)} reached the target"
     if all(one.is_benchmark for one in side):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from pipelines.clock import Clock
+from pipelines.clock import Clock, DeviceTimer, HostTimer
 from pipelines.recipe import Recipe
 
 
@@ -64,6 +64,11 @@ def make_clock(device: torch.device) -> Clock:
     if device.type == "cuda":
         return Clock(synchronize=lambda: torch.cuda.synchronize(device), device_timer=CudaTimer())
     return Clock()
+
+
+def make_timer(device: torch.device) -> DeviceTimer:
+    """What times the work of a device without synchronising: CUDA events; on a CPU the host's clock."""
+    return CudaTimer() if device.type == "cuda" else HostTimer()
 
 
 def number_formats(recipe: Recipe, device: torch.device) -> tuple[torch.dtype, torch.dtype]:

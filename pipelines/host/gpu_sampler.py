@@ -13,12 +13,11 @@ import torch
 
 from pipelines.distributed.process_group import World
 from pipelines.host import nvml
-from pipelines.host.unknown import unknown
+from pipelines.trial import GpuActivity, Spread
 
 HERTZ = 5.0
-THROTTLING = {"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"}
-"""Reasons that mark a trial as throttled: heat, and what protects the supply of power. Running at the power limit is
-not among them: it is how many cards run whenever they are busy."""
+SETTING = "applications_clocks_setting"
+"""the reason that NVML gives for clocks that somebody has set"""
 
 
 @dataclass
@@ -69,33 +68,49 @@ def sampled(device: torch.device, hertz: float = HERTZ) -> Iterator[Samples]:
         watcher.join()
 
 
-def summary(samples: Samples) -> dict[str, object]:
-    """Minimum, median and maximum of each number, the share of the samples with each throttle reason, and whether the
-    GPU was throttled, for a record; `{"unknown": "<why>"}` where nothing could be read."""
+def summary(samples: Samples) -> GpuActivity:
+    """Of one GPU, for a record. What NVML did not tell is None."""
     if samples.error:
-        return unknown(samples.error)
-    numbers: dict[str, object] = {}
-    for name in nvml.MOVING:
-        known = [value for one in samples.values if isinstance(value := one[name], int | float)]
-        if known:
-            numbers[name] = {"min": min(known), "median": statistics.median(known), "max": max(known)}
+        return GpuActivity(0, samples.seconds, error=samples.error)
+    spreads = {name: spread(samples.values, name) for name in nvml.MOVING if name != "throttle_reasons"}
     reasons = throttle_reasons(samples.values)
-    return {
-        "samples": len(samples.values),
-        "sampling_s": samples.seconds,
-        **numbers,
-        "throttle_reasons": reasons,
-        "throttled": not THROTTLING.isdisjoint(reasons),
-    }
+    return GpuActivity(len(samples.values), samples.seconds, **spreads, throttle_reasons=reasons)
 
 
-def notes(samples: Samples, world: World) -> dict[str, object]:
-    """The summaries of all processes, by rank, for the notes of a trial; nothing of CPUs."""
-    return {} if world.device.type == "cpu" else {"gpus": world.gather(summary(samples))}
+def of_all_processes(samples: Samples, world: World) -> tuple[GpuActivity, ...]:
+    """The summaries of all processes, by rank; nothing of CPUs."""
+    return () if world.device.type == "cpu" else tuple(world.gather(summary(samples)))
+
+
+def spread(values: Sequence[dict[str, object]], name: str) -> Spread | None:
+    """Of one number over the samples that have it."""
+    known = [value for one in values if isinstance(value := one[name], int | float)]
+    return Spread(min(known), statistics.median(known), max(known)) if known else None
 
 
 def throttle_reasons(values: Sequence[dict[str, object]]) -> dict[str, float]:
     """The share of the samples in which each reason was given."""
-    known = (one["throttle_reasons"] for one in values)
-    found = Counter(reason for reasons in known if isinstance(reasons, list) for reason in reasons)
+    found = Counter(reason for one in values for reason in reasons_of(one))
     return {reason: times / len(values) for reason, times in sorted(found.items())}
+
+
+def reasons_of(sample: dict[str, object]) -> list[str]:
+    """The throttle reasons of one sample; none where they are unknown."""
+    reasons = sample["throttle_reasons"]
+    return reasons if isinstance(reasons, list) else []
+
+
+def unlocked_clocks(samples: Samples) -> str | None:
+    """A warning if these samples, taken while the GPU worked, show that its clocks are not locked; else None.
+
+    NVML does not say whether clocks are locked. Locked clocks stay where they are under load, or are reported as
+    limited by a setting.
+    """
+    busy = [one for one in samples.values if "gpu_idle" not in reasons_of(one)]
+    clocks = spread(busy, "sm_clock_mhz")
+    if clocks is None or clocks.min == clocks.max or SETTING in throttle_reasons(busy):
+        return None
+    return (
+        f"warning: the GPU's clocks are not locked (SM clock {clocks.min:g} to {clocks.max:g} MHz in the warm-up), so "
+        "times vary with its temperature: lock them with nvidia-smi --lock-gpu-clocks=MHZ"
+    )

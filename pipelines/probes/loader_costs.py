@@ -1,13 +1,13 @@
 """What a loader costs: its speed alone, how long the training waits for it, and the CPU time of both."""
 
-import time
 from collections import deque
+from typing import Any
 
 import psutil
 import torch
 
 from pipelines.events import State
-from pipelines.host.devices import make_clock
+from pipelines.host.devices import make_clock, make_timer
 from pipelines.recipe import techniques
 
 
@@ -29,24 +29,32 @@ def drained(state: State) -> tuple[int, float]:
 class LoaderCosts:
     """Notes, over all processes: images and seconds of an epoch alone; seconds from a step to the next batch, on the
     slowest process, where what other techniques do to a batch counts as waiting for it; CPU seconds of the training
-    and its evaluations."""
+    and its evaluations.
+
+    On CUDA the waiting is the device's, between events: from the end of a step's kernels until the next batch is in
+    its memory. The host may be late without the device waiting, as long as kernels are queued.
+    """
 
     def __init__(self, config: techniques.LoaderCosts) -> None:
         self._waited = 0.0
+        self._waits: list[tuple[Any, Any]] = []
 
     def trial_start(self, state: State) -> None:
         self._cpu_before = cpu_seconds()
+        self._timer = make_timer(state.world.device)
 
     def epoch_start(self, state: State) -> None:
-        self._asked = time.perf_counter()
+        self._asked = self._timer.mark()
 
     def batch_ready(self, state: State) -> None:
-        self._waited += time.perf_counter() - self._asked
+        self._waits.append((self._asked, self._timer.mark()))
 
     def step_end(self, state: State) -> None:
-        self._asked = time.perf_counter()
+        self._asked = self._timer.mark()
 
     def epoch_end(self, state: State) -> None:
+        self._waited += sum(self._timer.seconds(*wait) for wait in self._waits)  # the train lap has synchronised
+        self._waits.clear()
         if state.step < state.steps:
             return
         cpu = cpu_seconds() - self._cpu_before

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from results import format as form
+from results import marks
 from results.environment import known
 from results.literature import Published
 from results.metrics import images_per_second
@@ -52,7 +53,8 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary]) -> Js
     strategy = strategy_of(run) if record.world_size > 1 else ""
     origin = known(record.environment.origin)
     summary = summaries[protocols[0]]
-    notes = [_text(record.recipe.get("title")), strategy, "" if record.status == "finished" else record.status]
+    status = "" if record.status == "finished" else record.status
+    notes = [_text(record.recipe.get("title")), strategy, status, marked(run)]
     cells = {
         "accuracy": _accuracy(summary),
         "reached": [summary.reached_text, "", summary.reached / summary.trials if summary.trials else None],
@@ -108,6 +110,7 @@ def facts(run: Run, data_set: str, summaries: Mapping[str, RunSummary], protocol
         ("target", form.target(run.target)),
         ("accuracy %", summary.accuracy_text + p),
         ("reached", summary.reached_text + missing),
+        ("marked trials", marked(run) + marks.legend(marks.counts(run.trials))),
         ("time to target", _by_known(protocols, lambda name: time(name, "time-to-target"))),
         ("total time", _by_known(protocols, lambda name: time(name, "time"))),
         ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
@@ -132,6 +135,13 @@ def data_set(run: Run) -> str:
     if data.get("evaluate") == "validation":
         parts.append("held-out images" if data.get("fold") is None else f"fold {data['fold']} of {data.get('folds')}")
     return ", ".join(parts)
+
+
+def marked(run: Run) -> str:
+    """How many trials have which mark, such as "2 of 5 throttled †"; empty where none has one."""
+    counted = marks.counts(run.trials)
+    words = (f"{form.count(counted[name], len(run.trials))} {name}{marks.symbols([name])}" for name in counted)
+    return ", ".join(words)
 
 
 def known_protocols(run: Run) -> list[str]:
@@ -186,7 +196,7 @@ def _time(figure: Figure) -> list[Any]:
 def _trial(trial: TrialRecord) -> list[str]:
     epoch = epoch_reaching(trial)
     return [
-        str(trial.seed),
+        str(trial.seed) + marks.symbols(marks.counts([trial])),
         trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
         form.percent(trial.accuracy),
         form.NOTHING if epoch is None else str(epoch),

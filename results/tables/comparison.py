@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from results import benchmarks
+from results import benchmarks, marks
 from results import format as form
 from results.compare import Comparison, Measured, compare
 from results.metrics import Metric
@@ -37,6 +37,8 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         "points of accuracy [95% interval]; p of a change this large by chance. + worse, - better, = same, "
         f"? undecided, x not comparable. {benchmarks.CLOCK if protocol == benchmarks.PROTOCOL else clock(protocol)}"
     )
+    marked = {name for row in comparisons for one in (row.before, row.after) if one for name in one.marks}
+    caption += marks.legend(marked)
     notes = dict.fromkeys(note for row in comparisons for note in row.notes)
     return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in notes)]))
 
@@ -58,7 +60,10 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | {"notes": "; ".join(row["notes"])} for row in rows)
+    writer.writerows(
+        {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in row.items()}
+        for row in rows
+    )
     return text.getvalue()
 
 
@@ -73,6 +78,8 @@ def _flat(row: Comparison, protocol: str) -> dict[str, Any]:
         "before_trials": row.before and row.before.n,
         "after": row.after and row.after.value,
         "after_trials": row.after and row.after.n,
+        "before_marks": [f"{count} {name}" for name, count in row.before.marks.items()] if row.before else [],
+        "after_marks": [f"{count} {name}" for name, count in row.after.marks.items()] if row.after else [],
         "change": change and change.size,
         "low": change and change.interval and change.interval[0],
         "high": change and change.interval and change.interval[1],
@@ -89,7 +96,7 @@ def side(measured: Measured | None, metric: Metric) -> str:
     """One side of a comparison, with its trials."""
     if measured is None:
         return form.NOTHING
-    text = f"{metric.text(measured.value)} (n = {measured.n})"
+    text = f"{metric.text(measured.value)} (n = {measured.n}{marks.numbered(measured.marks)})"
     if metric.test.by_ranks or measured.reached is None:
         return text
     low, high = reached_interval(*measured.reached)

@@ -1,20 +1,20 @@
 """The table of how much of its hardware each run used."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from results import format as form
 from results.efficiency import efficiency
 from results.record import Run
-from results.tables.table import Table
+from results.tables.table import Table, legend_of, name_of
 
 
-def efficiency_table(runs: Iterable[Run], protocol: str) -> Table:
+def efficiency_table(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run. ValueError as `results.efficiency.efficiency`."""
     headers = ("recipe", "TFLOP/s", "of the peak", "mean W", "J a trial", "J to target", "machine")
     found = [(run, efficiency(run, protocol)) for run in runs]
     rows = tuple(
         (
-            run.record.recipe_name,
+            name_of(run),
             form.number(None if one.flops is None else one.flops / 1e12),
             "unknown" if one.mfu is None else f"{100 * one.mfu:.1f}%",
             *(form.number(value) for value in (one.watts, one.joules, one.joules_to_target)),
@@ -27,4 +27,4 @@ def efficiency_table(runs: Iterable[Run], protocol: str) -> Table:
         "precision, by the maker's figure (results/peaks.yaml). W, J: measured by --energy, of all GPUs or of the "
         f"processors. J to target: mean power times the median {protocol} time to target."
     )
-    return Table("hardware efficiency", headers, rows, caption)
+    return Table("hardware efficiency", headers, rows, caption + legend_of(runs))

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from results import format as form
+from results import marks
+from results.compare import Measured
 from results.gate import LEVEL, Judgement
+from results.metrics import Metric
 from results.tables.comparison import change
 from results.tables.table import Table
 
@@ -21,10 +24,10 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
         (
             one.first.recipe,
             one.first.metric.name,
-            one.first.metric.text(one.first.before and one.first.before.value),
-            one.first.metric.text(one.first.after and one.first.after.value),
+            side(one.first.before, one.first.metric),
+            side(one.first.after, one.first.metric),
             change(one.first.change, one.first.metric),
-            change(one.again and one.again.change, one.first.metric),
+            change(one.again and one.again.change, one.first.metric) + confirmation_marks(one),
             form.NOTHING if one.floor is None else f"{100 * one.floor:.1f}%",
             MARKS[one.decision],
             f"{one.decision}: {one.reason}" if one.reason else one.decision,
@@ -36,7 +39,20 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
         "recipe whose floor is over the limit does not gate. + worse, confirmed; ~ not confirmed; = passed; - better; "
         f"! does not gate; ? undecided. At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
     )
-    return Table("gate", headers, rows, caption)
+    sides = (row for one in judgements for row in (one.first, one.again) if row)
+    marked = {name for row in sides for one in (row.before, row.after) if one for name in one.marks}
+    return Table("gate", headers, rows, caption + marks.legend(marked))
+
+
+def side(measured: Measured | None, metric: Metric) -> str:
+    """Median or mean, with the symbols of the marks that a trial has."""
+    return metric.text(measured and measured.value) + marks.symbols(measured.marks if measured else ())
+
+
+def confirmation_marks(judgement: Judgement) -> str:
+    """The symbols of the marks that a trial of the confirmation run has."""
+    after = judgement.again and judgement.again.after
+    return marks.symbols(after.marks if after else ())
 
 
 def junit(judgements: Sequence[Judgement]) -> str:

@@ -7,7 +7,7 @@ from results import format as form
 from results.literature import published
 from results.record import Run
 from results.summary import RunSummary, summarize
-from results.tables.table import Table
+from results.tables.table import Table, legend_of, name_of
 
 METRICS = ("time", "epoch-time")
 
@@ -31,7 +31,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
     totals, epochs = (values(summaries, name) for name in METRICS)
     rows = tuple(
         (
-            run.record.recipe_name,
+            name_of(run),
             run.change or form.NOTHING,
             epochs_of(run),
             summary.accuracy_text,
@@ -51,7 +51,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
         f"{protocol} protocol; an epoch is augmentation and training. Gain: against the step above. Published figures: "
         "by their own hardware and clock (results/published)."
     )
-    return Table("ladder", headers, rows, caption)
+    return Table("ladder", headers, rows, caption + legend_of(runs))
 
 
 def values(summaries: Sequence[RunSummary], metric: str) -> list[float | None]:

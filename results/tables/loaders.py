@@ -6,7 +6,7 @@ from statistics import median
 from results import format as form
 from results.record import Run, TrialRecord
 from results.summary import summarize
-from results.tables.table import Table
+from results.tables.table import Table, legend_of, name_of
 
 
 def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
@@ -27,7 +27,7 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
         waits = median_over(run, waiting_share)
         rows.append(
             (
-                run.record.recipe_name,
+                name_of(run),
                 form.number(median_over(run, alone)),
                 form.number(summary.figures["images-per-second"].value),
                 summary.reached_text,
@@ -42,7 +42,7 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
         "loader processes included. Waits: share of augmentation and training in which the next batch was not ready; "
         f"data is the bottleneck from half on. Time to target: {protocol} protocol."
     )
-    return Table("loaders", headers, tuple(rows), caption)
+    return Table("loaders", headers, tuple(rows), caption + legend_of(runs))
 
 
 def costs(trial: TrialRecord) -> dict[str, float]:

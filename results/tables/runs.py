@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 from results import format as form
+from results import marks
 from results.protocols import epoch_reaching, find_protocol, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.summary import summarize
-from results.tables.table import SMOKE_TEST, Table
+from results.tables.table import SMOKE_TEST, Table, legend_of, name_of
 
 SUMMARY = ("recipe", "trials", "accuracy %", "reached target", "p", "time to target s", "total s", "machine")
 TRIALS = ("seed", "accuracy %", "outcome", "epochs to target", "time to target s", "total s")
@@ -17,13 +18,13 @@ def trials_table(run: Run, protocol: str) -> Table:
     find_protocol(protocol)
     title = f"{run.record.recipe_name}, run {run.record.id}, {run.machine}"
     rows = tuple(trial_row(trial, protocol) for trial in run.trials)
-    return Table(title + SMOKE_TEST * run.record.smoke_test, TRIALS, rows)
+    return Table(title + SMOKE_TEST * run.record.smoke_test, TRIALS, rows, legend_of([run]).strip())
 
 
 def trial_row(trial: TrialRecord, protocol: str) -> tuple[str, ...]:
     """The cells of one trial. A total time is shown whether or not the trial reached the target."""
     return (
-        str(trial.seed),
+        str(trial.seed) + marks.symbols(marks.counts([trial])),
         form.percent(trial.accuracy),
         trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
         form.NOTHING if (last := epoch_reaching(trial)) is None else str(last),
@@ -41,12 +42,17 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
         "Accuracy: mean ± half of its 95% interval. p: probability of a mean at least this high if the true mean were "
         f"the target. Times: median [95% interval], or (range) of fewer than 6 trials; {protocol} protocol."
     )
-    rows: dict[bool, list[tuple[str, ...]]] = {False: [], True: []}
+    kinds: dict[bool, list[Run]] = {False: [], True: []}
     for run in runs:
-        rows[run.record.smoke_test].append(_summary_row(run, protocol))
+        kinds[run.record.smoke_test].append(run)
     return [
-        Table(f"{protocol} time" + SMOKE_TEST * smoke_test, SUMMARY, tuple(of_kind), caption)
-        for smoke_test, of_kind in rows.items()
+        Table(
+            f"{protocol} time" + SMOKE_TEST * smoke_test,
+            SUMMARY,
+            tuple(_summary_row(run, protocol) for run in of_kind),
+            caption + legend_of(of_kind),
+        )
+        for smoke_test, of_kind in kinds.items()
         if of_kind
     ]
 
@@ -54,7 +60,7 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
 def _summary_row(run: Run, protocol: str) -> tuple[str, ...]:
     summary = summarize(run, protocol)
     return (
-        run.record.recipe_name,
+        name_of(run),
         form.count(len(run.trials), len(run.record.seeds)) if run.missing_seeds else str(len(run.trials)),
         summary.accuracy_text,
         f"{summary.reached_text} ({form.target(summary.target)})" if run.trials else form.NOTHING,

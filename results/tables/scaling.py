@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from results import format as form
+from results import marks
 from results.literature import scaling_anchors
 from results.protocols import find_protocol
 from results.record import Run
@@ -25,9 +26,10 @@ def scaling_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
 
 def tables_of(scaling: Curves, protocol: str) -> list[Table]:
     """The tables of one recipe that have rows."""
-    makers = (strong(scaling), weak(scaling), to_target(scaling, protocol), all_reduce(scaling), prediction(scaling))
+    of_points = (strong(scaling), weak(scaling), to_target(scaling, protocol), all_reduce(scaling))
+    marked = [replace(table, caption=table.caption + legend(scaling)) for table in of_points]
     suffix = SMOKE_TEST * scaling.base.runs[0].record.smoke_test
-    return [replace(table, title=table.title + suffix) for table in makers if table.rows]
+    return [replace(table, title=table.title + suffix) for table in (*marked, prediction(scaling)) if table.rows]
 
 
 def anchors() -> Table:
@@ -49,7 +51,7 @@ def strong(scaling: Curves) -> Table:
         found = efficiency(base, point, lambda one: one.step_seconds)
         rows.append(
             (
-                str(point.processes),
+                processes_of(point),
                 f"{point.batch_size / point.processes:g}",
                 form.milliseconds(point.step),
                 form.number(point.images_per_second),
@@ -71,7 +73,7 @@ def weak(scaling: Curves) -> Table:
     base = scaling.base
     rows = tuple(
         (
-            str(point.processes),
+            processes_of(point),
             str(point.batch_size),
             form.milliseconds(point.step),
             form.number(point.images_per_second),
@@ -91,7 +93,7 @@ def to_target(scaling: Curves, protocol: str) -> Table:
     points = sorted([*scaling.strong, *scaling.weak[1:]], key=lambda point: (point.processes, point.batch_size))
     rows = tuple(
         (
-            str(point.processes),
+            processes_of(point),
             str(point.batch_size),
             form.count(len(point.reached), len(point.trials)),
             form.NOTHING if point.epochs_to_target is None else f"{point.epochs_to_target:g}",
@@ -114,7 +116,7 @@ def all_reduce(scaling: Curves) -> Table:
     synchronised = {point.processes: point for point in scaling.strong}
     rows = tuple(
         (
-            str(point.processes),
+            processes_of(point),
             form.number(None if size is None else size / 1e6, 3),
             form.milliseconds(synchronised[point.processes].step),
             form.milliseconds(point.step),
@@ -154,6 +156,17 @@ def prediction(scaling: Curves) -> Table:
         f"{form.number(1e6 * link.latency, 3)} microseconds and {bandwidth} (fitted to the measured all-reduces)."
     )
     return Table(title, headers, rows, caption)
+
+
+def processes_of(point: Point) -> str:
+    """How many, with the symbols of the marks that a trial has."""
+    return str(point.processes) + marks.symbols(marks.counts(point.trials))
+
+
+def legend(scaling: Curves) -> str:
+    """What the symbols of `processes_of` mean."""
+    points = (*scaling.strong, *scaling.weak, *scaling.unsynchronised)
+    return marks.legend(marks.counts(trial for point in points for trial in point.trials))
 
 
 def threads_of(point: Point) -> str:

@@ -8,7 +8,7 @@ from results.environment import known
 from results.metrics import peak_mebibytes
 from results.record import Run
 from results.summary import summarize
-from results.tables.table import Table
+from results.tables.table import Table, legend_of, name_of
 
 PLAIN = "DDP"
 """the strategy that the others are compared with"""
@@ -24,7 +24,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
         peaks = [peak for trial in run.trials if (peak := peak_mebibytes(trial)) is not None]
         rows.append(
             (
-                run.record.recipe_name,
+                name_of(run),
                 strategy(run),
                 str(run.record.world_size),
                 summarize(run, protocol).accuracy_text,
@@ -37,7 +37,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
         "Accuracy: mean ± half of its 95% interval. A step: median over the trials. Memory: the largest of any process "
         "and trial, of its GPU; on a CPU of the process, Python and torch included."
     )
-    return Table("strategies", headers, tuple(rows), caption)
+    return Table("strategies", headers, tuple(rows), caption + legend_of(runs))
 
 
 def strategy(run: Run) -> str:

@@ -8,7 +8,9 @@ import rich.table
 from rich import box
 from rich.text import Text
 
+from results import marks
 from results.format import printable
+from results.record import Run
 
 WORD = 8
 """letters of a word that are kept together on a narrow console: so many that a summary still fits in 80 columns"""
@@ -48,6 +50,16 @@ class Table:
         rows = [_markdown_row(row) for row in self.rows]
         caption = ["", _escape(self.caption)] if self.caption else []
         return "\n".join([f"**{_escape(self.title)}**", "", *head, *rows, *caption, ""])
+
+
+def name_of(run: Run) -> str:
+    """The recipe's name, with the symbols of the marks that a trial of the run has."""
+    return run.record.recipe_name + marks.symbols(marks.counts(run.trials))
+
+
+def legend_of(runs: Iterable[Run]) -> str:
+    """The end of a caption: what the symbols of `name_of` mean; empty without a marked trial."""
+    return marks.legend(marks.counts(trial for run in runs for trial in run.trials))
 
 
 def _escape(text: str) -> str:

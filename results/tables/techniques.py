@@ -6,7 +6,7 @@ from results import format as form
 from results.record import Run
 from results.statistics import difference_of_means
 from results.summary import summarize, time_to_accuracy
-from results.tables.table import Table
+from results.tables.table import Table, legend_of, name_of
 
 BASELINES = ("base", "base-tuned")
 THRESHOLDS = (0.97, 0.98)
@@ -37,7 +37,7 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
         summary = summarize(run, protocol)
         rows.append(
             (
-                run.record.recipe_name,
+                name_of(run),
                 run.change or "the baseline",
                 epoch_labels(run),
                 summary.accuracy_text,
@@ -51,7 +51,7 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
         "percentage points, and p of Welch's t-test. Times: medians; to an accuracy, of the trials that reached it; "
         f"{protocol} protocol."
     )
-    return Table("techniques", headers, tuple(rows), caption)
+    return Table("techniques", headers, tuple(rows), caption + legend_of(runs))
 
 
 def difference(run: Run, base: Run) -> str:

@@ -15,6 +15,7 @@ from bench import compare
 from results.record import Lap
 from results.store import create
 from tests.bench.conftest import ROOT
+from tests.results import builders
 from tests.results.builders import benchmark_file, record, trial
 
 STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
@@ -158,3 +159,20 @@ def test_files_of_pytest_benchmark_are_sides_too(tmp_path, capsys):
     assert compare.main([f"{sides[0]}/0.json", f"{sides[1]}/0.json"]) == 2
     assert "the median round of the benchmark" in capsys.readouterr().out
     assert compare.main([sides[0], str(keep(tmp_path / "runs"))]) == 2
+
+
+def test_throttled_trials_can_be_left_out(tmp_path, capsys):
+    before, after = keep(tmp_path), keep(tmp_path, seconds=[*STEADY, 3.0, 3.0, 3.0])
+    hot = builders.throttled().gpus
+    lines = [json.loads(line) for line in (after / "trials.jsonl").read_text().splitlines()]
+    for line in lines[-3:]:
+        line["gpus"] = [gpu.model_dump() for gpu in hot]
+    (after / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    compare.main([str(before), str(after), "--json"])
+    time_row, *_ = json.loads(capsys.readouterr().out)
+    assert (time_row["after_trials"], time_row["after_marks"]) == (len(STEADY) + 3, ["3 throttled"])
+    assert compare.main([str(before), str(after), "--json", "--discard-throttled"]) == 0
+    said = capsys.readouterr()
+    time_row, *_ = json.loads(said.out)
+    assert (time_row["after_trials"], time_row["after_marks"], time_row["change"]) == (len(STEADY), [], 1)
+    assert f"warning: {after}: 3 of {len(STEADY) + 3} trials are left out: throttled\n" in said.err

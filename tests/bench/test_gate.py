@@ -11,8 +11,10 @@ import pytest
 
 from bench import gate, jobs
 from results import store
+from results.record import Lap
 from tests.bench.conftest import ROOT
 from tests.bench.test_compare import STEADY, keep
+from tests.results.builders import record, throttled
 
 
 @pytest.fixture
@@ -153,3 +155,17 @@ def test_a_slower_checkout_is_found_by_interleaving(tmp_path, slower):
     assert len(runs) == 4
     assert len({run.record.interleaved for run in runs}) == 2
     assert all(len(run.trials) == 6 for run in runs)
+
+
+def test_throttled_trials_can_be_left_out(tmp_path, baseline, capsys):
+    folder = tmp_path / "new"
+    keep(folder, 1.0, STEADY * 2)
+    run = store.create(folder, record(id="hot0", seeds=[0]))
+    run.append(throttled(0, epochs=(), laps=[Lap(name="train", epoch=1, seconds=9.0)]))
+    arguments = [str(baseline), "--new", str(folder)]
+    gate.main(arguments)
+    assert "†" in capsys.readouterr().out
+    assert gate.main([*arguments, "--discard-throttled"]) == 0
+    said = capsys.readouterr()
+    assert "†" not in said.out
+    assert "1 of 1 trials are left out: throttled" in said.err

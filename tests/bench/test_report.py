@@ -102,3 +102,15 @@ def test_the_page_of_a_thousand_runs_costs_at_most_thirty_times_what_parsing_the
             json.loads(line)
     print(f"{page:.1f} s, json alone {time.process_time() - start:.1f} s")
     assert page < 30 * (time.process_time() - start)
+
+
+def test_a_throttled_trial_is_marked_and_can_be_left_out(tmp_path, capsys):
+    keep(tmp_path / "runs", builders.record(seeds=[0, 1]), [builders.trial(0), builders.throttled(1)])
+    page = tmp_path / "out" / "index.html"
+    arguments = [str(tmp_path / "runs"), "-o", str(tmp_path / "out")]
+    assert report.main(arguments) == 0
+    assert "1 of 2 throttled" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert report.main([*arguments, "--discard-throttled"]) == 0
+    assert "1 of 2 throttled" not in page.read_text(encoding="utf-8")
+    assert "1 of 2 trials are left out: throttled" in capsys.readouterr().err

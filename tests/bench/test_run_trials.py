@@ -12,10 +12,13 @@ import torch
 from bench import cli, jobs, run_trials
 from bench.live_view import make_view
 from pipelines import recipe, train
+from pipelines.clock import Lap
 from pipelines.data import sources, split
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
+from pipelines.host import gpu_sampler
 from pipelines.recipe.training import Data
+from pipelines.trial import GpuActivity, Spread, Trial
 from results import store
 from tests.bench import conftest
 from tests.bench.conftest import SMALL, measured, only_run
@@ -97,6 +100,22 @@ def test_black_images_are_trained_on_with_a_warning_and_the_record_says_so(train
     assert found.train_images != published.train_images
     assert found.train_labels == published.train_labels
     assert "not the published ones" in "".join(capsys.readouterr())
+
+
+def test_a_warning_about_clocks_comes_before_the_first_trial(trained, monkeypatch, capsys):
+    monkeypatch.setattr(gpu_sampler, "unlocked_clocks", lambda samples: "warning: clocks")
+    trained("--trials", "1", view=make_view(is_main=True, quiet=True))
+    shown = "".join(capsys.readouterr())
+    assert shown.count("warning: clocks") == 1
+    assert shown.index("warning: clocks") < shown.index("trial 1/1")
+
+
+def test_what_gpus_did_is_in_the_record():
+    activity = GpuActivity(2, 0.01, sm_clock_mhz=Spread(900, 1755, 1980), throttle_reasons={"hw_slowdown": 0.5})
+    laps = (Lap("train", 1.0, 1),)
+    trial = Trial(0, "missed", 0.5, 0.5, 0.9, (), laps, 1, 1, peak_host_bytes=1, peak_device_bytes=2, gpus=(activity,))
+    (gpu,) = run_trials.to_record(trial, 0).gpus
+    assert gpu.model_dump(exclude_unset=True) == dataclasses.asdict(activity)
 
 
 def test_the_first_trial_alone_has_what_came_before_it(trained):

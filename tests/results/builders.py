@@ -48,6 +48,13 @@ def trial(seed: int = 0, **changes) -> TrialRecord:
     return TrialRecord.model_validate(given | changes)
 
 
+def throttled(seed: int = 0, **changes) -> TrialRecord:
+    """A trial whose GPU was too hot in half of the samples."""
+    clocks = {"min": 900, "median": 1755, "max": 1980}
+    gpu = {"samples": 2, "sampling_seconds": 1e-3, "sm_clock_mhz": clocks, "throttle_reasons": {"hw_slowdown": 0.5}}
+    return trial(seed, **({"gpus": [gpu]} | changes))
+
+
 def missed(seed: int = 0, **changes) -> TrialRecord:
     return trial(seed, **({"outcome": "missed", "accuracy": 0.9, "epochs": ()} | changes))
 

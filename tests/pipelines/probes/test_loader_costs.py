@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch
 from pipelines import recipe
 from pipelines.data.resident import Epoch
 from pipelines.distributed.process_group import World
-from pipelines.probes.loader_costs import cpu_seconds
+from pipelines.probes import loader_costs
+from pipelines.probes.loader_costs import LoaderCosts, cpu_seconds
 from pipelines.train import run_trial, set_up
 
 SPINNING = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"
@@ -62,3 +64,38 @@ def test_cpu_time_counts_the_processes_below(is_alive):
     child.wait()
     child.stdout.close()
     assert spent >= 0.25
+
+
+class DeviceEvent:
+    """A CUDA event on a time line of the test's."""
+
+    now = 0.0
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        self.at = DeviceEvent.now
+
+    def elapsed_time(self, end):
+        return 1000 * (end.at - self.at)
+
+
+def test_on_cuda_waiting_is_the_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", DeviceEvent)
+    monkeypatch.setattr(loader_costs, "drained", lambda state: (640, 0.5))
+    costs = LoaderCosts(None)
+    state = SimpleNamespace(world=World(0, 1, torch.device("cuda")), step=0, steps=4, notes={})
+    costs.trial_start(state)
+    for _ in range(2):
+        costs.epoch_start(state)
+        for wait in (0.25, 0.5):
+            DeviceEvent.now += wait
+            costs.batch_ready(state)
+            DeviceEvent.now += 8.0  # the step
+            costs.step_end(state)
+            state.step += 1
+        DeviceEvent.now += 4.0  # the evaluation
+        costs.epoch_end(state)
+    assert state.notes["loader_costs"]["waited_seconds"] == 1.5
+    assert state.notes["loader_costs"]["images"] == 640
