@@ -9,8 +9,16 @@ from results.gate import LEVEL, Judgement
 from results.tables.comparison import change
 from results.tables.table import Table
 
-MARKS = {"passed": "=", "better": "-", "worse": "+", "not confirmed": "~", "unstable": "!", "undecided": "?"}
-FAILURES = {"worse": "failure", "undecided": "error", "unstable": "skipped"}
+MARKS = {
+    "passed": "=",
+    "better": "-",
+    "worse": "+",
+    "not confirmed": "~",
+    "unstable": "!",
+    "undecided": "?",
+    "missing": "x",
+}
+FAILURES = {"worse": "failure", "undecided": "error", "missing": "error", "unstable": "skipped"}
 """how JUnit calls what did not pass"""
 
 
@@ -34,9 +42,21 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
     caption = (
         f"Times: medians, {protocol} protocol. Noise floor: the slow-down that runs of the same code show by chance; a "
         "recipe whose floor is over the limit does not gate. + worse, confirmed; ~ not confirmed; = passed; - better; "
-        f"! does not gate; ? undecided. At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
+        "! does not gate; ? undecided; x missing. "
+        f"At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
     )
-    return Table("gate", headers, rows, caption)
+    notes = dict.fromkeys(note for one in judgements for note in one.notes)
+    return Table("gate", headers, rows, " ".join([*improvements(judgements), caption, *(f"Note: {n}." for n in notes)]))
+
+
+def improvements(judgements: Sequence[Judgement]) -> list[str]:
+    """One sentence on what became better, or none."""
+    better = [
+        f"{one.first.recipe} {one.first.metric.name} {one.first.metric.test.write(one.first.change.size)}"
+        for one in judgements
+        if one.decision == "better" and one.first.change
+    ]
+    return [f"Better: {', '.join(better)}. Renew the baseline to hold later runs to it."] if better else []
 
 
 def junit(judgements: Sequence[Judgement]) -> str:
