@@ -8,7 +8,7 @@ import itertools
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,11 +86,12 @@ class GateOptions(Passed, Records, Reports):
     new: Annotated[Path, Argument(metavar="DIR")] | None = None
     """judge these runs; train nothing, and so confirm nothing"""
     suite: Annotated[str, Argument(metavar="NAME")] = "nightly"
-    """what to train"""
+    """what to train; its entries may have limits of their own, also with --new"""
     trials: Count | None = None
     """with --against: trials of each side (default: as the suite says)"""
     fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
-    """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%)"""
+    """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%). A suite's fail_on
+    replaces it for a recipe"""
     discard_throttled: bool = False
     """leave out the trials during which a GPU was throttled"""
     launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
@@ -140,57 +141,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
     """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
+    from bench import jobs, suites
     from results import gate
 
-    baseline = read(given.baseline, given, chosen)
+    own = own_rules(given.suite)
+    metrics = metrics_of(chosen, own)
+    baseline = read(given.baseline, given, metrics)
     if given.new:
-        return gate.judge(baseline, read(given.new, given, chosen), chosen, None)
+        return gate.judge(baseline, read(given.new, given, metrics), chosen, own_rules=own)
+    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
     folder = folder_of(given)
     train(given, folder, "--suite", given.suite)
-    new = read(folder, given, chosen)
+    new = read(folder, given, metrics)
 
     def rerun(recipe: str) -> list["Samples"]:
         trials = max(len(one.seeds) + one.discarded for one in new if one.recipe == recipe)
         confirmation = folder / "confirmation" / recipe.replace("/", "-")
-        train(given, confirmation, recipe, "--trials", str(trials))
-        return read(confirmation, given, chosen)
+        train(given, confirmation, entries[recipe].recipe, "--trials", str(trials))
+        return read(confirmation, given, metrics)
 
-    return gate.judge(baseline, new, chosen, rerun)
+    return gate.judge(baseline, new, chosen, rerun, recipes=entries, own_rules=own)
 
 
 def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
     """Train the suite with both checkouts, interleaved. ValueError where the other one is no checkout of Paceline."""
-    from bench import suites
+    from bench import jobs, suites
     from results import gate
 
     assert given.against
     if not (given.against / "bench" / "launch.py").is_file():
         raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
     checkouts = {"accepted": given.against.resolve(), "new": ROOT}
-    trials = {entry.recipe: given.trials or entry.trials for entry in suites.load(given.suite)}
+    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
+    own = own_rules(given.suite)
+    metrics = metrics_of(chosen, own)
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
 
     def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
         place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
+        trials = given.trials or entries[recipe].trials
         launches = {
-            side: launch(given, place / side, recipe, "--trials", str(trials[recipe]), checkout=checkout)
+            side: launch(given, place / side, entries[recipe].recipe, "--trials", str(trials), checkout=checkout)
             for side, checkout in checkouts.items()
         }
         with Children() as children:
-            children.interleave(launches, trials[recipe], show_side)
-        accepted, new = (read(place / side, given, chosen) for side in checkouts)
+            children.interleave(launches, trials, show_side)
+        accepted, new = (read(place / side, given, metrics) for side in checkouts)
         return accepted, new
 
-    return gate.judge_interleaved(list(trials), train_both, chosen)
+    return gate.judge_interleaved(list(entries), train_both, chosen, own_rules=own)
 
 
-def read(folder: Path, given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Samples"]:
+def own_rules(suite: str) -> dict[str, Mapping[str, "Rule"]]:
+    """The limits that entries of a suite have of their own, by the name of the recipe."""
+    from bench import jobs, suites
+    from results import rules
+
+    return {jobs.run_name(entry.recipe): rules.rules(entry.fail_on) for entry in suites.load(suite) if entry.fail_on}
+
+
+def metrics_of(chosen: Mapping[str, "Rule"], own: Mapping[str, Mapping[str, "Rule"]]) -> set[str]:
+    """The metrics that any rule is about."""
+    return {*chosen, *(metric for rules in own.values() for metric in rules)}
+
+
+def read(folder: Path, given: GateOptions, metrics: Collection[str]) -> list["Samples"]:
     """The runs of a folder; prints what is left out of them."""
     from results import samples
 
     discard = ["throttled"] if given.discard_throttled else []
-    found = samples.resolve(str(folder), given.protocol, metrics=chosen, discard=discard)
+    found = samples.resolve(str(folder), given.protocol, metrics=metrics, discard=discard)
     for warning in dict.fromkeys(warning for one in found for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     return found
@@ -239,6 +260,7 @@ def verdict_object(judgement: "Judgement") -> dict[str, Any]:
         "high": interval and interval[1],
         "confirmation": again and again.change and again.change.size,
         "noise_floor": judgement.floor,
+        "notes": list(judgement.notes),
     }
 
 

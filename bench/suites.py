@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from pipelines.recipe.files import CONFIGS
 
@@ -17,6 +17,16 @@ class Entry(BaseModel):
 
     recipe: str = Field(min_length=1)
     trials: int = Field(ge=1)
+    fail_on: tuple[str, ...] = ()
+    """limits of the gate for this recipe, such as time:5% or accuracy:0.1; they replace those of the command line"""
+
+    @field_validator("fail_on")
+    @classmethod
+    def _are_rules(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        from results.rules import rules  # which imports numpy
+
+        rules(texts)
+        return texts
 
 
 def names() -> list[str]:

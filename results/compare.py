@@ -1,6 +1,7 @@
 """Compare two sides, recipe by recipe: what became worse or better, what is the same, and what cannot be said.
 
-`worse` and `better`: the change is significant and at least as large as its rule says. `same`: the 95% interval of the
+`worse` and `better`: the change is significant and at least as large as its rule says; also `worse` if none of the new
+trials finished where the old ones did. `same`: the 95% interval of the
 change lies inside ± the rule. `undecided`: neither, with the number of trials that would decide. `not comparable`: the
 sides differ in more than what is compared, or one of them has no such number.
 """
@@ -168,7 +169,7 @@ def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
 
 
 def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: float | None) -> Comparison:
-    (before, why_before), (after, why_after) = (_measured(cell.metric, side) for side in (cell.before, cell.after))
+    (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in (cell.before, cell.after))
     if cell.recipe not in {one.recipe for one in cell.before}:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
 
@@ -177,6 +178,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: flo
 
     if differs := differences(cell.before, cell.after, across):
         return row("not comparable", differs)
+    if before is not None and after is None and _none_finished(cell.after):
+        return row("worse", why_after)
     if before is None or after is None:
         return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
     if any(one.published for one in (*cell.before, *cell.after)):
@@ -194,8 +197,8 @@ def _change(cell: Cell, p: float | None) -> Change:
     return test.change(*cell.values, p=p)
 
 
-def _measured(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, str]:
-    """What stands on a side, or why nothing does."""
+def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, str]:
+    """The metric of one side; or None, and why there is none."""
     figures = [one.published for one in side if one.published]
     if figures:
         value = {"time": figures[0].seconds, "accuracy": figures[0].accuracy}.get(metric.name)
@@ -209,6 +212,12 @@ def _measured(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None,
     reached = None if all(one.is_benchmark for one in side) else (sum(one.reached for one in side), trials)
     marked = sum((Counter(one.marks) for one in side), Counter())
     return Measured(found.value, len(found.samples), reached, dict(marked)), ""
+
+
+def _none_finished(side: Sequence[Samples]) -> bool:
+    """Whether every trial diverged or failed."""
+    trials = sum(len(one.seeds) for one in side)
+    return trials > 0 and sum(one.unfinished for one in side) == trials
 
 
 def differences(old: Iterable[Samples], new: Iterable[Samples], across: Collection[str] = ()) -> str:

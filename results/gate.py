@@ -12,13 +12,13 @@ keeps each share, without the two other conditions.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Literal
 
-from results.compare import Comparison, compare
-from results.metrics import Metric
+from results.compare import Comparison, compare, measure
+from results.metrics import Metric, find_metric
 from results.rules import Rule
 from results.samples import Samples
 
@@ -27,7 +27,9 @@ LEVEL = 0.05
 RUNS = 5
 """runs of a recipe that a baseline should have: with fewer, the floor is high because it is not well known"""
 
-Decision = Literal["passed", "better", "worse", "not confirmed", "unstable", "undecided"]
+Decision = Literal["passed", "better", "worse", "not confirmed", "unstable", "undecided", "missing"]
+Rules = Mapping[str, Rule]
+"""by metric"""
 Rerun = Callable[[str], Sequence[Samples]]
 """trains a recipe once more"""
 TrainBoth = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
@@ -45,6 +47,8 @@ class Judgement:
     """noise floor, as a share; None for accuracies and for a baseline of a single run"""
     decision: Decision
     reason: str = ""
+    notes: tuple[str, ...] = ()
+    """what was left out of the baseline"""
 
 
 def noise_floor(times: Sequence[float], level: float) -> float | None:
@@ -64,75 +68,124 @@ def noise_floor(times: Sequence[float], level: float) -> float | None:
 def judge(
     baseline: Sequence[Samples],
     new: Sequence[Samples],
-    rules: Mapping[str, Rule],
+    rules: Rules,
     rerun: Rerun | None = None,
     level: float = LEVEL,
+    *,
+    recipes: Collection[str] | None = None,
+    own_rules: Mapping[str, Rules] | None = None,
 ) -> list[Judgement]:
-    """One judgement for each metric that has a rule, of each recipe of the new runs.
+    """One judgement for each metric that has a rule, of each recipe.
 
-    `rerun`: None where nothing can be trained, so that what looks worse counts as confirmed. Raises ValueError where
-    the baseline lacks the machine class or a recipe of the new runs.
+    `rerun`: None where nothing can be trained, so that what looks worse counts as confirmed. `recipes`: those that must
+    have a new run; by default all that the baseline has on the machines of the new runs. `own_rules`: by recipe, rules
+    that replace or join `rules`. Raises ValueError where the baseline lacks the machine class or a recipe of the new
+    runs.
     """
-    recipes = list(dict.fromkeys(one.recipe for one in new))
-    share = level / (len(recipes) * len(rules)) if recipes else level
+    machines = {_machine(one) for one in new}
+    there = [one.recipe for one in baseline if _machine(one) in machines] if recipes is None else recipes
+    names = list(dict.fromkeys([*(one.recipe for one in new), *there]))
+    rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in names}
+    share = _share(level, rules_of)
     found = []
-    for recipe in recipes:
-        accepted, runs = _of_this_machine(baseline, recipe, new), [one for one in new if one.recipe == recipe]
-        again: Sequence[Samples] | None = None
-        for first in _compared(accepted, runs, rules, share):
-            metric, limit = first.metric, rules[first.metric.name].limit
-            floor = _floor(accepted, metric, share)
-            stable = not metric.test.by_ranks or (floor is not None and floor <= limit)
-            suspect = stable and _is_worse(first, accepted, runs, limit)
-            if suspect and rerun is not None and again is None:
-                again = rerun(recipe)
-            second = None
-            if suspect and again is not None:
-                second = next(row for row in _compared(accepted, again, rules, share) if row.metric == metric)
-            confirmed = second is not None and _is_worse(second, accepted, again or (), limit)
-            decision, reason = _decision(first, second, stable=stable, suspect=suspect, confirmed=confirmed)
-            if decision == "unstable":
-                known = "unknown with a single run" if floor is None else f"{100 * floor:.1f}%, over {100 * limit:g}%"
-                reason = f"noise floor {known}, of {len(accepted)} runs"
-            found.append(Judgement(first, second, floor, decision, reason))
+    for recipe, chosen in rules_of.items():
+        runs = [one for one in new if one.recipe == recipe]
+        every = _of_machines(baseline, recipe, {_machine(one) for one in runs} or machines)
+        accepted = [one for one in every if one.seeds]
+        notes = tuple(f"{one.origin} of the baseline has no trial and is left out" for one in every if not one.seeds)
+        if not runs or not accepted:
+            decision: Decision = "undecided" if runs else "missing"
+            reason = "no run of the baseline has a trial" if runs else "no new run of this recipe"
+            rows = [_one_sided(recipe, find_metric(name), accepted, reason) for name in chosen]
+            found += [Judgement(row, None, None, decision, reason, notes) for row in rows]
+        else:
+            found += _judge_recipe(accepted, runs, chosen, rerun, share, notes)
+    return found
+
+
+def _judge_recipe(
+    accepted: Sequence[Samples],
+    runs: Sequence[Samples],
+    rules: Rules,
+    rerun: Rerun | None,
+    share: float,
+    notes: tuple[str, ...],
+) -> list[Judgement]:
+    found = []
+    again: Sequence[Samples] | None = None
+    for first in _compared(accepted, runs, rules, share):
+        metric, limit = first.metric, rules[first.metric.name].limit
+        floor = _floor(accepted, metric, share)
+        stable = first.change is None or not metric.test.by_ranks or (floor is not None and floor <= limit)
+        changed = stable and _is_beyond(first, accepted, runs, limit)
+        suspect = changed and first.verdict == "worse"
+        if suspect and rerun is not None and again is None:
+            again = rerun(runs[0].recipe)
+        second = None
+        if suspect and again is not None:
+            second = next(row for row in _compared(accepted, again, rules, share) if row.metric == metric)
+        confirmed = (
+            second is not None and second.verdict == "worse" and _is_beyond(second, accepted, again or (), limit)
+        )
+        decision, reason = _decision(first, second, stable=stable, changed=changed, confirmed=confirmed)
+        if decision == "unstable":
+            known = "unknown with a single run" if floor is None else f"{100 * floor:.1f}%, over {100 * limit:g}%"
+            reason = f"noise floor {known}, of {len(accepted)} runs"
+        found.append(Judgement(first, second, floor, decision, reason, notes))
     return found
 
 
 def judge_interleaved(
-    recipes: Sequence[str], train_both: TrainBoth, rules: Mapping[str, Rule], level: float = LEVEL
+    recipes: Sequence[str],
+    train_both: TrainBoth,
+    rules: Rules,
+    level: float = LEVEL,
+    *,
+    own_rules: Mapping[str, Rules] | None = None,
 ) -> list[Judgement]:
     """One judgement for each metric that has a rule, of each recipe, whose trials were interleaved.
 
     Drift of the machine affects both codes equally, so that no noise floor is needed. What differs from process to
-    process, such as the layout of its memory, is covered by a confirmation run in new processes.
+    process, such as the layout of its memory, is covered by a confirmation run in new processes. `own_rules`: by
+    recipe, rules that replace or join `rules`.
     """
-    share = level / (len(recipes) * len(rules))
+    rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in recipes}
+    share = _share(level, rules_of)
     found = []
-    for recipe in recipes:
+    for recipe, chosen in rules_of.items():
         again: list[Comparison] | None = None
-        for first in _compared(*train_both(recipe), rules, share):
+        for first in _compared(*train_both(recipe), chosen, share):
             suspect = first.verdict == "worse"
             if suspect and again is None:
-                again = _compared(*train_both(recipe), rules, share)
+                again = _compared(*train_both(recipe), chosen, share)
             second = next(row for row in again or () if row.metric == first.metric) if suspect else None
             confirmed = second is not None and second.verdict == "worse"
-            decision, reason = _decision(first, second, stable=True, suspect=suspect, confirmed=confirmed)
+            changed = suspect or first.verdict == "better"
+            decision, reason = _decision(first, second, stable=True, changed=changed, confirmed=confirmed)
             found.append(Judgement(first, second, None, decision, reason))
     return found
 
 
 def status(judgements: Iterable[Judgement]) -> int:
-    """1 something is worse, else 2 something could not be decided or nothing gates at all, else 0."""
+    """1 something is worse, else 2 something is missing, undecided or nothing gates at all, else 0."""
     decisions = {judgement.decision for judgement in judgements}
     if "worse" in decisions:
         return 1
-    return 2 if "undecided" in decisions or not decisions - {"unstable"} else 0
+    return 2 if decisions & {"undecided", "missing"} or not decisions - {"unstable"} else 0
 
 
-def _of_this_machine(baseline: Iterable[Samples], recipe: str, new: Iterable[Samples]) -> list[Samples]:
+def _share(level: float, rules_of: Mapping[str, Rules]) -> float:
+    """The false alarms that each metric of each recipe may have (Bonferroni)."""
+    return level / max(1, sum(len(rules) for rules in rules_of.values()))
+
+
+def _machine(one: Samples) -> tuple[str, str]:
+    return one.facts["machine"], one.facts["world"]
+
+
+def _of_machines(baseline: Iterable[Samples], recipe: str, machines: Collection[tuple[str, str]]) -> list[Samples]:
     """The runs of the baseline to compare with."""
-    machines = {(one.facts["machine"], one.facts["world"]) for one in new if one.recipe == recipe}
-    there = [one for one in baseline if (one.facts["machine"], one.facts["world"]) in machines]
+    there = [one for one in baseline if _machine(one) in machines]
     accepted = [one for one in there if one.recipe == recipe]
     if not accepted:
         (machine, world), *_ = sorted(machines)
@@ -143,14 +196,18 @@ def _of_this_machine(baseline: Iterable[Samples], recipe: str, new: Iterable[Sam
     return accepted
 
 
-def _compared(
-    accepted: Sequence[Samples], runs: Sequence[Samples], rules: Mapping[str, Rule], share: float
-) -> list[Comparison]:
+def _one_sided(recipe: str, metric: Metric, accepted: Sequence[Samples], reason: str) -> Comparison:
+    """The row of a recipe that has runs with trials on one side at most."""
+    before = measure(metric, accepted)[0] if accepted else None
+    return Comparison(recipe, metric, before, None, None, "not comparable", reason)
+
+
+def _compared(accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules, share: float) -> list[Comparison]:
     return [row for row in compare(accepted, runs, rules, level=share) if row.metric.name in rules]
 
 
 def _decision(
-    first: Comparison, second: Comparison | None, *, stable: bool, suspect: bool, confirmed: bool
+    first: Comparison, second: Comparison | None, *, stable: bool, changed: bool, confirmed: bool
 ) -> tuple[Decision, str]:
     """What was decided, and why."""
     undecided = ("not comparable", "undecided")
@@ -160,13 +217,18 @@ def _decision(
         return "unstable", ""
     if first.verdict == "undecided":
         return "undecided", first.reason
-    if not suspect:
-        return ("better" if first.verdict == "better" else "passed"), ""
+    if not changed:
+        return "passed", ""
+    if first.verdict == "better":
+        return "better", ""
+    reasons = [first.reason] if first.reason else []
     if second is None:
-        return "worse", "without a confirmation run"
+        return "worse", ", ".join([*reasons, "without a confirmation run"])
     if second.verdict in undecided:
         return "undecided", f"confirmation run: {second.reason}"
-    return ("worse", "confirmed") if confirmed else ("not confirmed", "not worse in the confirmation run")
+    if not confirmed:
+        return "not confirmed", "not worse in the confirmation run"
+    return "worse", ", ".join([*reasons, "confirmed"])
 
 
 def _floor(accepted: Iterable[Samples], metric: Metric, share: float) -> float | None:
@@ -176,18 +238,18 @@ def _floor(accepted: Iterable[Samples], metric: Metric, share: float) -> float |
     return noise_floor([value for one in accepted if (value := _median(one, metric)) is not None], share)
 
 
-def _is_worse(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samples], limit: float) -> bool:
-    """By its trials, and of ratios also by whole runs, which is what the noise floor is about."""
-    if row.verdict != "worse":
+def _is_beyond(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samples], limit: float) -> bool:
+    """Whether a row is worse or better by its trials, and of ratios also by whole runs, as the noise floor is."""
+    if row.verdict not in ("worse", "better"):
         return False
-    if not row.metric.test.by_ranks:
+    if row.change is None or not row.metric.test.by_ranks:
         return True
     logs = [
         fmean(math.log(value) for one in side if (value := _median(one, row.metric)) is not None)
         for side in (accepted, runs)
     ]
-    ratio = math.exp(logs[1] - logs[0])
-    return 1 - ratio >= limit if row.metric.higher_is_better else ratio - 1 >= limit
+    change = math.expm1(logs[1] - logs[0])
+    return change >= limit if (row.verdict == "worse") != row.metric.higher_is_better else -change >= limit
 
 
 def _median(one: Samples, metric: Metric) -> float | None:

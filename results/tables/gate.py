@@ -12,8 +12,16 @@ from results.metrics import Metric
 from results.tables.comparison import change
 from results.tables.table import Table
 
-MARKS = {"passed": "=", "better": "-", "worse": "+", "not confirmed": "~", "unstable": "!", "undecided": "?"}
-FAILURES = {"worse": "failure", "undecided": "error", "unstable": "skipped"}
+MARKS = {
+    "passed": "=",
+    "better": "-",
+    "worse": "+",
+    "not confirmed": "~",
+    "unstable": "!",
+    "undecided": "?",
+    "missing": "x",
+}
+FAILURES = {"worse": "failure", "undecided": "error", "missing": "error", "unstable": "skipped"}
 """how JUnit calls what did not pass"""
 
 
@@ -37,11 +45,14 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
     caption = (
         f"Times: medians, {protocol} protocol. Noise floor: the slow-down that runs of the same code show by chance; a "
         "recipe whose floor is over the limit does not gate. + worse, confirmed; ~ not confirmed; = passed; - better; "
-        f"! does not gate; ? undecided. At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
+        "! does not gate; ? undecided; x missing. "
+        f"At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
     )
     sides = (row for one in judgements for row in (one.first, one.again) if row)
     marked = {name for row in sides for one in (row.before, row.after) if one for name in one.marks}
-    return Table("gate", headers, rows, caption + marks.legend(marked))
+    notes = dict.fromkeys(note for one in judgements for note in one.notes)
+    parts = [*improvements(judgements), caption + marks.legend(marked), *(f"Note: {note}." for note in notes)]
+    return Table("gate", headers, rows, " ".join(parts))
 
 
 def side(measured: Measured | None, metric: Metric) -> str:
@@ -53,6 +64,16 @@ def confirmation_marks(judgement: Judgement) -> str:
     """The symbols of the marks that a trial of the confirmation run has."""
     after = judgement.again and judgement.again.after
     return marks.symbols(after.marks if after else ())
+
+
+def improvements(judgements: Sequence[Judgement]) -> list[str]:
+    """One sentence on what became better, or none."""
+    better = [
+        f"{one.first.recipe} {one.first.metric.name} {one.first.metric.test.write(one.first.change.size)}"
+        for one in judgements
+        if one.decision == "better" and one.first.change
+    ]
+    return [f"Better: {', '.join(better)}. Renew the baseline to hold later runs to it."] if better else []
 
 
 def junit(judgements: Sequence[Judgement]) -> str:

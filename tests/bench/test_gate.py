@@ -43,6 +43,30 @@ def test_json_has_an_object_per_verdict_and_nothing_else(tmp_path, baseline, cap
     assert verdict["low"] < verdict["change"] < verdict["high"]
 
 
+def test_a_missing_recipe_is_named_and_no_pass(tmp_path, baseline, capsys):
+    keep(tmp_path / "baseline", 1.0, STEADY * 2, name="cifar10/other")
+    assert gate.main([str(baseline), "--new", str(doctored(tmp_path, 1.0)), "--json"]) == 2
+    found = {one["recipe"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert found["cifar10/airnet"]["decision"] == "passed"
+    assert (found["cifar10/other"]["decision"], found["cifar10/other"]["new"]) == ("missing", None)
+
+
+def test_an_improvement_is_reported(tmp_path, baseline, capsys):
+    new = str(doctored(tmp_path, 0.9))
+    assert gate.main([str(baseline), "--new", new, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decision"] == "better"
+    assert gate.main([str(baseline), "--new", new]) == 0
+    assert "Better: cifar10/airnet time -10.0%" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_entry_of_a_suite_has_limits_of_its_own(tmp_path, baseline):
+    words = [str(baseline), "--new", str(doctored(tmp_path, 1.05)), "--suite", str(tmp_path / "mine.yaml")]
+    (tmp_path / "mine.yaml").write_text("- {recipe: cifar10/airnet, trials: 16, fail_on: [time:8%]}\n")
+    assert gate.main(words) == 0
+    (tmp_path / "mine.yaml").write_text("- {recipe: cifar10/airnet, trials: 16}\n")
+    assert gate.main(words) == 1
+
+
 def test_a_training_gets_the_options_that_concern_it(tmp_path):
     words = [
         "baseline",
@@ -82,8 +106,10 @@ def test_a_suspected_regression_is_confirmed(tmp_path, baseline, monkeypatch, ag
         shutil.copytree(doctored(tmp_path, 1.05 if what[0] == "--suite" else again, f"made{len(asked)}").parent, out)
 
     monkeypatch.setattr(gate, "train", train)
-    assert gate.main([str(baseline), "--out", str(tmp_path / "runs")]) == status
-    assert asked == [("--suite", "nightly"), ("cifar10/airnet", "--trials", "16")]
+    (tmp_path / "mine.yaml").write_text("- {recipe: cifar10/airnet, trials: 16}\n")
+    suite = str(tmp_path / "mine.yaml")
+    assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs")]) == status
+    assert asked == [("--suite", suite), ("cifar10/airnet", "--trials", "16")]
 
 
 def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):

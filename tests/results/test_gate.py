@@ -87,10 +87,75 @@ def test_an_unstable_recipe_does_not_gate_and_if_none_gates_that_is_no_pass():
 
 def test_what_can_not_be_decided_is_no_pass():
     machine = Machine()
-    diverged = samples([None] * 12, accuracy=(None,) * 12, unfinished=12)
-    assert status(judge(machine.baseline(), [diverged], RULES)) == 2
+    some_diverged = samples([None, *[1.0] * 11], accuracy=(None, *[0.95] * 11), unfinished=1)
+    assert status(judge(machine.baseline(), [some_diverged], RULES)) == 2
     assert decision(machine.baseline(), [machine.run(1.029, n=6)]) == "undecided", "its interval reaches over 3%"
     assert status([]) == 2
+
+
+def diverged():
+    return samples([None] * 12, accuracy=(None,) * 12, unfinished=12, reached=0)
+
+
+def test_a_night_in_which_all_trials_diverge_is_worse():
+    machine = Machine()
+    (judgement,) = judge(machine.baseline(), [diverged()], RULES)
+    assert (judgement.decision, status([judgement])) == ("worse", 1)
+    assert judgement.reason == "12 of 12 trials diverged or failed, without a confirmation run"
+    assert decision(machine.baseline(), [diverged()], rerun=lambda recipe: [diverged()]) == "worse"
+    assert decision(machine.baseline(), [diverged()], rerun=lambda recipe: [machine.run()]) == "not confirmed"
+    assert decision(machine.baseline(1), [diverged()]) == "worse", "no noise explains it"
+
+
+def test_a_recipe_of_the_baseline_without_a_new_run_is_missing():
+    machine = Machine()
+    baseline = [*machine.baseline(), *machine.baseline(recipe="b")]
+    found = judge(baseline, [machine.run()], RULES)
+    assert [(one.first.recipe, one.decision) for one in found] == [("cifar10/airnet", "passed"), ("b", "missing")]
+    assert found[1].first.before.value == pytest.approx(1.0, rel=0.05)
+    assert status(found) == 2
+    worse = judge(baseline, [machine.run(1.1)], RULES)
+    assert status(worse) == 1
+    only_one_was_asked_for = judge(baseline, [machine.run()], RULES, recipes=["cifar10/airnet"])
+    assert status(only_one_was_asked_for) == 0
+
+
+def test_a_recipe_that_only_other_machines_have_is_not_missing():
+    machine = Machine()
+    ours = machine.baseline()
+    elsewhere = machine.baseline(recipe="b", facts=ours[0].facts | {"machine": "other"})
+    assert [one.decision for one in judge([*ours, *elsewhere], [machine.run()], RULES)] == ["passed"]
+
+
+def test_a_run_without_trials_in_the_baseline_is_named():
+    machine = Machine()
+    empty = samples([], origin="baseline/empty")
+    (judgement,) = judge([*machine.baseline(), empty], [machine.run()], RULES)
+    assert (judgement.decision, judgement.notes) == (
+        "passed",
+        ("baseline/empty of the baseline has no trial and is left out",),
+    )
+    (judgement,) = judge([empty], [machine.run()], RULES)
+    assert (judgement.decision, status([judgement])) == ("undecided", 2)
+    assert "baseline/empty" in judgement.notes[0]
+
+
+def test_a_recipe_may_have_limits_of_its_own():
+    machine = Machine()
+    baseline, new = machine.baseline(), [machine.run(1.05)]
+    own = {"cifar10/airnet": rules(["time:10%", "accuracy:0.1"])}
+    assert [one.decision for one in judge(baseline, new, RULES)] == ["worse"]
+    found = judge(baseline, new, RULES, own_rules=own)
+    assert {one.first.metric.name: one.decision for one in found} == {"time": "passed", "accuracy": "passed"}
+
+
+def test_better_needs_whole_runs_that_are_faster_too():
+    """Trials that differ by 4% in a machine whose runs differ by as much."""
+    machine = Machine(night=0.0, trial=0.001)
+    nights = [1.0, 1.01, 0.99, 1.0, 0.96]
+    baseline = [machine.run(night) for night in nights]
+    assert decision(baseline, [machine.run(0.965)]) != "better"
+    assert decision(machine.baseline(), [machine.run(0.9)]) == "better"
 
 
 def test_a_lower_accuracy_is_worse():

@@ -39,6 +39,18 @@ def test_an_improvement_is_reported_and_passes():
     found = judged(0.9)
     assert [one.decision for one in found] == ["better", "passed"]
     assert 'failures="0" errors="0" skipped="0"' in junit(found)
+    caption = table(found, "strict").caption
+    assert re.match(r"Better: cifar10/airnet time -\d+\.\d%\. Renew the baseline", caption)
+    assert "Better:" not in table(judged(1.0), "strict").caption
+
+
+def test_what_is_missing_is_an_error_and_its_row_has_the_baseline():
+    baseline = [*(run(seed) for seed in range(6)), *(run(seed, recipe="b") for seed in range(6))]
+    found = judge(baseline, [run(9)], rules(["time:3%"]))
+    assert 'tests="2" failures="0" errors="1"' in junit(found)
+    row = dict(zip(table(found, "strict").headers, table(found, "strict").rows[1], strict=True))
+    assert (row["recipe"], row["new"], row["decision"]) == ("b", "–", "missing: no new run of this recipe")
+    assert row["baseline"].endswith(" s")
 
 
 def test_nothing_in_a_record_is_markup():
