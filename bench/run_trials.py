@@ -18,7 +18,7 @@ import torch
 
 from bench import events, profiles, tracking
 from bench.cli import Terminated
-from bench.jobs import Job, RunOptions
+from bench.jobs import Job, RunOptions, encodable
 from bench.live_view import TrialLines
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
@@ -215,7 +215,7 @@ def new_record(
         recipe_hash=job.recipe.hash,
         smoke_test=job.smoke_test,
         data=data,
-        command=["bench/run.py", *without_folders(sys.argv[1:])],
+        command=["bench/run.py", *map(encodable, without_folders(sys.argv[1:]))],
         commit=commit,
         dirty=dirty,
         environment=captured[0]

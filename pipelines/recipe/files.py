@@ -9,6 +9,7 @@ import difflib
 import fnmatch
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -106,12 +107,17 @@ def smoke_test(recipe: Recipe) -> Recipe:
 def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    path = (CONFIGS / f"{name}.yaml").resolve()
+    path = _real(CONFIGS / f"{name}.yaml")
     if not path.is_relative_to(CONFIGS):
         raise RecipeError(
             f"{name!r} is not the name of a recipe: names stay inside {CONFIGS}; give a path ending in .yaml"
         )
     return path
+
+
+def _real(path: Path) -> Path:
+    """The path without symbolic links. A loop of links stays as it is: reading it raises an OSError."""
+    return Path(os.path.realpath(path))
 
 
 def _parse(path: Path) -> dict[str, object]:
@@ -134,7 +140,8 @@ def _parse(path: Path) -> dict[str, object]:
 
 def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     path = _path(name)
-    if str(path.resolve()) in chain:
+    real = str(_real(path))
+    if real in chain:
         raise RecipeError(f"{path}: `base:` goes round in a circle: {' → '.join([*chain, str(path)])}")
     settings = _parse(path)
     base = settings.pop("base", None)
@@ -143,7 +150,7 @@ def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     if not isinstance(base, str):
         raise RecipeError(f"{path}: base={base!r} must be the name of one recipe")
     try:
-        inherited = _inherit(base, [*chain, str(path.resolve())])
+        inherited = _inherit(base, [*chain, real])
     except RecipeError as error:
         raise RecipeError(f"{path}: base={base}: {error}") if not chain else error from None
     return _merge(inherited, settings)

@@ -105,6 +105,16 @@ def test_the_title_is_the_nearest_one(write):
     assert [recipe.title(name) for name in ("a/second", "a/third")] == ["a base", "its own"]
 
 
+@pytest.mark.parametrize("read", [recipe.load, recipe.title])
+@pytest.mark.parametrize("is_path", [True, False])
+def test_a_loop_of_symbolic_links_cannot_be_read(write, read, is_path):
+    path = write("a/loop", "")
+    path.unlink()
+    path.symlink_to("loop.yaml")
+    with pytest.raises(RecipeError, match=r"a/loop.yaml: cannot be read: .*symbolic links"):
+        read(str(path) if is_path else "a/loop")
+
+
 def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
     write("round/0", "base: round/1\n")
     write("round/1", "base: round/0\n")
