@@ -5,7 +5,6 @@ is replaced, `null` switches off.
 """
 
 import copy
-import difflib
 import fnmatch
 import json
 import math
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipelines.recipe import constraints, yaml_reader
+from pipelines.recipe import constraints, messages, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -40,9 +39,8 @@ def select(patterns: Iterable[str]) -> list[str]:
         is_path = pattern.endswith((".yaml", ".yml"))
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
-            raise RecipeError(
-                f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; bench/recipes.py list shows them all"
-            )
+            meant = messages.did_you_mean(pattern, names(), count=3, cutoff=0.5)
+            raise RecipeError(f"no recipe is called {pattern!r}{meant}; bench/recipes.py list shows them all")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 
@@ -76,7 +74,7 @@ def validate(settings: Mapping[str, object], name: str) -> Recipe:
         recipe = Recipe.model_validate_json(json.dumps(settings, default=str))
         constraints.check(recipe)
     except ValidationError as error:
-        raise RecipeError(f"{name}: {'; '.join(map(_explain, error.errors()))}") from None
+        raise RecipeError(f"{name}: {messages.explain(error.errors())}") from None
     except ValueError as error:
         raise RecipeError(f"{name}: {error}") from None
     return recipe
@@ -186,31 +184,7 @@ def _parse_override(override: str) -> dict[str, object]:
     return current(value, override)
 
 
-def _explain(detail: Mapping[str, object]) -> str:
-    location = detail["loc"]
-    assert isinstance(location, tuple)
-    path = [str(part) for part in location]
-    if path and path[0] in {"loader", "model", "optimizer", "schedule"}:
-        del path[1:2]  # pydantic names the member of the union there, which is no key of the file
-    key = ".".join(path)
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if not key:
-        return message
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such option; bench/run.py --help recipe lists them"
-    if detail["type"] == "missing":
-        return f"{key}: is missing"
-    value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"
-    message = message.replace("Input should be", "it should be").replace("a valid array", "a list like [1, 2]")
-    return f"{key}{value}: {message}"
-
-
 def _matches(name: str, pattern: str) -> bool:
     """Whether a name is what a pattern stands for; as in a shell, `*` stays within one folder."""
     parts, patterns = name.split("/"), pattern.split("/")
     return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
-
-
-def _did_you_mean(pattern: str) -> str:
-    close = difflib.get_close_matches(pattern, names(), n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
