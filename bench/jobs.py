@@ -155,4 +155,9 @@ def folds_of(count: int | None) -> list[list[str]]:
 
 def run_name(recipe_name: str) -> str:
     """The name of a recipe, or of a YAML file anywhere, as records have it."""
-    return Path(recipe_name).stem if recipe_name.endswith((".yaml", ".yml")) else recipe_name
+    return encodable(Path(recipe_name).stem) if recipe_name.endswith((".yaml", ".yml")) else recipe_name
+
+
+def encodable(text: str) -> str:
+    """A text of the command line as UTF-8 has it: a byte of a path that is no UTF-8 becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

@@ -76,7 +76,7 @@ class SmokeTest(Options):
     renamed: ClassVar = {"--sample": "--smoke-test"}
 
     smoke_test: bool = False
-    """a few hundred images, a few steps: does it work?"""
+    """a few hundred images, a few steps, no download: does it work?"""
 
 
 @dataclass(frozen=True, kw_only=True)

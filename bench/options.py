@@ -99,12 +99,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; see --help\n")
 
 
+def help_width() -> int:
+    """Columns of a help text."""
+    return min(shutil.get_terminal_size((100, 24)).columns, MAXIMUM_WIDTH) - 2
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Uses the width of the terminal and breaks no word at a hyphen."""
 
     def __init__(self, prog: str) -> None:
-        columns = shutil.get_terminal_size((100, 24)).columns
-        super().__init__(prog, max_help_position=25, width=min(columns, MAXIMUM_WIDTH))
+        super().__init__(prog, max_help_position=25, width=help_width())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:

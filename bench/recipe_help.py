@@ -2,16 +2,19 @@
 
 import argparse
 import json
+import re
 import textwrap
 import typing
 from collections.abc import Iterator
 from typing import Any
 
-from bench.options import MAXIMUM_WIDTH
+from bench.options import help_width
 
 ALL = "recipe"
-LONG = 70
-"""characters of a type above which it may be wrapped"""
+KEY = 34
+"""columns of a key on a wide terminal"""
+NARROW = 90
+"""columns up to which the documentation of an option is not in a column of its own"""
 INDENT = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 
@@ -46,7 +49,7 @@ def recipe_help(topic: str = ALL) -> str:
     """Every option of a recipe, or of one of its groups, with its type, default and documentation."""
     from pipelines.recipe import Recipe
 
-    head = "options of a recipe, to be set as key=value or group.key=value:"
+    head = "options of a recipe, set as key=value or group.key=value:"
     return "\n".join([head, *(line for key, line in _lines(Recipe) if topic in (ALL, key.partition(".")[0]))])
 
 
@@ -56,29 +59,45 @@ def _lines(group: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
     for name, field in group.model_fields.items():
         key, inner = f"{prefix}{name}", configs_in(field.annotation)
-        default = "" if field.is_required() or inner else f" [{json.dumps(field.get_default())}]"
+        default = "" if field.is_required() or inner else f" [{typed(field.get_default())}]"
         written = "" if inner else type_name(field.annotation)
-        written = written.replace("|", " | ") if len(written) > LONG else written
+        fits = len(written) < help_width() - (max(KEY, len(key)) if _is_wide() else 0) - 12
+        written = written if fits else written.replace("|", " | ")
         kind = "" if inner else f"{written}{default}: "
         yield key, _wrapped(key, f"{kind}{field.description or ''}")
         for one in inner:
             if len(inner) > 1:
-                sentence = " ".join((one.__doc__ or "").split()).partition(". ")[0].rstrip(".")
-                yield key, "\n" + textwrap.fill(f"{key}.name={name_of(one)}: {sentence}", MAXIMUM_WIDTH - 2, **INDENT)
+                yield key, "\n" + textwrap.fill(f"{key}.name={name_of(one)}: {summary_of(one)}", help_width(), **INDENT)
             for deeper, line in _lines(one, f"{key}."):
                 if len(inner) == 1 or deeper != f"{key}.name":
                     yield deeper, line
 
 
 def _wrapped(key: str, text: str) -> str:
+    """One option: the documentation in a column of its own where the terminal is wide enough."""
     return textwrap.fill(
-        " ".join(text.split()),
-        MAXIMUM_WIDTH - 2,
-        initial_indent=f"  {key:<34} ",
-        subsequent_indent=" " * 37,
+        " ".join([f"{key:<{KEY}}" if _is_wide() else f"{key}:", *text.split()]),
+        help_width(),
+        initial_indent="  ",
+        subsequent_indent=" " * (KEY + 3) if _is_wide() else " " * 6,
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def _is_wide() -> bool:
+    return help_width() > NARROW
+
+
+def summary_of(group: type) -> str:
+    """The first sentence of a docstring, without its period."""
+    text = " ".join((group.__doc__ or "").split())
+    return re.split(r"(?<!et al)\.(?:\s|$)", text, maxsplit=1)[0]
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed after `key=`."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def type_name(annotation: Any) -> str:
@@ -93,7 +112,7 @@ def type_name(annotation: Any) -> str:
     if origin is typing.Annotated:
         return type_name(inner[0])
     if origin is tuple:
-        return f"list of {type_name(inner[0])}"
+        return f"list of {type_name(inner[0])}s"
     if inner:
         return "|".join(type_name(part) for part in inner)
     return {float: "number", int: "integer", str: "text", bool: "true|false", type(None): "null"}[annotation]

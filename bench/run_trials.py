@@ -18,7 +18,7 @@ import torch
 
 from bench import events, profiles, tracking
 from bench.cli import Terminated
-from bench.jobs import Job, RunOptions
+from bench.jobs import Job, RunOptions, encodable
 from bench.live_view import TrialLines
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
@@ -94,7 +94,9 @@ def _trials(
     before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
     clock = make_clock(world.device)
     with clock.lap("load"):
-        whole = load_whole(job.recipe.data.name, options.data_dir, world)
+        name = job.recipe.data.name
+        is_made_up = is_missing_in_smoke_test(job, options.data_dir, world)
+        whole = sources.made_up(name) if is_made_up else load_whole(name, options.data_dir, world)
         dataset = split.select(whole, job.recipe.data)
     data = DataHashes(**fingerprint.in_order(dataset), is_published=fingerprint.is_published(whole))
     del whole  # of which the recipe may leave most out
@@ -114,8 +116,10 @@ def _trials(
     if options.track and directory:
         observers.append(tracking.Tracker(bench, directory.path))
     view.start_run(job.name, len(seeds))
-    if not data.is_published:
-        view.line(f"warning: the images or labels of {dataset.name} are not the published ones: the record says so")
+    if is_made_up:
+        view.line(f"{name} is not in {options.data_dir}: the smoke test trains on made-up images of its shape")
+    elif not data.is_published:
+        view.line(f"warning: the images or labels of {name} are not the published ones: the record says so")
     with ending(directory, world, places, view):
         before_first += clock.laps
         if seeds:
@@ -150,6 +154,17 @@ def _trials(
 def load_data(config: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
     return split.select(load_whole(config.name, folder, world), config)
+
+
+def is_missing_in_smoke_test(job: Job, folder: Path, world: World) -> bool:
+    """Whether rank 0 lacks a data set that is not worth a download, because the numbers of a smoke test mean nothing.
+
+    A run without gradient all-reduce is marked as one too, but its times are compared with those of other runs.
+    """
+    is_smoke_test = job.smoke_test and job.recipe.parallel.sync_gradients
+    return is_smoke_test and world.broadcast_object(
+        world.is_main and sources.source(job.recipe.data.name).find(folder) is None
+    )
 
 
 def load_whole(name: str, folder: Path, world: World) -> Dataset:
@@ -218,7 +233,7 @@ def new_record(
         recipe_hash=job.recipe.hash,
         smoke_test=job.smoke_test,
         data=data,
-        command=["bench/run.py", *without_folders(sys.argv[1:])],
+        command=["bench/run.py", *map(encodable, without_folders(sys.argv[1:]))],
         commit=commit,
         dirty=dirty,
         environment=captured[0]

@@ -3,13 +3,14 @@ built. A check raises a ValueError of one line that names option, value and reme
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 
 from pipelines import models
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
+from pipelines.distributed import launch_options as launched
 from pipelines.distributed.process_group import WORKING_COMMAND, World
 from pipelines.host.devices import number_formats
 from pipelines.host.extras import require
@@ -22,39 +23,28 @@ def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
         each(recipe, dataset, world)
 
 
-def launched_strategy(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """A launch file of Accelerate asks for no other strategy than the recipe, which decides.
-
-    Most of the file would be silently ignored otherwise. A file that asks for none leaves it to the recipe.
-    """
-    asked = strategy_options(os.environ)
-    strategy, stage = recipe.parallel.strategy, recipe.parallel.zero_stage
-    has = {"parallel.strategy": strategy} | ({"parallel.zero_stage": str(stage)} if strategy == "deepspeed" else {})
-    if any(has.get(option) != value for option, value in asked.items()):
-        wanted, found = (" ".join(f"{option}={value}" for option, value in each.items()) for each in (asked, has))
+def launch_options(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """`accelerate launch` asks for nothing but what the recipe says. Most of it would be silently ignored otherwise."""
+    asked = launched.requested(os.environ)
+    found = {option: _as_typed(option, recipe, world.device) for option in asked}
+    if found != asked:
+        wanted, has = (" ".join(f"{option}={value}" for option, value in each.items()) for each in (asked, found))
         raise ValueError(
-            f"the launch file asks for {wanted}, and the recipe says {found}: add {wanted} to the command, or launch "
-            f"with a file that leaves it to the recipe, or {WORKING_COMMAND}"
+            f"the launch file asks for {wanted}, and the recipe says {has}: add {wanted} to the command, or launch "
+            f"without asking for it, as {WORKING_COMMAND}"
         )
 
 
-def strategy_options(variables: Mapping[str, str]) -> dict[str, str]:
-    """The options that match what `accelerate launch` was configured for, from the environment variables that it sets.
-
-    Empty for plain processes. ValueError for FSDP 1.
-    """
-
-    def is_on(name: str) -> bool:
-        return variables.get(name, "").lower() == "true"
-
-    if is_on("ACCELERATE_USE_DEEPSPEED"):
-        stage = variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")  # not set beside a DeepSpeed configuration file
-        return {"parallel.strategy": "deepspeed"} | ({"parallel.zero_stage": stage} if stage else {})
-    if is_on("ACCELERATE_USE_FSDP"):
-        if variables.get("FSDP_VERSION", "1") != "2":
-            raise ValueError("the launch file asks for FSDP 1, and Paceline has FSDP2: say fsdp_version: 2 there")
-        return {"parallel.strategy": "fsdp2"}
-    return {}
+def _as_typed(option: str, recipe: Recipe, device: torch.device) -> str:
+    """The value of an option as it is typed. `auto` is what it is on the device."""
+    value: object = recipe
+    for name in option.split("."):
+        value = getattr(value, name, None)
+    if option == "compile":
+        value = recipe.compile is True or (recipe.compile == "auto" and device.type == "cuda")
+    if option == "half_dtype" and value == "auto":
+        value = "float16" if device.type == "cuda" else "bfloat16"
+    return "null" if value is None else str(value).lower()
 
 
 def packages(recipe: Recipe, dataset: Dataset, world: World) -> None:
@@ -149,7 +139,7 @@ def image_sizes(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 
 CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (
-    launched_strategy,
+    launch_options,
     packages,
     device_formats,
     batches,

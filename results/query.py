@@ -32,8 +32,8 @@ def database(runs: Iterable[Run], protocol: str) -> "duckdb.DuckDBPyConnection":
     with tempfile.TemporaryDirectory() as folder:
         for name, columns in COLUMNS.items():
             path = Path(folder) / f"{name}.json"
-            with path.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(_finite(row)) + "\n" for row in getattr(found, name))
+            with path.open("w", encoding="utf-8", errors="replace") as file:  # of a path that is no UTF-8
+                file.writelines(json.dumps(_finite(row), ensure_ascii=False) + "\n" for row in getattr(found, name))
             types = ", ".join(f"'{column.name}': '{column.sql}'" for column in columns)
             source = f"read_json('{path}', format = 'newline_delimited', columns = {{{types}}})"
             connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {source}")  # noqa: S608  all of it is ours

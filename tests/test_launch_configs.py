@@ -39,6 +39,13 @@ def test_accelerate_reads_it(path):
     assert config.mixed_precision == "no"
 
 
+@pytest.mark.parametrize("name", ["cpu-1", "gpu-1", pytest.param("cpu-2", marks=pytest.mark.slow)])
+def test_accelerate_prints_nothing_of_its_own(tmp_path, name):
+    (tmp_path / "script.py").write_text("")
+    command = ("-m", "accelerate.commands.launch", "--config_file", LAUNCH / f"{name}.yaml", "script.py")
+    assert wait(launch(*command, cwd=tmp_path)) == (0, "", "")
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
 def test_the_slurm_script_is_bash():
     script = LAUNCH / "slurm.sh"

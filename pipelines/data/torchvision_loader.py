@@ -1,5 +1,6 @@
 """The loader that most people write: single images, torchvision's transforms, torch's DataLoader with its workers."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,10 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pipelines.data.host_loader import HostLoader
 from pipelines.data.loader import Batches, LoaderContext
 from pipelines.data.preprocess import preprocess
+from pipelines.distributed.process_group import summary_line
 from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe.training import Augment
 
@@ -184,6 +187,24 @@ class Loaded:
         self._memory = torch.channels_last if context.recipe.channels_last else torch.contiguous_format
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for images, labels in self._batches:
-            images, labels = (tensor.to(self._device, non_blocking=True) for tensor in (images, labels))
-            yield images.to(dtype=self._dtype, memory_format=self._memory), labels
+        with naming_shared_memory():
+            for images, labels in self._batches:
+                images, labels = (tensor.to(self._device, non_blocking=True) for tensor in (images, labels))
+                yield images.to(dtype=self._dtype, memory_format=self._memory), labels
+
+
+@contextlib.contextmanager
+def naming_shared_memory() -> Iterator[None]:
+    """OSError, with the remedy, where the shared memory is too small for the batches of the workers."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        reason = summary_line(error)
+        if not isinstance(error, OSError) and "shared memory" not in reason:
+            raise
+        # torch 2.13 forgets to set this before it makes its queues, and prints a traceback when their memory is freed
+        _MultiProcessingDataLoaderIter._shutdown = True
+        raise OSError(
+            f"the workers of the loader find no room in /dev/shm: {reason}; say a smaller loader.workers or "
+            "batch_size, loader.workers=0, or enlarge it (docker run --shm-size)"
+        ) from error

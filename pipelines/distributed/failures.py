@@ -12,7 +12,7 @@ from typing import TypeVar
 import psutil
 import torch.distributed as dist
 
-from pipelines.distributed.process_group import World, first_line
+from pipelines.distributed.process_group import World, summary_line
 
 Result = TypeVar("Result")
 
@@ -50,7 +50,7 @@ def explain(world: World, error: BaseException, places: Sequence[Place]) -> str:
 
     places: of all processes, in the order of their ranks. Takes up to PATIENCE seconds when it was another process.
     """
-    own = f"{type(error).__name__}: {first_line(error)}"
+    own = f"{type(error).__name__}: {summary_line(error)}"
     if world.size == 1:
         return own
     if not is_of_a_peer(error):
@@ -117,7 +117,7 @@ class Watcher:
         if self._world.size == 1:
             return
         if isinstance(error, Exception) and not is_of_a_peer(error):
-            _report(self._world.rank, f"{type(error).__name__}: {first_line(error)}")
+            _report(self._world.rank, f"{type(error).__name__}: {summary_line(error)}")
         _at_store(lambda store: store.set(f"{self._left_key}{self._world.rank}", ""))
         self._left.set()
         self._thread.join()  # which does not return when the thread is about to end the process

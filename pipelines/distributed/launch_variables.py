@@ -10,7 +10,13 @@ from collections.abc import Mapping
 NUMBERS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
 """the least value of each"""
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+OTHER_SIZES = {
+    "OMPI_COMM_WORLD_SIZE": "mpirun",
+    "PMI_SIZE": "mpirun",
+    "MV2_COMM_WORLD_SIZE": "mpirun",
+    "SLURM_STEP_NUM_TASKS": "srun",
+}
+"""the number of processes that a launcher has started without the variables above"""
 REMEDY = "launch with torchrun or accelerate launch --multi_gpu --num_processes N"
 
 
@@ -29,8 +35,10 @@ def check(variables: Mapping[str, str]) -> None:
         raise ValueError(
             f"{cause}={variables[cause]} is set without {' and '.join(missing)}: unset {cause}, or {REMEDY}"
         )
-    for name in MPI_SIZES:
-        if name in variables and variables[name] != "1" and missing:
+    if not variables.get("MASTER_PORT", "0").isdecimal():
+        raise ValueError(f"MASTER_PORT={variables['MASTER_PORT']!r} is no number of a port: unset it, or {REMEDY}")
+    for name, launcher in OTHER_SIZES.items():
+        if variables.get(name, "1") != "1" and missing:
             raise ValueError(
-                f"{name}={variables[name]} is set, but mpirun cannot launch this: unset {name}, or {REMEDY}"
+                f"{name}={variables[name]} is set, but {launcher} cannot launch this: unset {name}, or {REMEDY}"
             )

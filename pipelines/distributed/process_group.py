@@ -168,7 +168,7 @@ def init_process_group(device: torch.device, rank: int, size: int, timeout: floa
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise JoinError(
             f"rank {rank} of {size} found no way to the others through {place} within {timeout:g} s: "
-            f"{first_line(error)}; are so many processes started, and is the port free?"
+            f"{summary_line(error)}; are so many processes started, and is the port free?"
         ) from error
 
 
@@ -185,9 +185,11 @@ def store_of_attempt(limit: timedelta) -> dict[str, Any]:
     return {"store": dist.PrefixStore(f"attempt {attempt}", store), **ranks}
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, without torch's stack of C++ frames below it."""
-    return str(error).strip().partition("\n")[0]
+def summary_line(error: BaseException) -> str:
+    """What an error says, without torch's stack of C++ frames below it; of an error in a loader's worker, which quotes
+    the worker's traceback, the last line."""
+    lines = str(error).strip().splitlines() or [""]
+    return lines[-1] if "Original Traceback" in str(error) else lines[0]
 
 
 def leave(world: World) -> None:

@@ -28,11 +28,13 @@ def find_device(
 ) -> torch.device:
     """`auto`, `cpu`, `cuda` or `cuda:1` as the device of this process. ValueError when there is no such device.
 
+    `auto` is a GPU where there is one, unless `accelerate launch` was asked for the CPU (--cpu, use_cpu).
     local_size: processes on this host. Each takes a GPU of its own: the one of its local rank, or the only one that it
     sees, as Slurm binds them with CUDA_VISIBLE_DEVICES.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        wants_cpu = variables.get("ACCELERATE_USE_CPU", "").lower() == "true"
+        name = "cuda" if torch.cuda.is_available() and not wants_cpu else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:

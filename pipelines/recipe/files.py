@@ -5,17 +5,17 @@ is replaced, `null` switches off.
 """
 
 import copy
-import difflib
 import fnmatch
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipelines.recipe import constraints, yaml_reader
+from pipelines.recipe import constraints, messages, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -39,9 +39,8 @@ def select(patterns: Iterable[str]) -> list[str]:
         is_path = pattern.endswith((".yaml", ".yml"))
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
-            raise RecipeError(
-                f"no recipe is called {pattern!r}{_did_you_mean(pattern)}; bench/recipes.py list shows them all"
-            )
+            meant = messages.did_you_mean(pattern, names(), count=3, cutoff=0.5)
+            raise RecipeError(f"no recipe is called {pattern!r}{meant}; bench/recipes.py list shows them all")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 
@@ -75,7 +74,7 @@ def validate(settings: Mapping[str, object], name: str) -> Recipe:
         recipe = Recipe.model_validate_json(json.dumps(settings, default=str))
         constraints.check(recipe)
     except ValidationError as error:
-        raise RecipeError(f"{name}: {'; '.join(map(_explain, error.errors()))}") from None
+        raise RecipeError(f"{name}: {messages.explain(error.errors())}") from None
     except ValueError as error:
         raise RecipeError(f"{name}: {error}") from None
     return recipe
@@ -106,12 +105,17 @@ def smoke_test(recipe: Recipe) -> Recipe:
 def _path(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    path = (CONFIGS / f"{name}.yaml").resolve()
+    path = _real(CONFIGS / f"{name}.yaml")
     if not path.is_relative_to(CONFIGS):
         raise RecipeError(
             f"{name!r} is not the name of a recipe: names stay inside {CONFIGS}; give a path ending in .yaml"
         )
     return path
+
+
+def _real(path: Path) -> Path:
+    """The path without symbolic links. A loop of links stays as it is: reading it raises an OSError."""
+    return Path(os.path.realpath(path))
 
 
 def _parse(path: Path) -> dict[str, object]:
@@ -134,7 +138,8 @@ def _parse(path: Path) -> dict[str, object]:
 
 def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     path = _path(name)
-    if str(path.resolve()) in chain:
+    real = str(_real(path))
+    if real in chain:
         raise RecipeError(f"{path}: `base:` goes round in a circle: {' → '.join([*chain, str(path)])}")
     settings = _parse(path)
     base = settings.pop("base", None)
@@ -143,7 +148,7 @@ def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     if not isinstance(base, str):
         raise RecipeError(f"{path}: base={base!r} must be the name of one recipe")
     try:
-        inherited = _inherit(base, [*chain, str(path.resolve())])
+        inherited = _inherit(base, [*chain, real])
     except RecipeError as error:
         raise RecipeError(f"{path}: base={base}: {error}") if not chain else error from None
     return _merge(inherited, settings)
@@ -179,31 +184,7 @@ def _parse_override(override: str) -> dict[str, object]:
     return current(value, override)
 
 
-def _explain(detail: Mapping[str, object]) -> str:
-    location = detail["loc"]
-    assert isinstance(location, tuple)
-    path = [str(part) for part in location]
-    if path and path[0] in {"loader", "model", "optimizer", "schedule"}:
-        del path[1:2]  # pydantic names the member of the union there, which is no key of the file
-    key = ".".join(path)
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if not key:
-        return message
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: there is no such option; bench/run.py --help recipe lists them"
-    if detail["type"] == "missing":
-        return f"{key}: is missing"
-    value = "" if isinstance(detail.get("input"), dict) else f"={detail.get('input')!r}"
-    message = message.replace("Input should be", "it should be").replace("a valid array", "a list like [1, 2]")
-    return f"{key}{value}: {message}"
-
-
 def _matches(name: str, pattern: str) -> bool:
     """Whether a name is what a pattern stands for; as in a shell, `*` stays within one folder."""
     parts, patterns = name.split("/"), pattern.split("/")
     return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
-
-
-def _did_you_mean(pattern: str) -> str:
-    close = difflib.get_close_matches(pattern, names(), n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""

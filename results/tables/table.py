@@ -4,16 +4,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import rich.table
-from rich import box
-from rich.text import Text
-
 from results import marks
 from results.format import printable
 from results.record import Run
+from results.tables.console import ConsoleTable
 
-WORD = 8
-"""letters of a word that are kept together on a narrow console: so many that a summary still fits in 80 columns"""
 SMOKE_TEST = " (smoke test: its numbers mean nothing)"
 
 
@@ -26,23 +21,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
 
-    def rich(self) -> rich.table.Table:
-        """For the console. Nothing in it is read as markup."""
-        table = rich.table.Table(
-            title=Text(printable(self.title)),
-            caption=Text(printable(self.caption)),
-            caption_justify="left",
-            box=box.SIMPLE,
-            collapse_padding=True,
-            pad_edge=False,
-        )
-        for cells in zip(self.headers, *self.rows, strict=True):
-            words = " ".join(cells).split()
-            width = min(WORD, max(map(len, words), default=1))
-            table.add_column(Text(printable(cells[0])), overflow="fold", min_width=width)
-        for row in self.rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        return table
+    def rich(self) -> ConsoleTable:
+        """For the console, in its width."""
+        return ConsoleTable(self.title, self.headers, self.rows, self.caption)
 
     def markdown(self) -> str:
         """For GitHub. Nothing in it is read as Markdown or HTML."""

@@ -1,9 +1,9 @@
-import json
 from typing import Annotated, Literal
 
 import pytest
 
 from bench import jobs, recipe_help
+from bench.options import EXIT_STATUS
 from pipelines.recipe import Recipe
 from pipelines.recipe.config import configs_in, documented
 from pipelines.recipe.networks import ConvNet, DavidNet
@@ -14,8 +14,9 @@ def squeezed(text):
 
 
 @pytest.fixture
-def help_of(capsys):
-    """What `bench/run.py --help TOPIC` prints."""
+def help_of(capsys, monkeypatch):
+    """What `bench/run.py --help TOPIC` prints, on a wide terminal unless a test says otherwise."""
+    monkeypatch.setenv("COLUMNS", "120")
 
     def call(topic):
         with pytest.raises(SystemExit) as leaving:
@@ -36,7 +37,7 @@ def test_every_option_has_its_type_default_and_documentation(help_of):
         if configs_in(field.annotation):
             assert squeezed(f"{key} {field.description}") in whole, key
         elif not key.endswith(".name"):
-            default = "" if field.is_required() else f" [{json.dumps(field.get_default())}]"
+            default = "" if field.is_required() else f" [{recipe_help.typed(field.get_default())}]"
             kind = recipe_help.type_name(field.annotation)
             assert squeezed(f"{key} {kind}{default}: {field.description}") in whole, key
     assert max(map(len, text.splitlines())) <= 120
@@ -62,6 +63,28 @@ def test_an_unknown_topic_is_refused_with_those_that_exist(capsys):
     assert "'weather' is no topic; there are recipe, data, augment" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("topic", [None, "recipe"])
+def test_no_line_is_wider_than_the_terminal(help_of, monkeypatch, columns, topic, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    if topic:
+        text = help_of(topic)
+    else:
+        with pytest.raises(SystemExit):
+            jobs.parse(["--help"])
+        text = capsys.readouterr().out.partition("examples:")[0].replace(EXIT_STATUS, "")
+    assert max(map(len, text.splitlines())) <= columns
+
+
+def test_a_kind_is_described_by_its_first_sentence(help_of):
+    assert "optimizer.name=muon: Muon (Jordan et al. 2024) for the" in help_of("optimizer")
+
+
+@pytest.mark.parametrize(("value", "text"), [("torch", "torch"), (True, "true"), (None, "null"), ((1, 2), "[1, 2]")])
+def test_defaults_are_spelled_as_they_are_typed(value, text):
+    assert recipe_help.typed(value) == text
+
+
 @pytest.mark.parametrize(
     ("annotation", "name"),
     [
@@ -70,7 +93,7 @@ def test_an_unknown_topic_is_refused_with_those_that_exist(capsys):
         (bool, "true|false"),
         (str | None, "text|null"),
         (Literal["a", "b"], "a|b"),
-        (tuple[int, ...], "list of integer"),
+        (tuple[int, ...], "list of integers"),
         (Annotated[float, "above 0"] | None, "number|null"),
         (Annotated[DavidNet | ConvNet, "by name"], "davidnet|convnet"),
     ],

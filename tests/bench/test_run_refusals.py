@@ -1,5 +1,6 @@
 """bench/run.py: what a caller can mend is one line and exit status 2."""
 
+import os
 import resource
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from bench import run_trials
-from tests.bench.conftest import ONE_THREAD, SMALL, command, environment, error_of, only_run
+from tests.bench.conftest import ONE_THREAD, ROOT, SMALL, command, environment, error_of, launch, only_run, wait
 
 LONG = ("model.widths=[16]", "epochs=10")
 """digits/quick with trials that last long enough to be killed in"""
@@ -21,8 +22,8 @@ LONG = ("model.widths=[16]", "epochs=10")
             "called 'digits/quik' (did you mean digits/quick or digits/short?); bench/recipes.py list",
         ),
         (("nosuch=1",), "digits/quick: nosuch: there is no such option; bench/run.py --help recipe lists them"),
-        (("epochs=many",), "digits/quick: epochs='many': it should be a valid number"),
-        (("augment.flip=up",), "augment.flip='up': it should be 'none', 'random' or 'alternating'"),
+        (("epochs=many",), "digits/quick: epochs='many': it should be a number"),
+        (("augment.flip=up",), "augment.flip='up': it should be none, random or alternating"),
         (("batch_size=5000",), "batch_size=5000 is more than the 1437 training images, and drop_last leaves out"),
         (("data.limit=10",), "batch_size=64 is more than the 10 training images"),
         (("--device", "tpu"), "--device 'tpu': say auto, cpu, cuda or cuda:N"),
@@ -132,3 +133,19 @@ def test_what_another_launcher_left_is_named(main, monkeypatch, variables, messa
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert message in error_of(main(*SMALL))
+
+
+def test_paths_that_are_no_utf_8_are_recorded_with_question_marks(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = folder / os.fsdecode(b"r\xe9.yaml")
+    path.write_text("base: digits/quick\n")
+    words = (path.relative_to(tmp_path), *SMALL, *ONE_THREAD, "epochs=1", "--trials", "1", "--out", folder)
+    ended = command(*words, cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    run = only_run(folder)
+    assert run.record.recipe_name == "r?"
+    assert "caf?/r?.yaml" in run.record.command
+    query = wait(launch(ROOT / "bench" / "query.py", "select recipe from runs", folder, cwd=tmp_path))
+    assert query.status == 0, query.err
+    assert "r?" in query.out

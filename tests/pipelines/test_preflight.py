@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from pipelines import preflight, recipe
 from pipelines.distributed.process_group import World
@@ -63,6 +64,23 @@ def test_an_augmentation_fits_the_shorter_side(digits):
 
 FSDP_FILE = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 ZERO_2_FILE = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+ZERO_2 = "parallel.zero_stage=2"
+ACCUMULATION = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
+CLIPPING = {"ACCELERATE_GRADIENT_CLIPPING": "0.5"}
+OFFLOAD = {"ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu"}
+MIXED_PRECISION = "ACCELERATE_MIXED_PRECISION"
+BF16, FP16 = {MIXED_PRECISION: "bf16"}, {MIXED_PRECISION: "fp16"}
+INDUCTOR = {"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR", "ACCELERATE_DYNAMO_MODE": "max-autotune"}
+PLAIN = {
+    MIXED_PRECISION: "no",
+    "ACCELERATE_DYNAMO_BACKEND": "NO",
+    "ACCELERATE_DYNAMO_MODE": "default",
+    "ACCELERATE_DYNAMO_USE_DYNAMIC": "False",
+    "ACCELERATE_DYNAMO_USE_FULLGRAPH": "False",
+    "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "False",
+    "ACCELERATE_USE_CPU": "False",
+}
+"""what `accelerate launch` sets when it is asked for nothing"""
 
 
 @pytest.mark.parametrize(
@@ -74,13 +92,24 @@ ZERO_2_FILE = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_ST
         (ZERO_2_FILE, [FSDP2], "and the recipe says parallel.strategy=fsdp2"),
         (ZERO_2_FILE, [DEEPSPEED, "parallel.zero_stage=1"], "says parallel.strategy=deepspeed parallel.zero_stage=1"),
         (FSDP_FILE | {"FSDP_VERSION": "1"}, [FSDP2], "say fsdp_version: 2"),
+        (ZERO_2_FILE | ACCUMULATION, [DEEPSPEED, ZERO_2], "accumulation=1: add .* accumulation=4 to"),
+        (ZERO_2_FILE | CLIPPING, [DEEPSPEED, ZERO_2], "asks for gradient_clipping under DeepSpeed, which"),
+        (BF16, [], "asks for precision=autocast, and the recipe says precision=float32: add precision=autocast"),
+        (FP16, [], "add precision=half half_dtype=float16 to the command"),
+        (FP16, ["precision=half"], "the recipe says precision=half half_dtype=bfloat16"),
+        ({MIXED_PRECISION: "fp8"}, [], "mixed_precision fp8, which Paceline does not have: .* set precision=autocast"),
+        (INDUCTOR, [], "asks for compile=true compile_mode=max-autotune, and the recipe says compile=false"),
+        (INDUCTOR, ["compile=auto", "compile_mode=max-autotune"], "and the recipe says compile=false"),
+        (INDUCTOR | {"ACCELERATE_DYNAMO_BACKEND": "AOT_EAGER"}, [], "dynamo_backend AOT_EAGER, and Paceline compiles"),
+        (INDUCTOR | {"ACCELERATE_DYNAMO_USE_DYNAMIC": "True"}, [], "asks for dynamo_use_dynamic, which Paceline does"),
+        (ZERO_2_FILE | OFFLOAD, [DEEPSPEED, ZERO_2], "asks for offload_optimizer_device, which Paceline does not have"),
     ],
 )
-def test_a_launch_file_that_asks_for_another_strategy_is_refused(monkeypatch, variables, overrides, message):
+def test_a_launch_that_asks_for_something_else_is_refused(monkeypatch, variables, overrides, message):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
-        preflight.launched_strategy(quick(*overrides), None, World())
+        preflight.launch_options(quick(*overrides), None, World())
 
 
 @pytest.mark.parametrize(
@@ -92,9 +121,21 @@ def test_a_launch_file_that_asks_for_another_strategy_is_refused(monkeypatch, va
         (FSDP_FILE, [FSDP2]),
         (ZERO_2_FILE, [DEEPSPEED, "parallel.zero_stage=2"]),
         ({"ACCELERATE_USE_DEEPSPEED": "true"}, [DEEPSPEED, "parallel.zero_stage=3"]),
+        (PLAIN, ["precision=autocast", "compile=true", "accumulation=4"]),
+        (BF16, ["precision=autocast"]),
+        (INDUCTOR, ["compile=true", "compile_mode=max-autotune"]),
+        (ZERO_2_FILE | ACCUMULATION, [DEEPSPEED, ZERO_2, "accumulation=4"]),
+        (ZERO_2_FILE | {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "auto"}, [DEEPSPEED, ZERO_2, "accumulation=4"]),
     ],
 )
 def test_a_launch_file_that_fits_or_asks_for_nothing_is_not(monkeypatch, variables, overrides):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    preflight.launched_strategy(quick(*overrides), None, World())
+    preflight.launch_options(quick(*overrides), None, World())
+
+
+@pytest.mark.parametrize("overrides", [["precision=half"], ["compile=auto", "compile_mode=max-autotune"]])
+def test_auto_is_what_it_is_on_the_device(monkeypatch, overrides):
+    for name, value in (INDUCTOR if "compile=auto" in overrides else FP16).items():
+        monkeypatch.setenv(name, value)
+    preflight.launch_options(quick(*overrides), None, World(device=torch.device("cuda")))

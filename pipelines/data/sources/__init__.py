@@ -3,6 +3,7 @@ those of the recipe."""
 
 import os
 import typing
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -77,6 +78,15 @@ def load(name: str, folder: Path, *, download: bool = True) -> Dataset:
             except DataError as failure:
                 raise DataError(f"{missing}; {failure}") from failure
     return module.read(folder)
+
+
+def made_up(name: str) -> Dataset:
+    """Noise and labels that take turns, in the number and size of the published images: always the same."""
+    generator = np.random.default_rng(0)
+    shapes = dict(zip(("train_images", "test_images"), source(name).SHAPES, strict=True))
+    images = {part: generator.integers(256, size=shape, dtype=np.uint8) for part, shape in shapes.items()}
+    empty = images["train_images"][:0]
+    return replace(blank(name), **images, pool_images=empty)
 
 
 def blank(name: str) -> Dataset:

@@ -3,6 +3,8 @@
 import importlib.util
 import itertools
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +19,14 @@ import torch
 from scipy.stats import chisquare
 
 from pipelines import recipe
-from pipelines.data import augment
+from pipelines.data import augment, torchvision_loader
 from pipelines.data.dataset import Dataset
 from pipelines.data.loader import LoaderContext
 from pipelines.data.loaders import LOADERS, make_loader
 from pipelines.data.preprocess import preprocess
-from pipelines.distributed.process_group import World
+from pipelines.distributed.process_group import World, summary_line
 from pipelines.recipe.config import configs_in
+from tests.bench.conftest import ONE_THREAD, RUN, environment, only_run
 
 PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
 RESIDENT, BULK = "{name: resident}", "{name: bulk}"
@@ -264,6 +267,54 @@ def test_workers_end_with_the_process_that_trains(number, to_group):
     while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(psutil.pid_exists, workers))
+
+
+NO_ROOM = "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device (28)"
+
+
+def test_workers_without_shared_memory_are_an_error_with_a_remedy(monkeypatch):
+    def fail(self, index):
+        raise RuntimeError(NO_ROOM)
+
+    monkeypatch.setattr(torchvision_loader.RandomImages, "__getitem__", fail)
+    loader = loader_for(PER_IMAGE % (1, "once", "per_sample"))
+    with pytest.raises(
+        OSError, match=r"no room in /dev/shm: RuntimeError: unable to .* \(28\); say a smaller loader.wo"
+    ):
+        list(loader.epoch(0))
+    loader.close()
+
+
+def test_another_error_of_a_worker_stays_what_it_is(monkeypatch):
+    def fail(self, index):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(torchvision_loader.RandomImages, "__getitem__", fail)
+    loader = loader_for(PER_IMAGE % (1, "once", "per_sample"))
+    with pytest.raises(RuntimeError, match="planted") as raised:
+        list(loader.epoch(0))
+    assert summary_line(raised.value) == "RuntimeError: planted"
+    loader.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare"), reason="there is no unshare")
+@pytest.mark.parametrize("size", ["8k", "60k"])
+def test_a_small_dev_shm_is_one_line_and_status_2(tmp_path, size):
+    """8k: no room for the queues of the workers; 60k: none for a batch."""
+    mounted = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-rm", "bash", "-c", mounted], capture_output=True).returncode:
+        pytest.skip("mounts are not allowed")
+    words = [RUN, *ONE_THREAD, "--trials", "1", "epochs=1", "batch_size=512", "loader={name: torchvision, workers: 2}"]
+    line = f"{mounted} && exec {shlex.join([sys.executable, *map(str, words)])}"
+    ended = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", line], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert "no room in /dev/shm: " in ended.stderr
+    run = only_run(tmp_path / "runs")
+    assert run.record.status == "failed"
+    assert "No space left on device" in run.record.reason
 
 
 @pytest.mark.parametrize(

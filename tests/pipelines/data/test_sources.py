@@ -16,6 +16,17 @@ from tests.pipelines.data.synthetic import Mirror, md5
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
+def test_made_up_images_have_the_shape_of_the_published_ones_and_are_always_the_same(name):
+    made, blank = sources.made_up(name), sources.blank(name)
+    for part in ("train", "test", "pool", "validation"):
+        images, labels = getattr(made, f"{part}_images"), getattr(made, f"{part}_labels")
+        assert (images.shape, images.dtype) == (getattr(blank, f"{part}_images").shape, np.uint8)
+        assert np.array_equal(labels, getattr(blank, f"{part}_labels"))
+    assert len(np.unique(made.train_images)) == 256
+    assert np.array_equal(made.test_images, sources.made_up(name).test_images)
+
+
+@pytest.mark.parametrize("name", sources.SOURCES)
 def test_every_source_has_the_whole_shape(name: str) -> None:
     module = sources.source(name)
     assert len(module.FINGERPRINT) == 64

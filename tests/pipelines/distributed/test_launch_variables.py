@@ -24,6 +24,8 @@ def without(*names):
         TORCHRUN | {"OMPI_COMM_WORLD_SIZE": "4", "PMI_SIZE": "4"},
         {"WORLD_SIZE": "1", "RANK": "0"},
         {"PMI_SIZE": "1"},
+        {"SLURM_NTASKS": "16", "SLURM_STEP_NUM_TASKS": "1"},
+        TORCHRUN | {"SLURM_STEP_NUM_TASKS": "2"},
         {"OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "no"},
     ],
 )
@@ -45,6 +47,8 @@ def test_one_process_or_one_of_several(variables):
         (without("MASTER_PORT"), "WORLD_SIZE=2 is set without MASTER_PORT: unset WORLD_SIZE"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 is set without RANK"),
         ({"OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "x"}, "OMPI_COMM_WORLD_SIZE=2 is set, but mpirun cannot"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, "SLURM_STEP_NUM_TASKS=2 is set, but srun cannot launch"),
+        (TORCHRUN | {"MASTER_PORT": "http"}, "MASTER_PORT='http' is no number of a port"),
         ({"PMI_SIZE": "many"}, "PMI_SIZE=many is set, but mpirun cannot"),
     ],
 )

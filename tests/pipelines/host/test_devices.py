@@ -42,6 +42,13 @@ def test_devices_that_are_there(gpus, name, count, local_rank, expected):
     assert find_device(name, local_rank) == torch.device(expected)
 
 
+@pytest.mark.parametrize(("asked", "expected"), [("True", "cpu"), ("False", "cuda:0")])
+def test_auto_obeys_accelerate_that_was_asked_for_the_cpu(gpus, asked, expected):
+    gpus(1)
+    assert find_device("auto", variables={"ACCELERATE_USE_CPU": asked}) == torch.device(expected)
+    assert find_device("cuda", variables={"ACCELERATE_USE_CPU": asked}) == torch.device("cuda:0")
+
+
 @pytest.mark.parametrize(
     ("name", "count", "local_rank", "message"),
     [

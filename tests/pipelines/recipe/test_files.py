@@ -105,6 +105,16 @@ def test_the_title_is_the_nearest_one(write):
     assert [recipe.title(name) for name in ("a/second", "a/third")] == ["a base", "its own"]
 
 
+@pytest.mark.parametrize("read", [recipe.load, recipe.title])
+@pytest.mark.parametrize("is_path", [True, False])
+def test_a_loop_of_symbolic_links_cannot_be_read(write, read, is_path):
+    path = write("a/loop", "")
+    path.unlink()
+    path.symlink_to("loop.yaml")
+    with pytest.raises(RecipeError, match=r"a/loop.yaml: cannot be read: .*symbolic links"):
+        read(str(path) if is_path else "a/loop")
+
+
 def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
     write("round/0", "base: round/1\n")
     write("round/1", "base: round/0\n")
@@ -115,25 +125,32 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
 @pytest.mark.parametrize(
     ("override", "parts"),
     [
-        ("epohcs=3", ["epohcs", "there is no such option"]),
-        ("optimizer.momentun=0.9", ["optimizer.momentun", "there is no such option"]),
+        ("epohcs=3", ["epohcs: there is no such option (did you mean epochs?)"]),
+        ("optimizer.momentun=0.9", ["option (did you mean optimizer.momentum?); bench/run.py --help optimizer lists"]),
+        ("weight_decay=0.9", ["weight_decay: there is no such option (did you mean optimizer.weight_decay?)"]),
         ("model.depth=3", ["model.depth", "there is no such option"]),
-        ("techniques.emma={}", ["techniques.emma", "there is no such option"]),
-        ("optimizer.lr=fast", ["optimizer.lr='fast'", "valid number"]),
-        ("optimizer.lr='0.1'", ["optimizer.lr='0.1'", "valid number"]),
+        ("techniques.emma={}", ["techniques.emma: there is no such option (did you mean techniques.ema?)"]),
+        ("optimizer.lr=fast", ["optimizer.lr='fast'", "a number"]),
+        ("optimizer.lr='0.1'", ["optimizer.lr='0.1'", "a number"]),
         ("optimizer.lr=-1", ["optimizer.lr=-1", "greater than 0"]),
         ("optimizer.lr=.nan", ["optimizer.lr", "finite"]),
         ("optimizer.lr=.inf", ["optimizer.lr", "finite"]),
         ("batch_size=1.5", ["batch_size=1.5", "integer"]),
-        ("batch_size=true", ["batch_size=True", "integer"]),
-        ("batch_size=null", ["batch_size=None", "integer"]),
-        ("drop_last=1", ["drop_last=1", "boolean"]),
+        ("batch_size=true", ["batch_size=true", "integer"]),
+        ("batch_size=null", ["batch_size=null", "integer"]),
+        ("drop_last=1", ["drop_last=1", "true or false"]),
         ("target=94", ["target=94", "less than 1"]),
-        ("data.name=imagenet", ["data.name='imagenet'", "'cifar10', 'digits' or 'mnist'"]),
-        ("precision=fp8", ["precision='fp8'", "'float32', 'autocast' or 'half'"]),
-        ("model.name=vgg16", ["model", "vgg16", "'davidnet', 'airnet', 'resnet18', 'convnet'"]),
+        ("data.name=imagenet", ["data.name='imagenet'", "cifar10, digits or mnist"]),
+        ("precision=fp8", ["precision='fp8'", "float32, autocast or half"]),
+        ("model.name=vgg16", ["model.name='vgg16': it should be one of davidnet, airnet, resnet18, convnet"]),
         ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),
-        ("model=convnet", ["model='convnet'"]),
+        ("model.widths=[]", ["model.widths=[]: it should be a longer list"]),
+        ("model.name=null", ["model.name=null: it should be one of davidnet, airnet"]),
+        ("model=convnet", ["model='convnet': it should be a group of options"]),
+        ("compile=autto", ["compile='autto': it should be true or false or auto (did you mean auto?)"]),
+        ("techniques.ema=3", ["techniques.ema=3: it should be a group of options"]),
+        ("techniques.distillation.teacher={}", ["teacher.name: is missing; it should be one of davidnet, airnet"]),
+        ("techniques.distillation.teacher={name: davidnet, width: [1]}", ["teacher.width: there", "teacher.widths?"]),
         ("schedule={name: piecewise_linear, epochs: [0, 1], values: [1]}", ["schedule", "2 epochs but 1 values"]),
         ("schedule={name: piecewise_linear, epochs: [0, 0], values: [1, 1]}", ["schedule", "must rise", "[0.0, 0.0]"]),
         ("schedule={name: piecewise_linear, epochs: [0]}", ["schedule.values", "is missing"]),

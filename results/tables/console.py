@@ -1,0 +1,89 @@
+"""A table on the console, in whatever width there is. No number is cut or broken.
+
+As columns where they fit. Else columns that say the same in every row become a line above the table, or nothing where
+they are empty. Where that is still too wide, each row becomes a block with a line for each column.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import rich.table
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from results.format import NOTHING, printable
+
+WORD = 8
+"""letters of a word that are kept together: so many that a summary still fits in 80 columns"""
+NUMBER = re.compile(r"[\[(]?[+\-−±]?[\d,]+(\.\d+)?%?[\]),;]*")
+EMPTY = ("", NOTHING)
+GAP = 2
+"""columns between two columns of a table"""
+
+
+class ConsoleTable:
+    """What rich prints of a title, headers, rows and a caption. Nothing in them is read as markup."""
+
+    def __init__(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+        self._title, self._caption = printable(title), printable(caption)
+        self._headers = [printable(header) for header in headers]
+        self._rows = [[printable(cell) for cell in row] for row in rows]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = list(range(len(self._headers)))
+        if self._least_width(columns) <= options.max_width:
+            yield self._as_columns(columns, [], options.max_width)
+            return
+        alike = [column for column in columns if len({row[column] for row in self._rows}) == 1]
+        columns = [column for column in columns if column not in alike] if len(self._rows) > 1 else columns
+        if len(self._rows) > 1 and columns and self._least_width(columns) <= options.max_width:
+            yield self._as_columns(columns, alike, options.max_width)
+        else:
+            yield from self._as_blocks()
+
+    def _column_width(self, column: int) -> int:
+        """The least width of a column: of its longest number, and of WORD letters of its longest word."""
+        words = " ".join([self._headers[column], *(row[column] for row in self._rows)]).split()
+        return max((len(word) if NUMBER.fullmatch(word) else min(WORD, len(word)) for word in words), default=1)
+
+    def _least_width(self, columns: Sequence[int]) -> int:
+        return sum(self._column_width(column) + GAP for column in columns) + GAP
+
+    def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
+        """The width of each column: what is over when each has its least goes to the one that lacks most."""
+        widths = {column: self._column_width(column) for column in columns}
+        lacking = {
+            column: max(len(row[column]) for row in [self._headers, *self._rows]) - widths[column] for column in columns
+        }
+        for _ in range(width - self._least_width(columns)):
+            most = max(lacking, key=lambda column: lacking[column])
+            if lacking[most] <= 0:
+                break
+            widths[most] += 1
+            lacking[most] -= 1
+        return widths
+
+    def _as_columns(self, columns: Sequence[int], alike: Sequence[int], width: int) -> rich.table.Table:
+        common = [f"{self._headers[column]}: {self._rows[0][column]}" for column in alike]
+        common = [line for line, column in zip(common, alike, strict=True) if self._rows[0][column] not in EMPTY]
+        table = rich.table.Table(
+            title=Text("\n".join([self._title, *common])),
+            caption=Text(self._caption),
+            caption_justify="left",
+            box=box.SIMPLE,
+            collapse_padding=True,
+            pad_edge=False,
+        )
+        for column, column_width in self._widths(columns, width).items():
+            table.add_column(Text(self._headers[column]), overflow="fold", width=column_width)
+        for row in self._rows:
+            table.add_row(*(Text(row[column]) for column in columns))
+        return table
+
+    def _as_blocks(self) -> Iterator[Text]:
+        yield Text(self._title, style="italic")
+        for row in self._rows:
+            named = (f"{header}: {cell}" if header else cell for header, cell in zip(self._headers, row, strict=True))
+            yield Text("\n  ".join(line for line, cell in zip(named, row, strict=True) if cell not in EMPTY))
+        yield Text(self._caption, style="dim italic")
