@@ -35,7 +35,7 @@ class Recipes(Options):
     words: Annotated[list[str], Argument(metavar="RECIPE | key=value ...", positional=True)] = field(
         default_factory=list
     )
-    """recipes (name, glob or YAML file; default: digits/quick) and options to set"""
+    """recipes (name, glob, YAML file or FILE.py:FUNCTION; default: digits/quick) and options to set"""
 
     @property
     def names(self) -> list[str]:

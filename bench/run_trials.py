@@ -8,7 +8,9 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+import traceback
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,26 +18,20 @@ from typing import Any
 import psutil
 import torch
 
-from bench import events, profiles, tracking
+from bench import events, profiles, trainers
 from bench.cli import Terminated
 from bench.jobs import Job, RunOptions
 from bench.live_view import TrialLines
+from bench.trainers import Trainer
 from pipelines.clock import Lap
-from pipelines.data import fingerprint, sources, split
-from pipelines.data.dataset import Dataset
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
-from pipelines.estimate import estimate
 from pipelines.host import environment
-from pipelines.host.devices import make_clock, number_formats
 from pipelines.probes import energy
-from pipelines.probes.profiling import profile_training
-from pipelines.recipe.training import Data
-from pipelines.train import TrainingSetup, run_trial, set_up
+from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
-from pipelines.warmup import warm_up
 from results import store
-from results.record import DataHashes, Run, RunRecord, TrialRecord
+from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
@@ -92,41 +88,36 @@ def _trials(
 ) -> Generator[None, None, Run]:
     """One run. Yields before each of its trials, so that others can train one of theirs."""
     before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
-    clock = make_clock(world.device)
-    with clock.lap("load"):
-        whole = load_whole(job.recipe.data.name, options.data_dir, world)
-        dataset = split.select(whole, job.recipe.data)
-    data = DataHashes(**fingerprint.in_order(dataset), is_published=fingerprint.is_published(whole))
-    del whole  # of which the recipe may leave most out
+    trainer = trainers.make_trainer(job.recipe, options.data_dir, world, smoke_test=job.smoke_test, track=options.track)
     if world.size > 1:
-        process_group.check_alike(world, world.run_on_all(lambda: facts(job, data, world)))
-    bench = set_up(job.recipe, dataset, world)
-    if options.track:
-        tracking.check(bench)
+        process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
+    trainer.set_up()
 
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
     link = all_reduce.all_reduce_seconds(world)
-    record = new_record(job, bench, data, captured, link, interleaved)
+    record = new_record(job, trainer, world, captured, link, interleaved)
     directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
     if options.track and directory:
-        observers.append(tracking.Tracker(bench, directory.path))
+        observers.append(trainer.tracker(directory.path))
+    if directory:
+        keep_sources(directory.path, trainer.sources)
     view.start_run(job.name, len(seeds))
-    if not data.is_published:
-        view.line(f"warning: the images or labels of {dataset.name} are not the published ones: the record says so")
+    for warning in trainer.warnings:
+        view.line(warning)
     with ending(directory, world, places, view):
-        before_first += clock.laps
+        before_first += trainer.laps
         if seeds:
-            before_first.append(warm_up(bench))
+            before_first += filter(None, [trainer.warm_up()])
         else:
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
             yield
             if events.INTERLEAVED in os.environ:
                 world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
-            trial = run_trial(bench, seed, observers)
+            trial = trainer.run_trial(seed, observers)
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
@@ -134,39 +125,43 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed)))
             view.trial_finished(trial)
-        if directory and seeds:
-            directory.note({"train_flops": estimate(job.recipe, dataset, world.device).train_flops})
+        if directory and seeds and (flops := trainer.train_flops()):
+            directory.note({"train_flops": flops})
         if options.profile:
-            profiles.keep(profile_training(bench, job.seeds[0]), directory, view)
+            profiles.keep(trainer.profile(job.seeds[0]), directory, view)
         if options.energy:
-            joules = energy.measure(bench, job.seeds[0], str(captured[world.rank]["host_hash"]))
+            train = partial(trainer.run_trial, job.seeds[0])
+            joules = energy.measure(world, train, str(captured[world.rank]["host_hash"]))
             profiles.keep_energy(joules, directory, view)
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 
-def load_data(config: Data, folder: Path, world: World) -> Dataset:
-    """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    return split.select(load_whole(config.name, folder, world), config)
+def keep_sources(folder: Path, sources: Mapping[str, str]) -> None:
+    """Write the texts that were trained into `folder`/source."""
+    for name, text in sources.items():
+        (folder / "source").mkdir(exist_ok=True)
+        (folder / "source" / name).write_text(text, encoding="utf-8")
 
 
-def load_whole(name: str, folder: Path, world: World) -> Dataset:
-    """A whole data set; rank 0 downloads what is missing, alone."""
-    first = world.run_on_all(lambda: sources.load(name, folder) if world.is_main else None)
-    return world.run_on_all(lambda: first or sources.load(name, folder, download=False))
-
-
-def facts(job: Job, data: DataHashes, world: World) -> dict[str, str]:
+def facts(job: Job, trainer: Trainer) -> dict[str, str]:
     """What must be the same on all processes of a run."""
     commit, _ = environment.git_state(REPOSITORY)
     return {
-        "recipe": f"{job.name} {job.recipe.hash}",
         "seeds": str(list(job.seeds)),
         "commit": str(commit),
         "code": environment.code_digest(REPOSITORY),
         "torch": str(torch.__version__),
-        "number formats": str(number_formats(job.recipe, world.device)),
-        "data": data.model_dump_json(),
+        **trainer.facts,
     }
+
+
+def keep_traceback(directory: store.RunDirectory | None, error: ScriptError) -> str:
+    """Write the traceback of the user's own code beside the record; where it is, for the message."""
+    if directory is None or error.__cause__ is None:
+        return ""
+    path = directory.path / "traceback.txt"
+    path.write_text("".join(traceback.format_exception(error.__cause__)), encoding="utf-8")
+    return f"; the traceback is in {path}"
 
 
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
@@ -197,8 +192,8 @@ def launcher() -> dict[str, str]:
 
 def new_record(
     job: Job,
-    bench: TrainingSetup,
-    data: DataHashes,
+    trainer: Trainer,
+    world: World,
     captured: list[dict[str, object]],
     link: list[tuple[int, float]],
     interleaved: str | None = None,
@@ -207,20 +202,19 @@ def new_record(
 
     captured: the environment of every process. link: as `all_reduce_seconds` measured it.
     """
-    world = bench.world
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
         recipe_name=job.name,
-        recipe=job.recipe.model_dump(mode="json"),
-        recipe_hash=job.recipe.hash,
+        recipe=dict(trainer.description),
+        recipe_hash=trainer.hash,
         smoke_test=job.smoke_test,
-        data=data,
+        data=trainer.data,
         command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,
         environment=captured[0]
         | launcher()
-        | {"strategy": bench.strategy.name, "gradient_bytes": bench.gradient_bytes}
+        | dict(trainer.environment)
         | {"before": environment.telemetry(world.device)}
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
@@ -283,6 +277,8 @@ def ending(
         finish("failed", reason)
         if world.size > 1 and failures.is_of_a_peer(error):
             raise failures.PeerError(reason + kept) from None
+        if isinstance(error, ScriptError):
+            raise ScriptError(f"{error}{keep_traceback(directory, error)}{kept}") from error
         raise RuntimeError(f"a trial of {view.name} failed: {reason}{kept}") from error
     finish("finished")
 

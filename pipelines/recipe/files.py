@@ -17,9 +17,12 @@ from pydantic import ValidationError
 
 from pipelines.recipe import constraints, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
+from pipelines.recipe.scripts import Function, is_entry
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOT_RECIPES = {"launch", "suites"}
+OPTIONS_OF_FUNCTION = {"target", "data", "title", "change", "source", "arguments"}
+"""keys that an override of a function sets itself; any other is an argument of the function"""
 
 
 class RecipeError(ValueError):
@@ -33,10 +36,10 @@ def names() -> list[str]:
 
 
 def select(patterns: Iterable[str]) -> list[str]:
-    """Recipe names (or paths to YAML files) that the patterns stand for, each once, in the order given."""
+    """Recipe names (or YAML files, or FILE.py:NAME) that the patterns stand for, each once, in the order given."""
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        is_path = pattern.endswith((".yaml", ".yml"))
+        is_path = pattern.endswith((".yaml", ".yml")) or is_entry(pattern)
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
             raise RecipeError(
@@ -49,9 +52,43 @@ def select(patterns: Iterable[str]) -> list[str]:
 def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
     """The resolved recipe of a name or path, with `key.sub=value` overrides on top.
 
-    Raises RecipeError for a missing or broken file, a cycle of bases, an unknown key or a value of the wrong type.
+    Raises RecipeError for a missing or broken file, a cycle of bases, an unknown key or a value of the wrong type, and
+    for a function of the user's own, which is no recipe.
     """
-    return validate(read(name, overrides), name)
+    if is_entry(name) or "entry" in (settings := read(name, overrides)):
+        raise RecipeError(f"{name}: is a training of your own, not a recipe: this command needs a recipe")
+    return validate(settings, name)
+
+
+def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Function:
+    """A recipe, or a function of the user's own: `FILE.py:NAME`, or a YAML file with `entry:`. Raises as `load`.
+
+    Overrides of a function set its arguments, and its `target`, `data` and `title`.
+    """
+    settings: dict[str, object] = {"entry": name} if is_entry(name) else _inherit(name, [])
+    if "entry" not in settings:
+        return load(name, overrides)
+    for override in overrides:
+        change = _parse_override(override)
+        (key,) = change
+        is_own = key in OPTIONS_OF_FUNCTION
+        settings = _merge(settings, change if is_own else {"arguments": change})
+    return validate_function(settings, name)
+
+
+def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Function:
+    """Settings of a record as what they are of. Raises as `validate`."""
+    return validate_function(settings, name) if "entry" in settings else validate(settings, name)
+
+
+def validate_function(settings: Mapping[str, object], name: str) -> Function:
+    """Settings as a function of the user's own. Raises as `validate`."""
+    if "target" not in settings:
+        raise RecipeError(f"{name}: has no target; say which accuracy it has to reach, such as --target 0.94")
+    try:
+        return Function.model_validate_json(json.dumps(settings, default=str))
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {'; '.join(map(_explain, error.errors()))}") from None
 
 
 def read(name: str, overrides: Iterable[str] = ()) -> dict[str, object]:
@@ -94,8 +131,10 @@ def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
     return result
 
 
-def smoke_test(recipe: Recipe) -> Recipe:
+def smoke_test(recipe: Recipe | Function) -> Recipe | Function:
     """The recipe on at most 256 images for two epochs: enough to see that it runs. Its accuracy means nothing."""
+    if isinstance(recipe, Function):
+        return recipe  # which its run tells that it is a smoke test
     batch_size = min(recipe.batch_size, 64)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 256, 256)})
     accumulation = math.gcd(recipe.accumulation, batch_size)
@@ -137,6 +176,8 @@ def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     if str(path.resolve()) in chain:
         raise RecipeError(f"{path}: `base:` goes round in a circle: {' → '.join([*chain, str(path)])}")
     settings = _parse(path)
+    if isinstance(entry := settings.get("entry"), str):
+        settings["entry"] = str(path.parent / entry)
     base = settings.pop("base", None)
     if base is None:
         return settings

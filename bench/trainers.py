@@ -1,0 +1,172 @@
+"""What trains the trials of a run: a recipe, or a function of the user's own. `bench/run_trials.py` records them."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench import tracking
+from pipelines.clock import Lap
+from pipelines.data import fingerprint, sources, split
+from pipelines.data.dataset import Dataset
+from pipelines.distributed.process_group import World
+from pipelines.estimate import estimate
+from pipelines.host.devices import make_clock, number_formats
+from pipelines.probes.profiling import Profile, profile_function, profile_training
+from pipelines.recipe import Function, Recipe
+from pipelines.recipe.scripts import display_name
+from pipelines.recipe.training import Data
+from pipelines.scripts.function import FunctionTrainer
+from pipelines.train import run_trial, set_up
+from pipelines.trial import Trial
+from pipelines.warmup import warm_up
+from results.record import DataHashes
+
+
+class Trainer(Protocol):
+    """Trains the trials of one run, in each of its processes."""
+
+    laps: Sequence[Lap]
+    """what was timed before the first trial"""
+    description: Mapping[str, Any]
+    """the resolved recipe, as the record has it"""
+    hash: str
+    """of what is trained"""
+    data: DataHashes | None
+    environment: Mapping[str, object]
+    """what the record says of the processes"""
+    facts: Mapping[str, str]
+    """what must be the same in all processes"""
+    sources: Mapping[str, str]
+    """texts to keep beside the record, by file name"""
+    warnings: Sequence[str]
+
+    def set_up(self) -> None:
+        """Build what the trials share, once the processes have agreed on the facts."""
+
+    def tracker(self, folder: Path) -> Any:
+        """An observer that writes TensorBoard events below a folder."""
+
+    def warm_up(self) -> Lap | None:
+        """Compile, tune and allocate, before the first trial."""
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        """Train once."""
+
+    def train_flops(self) -> float | None:
+        """Floating-point operations of one trial, if they are known."""
+
+    def profile(self, seed: int) -> Profile:
+        """Where the time goes, from trials that are not timed."""
+
+
+class RecipeTrainer:
+    """Trains a recipe."""
+
+    sources: Mapping[str, str] = {}
+
+    def __init__(self, recipe: Recipe, folder: Path, world: World, *, track: bool) -> None:
+        """Load the data and build the network. ValueError where recipe, data and machine do not go together."""
+        clock = make_clock(world.device)
+        with clock.lap("load"):
+            whole = load_whole(recipe.data.name, folder, world)
+            dataset = split.select(whole, recipe.data)
+        self.laps: Sequence[Lap] = clock.laps
+        published = fingerprint.is_published(whole)
+        self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
+        del whole  # of which the recipe may leave most out
+        self.facts: Mapping[str, str] = {
+            "recipe": recipe.hash,
+            "number formats": str(number_formats(recipe, world.device)),
+            "data": str(self.data),
+        }
+        self._recipe, self._world, self._dataset = recipe, world, dataset
+        self.description: Mapping[str, Any] = recipe.model_dump(mode="json")
+        self.hash = recipe.hash
+        unpublished = f"warning: the images or labels of {dataset.name} are not the published ones: the record says so"
+        self.warnings: Sequence[str] = () if published else (unpublished,)
+        self._track = track
+
+    def set_up(self) -> None:
+        """Build what the trials share, after the processes have agreed on what they train."""
+        self._setup = set_up(self._recipe, self._dataset, self._world)
+        if self._track:
+            tracking.check(self._setup)
+        self.environment: Mapping[str, object] = {
+            "strategy": self._setup.strategy.name,
+            "gradient_bytes": self._setup.gradient_bytes,
+        }
+
+    def tracker(self, folder: Path) -> tracking.Tracker:
+        return tracking.Tracker(self._setup, folder)
+
+    def warm_up(self) -> Lap:
+        return warm_up(self._setup)
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        return run_trial(self._setup, seed, observers)
+
+    def train_flops(self) -> float:
+        return estimate(self._recipe, self._dataset, self._world.device).train_flops
+
+    def profile(self, seed: int) -> Profile:
+        return profile_training(self._setup, seed)
+
+
+class OwnTrainer:
+    """Trains a function of the user's own. Its laps are the author's word."""
+
+    data: DataHashes | None = None
+    environment: Mapping[str, object] = {}
+
+    def __init__(self, config: Function, folder: Path, world: World, *, smoke_test: bool, track: bool) -> None:
+        """Import the file. ScriptError where the function or its arguments will not do."""
+        if track:
+            tracking.check_packages()
+        load = partial(load_data, config.data, folder, world) if config.data else None
+        clock = make_clock(world.device)
+        with clock.lap("load"):
+            self._trainer = FunctionTrainer(config, world, cache(load) if load else None, smoke_test=smoke_test)
+        self.laps: Sequence[Lap] = clock.laps
+        resolved = self._trainer.config
+        self.description: Mapping[str, Any] = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
+        self.hash = resolved.hash
+        self.facts: Mapping[str, str] = {"function": f"{resolved.entry} {resolved.hash}"}
+        self.sources: Mapping[str, str] = {resolved.path.name: self._trainer.source}
+        self.warnings: Sequence[str] = ()
+
+    def set_up(self) -> None:
+        """Nothing: the function builds its network itself."""
+
+    def tracker(self, folder: Path) -> tracking.Curves:
+        return tracking.Curves(folder)
+
+    def warm_up(self) -> Lap | None:
+        return self._trainer.warm_up()
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        return self._trainer.run_trial(seed, observers)
+
+    def train_flops(self) -> None:
+        return None
+
+    def profile(self, seed: int) -> Profile:
+        return profile_function(self._trainer, seed)
+
+
+def make_trainer(recipe: Recipe | Function, folder: Path, world: World, *, smoke_test: bool, track: bool) -> Trainer:
+    """The trainer of a job. ValueError where it cannot train here."""
+    if isinstance(recipe, Function):
+        return world.run_on_all(lambda: OwnTrainer(recipe, folder, world, smoke_test=smoke_test, track=track))
+    return RecipeTrainer(recipe, folder, world, track=track)
+
+
+def load_data(config: Data, folder: Path, world: World) -> Dataset:
+    """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
+    return split.select(load_whole(config.name, folder, world), config)
+
+
+def load_whole(name: str, folder: Path, world: World) -> Dataset:
+    """A whole data set; rank 0 downloads what is missing, alone."""
+    first = world.run_on_all(lambda: sources.load(name, folder) if world.is_main else None)
+    return world.run_on_all(lambda: first or sources.load(name, folder, download=False))
