@@ -25,7 +25,7 @@ from bench.option_groups import (
 from bench.options import Argument, Options, at_least_two, positive, share
 from pipelines import recipe as recipes
 from pipelines.recipe import Function, Recipe
-from pipelines.recipe.scripts import display_name, is_entry
+from pipelines.recipe.scripts import Script, display_name, is_entry
 from results import store
 from results.samples import FACTS
 
@@ -104,7 +104,7 @@ class Job:
     """One run to make, or to finish."""
 
     name: str
-    recipe: Recipe | Function
+    recipe: Recipe | Script
     seeds: tuple[int, ...]
     smoke_test: bool = False
     resume: Path | None = None

@@ -22,7 +22,7 @@ from bench import events, profiles, trainers
 from bench.cli import Terminated
 from bench.jobs import Job, RunOptions
 from bench.live_view import TrialLines
-from bench.trainers import Trainer
+from bench.trainers import Described, Trainer
 from pipelines.clock import Lap
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
@@ -192,7 +192,7 @@ def launcher() -> dict[str, str]:
 
 def new_record(
     job: Job,
-    trainer: Trainer,
+    trained: Described,
     world: World,
     captured: list[dict[str, object]],
     link: list[tuple[int, float]],
@@ -205,16 +205,16 @@ def new_record(
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
         recipe_name=job.name,
-        recipe=dict(trainer.description),
-        recipe_hash=trainer.hash,
+        recipe=dict(trained.description),
+        recipe_hash=trained.hash,
         smoke_test=job.smoke_test,
-        data=trainer.data,
+        data=trained.data,
         command=["bench/run.py", *without_folders(sys.argv[1:])],
         commit=commit,
         dirty=dirty,
         environment=captured[0]
         | launcher()
-        | dict(trainer.environment)
+        | dict(trained.environment)
         | {"before": environment.telemetry(world.device)}
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,

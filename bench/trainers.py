@@ -23,11 +23,9 @@ from pipelines.warmup import warm_up
 from results.record import DataHashes
 
 
-class Trainer(Protocol):
-    """Trains the trials of one run, in each of its processes."""
+class Described(Protocol):
+    """What the record of a run says of what it trains."""
 
-    laps: Sequence[Lap]
-    """what was timed before the first trial"""
     description: Mapping[str, Any]
     """the resolved recipe, as the record has it"""
     hash: str
@@ -35,6 +33,13 @@ class Trainer(Protocol):
     data: DataHashes | None
     environment: Mapping[str, object]
     """what the record says of the processes"""
+
+
+class Trainer(Described, Protocol):
+    """Trains the trials of one run, in each of its processes."""
+
+    laps: Sequence[Lap]
+    """what was timed before the first trial"""
     facts: Mapping[str, str]
     """what must be the same in all processes"""
     sources: Mapping[str, str]

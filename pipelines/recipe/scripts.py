@@ -73,6 +73,17 @@ class Function(Script):
         return self.entry.rpartition(":")[2]
 
 
+class Cells(Script):
+    """Cells of a notebook, which `paceline.record` times."""
+
+    clock: Literal["author"] = "author"
+    """who says where laps begin and end"""
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """what the author says of the trial"""
+    code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the cell's text, where it is known"""
+
+
 def is_entry(name: str) -> bool:
     """Whether a word names a function in a file, and not a recipe."""
     return ENTRY.fullmatch(name) is not None

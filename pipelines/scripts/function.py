@@ -129,7 +129,7 @@ class FunctionTrainer:
         reset_peak_bytes(self.world.device)
         with gpu_sampler.sampled(self.world.device) as samples:
             returned, seconds = self._run(self._function, run)
-        trial = self._to_trial(run, returned, seconds)
+        trial = finish(run, returned, seconds, self.config.entry, self.world)
         _notify(observers, "trial_end", EpochProgress(seed, run.planned, run.planned, run.history, run.notes))
         return replace(trial, notes=trial.notes | gpu_sampler.notes(samples, self.world))
 
@@ -149,9 +149,7 @@ class FunctionTrainer:
 
     def _run(self, function: Callable[..., Any], run: Run) -> tuple[Any, float]:
         """What the function returns, and the seconds that it took. ScriptError for whatever goes wrong in it."""
-        random.seed(run.seed)
-        np.random.seed(run.seed % 2**32)
-        torch.manual_seed(run.seed)
+        seed_everything(run.seed)
         name, ours = self.config.entry, TorchSettings.capture()
         self._settings.apply()
         try:
@@ -171,45 +169,58 @@ class FunctionTrainer:
             raise ScriptError(f"{name}: destroyed the process group, which belongs to Paceline: leave that out")
         return returned, seconds
 
-    def _to_trial(self, run: Run, returned: Any, seconds: float) -> Trial:
-        """seconds: of the whole call."""
-        name, last = self.config.entry, run.history[-1] if run.history else None
-        accuracy = self.world.broadcast_object(fraction(returned, f"{name} returned a value that"))
-        if accuracy is None:
-            accuracy = last and last.accuracy
-        if accuracy is None:
-            raise ScriptError(f"{name} returned None: return the accuracy at the end, a fraction from 0 to 1")
-        laps = run.clock.laps or [Lap("train", seconds)]
-        names = [(lap.name, lap.epoch) for lap in laps]
-        if any(theirs != names for theirs in self.world.gather(names)):
-            raise ScriptError(f"{name}: the processes timed different laps: time the same ones on every rank")
-        outside = seconds - sum(lap.seconds for lap in laps)
-        reason = self._divergence(run, accuracy)
-        host_bytes, device_bytes = self.world.maximum(peak_bytes(self.world.device)).tolist()
-        return Trial(
-            seed=run.seed,
-            outcome="diverged" if reason else "reached" if accuracy >= run.target else "missed",
-            reason=reason,
-            accuracy=None if math.isnan(accuracy) else accuracy,
-            accuracy_plain=None,
-            target=run.target,
-            epochs=tuple(_without_nan(result) for result in run.history),
-            laps=slowest(laps, self.world),
-            steps=run.steps,
-            samples=run.samples,
-            peak_host_bytes=host_bytes,
-            peak_device_bytes=device_bytes if self.world.device.type == "cuda" else None,
-            notes=run.notes | {"seconds": seconds, "seconds_outside_laps": max(outside, 0.0)},
-        )
 
-    def _divergence(self, run: Run, accuracy: float) -> str | None:
-        """Why the trial counts as diverged, if it does."""
-        if math.isnan(accuracy):
-            return "the accuracy at the end is NaN"
-        last = run.history[-1] if run.history else None
-        if last and last.train_loss is not None and not math.isfinite(last.train_loss):
-            return f"the training loss of epoch {last.epoch} is {last.train_loss}"
-        return None
+def seed_everything(seed: int) -> None:
+    """Seed random, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> Trial:
+    """What a run that has ended leaves behind.
+
+    returned: the accuracy at the end; None: the last one that was reported. seconds: of the whole trial, which is its
+    lap `train` where it has none. ScriptError where there is no accuracy, or the processes timed different laps.
+    """
+    last = run.history[-1] if run.history else None
+    accuracy = world.broadcast_object(fraction(returned, f"{name} returned a value that"))
+    if accuracy is None:
+        accuracy = last and last.accuracy
+    if accuracy is None:
+        raise ScriptError(f"{name}: gave no accuracy: return it, or report it with run.evaluated, as a fraction")
+    laps = run.clock.laps or [Lap("train", seconds)]
+    names = [(lap.name, lap.epoch) for lap in laps]
+    if any(theirs != names for theirs in world.gather(names)):
+        raise ScriptError(f"{name}: the processes timed different laps: time the same ones on every rank")
+    outside = seconds - sum(lap.seconds for lap in laps)
+    reason = divergence(run, accuracy)
+    host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
+    return Trial(
+        seed=run.seed,
+        outcome="diverged" if reason else "reached" if accuracy >= run.target else "missed",
+        reason=reason,
+        accuracy=None if math.isnan(accuracy) else accuracy,
+        accuracy_plain=None,
+        target=run.target,
+        epochs=tuple(_without_nan(result) for result in run.history),
+        laps=slowest(laps, world),
+        steps=run.steps,
+        samples=run.samples,
+        peak_host_bytes=host_bytes,
+        peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
+        notes=run.notes | {"seconds": seconds, "seconds_outside_laps": max(outside, 0.0)},
+    )
+
+
+def divergence(run: Run, accuracy: float) -> str | None:
+    """Why the trial counts as diverged, if it does."""
+    if math.isnan(accuracy):
+        return "the accuracy at the end is NaN"
+    last = run.history[-1] if run.history else None
+    if last and last.train_loss is not None and not math.isfinite(last.train_loss):
+        return f"the training loss of epoch {last.epoch} is {last.train_loss}"
+    return None
 
 
 def read_source(path: Path) -> str:

@@ -88,7 +88,7 @@ def test_nan_is_a_divergence(trainer, body, reason):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("pass", "mine.py:train returned None: return the accuracy at the end"),
+        ("pass", "mine.py:train: gave no accuracy: return it, or report it with run.evaluated"),
         ("return 94.1", "returned a value that is 94.1: an accuracy is a fraction from 0 to 1"),
         ("return 'good'", "returned a value that is 'good': an accuracy is a number from 0 to 1"),
         ("{}['lr']", "mine.py:train: line 3: KeyError: 'lr'"),
