@@ -1,5 +1,6 @@
 """What the command line of `bench/run.py` and its relatives asks for: recipes, their trials and seeds."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -24,8 +25,9 @@ from bench.option_groups import (
 )
 from bench.options import Argument, Options, at_least_two, positive, share
 from pipelines import recipe as recipes
-from pipelines.recipe import Function, Recipe
-from pipelines.recipe.scripts import Script, display_name, is_entry
+from pipelines.recipe import Recipe, Script
+from pipelines.recipe.scripts import Command, display_name, is_entry
+from pipelines.scripts.metrics import reader
 from results import store
 from results.samples import FACTS
 
@@ -39,7 +41,17 @@ examples:
   accelerate launch bench/run.py 'cifar10/*' --smoke-test        does each of them work?
   accelerate launch bench/run.py mnist/base my.yaml --interleave
   accelerate launch bench/run.py my_file.py:train --target 0.94 lr=0.3     a training of your own
+  python bench/run.py --command 'python train.py --seed {seed}' --target 0.94
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3"""
+
+
+def metrics_of(text: str) -> str:
+    """What `--metrics` may be."""
+    try:
+        reader(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--metrics ")) from None
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,10 @@ class Batch(Options):
 class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Records, Probes, Quiet, Json):
     """The options of bench/run.py."""
 
+    command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
+    """train by starting a command per trial; {seed} in it is the seed"""
+    metrics: Annotated[str, Argument(metrics_of, "json|json:FILE|REGEX")] = "json"
+    """how a command says its accuracy: JSON lines, or named groups"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
     """accuracy to reach, as a fraction (default: what the recipe says)"""
     folds: Annotated[int, Argument(at_least_two, "K")] | None = None
@@ -78,8 +94,9 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Record
     """train the seeds that an interrupted run lacks"""
 
     def __post_init__(self) -> None:
-        settled = self.words or self.trials or self.seed is not None or self.smoke_test or self.folds or self.target
-        if self.resume and (settled or self.batch_per_process or self.suite):
+        what = self.words or self.suite or self.command or self.trials or self.seed is not None
+        how = self.smoke_test or self.folds or self.target or self.batch_per_process
+        if self.resume and (what or how):
             raise ValueError("--resume continues with the recipe, trials and seeds of the run: give no others")
         if self.resume and self.interleave:
             raise ValueError("--interleave starts new runs: resume each run alone")
@@ -120,9 +137,10 @@ def jobs(options: RunOptions) -> list[Job]:
     """The runs that a command line asks for. ValueError for a recipe, an option or a run that is missing or wrong."""
     if options.resume:
         return [job_of_run(options.resume)]
-    named = select(options, options.trials, repeat=options.interleave)
+    is_named = options.suite or not options.command or any("=" not in word for word in options.words)
+    named = select(options, options.trials, repeat=options.interleave) if is_named else []
     target = [] if options.target is None else [f"target={options.target}"]
-    if options.interleave and len(named) * len(folds_of(options.folds)) < 2:
+    if options.interleave and len(named) * len(folds_of(options.folds)) + len(options.command) < 2:
         raise ValueError("--interleave needs two recipes or more; the same recipe twice is allowed")
     first = options.seed or 0
     found = []
@@ -136,6 +154,12 @@ def jobs(options: RunOptions) -> list[Job]:
                 recipe = recipe.with_batch(options.batch_per_process * processes)
             means_nothing = options.smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
             found.append(Job(run_name(name), recipe, tuple(range(first, first + trials)), means_nothing))
+    for text in options.command:
+        settings: dict[str, object] = {"command": text, "metrics": options.metrics, "title": text[:100]}
+        command = recipes.load_own(settings, text, [*options.overrides, *target])
+        assert isinstance(command, Command)
+        seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
+        found.append(Job(command.name, command, seeds, options.smoke_test))
     return found
 
 
@@ -160,8 +184,8 @@ def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Re
     return recipes.smoke_test(recipe) if smoke_test else recipe
 
 
-def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Function:
-    """A recipe, or a function of the user's own, as it is trained."""
+def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Script:
+    """A recipe, or a training of the user's own, as it is trained."""
     recipe = recipes.load_any(name, overrides)
     return recipes.smoke_test(recipe) if smoke_test and isinstance(recipe, Recipe) else recipe
 

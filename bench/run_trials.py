@@ -87,8 +87,9 @@ def _trials(
     job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
 ) -> Generator[None, None, Run]:
     """One run. Yields before each of its trials, so that others can train one of theirs."""
-    before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
-    trainer = trainers.make_trainer(job.recipe, options.data_dir, world, smoke_test=job.smoke_test, track=options.track)
+    startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
+    trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
+    is_first = is_first and trainer.starts_with_process
     if world.size > 1:
         process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
     trainer.set_up()
@@ -108,6 +109,7 @@ def _trials(
     for warning in trainer.warnings:
         view.line(warning)
     with ending(directory, world, places, view):
+        before_first = [startup] if is_first else []
         before_first += trainer.laps
         if seeds:
             before_first += filter(None, [trainer.warm_up()])

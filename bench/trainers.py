@@ -1,11 +1,17 @@
 """What trains the trials of a run: a recipe, or a function of the user's own. `bench/run_trials.py` records them."""
 
+import hashlib
+import os
+import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from bench import tracking
+from bench.jobs import RunOptions
+from bench.launch import without_launcher
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
@@ -13,14 +19,19 @@ from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
 from pipelines.host.devices import make_clock, number_formats
 from pipelines.probes.profiling import Profile, profile_function, profile_training
-from pipelines.recipe import Function, Recipe
+from pipelines.recipe import Command, Function, Recipe, Script
 from pipelines.recipe.scripts import display_name
 from pipelines.recipe.training import Data
-from pipelines.scripts.function import FunctionTrainer
+from pipelines.scripts import command
+from pipelines.scripts.function import EpochProgress, FunctionTrainer, notify
+from pipelines.scripts.metrics import Reported
 from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 from pipelines.warmup import warm_up
 from results.record import DataHashes
+
+MOST_KEPT = 1_000_000
+"""bytes of a file that a command names, up to which its text is kept beside the record"""
 
 
 class Described(Protocol):
@@ -45,6 +56,8 @@ class Trainer(Described, Protocol):
     sources: Mapping[str, str]
     """texts to keep beside the record, by file name"""
     warnings: Sequence[str]
+    starts_with_process: bool
+    """whether the first trial also has the laps `startup` and `total` of this process"""
 
     def set_up(self) -> None:
         """Build what the trials share, once the processes have agreed on the facts."""
@@ -69,6 +82,7 @@ class RecipeTrainer:
     """Trains a recipe."""
 
     sources: Mapping[str, str] = {}
+    starts_with_process = True
 
     def __init__(self, recipe: Recipe, folder: Path, world: World, *, track: bool) -> None:
         """Load the data and build the network. ValueError where recipe, data and machine do not go together."""
@@ -123,6 +137,7 @@ class OwnTrainer:
 
     data: DataHashes | None = None
     environment: Mapping[str, object] = {}
+    starts_with_process = True
 
     def __init__(self, config: Function, folder: Path, world: World, *, smoke_test: bool, track: bool) -> None:
         """Import the file. ScriptError where the function or its arguments will not do."""
@@ -159,11 +174,73 @@ class OwnTrainer:
         return profile_function(self._trainer, seed)
 
 
-def make_trainer(recipe: Recipe | Function, folder: Path, world: World, *, smoke_test: bool, track: bool) -> Trainer:
+class CommandTrainer:
+    """Starts a command of the user's own, one process a trial."""
+
+    data: DataHashes | None = None
+    environment: Mapping[str, object] = {}
+    laps: Sequence[Lap] = ()
+    facts: Mapping[str, str] = {}
+    warnings: Sequence[str] = ()
+    starts_with_process = False
+
+    def __init__(self, config: Command, world: World, timeout: float, *, probes: bool) -> None:
+        """Read the files that it names. ValueError where it cannot be timed as was asked for."""
+        if world.size > 1:
+            raise ValueError("a command starts its processes itself: run bench/run.py --command without a launcher")
+        if probes:
+            raise ValueError("--track and --profile look into a training, and a command is timed from outside")
+        program = shlex.split(config.command)[0]
+        if shutil.which(program) is None:
+            raise ValueError(f"--command: there is no program {program!r}")
+        texts = config.texts()
+        files = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        if changed := [name for name, code in config.files.items() if files.get(name) != code]:
+            raise ValueError(f"{changed[0]}: has changed since this run began: start a new run")
+        config = config.model_copy(update={"files": files})
+        self.description: Mapping[str, Any] = config.model_dump(mode="json")
+        self.hash = config.hash
+        self.sources: Mapping[str, str] = {
+            Path(name).name: text.decode("utf-8", errors="replace")
+            for name, text in texts.items()
+            if len(text) <= MOST_KEPT
+        }
+        self._trainer = command.CommandTrainer(config, timeout, without_launcher(os.environ))
+
+    def set_up(self) -> None:
+        """Nothing: the command does that."""
+
+    def tracker(self, folder: Path) -> None:
+        """Refused before."""
+
+    def warm_up(self) -> None:
+        """Nothing: each process is a new one."""
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        def tell(reported: Reported) -> None:
+            if results := reported.results:
+                notify(observers, "epoch_end", EpochProgress(seed, results[-1].epoch, 0, results))
+
+        notify(observers, "trial_start", EpochProgress(seed, 0, 0, ()))
+        return self._trainer.run_trial(seed, tell)
+
+    def train_flops(self) -> None:
+        return None
+
+    def profile(self, seed: int) -> NoReturn:
+        raise AssertionError("refused before")
+
+
+def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, smoke_test: bool) -> Trainer:
     """The trainer of a job. ValueError where it cannot train here."""
-    if isinstance(recipe, Function):
-        return world.run_on_all(lambda: OwnTrainer(recipe, folder, world, smoke_test=smoke_test, track=track))
-    return RecipeTrainer(recipe, folder, world, track=track)
+    if isinstance(recipe, Recipe):
+        return RecipeTrainer(recipe, options.data_dir, world, track=options.track)
+    if isinstance(recipe, Command):
+        return CommandTrainer(recipe, world, options.timeout, probes=options.track or options.profile)
+    assert isinstance(recipe, Function)
+    return world.run_on_all(
+        lambda: OwnTrainer(recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track)
+    )
 
 
 def load_data(config: Data, folder: Path, world: World) -> Dataset:

@@ -4,6 +4,7 @@ from pipelines.recipe.files import (
     RecipeError,
     load,
     load_any,
+    load_own,
     names,
     select,
     smoke_test,
@@ -12,14 +13,17 @@ from pipelines.recipe.files import (
     validate_any,
 )
 from pipelines.recipe.schema import Recipe
-from pipelines.recipe.scripts import Function
+from pipelines.recipe.scripts import Command, Function, Script
 
 __all__ = [
+    "Command",
     "Function",
     "Recipe",
     "RecipeError",
+    "Script",
     "load",
     "load_any",
+    "load_own",
     "names",
     "select",
     "smoke_test",

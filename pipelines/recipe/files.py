@@ -17,9 +17,11 @@ from pydantic import ValidationError
 
 from pipelines.recipe import constraints, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
-from pipelines.recipe.scripts import Function, is_entry
+from pipelines.recipe.scripts import Command, Function, Script, is_entry
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+OWN = {"entry", "command"}
+"""options that a training of the user's own has, and no recipe"""
 NOT_RECIPES = {"launch", "suites"}
 OPTIONS_OF_FUNCTION = {"target", "data", "title", "change", "source", "arguments"}
 """keys that an override of a function sets itself; any other is an argument of the function"""
@@ -55,38 +57,44 @@ def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
     Raises RecipeError for a missing or broken file, a cycle of bases, an unknown key or a value of the wrong type, and
     for a function of the user's own, which is no recipe.
     """
-    if is_entry(name) or "entry" in (settings := read(name, overrides)):
+    if is_entry(name) or OWN & (settings := read(name, overrides)).keys():
         raise RecipeError(f"{name}: is a training of your own, not a recipe: this command needs a recipe")
     return validate(settings, name)
 
 
-def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Function:
-    """A recipe, or a function of the user's own: `FILE.py:NAME`, or a YAML file with `entry:`. Raises as `load`.
+def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Script:
+    """A recipe, or a training of the user's own: `FILE.py:NAME`, or a YAML file with `entry:` or `command:`.
 
-    Overrides of a function set its arguments, and its `target`, `data` and `title`.
+    Overrides of a function set its arguments, and its `target`, `data` and `title`. Raises as `load`.
     """
     settings: dict[str, object] = {"entry": name} if is_entry(name) else _inherit(name, [])
-    if "entry" not in settings:
+    if not OWN & settings.keys():
         return load(name, overrides)
+    return load_own(settings, name, overrides)
+
+
+def load_own(settings: dict[str, object], name: str, overrides: Iterable[str] = ()) -> Script:
+    """A training of the user's own from its settings, with overrides as `load_any` has them. Raises as `load`."""
     for override in overrides:
         change = _parse_override(override)
         (key,) = change
-        is_own = key in OPTIONS_OF_FUNCTION
+        is_own = key in OPTIONS_OF_FUNCTION or "command" in settings
         settings = _merge(settings, change if is_own else {"arguments": change})
-    return validate_function(settings, name)
+    return validate_own(settings, name)
 
 
-def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Function:
+def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Script:
     """Settings of a record as what they are of. Raises as `validate`."""
-    return validate_function(settings, name) if "entry" in settings else validate(settings, name)
+    return validate_own(settings, name) if OWN & settings.keys() else validate(settings, name)
 
 
-def validate_function(settings: Mapping[str, object], name: str) -> Function:
-    """Settings as a function of the user's own. Raises as `validate`."""
+def validate_own(settings: Mapping[str, object], name: str) -> Script:
+    """Settings as a function or a command of the user's own. Raises as `validate`."""
     if "target" not in settings:
         raise RecipeError(f"{name}: has no target; say which accuracy it has to reach, such as --target 0.94")
     try:
-        return Function.model_validate_json(json.dumps(settings, default=str))
+        kind = Command if "command" in settings else Function
+        return kind.model_validate_json(json.dumps(settings, default=str))
     except ValidationError as error:
         raise RecipeError(f"{name}: {'; '.join(map(_explain, error.errors()))}") from None
 
@@ -131,10 +139,8 @@ def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
     return result
 
 
-def smoke_test(recipe: Recipe | Function) -> Recipe | Function:
+def smoke_test(recipe: Recipe) -> Recipe:
     """The recipe on at most 256 images for two epochs: enough to see that it runs. Its accuracy means nothing."""
-    if isinstance(recipe, Function):
-        return recipe  # which its run tells that it is a smoke test
     batch_size = min(recipe.batch_size, 64)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 256, 256)})
     accumulation = math.gcd(recipe.accumulation, batch_size)

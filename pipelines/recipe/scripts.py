@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,6 +72,44 @@ class Function(Script):
     def function(self) -> str:
         """The name of the function in it."""
         return self.entry.rpartition(":")[2]
+
+
+class Command(Script):
+    """A command in any language, which is started once a trial."""
+
+    clock: Literal["command"] = "command"
+    """Paceline times the whole process; anything else is what its output says"""
+    command: Annotated[str, Field(min_length=1)]
+    """with `{seed}` where the seed goes; not run by a shell"""
+    metrics: str = "json"
+    """where accuracies are: `json` or `json:FILE`, JSON lines on standard output or in a file; or a regular expression
+    with named groups"""
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of each file that the command names; filled in when it is started"""
+
+    @field_validator("command")
+    @classmethod
+    def _has_words(cls, command: str) -> str:
+        if not shlex.split(command):  # ValueError for a quotation that does not end
+            raise ValueError("names no program")
+        return command
+
+    def metrics_file(self, seed: int) -> Path | None:
+        """The file that the command writes its metrics to, if it does."""
+        kind, colon, file = self.metrics.partition(":")
+        return Path(file.replace("{seed}", str(seed))) if (kind, colon) == ("json", ":") else None
+
+    def texts(self) -> dict[str, bytes]:
+        """The files that the command names, by name, without programs that the shell would find elsewhere."""
+        words = (Path(word) for word in shlex.split(self.command))
+        found = (path for path in words if path.suffix and not path.is_absolute() and path.is_file())
+        return {path.as_posix(): path.read_bytes() for path in found}
+
+    @property
+    def name(self) -> str:
+        """The first file that it names, or its program."""
+        words = shlex.split(self.command)
+        return Path(next((word for word in words if Path(word).suffix and not word.startswith("-")), words[0])).name
 
 
 class Cells(Script):

@@ -121,16 +121,16 @@ class FunctionTrainer:
 
         def tell(run: Run) -> None:
             progress = EpochProgress(seed, run.history[-1].epoch, run.planned, run.history, run.notes)
-            _notify(observers, "epoch_end", progress)
+            notify(observers, "epoch_end", progress)
 
         run = self._make_run(seed)
         run.on_epoch, run.epoch_limit = tell, epoch_limit or run.epoch_limit
-        _notify(observers, "trial_start", EpochProgress(seed, 0, 0, ()))
+        notify(observers, "trial_start", EpochProgress(seed, 0, 0, ()))
         reset_peak_bytes(self.world.device)
         with gpu_sampler.sampled(self.world.device) as samples:
             returned, seconds = self._run(self._function, run)
         trial = finish(run, returned, seconds, self.config.entry, self.world)
-        _notify(observers, "trial_end", EpochProgress(seed, run.planned, run.planned, run.history, run.notes))
+        notify(observers, "trial_end", EpochProgress(seed, run.planned, run.planned, run.history, run.notes))
         return replace(trial, notes=trial.notes | gpu_sampler.notes(samples, self.world))
 
     def _make_run(self, seed: int) -> Run:
@@ -361,7 +361,8 @@ def check_arguments(arguments: Arguments, given: Mapping[str, Any], name: str) -
         raise ScriptError(f"{name}: {'; '.join(found)}") from None
 
 
-def _notify(observers: Sequence[Any], event: str, progress: EpochProgress) -> None:
+def notify(observers: Sequence[Any], event: str, progress: EpochProgress) -> None:
+    """Call the observers that have a method for an event."""
     for observer in observers:
         if hook := getattr(observer, event, None):
             hook(progress)

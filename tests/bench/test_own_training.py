@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from results import store
+from results.protocols import seconds_to_target, total_seconds
 from tests.bench.conftest import ONE_THREAD, RUN, error_of, launch, only_run, wait
 from tests.pipelines.scripts.modules import forget_modules_of
 
@@ -190,6 +191,71 @@ def test_the_data_set_that_is_named_is_handed_over(main):
     assert main(*OWN, "data.name=digits", "--trials", "1").status == 0
     (trial,) = only_run(Path("runs")).trials
     assert trial.accuracy == 0.1437
+
+
+COMMAND = f"{sys.executable} -S learn.py {{seed}}"
+LEARN = """
+import json, sys, time
+for epoch in (1, 2):
+    time.sleep(0.02)
+    print(json.dumps({"epoch": epoch, "accuracy": 0.4 * epoch, "seconds": 0.01 * epoch}), flush=True)
+if sys.argv[1] == "1":
+    sys.exit("out of luck")
+"""
+
+
+def test_a_command_gives_a_run_whose_trials_have_an_outcome_each(main):
+    Path("learn.py").write_text(LEARN)
+    ended = main("--command", COMMAND, "--target", "0.8", "--trials", "3", "data.name=digits")
+    assert ended.status == 0
+    run = only_run(Path("runs"))
+    assert (run.record.recipe_name, run.record.recipe["clock"]) == ("learn.py", "command")
+    assert run.record.recipe["command"] == COMMAND
+    assert (run.path / "source" / "learn.py").read_text() == LEARN
+    assert [trial.outcome for trial in run.trials] == ["reached", "failed", "reached"]
+    assert run.trials[1].reason == "ended with status 1: out of luck"
+    for trial in run.trials:
+        assert [lap.name for lap in trial.laps] == ["command", "train", "train"]
+        assert total_seconds(trial, "airbench") is None
+    assert seconds_to_target(run.trials[0], "strict") == pytest.approx(0.02)
+    assert total_seconds(run.trials[0], "strict") == run.trials[0].seconds("command") > 0.04
+
+
+def test_a_command_is_interleaved_with_a_function(main):
+    Path("learn.py").write_text(LEARN)
+    shared = ("--target", "0.6", "--trials", "1", "--interleave")
+    ended = main("mine.py:train", "--command", COMMAND, *shared)
+    assert "clock: the author's laps → the whole command" in " ".join(ended.out.split())
+    assert len(store.find(["runs"])) == 2
+
+
+def test_a_command_is_resumed_and_not_with_another_file(main):
+    Path("learn.py").write_text(LEARN)
+    assert main("--command", COMMAND, "--target", "0.8", "--trials", "3").status == 0
+    run = only_run(Path("runs"))
+    trials = run.path / "trials.jsonl"
+    trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:1]))
+    assert main("--resume", run.path).status == 0
+    assert len(only_run(Path("runs")).trials) == 3
+    Path("learn.py").write_text(LEARN + "# changed\n")
+    assert "learn.py: has changed since this run began" in error_of(main("--resume", run.path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--command", "python learn.py"), "python learn.py: has no target"),
+        (("--command", "nowhere-to-be-found x", "--target", "0.5"), "there is no program 'nowhere-to-be-found'"),
+        (("--command", "python 'x", "--target", "0.5"), "No closing quotation"),
+        (("--command", "true", "--target", "0.5", "lr=1"), "lr: there is no such option"),
+        (("--command", "true", "--target", "0.5", "--track"), "--track and --profile look into a training"),
+        (("--command", "true", "--target", "0.5", "--metrics", "acc"), "argument --metrics: 'acc': has no group"),
+        (("--command", "true", "--interleave", "--target", "0.5"), "--interleave needs two recipes or more"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_one_line(main, words, message):
+    assert message in error_of(main(*words))
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow
