@@ -27,10 +27,11 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    packages=[*find_packages(include=["bench*", "kernels*", "pipelines*", "results*"]), "configs"],
+    packages=[*find_packages(include=["bench*", "kernels*", "paceline*", "pipelines*", "results*"]), "configs"],
     package_data={
         "configs": ["**/*.yaml"],
         "kernels.cpu": ["csrc/*"],
+        "paceline": ["py.typed"],
         "results": ["**/*.json", "**/*.jsonl", "peaks.yaml", "page/page.*", "page/script/*.js", "published/**/*.yaml"],
     },
     install_requires=[
@@ -49,4 +50,5 @@ setup(
         "joblib>=1.4",
     ],
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["paceline = paceline.__main__:main"]},
 )

@@ -106,7 +106,7 @@ def make_console(*, to_stderr: bool = False) -> "Console":
     from rich.console import Console
 
     file = sys.stderr if to_stderr else sys.stdout
-    return Console(stderr=to_stderr, width=None if file.isatty() else WIDTH)
+    return Console(stderr=to_stderr, width=None if file.isatty() else WIDTH, emoji=False)
 
 
 def make_streams_safe() -> None:

@@ -66,7 +66,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, energy:5%%"
     )
     add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
-    what = "what may differ, because its effect is the question: recipe, data, target, machine, world, protocol"
+    what = "what may differ, because its effect is the question: recipe, data, target, clock, machine, world, protocol"
     add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
     add("--discard-throttled", action="store_true", help="leave out the trials during which a GPU was throttled")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")

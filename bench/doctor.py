@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path) -> int:
     """Run the checks and show them. Imports torch, which --help need not wait for."""
     from bench import doctor_view
-    from bench.run_trials import load_data
+    from bench.trainers import load_data
     from pipelines import doctor
     from pipelines.distributed.process_group import World
     from pipelines.host.devices import find_device

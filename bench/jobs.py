@@ -1,9 +1,10 @@
 """What the command line of `bench/run.py` and its relatives asks for: recipes, their trials and seeds."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -22,10 +23,13 @@ from bench.option_groups import (
     Timeout,
     Trials,
 )
-from bench.options import Argument, Options, at_least_two, positive
+from bench.options import Argument, Options, at_least_two, positive, share
 from pipelines import recipe as recipes
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, Script
+from pipelines.recipe.scripts import Command, display_name, is_entry
+from pipelines.scripts.metrics import reader
 from results import store
+from results.samples import FACTS
 
 PROG = "bench/run.py"
 DESCRIPTION = "Train recipes under the clock and record the trials."
@@ -36,7 +40,18 @@ examples:
   accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
   accelerate launch bench/run.py 'cifar10/*' --smoke-test        does each of them work?
   accelerate launch bench/run.py mnist/base my.yaml --interleave
+  accelerate launch bench/run.py my_file.py:train --target 0.94 lr=0.3     a training of your own
+  python bench/run.py --command 'python train.py --seed {seed}' --target 0.94
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3"""
+
+
+def metrics_of(text: str) -> str:
+    """What `--metrics` may be."""
+    try:
+        reader(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--metrics ")) from None
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +78,32 @@ class Batch(Options):
 class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Records, Probes, Quiet, Json):
     """The options of bench/run.py."""
 
+    command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
+    """train by starting a command per trial; {seed} in it is the seed"""
+    metrics: Annotated[str, Argument(metrics_of, "json|json:FILE|REGEX")] = "json"
+    """how a command says its accuracy: JSON lines, or named groups"""
+    target: Annotated[float, Argument(share, "SHARE")] | None = None
+    """accuracy to reach, as a fraction (default: what the recipe says)"""
     folds: Annotated[int, Argument(at_least_two, "K")] | None = None
     """cross-validation: K runs, a part held out in each"""
     interleave: bool = False
     """alternate the trials of the recipes, then compare them"""
+    across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
+    """with --interleave: what may differ, such as clock; may be repeated"""
     resume: Annotated[Path, Argument(metavar="RUN")] | None = None
     """train the seeds that an interrupted run lacks"""
 
     def __post_init__(self) -> None:
-        settled = self.words or self.trials or self.seed is not None or self.smoke_test or self.folds
-        if self.resume and (settled or self.batch_per_process or self.suite):
+        what = self.words or self.suite or self.command or self.trials or self.seed is not None
+        how = self.smoke_test or self.folds or self.target or self.batch_per_process
+        if self.resume and (what or how):
             raise ValueError("--resume continues with the recipe, trials and seeds of the run: give no others")
         if self.resume and self.interleave:
             raise ValueError("--interleave starts new runs: resume each run alone")
+        if self.across and not self.interleave:
+            raise ValueError("--across belongs to the comparison of --interleave: add that, or use bench/compare.py")
+        if unknown := set(self.across) - set(FACTS):
+            raise ValueError(f"--across {min(unknown)}: use one of {', '.join(FACTS)}")
         check_suite(self)
 
 
@@ -93,7 +121,7 @@ class Job:
     """One run to make, or to finish."""
 
     name: str
-    recipe: Recipe
+    recipe: Recipe | Script
     seeds: tuple[int, ...]
     smoke_test: bool = False
     resume: Path | None = None
@@ -109,26 +137,36 @@ def jobs(options: RunOptions) -> list[Job]:
     """The runs that a command line asks for. ValueError for a recipe, an option or a run that is missing or wrong."""
     if options.resume:
         return [job_of_run(options.resume)]
-    named = select(options, options.trials, repeat=options.interleave)
-    if options.interleave and len(named) * len(folds_of(options.folds)) < 2:
+    is_named = options.suite or not options.command or any("=" not in word for word in options.words)
+    named = select(options, options.trials, repeat=options.interleave) if is_named else []
+    target = [] if options.target is None else [f"target={options.target}"]
+    if options.interleave and len(named) * len(folds_of(options.folds)) + len(options.command) < 2:
         raise ValueError("--interleave needs two recipes or more; the same recipe twice is allowed")
     first = options.seed or 0
     found = []
     for name, trials in named:
+        if options.folds and is_entry(name):
+            raise ValueError(f"{name}: --folds needs the images of a recipe, and a function has its own")
         for fold in folds_of(options.folds):
-            recipe = load(name, [*options.overrides, *fold], smoke_test=options.smoke_test)
+            recipe = load_any(name, [*options.overrides, *target, *fold], smoke_test=options.smoke_test)
             if options.batch_per_process:
                 processes = int(os.environ.get("WORLD_SIZE", "1"))
                 recipe = recipe.with_batch(options.batch_per_process * processes)
-            means_nothing = options.smoke_test or not recipe.parallel.sync_gradients
+            means_nothing = options.smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
             found.append(Job(run_name(name), recipe, tuple(range(first, first + trials)), means_nothing))
+    for text in options.command:
+        settings: dict[str, object] = {"command": text, "metrics": options.metrics, "title": text[:100]}
+        command = recipes.load_own(settings, text, [*options.overrides, *target])
+        assert isinstance(command, Command)
+        seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
+        found.append(Job(command.name, command, seeds, options.smoke_test))
     return found
 
 
 def job_of_run(path: Path) -> Job:
     """What is left to do of a run. ValueError where it cannot be read, or its recipe is no longer valid."""
     record = store.read(path).record
-    recipe = recipes.validate(record.recipe, str(path))
+    recipe = recipes.validate_any(record.recipe, str(path))
     return Job(record.recipe_name, recipe, tuple(record.seeds), record.smoke_test, path)
 
 
@@ -146,6 +184,12 @@ def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Re
     return recipes.smoke_test(recipe) if smoke_test else recipe
 
 
+def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Script:
+    """A recipe, or a training of the user's own, as it is trained."""
+    recipe = recipes.load_any(name, overrides)
+    return recipes.smoke_test(recipe) if smoke_test and isinstance(recipe, Recipe) else recipe
+
+
 def folds_of(count: int | None) -> list[list[str]]:
     """The overrides of each run of a recipe: one run without any, or one for each fold that is held out."""
     if count is None:
@@ -154,7 +198,9 @@ def folds_of(count: int | None) -> list[list[str]]:
 
 
 def run_name(recipe_name: str) -> str:
-    """The name of a recipe, or of a YAML file anywhere, as records have it."""
+    """The name of a recipe, of a YAML file anywhere or of a function, as records have it."""
+    if is_entry(recipe_name):
+        return encodable(display_name(recipe_name))
     return encodable(Path(recipe_name).stem) if recipe_name.endswith((".yaml", ".yml")) else recipe_name
 
 

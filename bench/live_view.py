@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from bench import cli, events
 from bench.events import Event
 from pipelines.events import State
+from pipelines.scripts.function import EpochProgress
 from pipelines.trial import Trial
 
 LINE_INTERVAL = 10.0
@@ -34,14 +35,14 @@ class TrialLines:
         self._started = time.monotonic()
         self._first_trial: float | None = None
 
-    def trial_start(self, state: State) -> None:
+    def trial_start(self, state: State | EpochProgress) -> None:
         """Begin to show a trial (an event of the loop)."""
         if self._first_trial is None:
             self._first_trial = time.monotonic()
 
-    def epoch_end(self, state: State) -> None:
+    def epoch_end(self, state: State | EpochProgress) -> None:
         """Note slow steps, once per command (an event of the loop)."""
-        if not self._hinted and (hint := slow_step_hint(state)):
+        if not self._hinted and isinstance(state, State) and (hint := slow_step_hint(state)):
             self._hinted = True
             self.line(hint)
 
@@ -76,15 +77,17 @@ class EpochLines(TrialLines):
 
     _last = 0.0
 
-    def epoch_end(self, state: State) -> None:
+    def epoch_end(self, state: State | EpochProgress) -> None:
         super().epoch_end(state)
         if time.monotonic() - self._last >= LINE_INTERVAL:
             self._last = time.monotonic()
             assert self._first_trial is not None
             training = self._last - self._first_trial  # without the warm-up, which comes once
-            share = (self._done + state.step / state.steps) / self._trials
-            to_go = training / share - training
-            self.line(f"{describe(state)}, {self._last - self._started:.0f} s so far, about {to_go:.0f} s to go")
+            rest = ""
+            if state.steps:
+                share = (self._done + state.step / state.steps) / self._trials
+                rest = f", about {training / share - training:.0f} s to go"
+            self.line(f"{describe(state)}, {self._last - self._started:.0f} s so far{rest}")
 
 
 class LiveBar(TrialLines):
@@ -106,9 +109,10 @@ class LiveBar(TrialLines):
         self._progress.start()
         self._next = 0.0
 
-    def trial_start(self, state: State) -> None:
+    def trial_start(self, state: State | EpochProgress) -> None:
         super().trial_start(state)
-        self._progress.update(self._task, total=state.steps * self._trials, status=describe(state), refresh=True)
+        total = state.steps * self._trials or None
+        self._progress.update(self._task, total=total, status=describe(state), refresh=True)
 
     def step_end(self, state: State) -> None:
         """Redraw now and then (an event of the loop)."""
@@ -116,10 +120,10 @@ class LiveBar(TrialLines):
             self._next = time.monotonic() + REFRESH_INTERVAL
             self._progress.update(self._task, completed=self._done * state.steps + state.step, refresh=True)
 
-    def epoch_end(self, state: State) -> None:
+    def epoch_end(self, state: State | EpochProgress) -> None:
         super().epoch_end(state)
-        completed = self._done * state.steps + state.step
-        self._progress.update(self._task, completed=completed, status=describe(state), refresh=True)
+        completed, total = self._done * state.steps + state.step, state.steps * self._trials or None
+        self._progress.update(self._task, completed=completed, total=total, status=describe(state), refresh=True)
 
     def end_run(self) -> None:
         self._progress.stop()
@@ -137,14 +141,16 @@ def make_view(*, is_main: bool, quiet: bool = False, as_json: bool = False) -> T
     return LiveBar(console) if console.is_terminal else EpochLines(console)
 
 
-def describe(state: State) -> str:
+def describe(state: State | EpochProgress) -> str:
     """Where a trial stands."""
     if not state.history:
         return f"seed {state.seed}"
     last = state.history[-1]
     accuracies = [result.accuracy for result in state.history if result.accuracy is not None]
     accuracy = f", accuracy {accuracies[-1]:.2%}" if accuracies else ""
-    return f"seed {state.seed}, epoch {last.epoch}/{state.recipe.epochs:g}, loss {last.train_loss:.3f}{accuracy}"
+    loss = "" if last.train_loss is None else f", loss {last.train_loss:.3f}"
+    of = f"/{state.epochs:g}" if state.epochs else ""
+    return f"seed {state.seed}, epoch {last.epoch}{of}{loss}{accuracy}"
 
 
 def slow_step_hint(state: State) -> str | None:

@@ -35,7 +35,7 @@ class Recipes(Options):
     words: Annotated[list[str], Argument(metavar="RECIPE | key=value ...", positional=True)] = field(
         default_factory=list
     )
-    """recipes (name, glob or YAML file; default: digits/quick) and options to set"""
+    """recipes (name, glob, YAML file or FILE.py:FUNCTION; default: digits/quick) and options to set"""
 
     @property
     def names(self) -> list[str]:
@@ -98,7 +98,7 @@ class Timeout(Options):
     title = WHERE
 
     timeout: Annotated[int, Argument(positive, "SECONDS")] = 300
-    """a process that does not answer so long counts as lost"""
+    """a process that does not answer so long counts as lost, and a command that prints nothing so long is ended"""
 
 
 @dataclass(frozen=True, kw_only=True)

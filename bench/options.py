@@ -56,6 +56,17 @@ def at_least_two(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number over 0 and under 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0 and under 1")
+    return value
+
+
 Count = Annotated[int, Argument(positive, "N")]
 Seed = Annotated[int, Argument(natural, "S")]
 Folder = Annotated[Path, Argument(metavar="DIR")]

@@ -66,4 +66,6 @@ def phases_table(name: str, profile: Profile) -> Table:
         "Backward: with the loss. Other: techniques, the loop itself, waiting for batches. Communication and idle "
         "(of a GPU) are from the trace, where phases overlap."
     )
+    if profile.steps is None:
+        caption = "The laps of one epoch, in a trial that is not a timed one."
     return Table(f"{name}: phases", ("phase", "ms", "share"), tuple(rows), caption)

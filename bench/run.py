@@ -32,7 +32,9 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
     with ranks.joined(options.device, options.timeout) as world:
         shown = {"is_main": world.is_main, "as_json": options.json}
         view = live_view.make_view(quiet=options.quiet, **shown)
-        report = summaries.make_report(view.console, options.protocol, interleaved=options.interleave, **shown)
+        report = summaries.make_report(
+            view.console, options.protocol, interleaved=options.interleave, across=options.across, **shown
+        )
         try:
             if options.interleave:
                 views = [live_view.make_view(quiet=True, **shown) for _ in planned]

@@ -8,7 +8,9 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+import traceback
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,26 +18,20 @@ from typing import Any
 import psutil
 import torch
 
-from bench import events, profiles, tracking
+from bench import events, profiles, trainers
 from bench.cli import Terminated
 from bench.jobs import Job, RunOptions, encodable
 from bench.live_view import TrialLines
+from bench.trainers import Described, Trainer
 from pipelines.clock import Lap
-from pipelines.data import fingerprint, sources, split
-from pipelines.data.dataset import Dataset
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
-from pipelines.estimate import estimate
 from pipelines.host import environment, gpu_sampler
-from pipelines.host.devices import make_clock, number_formats
 from pipelines.probes import energy
-from pipelines.probes.profiling import profile_training
-from pipelines.recipe.training import Data
-from pipelines.train import TrainingSetup, run_trial, set_up
+from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
-from pipelines.warmup import warm_up
 from results import store
-from results.record import DataHashes, Run, RunRecord, TrialRecord
+from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
@@ -91,40 +87,33 @@ def _trials(
     job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
 ) -> Generator[None, None, Run]:
     """One run. Yields before each of its trials, so that others can train one of theirs."""
-    before_first = [Lap("startup", time.perf_counter() - PROCESS_STARTED)] if is_first else []
-    clock = make_clock(world.device)
-    with clock.lap("load"):
-        name = job.recipe.data.name
-        is_made_up = is_missing_in_smoke_test(job, options.data_dir, world)
-        whole = sources.made_up(name) if is_made_up else load_whole(name, options.data_dir, world)
-        dataset = split.select(whole, job.recipe.data)
-    data = DataHashes(**fingerprint.in_order(dataset), is_published=fingerprint.is_published(whole))
-    del whole  # of which the recipe may leave most out
+    startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
+    trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
+    is_first = is_first and trainer.starts_with_process
     if world.size > 1:
-        process_group.check_alike(world, world.run_on_all(lambda: facts(job, data, world)))
-    bench = set_up(job.recipe, dataset, world)
-    if options.track:
-        tracking.check(bench)
+        process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
+    trainer.set_up()
 
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
     link = all_reduce.all_reduce_seconds(world)
-    record = new_record(job, bench, data, captured, link, interleaved)
+    record = new_record(job, trainer, world, captured, link, interleaved)
     directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
     if options.track and directory:
-        observers.append(tracking.Tracker(bench, directory.path))
+        observers.append(trainer.tracker(directory.path))
+    if directory:
+        keep_sources(directory.path, trainer.sources)
     view.start_run(job.name, len(seeds))
-    if is_made_up:
-        view.line(f"{name} is not in {options.data_dir}: the smoke test trains on made-up images of its shape")
-    elif not data.is_published:
-        view.line(f"warning: the images or labels of {name} are not the published ones: the record says so")
+    for warning in trainer.warnings:
+        view.line(warning)
     with ending(directory, world, places, view):
-        before_first += clock.laps
+        before_first = [startup] if is_first else []
+        before_first += trainer.laps
         if seeds:
             with gpu_sampler.sampled(world.device) as samples:
-                before_first.append(warm_up(bench))
+                before_first += filter(None, [trainer.warm_up()])
             if warning := gpu_sampler.unlocked_clocks(samples):
                 view.line(warning)
         else:
@@ -133,7 +122,7 @@ def _trials(
             yield
             if events.INTERLEAVED in os.environ:
                 world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
-            trial = run_trial(bench, seed, observers)
+            trial = trainer.run_trial(seed, observers)
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
@@ -141,50 +130,43 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed)))
             view.trial_finished(trial)
-        if directory and seeds:
-            directory.note({"train_flops": estimate(job.recipe, dataset, world.device).train_flops})
+        if directory and seeds and (flops := trainer.train_flops()):
+            directory.note({"train_flops": flops})
         if options.profile:
-            profiles.keep(profile_training(bench, job.seeds[0]), directory, view)
+            profiles.keep(trainer.profile(job.seeds[0]), directory, view)
         if options.energy:
-            joules = energy.measure(bench, job.seeds[0], str(captured[world.rank]["host_hash"]))
+            train = partial(trainer.run_trial, job.seeds[0])
+            joules = energy.measure(world, train, str(captured[world.rank]["host_hash"]))
             profiles.keep_energy(joules, directory, view)
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 
-def load_data(config: Data, folder: Path, world: World) -> Dataset:
-    """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    return split.select(load_whole(config.name, folder, world), config)
+def keep_sources(folder: Path, sources: Mapping[str, str]) -> None:
+    """Write the texts that were trained into `folder`/source."""
+    for name, text in sources.items():
+        (folder / "source").mkdir(exist_ok=True)
+        (folder / "source" / name).write_text(text, encoding="utf-8")
 
 
-def is_missing_in_smoke_test(job: Job, folder: Path, world: World) -> bool:
-    """Whether rank 0 lacks a data set that is not worth a download, because the numbers of a smoke test mean nothing.
-
-    A run without gradient all-reduce is marked as one too, but its times are compared with those of other runs.
-    """
-    is_smoke_test = job.smoke_test and job.recipe.parallel.sync_gradients
-    return is_smoke_test and world.broadcast_object(
-        world.is_main and sources.source(job.recipe.data.name).find(folder) is None
-    )
-
-
-def load_whole(name: str, folder: Path, world: World) -> Dataset:
-    """A whole data set; rank 0 downloads what is missing, alone."""
-    first = world.run_on_all(lambda: sources.load(name, folder) if world.is_main else None)
-    return world.run_on_all(lambda: first or sources.load(name, folder, download=False))
-
-
-def facts(job: Job, data: DataHashes, world: World) -> dict[str, str]:
+def facts(job: Job, trainer: Trainer) -> dict[str, str]:
     """What must be the same on all processes of a run."""
     commit, _ = environment.git_state(REPOSITORY)
     return {
-        "recipe": f"{job.name} {job.recipe.hash}",
         "seeds": str(list(job.seeds)),
         "commit": str(commit),
         "code": environment.code_digest(REPOSITORY),
         "torch": str(torch.__version__),
-        "number formats": str(number_formats(job.recipe, world.device)),
-        "data": data.model_dump_json(),
+        **trainer.facts,
     }
+
+
+def keep_traceback(directory: store.RunDirectory | None, error: ScriptError) -> str:
+    """Write the traceback of the user's own code beside the record; where it is, for the message."""
+    if directory is None or error.__cause__ is None:
+        return ""
+    path = directory.path / "traceback.txt"
+    path.write_text("".join(traceback.format_exception(error.__cause__)), encoding="utf-8")
+    return f"; the traceback is in {path}"
 
 
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
@@ -215,8 +197,8 @@ def launcher() -> dict[str, str]:
 
 def new_record(
     job: Job,
-    bench: TrainingSetup,
-    data: DataHashes,
+    trained: Described,
+    world: World,
     captured: list[dict[str, object]],
     link: list[tuple[int, float]],
     interleaved: str | None = None,
@@ -225,20 +207,19 @@ def new_record(
 
     captured: the environment of every process. link: as `all_reduce_seconds` measured it.
     """
-    world = bench.world
     commit, dirty = environment.git_state(REPOSITORY)
     return RunRecord(
         recipe_name=job.name,
-        recipe=job.recipe.model_dump(mode="json"),
-        recipe_hash=job.recipe.hash,
+        recipe=dict(trained.description),
+        recipe_hash=trained.hash,
         smoke_test=job.smoke_test,
-        data=data,
+        data=trained.data,
         command=["bench/run.py", *map(encodable, without_folders(sys.argv[1:]))],
         commit=commit,
         dirty=dirty,
         environment=captured[0]
         | launcher()
-        | {"strategy": bench.strategy.name, "gradient_bytes": bench.gradient_bytes}
+        | dict(trained.environment)
         | {"before": environment.telemetry(world.device)}
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
@@ -301,6 +282,8 @@ def ending(
         finish("failed", reason)
         if world.size > 1 and failures.is_of_a_peer(error):
             raise failures.PeerError(reason + kept) from None
+        if isinstance(error, ScriptError):
+            raise ScriptError(f"{error}{keep_traceback(directory, error)}{kept}") from error
         raise RuntimeError(f"a trial of {view.name} failed: {reason}{kept}") from error
     finish("finished")
 

@@ -12,7 +12,7 @@ The JSON of `--json` is one object per run and line:
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ NEXT_STEPS = """\
 next: accelerate launch bench/run.py mnist/base              a ConvNet on 6,000 MNIST images
       accelerate launch bench/run.py cifar10/davidnet-10     CIFAR-10 to 94% in ten epochs (best on a GPU)
       python bench/recipes.py list                           every recipe"""
+
+MUCH = 0.05
+"""share of a function's time outside its laps from which a line is printed"""
 
 
 class Report:
@@ -67,8 +70,8 @@ class Objects(Report):
 class Tables(Report):
     """A table of the trials as each run ends, and tables over all runs at the end."""
 
-    def __init__(self, console: "Console", protocol: str, *, interleaved: bool) -> None:
-        self._console, self._protocol, self._interleaved = console, protocol, interleaved
+    def __init__(self, console: "Console", protocol: str, *, interleaved: bool, across: Collection[str]) -> None:
+        self._console, self._protocol, self._interleaved, self._across = console, protocol, interleaved, across
         self._runs: list[Run] = []
 
     def run_ended(self, run: Run) -> None:
@@ -80,17 +83,25 @@ class Tables(Report):
         print_overview(self._console, self._runs, self._protocol)
         if self._interleaved:
             for first, second in pairwise(self._runs):
-                self._console.print(comparison.of_runs(first, second, self._protocol).rich())
+                self._console.print(comparison.of_runs(first, second, self._protocol, self._across).rich())
         print_lines(self._console, self._runs)
 
 
-def make_report(console: "Console", protocol: str, *, is_main: bool, as_json: bool, interleaved: bool) -> Report:
+def make_report(
+    console: "Console",
+    protocol: str,
+    *,
+    is_main: bool,
+    as_json: bool,
+    interleaved: bool,
+    across: Collection[str] = (),
+) -> Report:
     """The report that the options of bench/run.py and its launcher ask for."""
     if not is_main:
         return Report()
     if events.are_wanted(os.environ):
         return Events()
-    return Objects(protocol) if as_json else Tables(console, protocol, interleaved=interleaved)
+    return Objects(protocol) if as_json else Tables(console, protocol, interleaved=interleaved, across=across)
 
 
 def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> None:
@@ -105,11 +116,22 @@ def print_lines(console: "Console", runs: Sequence[Run]) -> None:
     """What the runs show together, where their records are, and what to try next."""
     lines = [*fold_lines(runs), *error_lines(runs)]
     for run in runs:
-        lines += [f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
+        lines += [*outside_laps(run), f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
     if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
         lines.append(NEXT_STEPS)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def outside_laps(run: Run) -> list[str]:
+    """A line where a function of the user's own spent much of its time outside the laps, which no protocol counts."""
+    names = ("seconds", "seconds_outside_laps")
+    times = [tuple(trial.notes.get(name) for name in names) for trial in run.trials]
+    known = [(whole, outside) for whole, outside in times if isinstance(whole, float) and isinstance(outside, float)]
+    share = sum(outside for _, outside in known) / (sum(whole for whole, _ in known) or 1.0)
+    if share < MUCH:
+        return []
+    return [f"warning: {run.record.recipe_name}: {share:.0%} of its time is outside every lap, and is not counted"]
 
 
 def run_object(run: Run, protocol: str) -> dict[str, Any]:

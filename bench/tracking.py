@@ -12,6 +12,7 @@ from pipelines.data.preprocess import preprocess
 from pipelines.events import State
 from pipelines.host.extras import require
 from pipelines.losses import make_loss
+from pipelines.scripts.function import EpochProgress
 from pipelines.train import TrainingSetup
 
 if TYPE_CHECKING:  # an extra
@@ -21,15 +22,46 @@ SHOWN = 32
 """images in the grid"""
 
 
-def check(bench: TrainingSetup) -> None:
-    """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
+def check_packages() -> None:
+    """MissingExtraError where the packages of tracking are not installed."""
     for module in ("tensorboard", "matplotlib"):
         require(module, "track")
+
+
+def check(bench: TrainingSetup) -> None:
+    """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
+    check_packages()
     if not bench.strategy.has_whole_weights:
         raise ValueError(
             f"--track looks at the network in one process, and under {bench.strategy.name} none has the whole of it: "
             "leave --track out, or say parallel.strategy=ddp"
         )
+
+
+class Curves:
+    """An observer that writes what a function of the user's own reports to `folder`/tensorboard/seed-<seed>."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def trial_start(self, progress: EpochProgress) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self._folder / "tensorboard" / f"seed-{progress.seed}"))
+
+    def epoch_end(self, progress: EpochProgress) -> None:
+        result = progress.history[-1]
+        curves = {
+            "loss/training": result.train_loss,
+            "accuracy/training": result.train_accuracy,
+            "accuracy/evaluation": result.accuracy,
+        }
+        for name, value in curves.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, result.epoch)
+
+    def trial_end(self, progress: EpochProgress) -> None:
+        self._writer.close()
 
 
 class Tracker:

@@ -61,18 +61,18 @@ class Clock:
     ) -> None:
         self.laps: list[Lap] = []
         self.now = now
-        self._synchronize = synchronize
+        self.synchronize = synchronize
         self._device_timer = device_timer or NoDeviceTimer()
 
     @contextlib.contextmanager
     def lap(self, name: str, epoch: int | None = None) -> Iterator[None]:
         """Time what happens inside. Nothing is kept of a stretch that ended with an exception."""
-        self._synchronize()
+        self.synchronize()
         first_mark = self._device_timer.mark()
         start = self.now()
         yield
         last_mark = self._device_timer.mark()
-        self._synchronize()
+        self.synchronize()
         seconds = self.now() - start
         self.laps.append(Lap(name, seconds, epoch, self._device_timer.seconds(first_mark, last_mark)))
 

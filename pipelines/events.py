@@ -103,6 +103,11 @@ class State:
     def __post_init__(self) -> None:
         self.predict = self.forward
 
+    @property
+    def epochs(self) -> float:
+        """Of the whole trial."""
+        return self.recipe.epochs
+
 
 Hook = Callable[[State], None]
 

@@ -14,7 +14,7 @@ class EpochResult:
 
     epoch: int
     """epochs finished, from 1"""
-    train_loss: float
+    train_loss: float | None
     """mean over the epoch's images, as trained (smoothed labels, augmented images)"""
     accuracy: float | None = None
     """by the recipe's rule, test-time augmentation included"""

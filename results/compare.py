@@ -235,7 +235,9 @@ def _options(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> s
     """The options in which the first recipes of both sides differ."""
     flat = [_flat(next(iter(side)).options) for side in (old, new)]
     keys = [
-        key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key) and key not in ("title", "source")
+        key
+        for key in {**flat[0], **flat[1]}
+        if flat[0].get(key) != flat[1].get(key) and key not in ("title", "source", "entry", "clock")
     ]
     shown = [f"{key} {flat[0].get(key, 'absent')} → {flat[1].get(key, 'absent')}" for key in keys[:most]]
     return f" ({', '.join(shown)}{' …' if len(keys) > most else ''})" if shown else ""

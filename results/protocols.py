@@ -8,7 +8,7 @@ A training has two times, which never share a column. `total_seconds` is the tim
 import sys
 from dataclasses import dataclass
 
-from results.record import Lap, TrialRecord
+from results.record import Lap, LapName, TrialRecord
 
 DEFAULT = "strict"
 RENAMED = {"record": "strict"}
@@ -23,6 +23,8 @@ class Protocol:
     meaning: str
     """what is in and what is out"""
     source: str
+    counts_command: bool = False
+    """a command is timed as a whole, from its start to its end; otherwise it has no total time"""
 
 
 PROTOCOLS = {
@@ -42,15 +44,19 @@ PROTOCOLS = {
         "Everything that each trial repeats. Reading the data, compilation and the evaluation after each epoch are "
         "left out.",
         "Paceline's own, the strictest that leaves compilation out",
+        counts_command=True,
     ),
     "cold": Protocol(
         frozenset({"total"}),
         "Everything from the start of the process to the end of its first trial, including imports, reading the data, "
         "compilation and all evaluation.",
         "tinygrad's bounty, which times the whole command; MLPerf Training counts nearly as much",
+        counts_command=True,
     ),
 }
 
+COMMAND: LapName = "command"
+"""The lap of a whole process. Its parts are known only as far as the process says them."""
 AFTER_TRAINING = {"final_evaluate"}
 """Laps that belong to no epoch and come after the last of them."""
 
@@ -85,6 +91,8 @@ def total_seconds(trial: TrialRecord, protocol: str) -> float | None:
     laps = find_protocol(protocol).laps
     if trial.outcome in ("diverged", "failed"):
         return None
+    if COMMAND in {lap.name for lap in trial.laps}:
+        return trial.seconds(COMMAND) if find_protocol(protocol).counts_command else None
     needed = "total" if "total" in laps else "train"
     if not any(lap.name == needed for lap in trial.laps):
         return None

@@ -44,8 +44,10 @@ LapName = Literal[
     "evaluate",
     "final_evaluate",
     "total",
+    "command",
 ]
-"""`startup` runs from the start of the process to its first trial, `total` to the end of that trial, all included."""
+"""`startup` runs from the start of the process to its first trial, `total` to the end of that trial, all included.
+`command` is a whole process that was started for a trial; the other laps of such a trial are what it says itself."""
 
 Outcome = Literal["reached", "missed", "diverged", "failed"]
 Status = Literal["running", "finished", "interrupted", "failed"]

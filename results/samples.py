@@ -26,8 +26,11 @@ PUBLISHED = "published"
 MANY = 200
 """runs from which a second process pays"""
 
-FACTS = ("recipe", "data", "target", "machine", "world", "protocol", "smoke test")
+FACTS = ("recipe", "data", "target", "clock", "machine", "world", "protocol", "smoke test")
 """What must be the same on both sides of a comparison."""
+
+CLOCKS = {"": "Paceline's laps", "author": "the author's laps", "command": "the whole command"}
+"""who says where the laps of a run begin and end, by the recipe's option `clock`"""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "recipe": record.recipe_hash,
             "data": json.dumps(record.recipe.get("data"), sort_keys=True),
             "target": "unknown" if run.target is None else target(run.target),
+            "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
             "machine": known(record.environment.machine_class) or "unknown",
             "world": str(record.world_size),
             "protocol": protocol,

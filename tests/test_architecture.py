@@ -13,7 +13,7 @@ from pipelines.recipe.config import configs_in
 from pipelines.recipe.techniques import Techniques
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-OURS = ("bench", "kernels", "pipelines", "results")
+OURS = ("bench", "kernels", "paceline", "pipelines", "results")
 
 
 def python_files(*folders):
@@ -86,11 +86,11 @@ def test_the_graph_sees_the_imports_that_there_are():
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("kernels", {"bench", "pipelines", "results", "configs", "tests"}),
-        ("pipelines", {"bench", "results", "tests"}),
-        ("pipelines/recipe", {"bench", "results", "tests", "kernels", "torch", "torchvision"}),
-        ("results", {"torch", "torchvision", "bench", "pipelines", "kernels", "tests"}),
-        ("bench", {"tests"}),
+        ("kernels", {"bench", "pipelines", "results", "configs", "paceline", "tests"}),
+        ("pipelines", {"bench", "results", "paceline", "tests"}),
+        ("pipelines/recipe", {"bench", "results", "paceline", "tests", "kernels", "torch", "torchvision"}),
+        ("results", {"torch", "torchvision", "bench", "pipelines", "kernels", "paceline", "tests"}),
+        ("bench", {"paceline", "tests"}),
     ],
 )
 def test_imports_run_one_way(folder, forbidden):

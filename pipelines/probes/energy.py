@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from pipelines.distributed.process_group import World
 from pipelines.host import nvml
 from pipelines.host.gpu_sampler import sampled, uuid_of
 from pipelines.host.unknown import ANSWERS, unknown
-from pipelines.train import TrainingSetup, run_trial
 
 POWERCAP = Path("/sys/class/powercap")
 ENOUGH = 60.0
@@ -59,14 +59,13 @@ def packages(root: Path = POWERCAP) -> list[Counter]:
     ]
 
 
-def measure(setup: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) -> dict[str, object]:
+def measure(world: World, train: Callable[[], object], host: str, enough: float = ENOUGH) -> dict[str, object]:
     """Repeat a trial until `enough` seconds are over: joules a trial and mean power of all GPUs, or of the processors
     of all hosts; and the clocks, temperatures and throttle reasons that rank 0's GPU showed meanwhile, once a second.
 
-    `{"unknown": "<why>"}` where there is a process without a counter. host: tells hosts apart. Every process has to
-    call it; none of the trials is a timed one.
+    train: trains one trial. host: tells hosts apart. Every process has to call it; none of the trials is a timed one.
+    `{"unknown": "<why>"}` where there is a process without a counter.
     """
-    world = setup.world
     found = counters(world.device)
     if not all(world.gather(bool(found))):
         return unknown(
@@ -76,7 +75,7 @@ def measure(setup: TrainingSetup, seed: int, host: str, enough: float = ENOUGH) 
         before = [counter.read() for counter in found]
         start, trials, seconds = time.perf_counter(), 0, 0.0
         while seconds < enough:
-            run_trial(setup, seed)
+            train()
             trials += 1
             seconds = world.broadcast_object(time.perf_counter() - start)
         joules = sum(counter.since(stood) for counter, stood in zip(found, before, strict=True))

@@ -4,7 +4,7 @@ The first measures the phases and synchronizes with the device at their edges. T
 synchronizing, so that work overlaps in it as in a real trial.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipelines.clock import Clock
 from pipelines.events import State
 from pipelines.host.devices import make_clock
 from pipelines.optim.scheduled_optimizer import ScheduledOptimizer, WrappedOptimizer
+from pipelines.scripts.function import FunctionTrainer
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, Strategy
 from pipelines.train import TrainingSetup, run_trial
 
@@ -28,12 +29,13 @@ COMMUNICATION = ("nccl:", "gloo:")
 
 @dataclass(frozen=True)
 class Profile:
-    """Of `steps` steps and a final evaluation."""
+    """Of `steps` steps and a final evaluation, or of one epoch of a function of the user's own."""
 
-    steps: int
+    steps: int | None
+    """None: an epoch of a function"""
     phases: dict[str, float]
-    """seconds in augment, forward, backward, optimizer, other (techniques, the loop itself, waiting for batches) and
-    evaluate; they add up"""
+    """seconds of each lap of a function, or in augment, forward, backward, optimizer, other (techniques, the loop
+    itself, waiting for batches) and evaluate; they add up"""
     communication: float
     """seconds in which this process communicated, in part while gradients were still computed"""
     device_busy: float | None
@@ -109,13 +111,30 @@ def profile_training(setup: TrainingSetup, seed: int) -> Profile:
         "other": max(laps["train"] - passes - optimizer, 0.0),
         "evaluate": sum(lap.seconds for lap in trial.laps if lap.name == "final_evaluate"),
     }
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     untimed = Clock(now=lambda: 0.0)
+    return traced(device, trial.steps, phases, lambda: run_trial(labelled(setup, untimed), seed, [Shortened()]))
+
+
+def profile_function(trainer: FunctionTrainer, seed: int) -> Profile:
+    """Call a function of the user's own twice, for one epoch if it asks for its epochs. The phases are its laps.
+
+    Every process has to call it.
+    """
+    laps = trainer.run_trial(seed, epoch_limit=1).laps
+    phases = {
+        name: sum(lap.seconds for lap in laps if lap.name == name) for name in dict.fromkeys(lap.name for lap in laps)
+    }
+    return traced(trainer.world.device, None, phases, lambda: trainer.run_trial(seed, epoch_limit=1))
+
+
+def traced(device: torch.device, steps: int | None, phases: dict[str, float], train: Callable[[], object]) -> Profile:
+    """The profile of a training that is traced now, with phases that were measured before."""
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=activities) as trace:
-        run_trial(labelled(setup, untimed), seed, [Shortened()])
+        train()
     communication = [span(event) for event in trace.events() if event.name.startswith(COMMUNICATION)]
     seconds = covered(communication) / 1e6
-    return Profile(trial.steps, phases, seconds, busy_share(trace) if device.type == "cuda" else None, trace)
+    return Profile(steps, phases, seconds, busy_share(trace) if device.type == "cuda" else None, trace)
 
 
 def labelled(setup: TrainingSetup, clock: Clock) -> TrainingSetup:

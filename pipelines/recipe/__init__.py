@@ -1,6 +1,33 @@
 """The typed recipe and its YAML files. Nothing here imports torch: listing recipes must be instant."""
 
-from pipelines.recipe.files import RecipeError, load, names, select, smoke_test, title, validate
+from pipelines.recipe.files import (
+    RecipeError,
+    load,
+    load_any,
+    load_own,
+    names,
+    select,
+    smoke_test,
+    title,
+    validate,
+    validate_any,
+)
 from pipelines.recipe.schema import Recipe
+from pipelines.recipe.scripts import Command, Function, Script
 
-__all__ = ["Recipe", "RecipeError", "load", "names", "select", "smoke_test", "title", "validate"]
+__all__ = [
+    "Command",
+    "Function",
+    "Recipe",
+    "RecipeError",
+    "Script",
+    "load",
+    "load_any",
+    "load_own",
+    "names",
+    "select",
+    "smoke_test",
+    "title",
+    "validate",
+    "validate_any",
+]

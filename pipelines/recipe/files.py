@@ -17,9 +17,14 @@ from pydantic import ValidationError
 
 from pipelines.recipe import constraints, messages, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
+from pipelines.recipe.scripts import Command, Function, Script, is_entry
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+OWN = {"entry", "command"}
+"""options that a training of the user's own has, and no recipe"""
 NOT_RECIPES = {"launch", "suites"}
+OPTIONS_OF_FUNCTION = {"target", "data", "title", "change", "source", "arguments"}
+"""keys that an override of a function sets itself; any other is an argument of the function"""
 
 
 class RecipeError(ValueError):
@@ -33,10 +38,10 @@ def names() -> list[str]:
 
 
 def select(patterns: Iterable[str]) -> list[str]:
-    """Recipe names (or paths to YAML files) that the patterns stand for, each once, in the order given."""
+    """Recipe names (or YAML files, or FILE.py:NAME) that the patterns stand for, each once, in the order given."""
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        is_path = pattern.endswith((".yaml", ".yml"))
+        is_path = pattern.endswith((".yaml", ".yml")) or is_entry(pattern)
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
             meant = messages.did_you_mean(pattern, names(), count=3, cutoff=0.5)
@@ -48,9 +53,49 @@ def select(patterns: Iterable[str]) -> list[str]:
 def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
     """The resolved recipe of a name or path, with `key.sub=value` overrides on top.
 
-    Raises RecipeError for a missing or broken file, a cycle of bases, an unknown key or a value of the wrong type.
+    Raises RecipeError for a missing or broken file, a cycle of bases, an unknown key or a value of the wrong type, and
+    for a function of the user's own, which is no recipe.
     """
-    return validate(read(name, overrides), name)
+    if is_entry(name) or OWN & (settings := read(name, overrides)).keys():
+        raise RecipeError(f"{name}: is a training of your own, not a recipe: this command needs a recipe")
+    return validate(settings, name)
+
+
+def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Script:
+    """A recipe, or a training of the user's own: `FILE.py:NAME`, or a YAML file with `entry:` or `command:`.
+
+    Overrides of a function set its arguments, and its `target`, `data` and `title`. Raises as `load`.
+    """
+    settings: dict[str, object] = {"entry": name} if is_entry(name) else _inherit(name, [])
+    if not OWN & settings.keys():
+        return load(name, overrides)
+    return load_own(settings, name, overrides)
+
+
+def load_own(settings: dict[str, object], name: str, overrides: Iterable[str] = ()) -> Script:
+    """A training of the user's own from its settings, with overrides as `load_any` has them. Raises as `load`."""
+    for override in overrides:
+        change = _parse_override(override)
+        (key,) = change
+        is_own = key in OPTIONS_OF_FUNCTION or "command" in settings
+        settings = _merge(settings, change if is_own else {"arguments": change})
+    return validate_own(settings, name)
+
+
+def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Script:
+    """Settings of a record as what they are of. Raises as `validate`."""
+    return validate_own(settings, name) if OWN & settings.keys() else validate(settings, name)
+
+
+def validate_own(settings: Mapping[str, object], name: str) -> Script:
+    """Settings as a function or a command of the user's own. Raises as `validate`."""
+    if "target" not in settings:
+        raise RecipeError(f"{name}: has no target; say which accuracy it has to reach, such as --target 0.94")
+    try:
+        kind = Command if "command" in settings else Function
+        return kind.model_validate_json(json.dumps(settings, default=str))
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {messages.explain(error.errors())}") from None
 
 
 def read(name: str, overrides: Iterable[str] = ()) -> dict[str, object]:
@@ -142,6 +187,8 @@ def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     if real in chain:
         raise RecipeError(f"{path}: `base:` goes round in a circle: {' → '.join([*chain, str(path)])}")
     settings = _parse(path)
+    if isinstance(entry := settings.get("entry"), str):
+        settings["entry"] = str(path.parent / entry)
     base = settings.pop("base", None)
     if base is None:
         return settings

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from results import benchmarks, marks
@@ -43,9 +43,9 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
     return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in notes)]))
 
 
-def of_runs(before: Run, after: Run, protocol: str) -> Table:
-    """Two runs beside each other. ValueError for an unknown protocol."""
-    return table(compare([of_run(before, protocol)], [of_run(after, protocol)]), protocol)
+def of_runs(before: Run, after: Run, protocol: str, across: Collection[str] = ()) -> Table:
+    """Two runs beside each other; `across` as `compare` has it. ValueError for an unknown protocol or fact."""
+    return table(compare([of_run(before, protocol)], [of_run(after, protocol)], across=across), protocol)
 
 
 def rendered(comparisons: Sequence[Comparison], protocol: str, kind: str) -> str:

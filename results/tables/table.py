@@ -1,8 +1,12 @@
 """A table: rows of text, shown on the console by rich or written as Markdown."""
 
+import html
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from rich.console import Console
 
 from results import marks
 from results.format import printable
@@ -25,6 +29,21 @@ class Table:
         """For the console, in its width."""
         return ConsoleTable(self.title, self.headers, self.rows, self.caption)
 
+    def html(self) -> str:
+        """For a notebook or a page. Nothing in it is read as HTML."""
+        head = "".join(f"<th>{_html(header)}</th>" for header in self.headers)
+        rows = ("".join(f"<td>{_html(cell)}</td>" for cell in row) for row in self.rows)
+        body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+        caption = f"<p>{_html(self.caption)}</p>" if self.caption else ""
+        return f"<p><b>{_html(self.title)}</b></p><table><tr>{head}</tr>{body}</table>{caption}"
+
+    def text(self, width: int = 160) -> str:
+        """As plain lines of at most so many columns."""
+        console = Console(width=width, file=io.StringIO(), emoji=False)
+        console.print(self.rich())
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue()
+
     def markdown(self) -> str:
         """For GitHub. Nothing in it is read as Markdown or HTML."""
         head = [_markdown_row(self.headers), _markdown_row(["---"] * len(self.headers), escape=False)]
@@ -41,6 +60,10 @@ def name_of(run: Run) -> str:
 def legend_of(runs: Iterable[Run]) -> str:
     """The end of a caption: what the symbols of `name_of` mean; empty without a marked trial."""
     return marks.legend(marks.counts(trial for run in runs for trial in run.trials))
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def _escape(text: str) -> str:

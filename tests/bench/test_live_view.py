@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from bench import cli, events, live_view, run_trials
+from bench import cli, events, live_view, trainers
 from bench.live_view import EpochLines, LiveBar, TrialLines
 from pipelines import recipe
 from pipelines.clock import Lap
@@ -211,7 +211,7 @@ def test_the_bar_is_taken_down_when_a_trial_fails(tmp_path, monkeypatch, error):
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(run_trials, "run_trial", fail)
+    monkeypatch.setattr(trainers, "run_trial", fail)
     console = terminal()
     with pytest.raises(type(error)):
         train(*SMALL, "--out", str(tmp_path), view=LiveBar(console))

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bench import run_trials
+from bench import trainers
 from results import store
 from tests.bench.conftest import SMALL, error_of
 
@@ -12,14 +12,14 @@ from tests.bench.conftest import SMALL, error_of
 @pytest.fixture
 def order(monkeypatch):
     """The seeds in the order in which they were trained; `at` does something at the n-th trial."""
-    real, seeds, at = run_trials.run_trial, [], {}
+    real, seeds, at = trainers.run_trial, [], {}
 
     def run_trial(bench, seed, views):
         at.get(len(seeds), lambda: None)()
         seeds.append((bench.recipe.epochs, seed))
         return real(bench, seed, views)
 
-    monkeypatch.setattr(run_trials, "run_trial", run_trial)
+    monkeypatch.setattr(trainers, "run_trial", run_trial)
     return seeds, at
 
 

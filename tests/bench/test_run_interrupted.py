@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import run_trials
+from bench import trainers
 from pipelines.host.environment import git_state
 from results import store
 from tests.bench.conftest import (
@@ -82,7 +82,7 @@ def check_resumed(main, broken_off, undisturbed):
 
 
 def test_after_ctrl_c_it_is_said_which_run_to_resume(main, monkeypatch):
-    monkeypatch.setattr(run_trials, "run_trial", lambda *arguments: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(trainers, "run_trial", lambda *arguments: signal.raise_signal(signal.SIGINT))
     ended = main(*SMALL)
     assert ended.status == 130
     (path,) = Path("runs").iterdir()

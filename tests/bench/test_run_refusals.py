@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import run_trials
+from bench import trainers
 from tests.bench.conftest import ONE_THREAD, ROOT, SMALL, command, environment, error_of, launch, only_run, wait
 
 LONG = ("model.widths=[16]", "epochs=10")
@@ -110,7 +110,7 @@ def test_a_trial_that_fails_is_an_internal_error(main, monkeypatch, tmp_path):
         raise ZeroDivisionError("planted")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(run_trials, "run_trial", fail)
+    monkeypatch.setattr(trainers, "run_trial", fail)
     ended = main(*SMALL)
     assert ended.status == 3
     assert ended.err.startswith("bench/run.py: internal error: RuntimeError: a trial of digits/quick failed: ")

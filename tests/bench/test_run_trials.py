@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import cli, jobs, run_trials
+from bench import cli, jobs, run_trials, trainers
 from bench.live_view import make_view
 from pipelines import recipe, train
 from pipelines.clock import Lap
@@ -46,7 +46,7 @@ def at_seed(monkeypatch):
         def run_trial(bench, number, observers):
             return action() if number == seed else train.run_trial(bench, number, observers)
 
-        monkeypatch.setattr(run_trials, "run_trial", run_trial)
+        monkeypatch.setattr(trainers, "run_trial", run_trial)
 
     return set_trap
 
@@ -218,7 +218,7 @@ def test_a_hole_in_the_middle_is_filled(trained):
 def test_a_finished_run_is_not_trained_again(trained, monkeypatch):
     run = trained()
     for name in ("run_trial", "warm_up"):
-        monkeypatch.setattr(run_trials, name, lambda *arguments, name=name: pytest.fail(f"{name} was called"))
+        monkeypatch.setattr(trainers, name, lambda *arguments, name=name: pytest.fail(f"{name} was called"))
     resumed = resume(run)
     assert resumed.trials == run.trials
     assert resumed.record.status == "finished"
@@ -252,7 +252,7 @@ def test_only_the_main_process_downloads(monkeypatch, digits_of_twenty):
 
     monkeypatch.setattr(sources, "load", load)
     for rank in (0, 1):
-        run_trials.load_data(Data(name="digits"), sources.default_folder(), World(rank=rank))
+        trainers.load_data(Data(name="digits"), sources.default_folder(), World(rank=rank))
     assert asked == [("digits", True), ("digits", False)]
 
 
@@ -263,13 +263,13 @@ def digits_of_twenty():
 
 
 def test_a_limit_holds_for_every_part():
-    dataset = run_trials.load_data(Data(name="digits", limit=50), sources.default_folder(), World())
+    dataset = trainers.load_data(Data(name="digits", limit=50), sources.default_folder(), World())
     assert (len(dataset.train_images), len(dataset.test_images), len(dataset.pool_images)) == (50, 50, 0)
 
 
 def test_a_tenth_of_mnist_is_labelled_and_the_rest_is_the_pool():
     folder = at_hand("mnist")
-    dataset = run_trials.load_data(recipe.load("mnist/base").data, folder, World())
+    dataset = trainers.load_data(recipe.load("mnist/base").data, folder, World())
     assert dataset.train_images.shape == (6_000, 28, 28, 1)
     assert dataset.pool_images.shape == (54_000, 28, 28, 1)
     assert dataset.test_images.shape == (10_000, 28, 28, 1)

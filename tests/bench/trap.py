@@ -35,10 +35,10 @@ class Trap:
 
 def spring(options, planned):
     """Set the trap after the threads are settled, which comes before torch."""
-    from bench import run_trials
+    from bench import trainers
     from pipelines.data import sources
 
-    whole_trial, whole_load = run_trials.run_trial, sources.load
+    whole_trial, whole_load = trainers.run_trial, sources.load
 
     def run_trial(bench, seed, observers):
         mine = IS_MINE and seed == int(os.environ["TRAP_SEED"]) and not RESTARTED
@@ -51,7 +51,7 @@ def spring(options, planned):
         return dataclasses.replace(dataset, train_images=255 - dataset.train_images)
 
     if TRAP in ("kill", "raise", "hang"):
-        run_trials.run_trial = run_trial
+        trainers.run_trial = run_trial
     if TRAP in ("data", "missing") and IS_MINE:
         sources.load = load
     return whole_train(options, planned)

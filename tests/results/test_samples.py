@@ -41,6 +41,7 @@ def test_what_is_kept_of_a_run(runs):
         "recipe": "0123456789ab",
         "data": "null",
         "target": "94%",
+        "clock": "Paceline's laps",
         "machine": "NVIDIA H200",
         "world": "1",
         "protocol": "airbench",

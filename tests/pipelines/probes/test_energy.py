@@ -8,14 +8,7 @@ from pipelines.distributed.process_group import World
 from pipelines.host import nvml
 from pipelines.probes import energy
 from pipelines.probes.energy import Counter, counters, measure, packages
-from pipelines.recipe import load
-from pipelines.train import set_up
 from tests.pipelines.host.test_nvml import UUIDS, gpus  # noqa: F401  a fixture
-
-
-@pytest.fixture
-def setup(digits):
-    return set_up(load("digits/quick", ["model.widths=[2]", "epochs=0.1"]), digits, World())
 
 
 def zone(root, name, joules, wraps_at=1000.0):
@@ -43,14 +36,13 @@ def test_a_counter_that_began_again_went_on():
     assert Counter("one", lambda: next(values), wraps_at=1000).since(998.0) == pytest.approx(5)
 
 
-def test_trials_are_repeated_until_there_are_enough_seconds(setup, monkeypatch):
+def test_trials_are_repeated_until_there_are_enough_seconds(monkeypatch):
     clock, meters = itertools.count(step=10.0), [itertools.count(100, 50), itertools.count(7, 10)]
     monkeypatch.setattr(energy.time, "perf_counter", lambda: next(clock))
     trials = []
-    monkeypatch.setattr(energy, "run_trial", lambda setup, seed: trials.append(seed))
     fakes = [Counter(f"meter {index}", lambda meter=meter: float(next(meter))) for index, meter in enumerate(meters)]
     monkeypatch.setattr(energy, "counters", lambda device: fakes)
-    found = measure(setup, 3, "host", enough=25)
+    found = measure(World(), lambda: trials.append(3), "host", enough=25)
     assert trials == [3, 3, 3]
     assert (found["trials"], found["seconds"]) == (3, 30)
     assert found["joules_per_trial"] == pytest.approx(60 / 3)
@@ -58,11 +50,10 @@ def test_trials_are_repeated_until_there_are_enough_seconds(setup, monkeypatch):
     assert found["during"] == []
 
 
-def test_without_a_counter_the_energy_is_unknown_and_nothing_is_trained(setup, monkeypatch):
+def test_without_a_counter_the_energy_is_unknown_and_nothing_is_trained(monkeypatch):
     monkeypatch.setattr(energy, "POWERCAP", None)
     monkeypatch.setattr(energy, "counters", lambda device: [])
-    monkeypatch.setattr(energy, "run_trial", None)
-    assert "no energy counter" in measure(setup, 0, "host")["unknown"]
+    assert "no energy counter" in measure(World(), lambda: pytest.fail("trained"), "host")["unknown"]
 
 
 def test_a_counter_that_may_not_be_read_is_none(monkeypatch):

@@ -1,0 +1,47 @@
+"""The commands: `paceline run …`, or `python -m paceline run …`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "train recipes, or a training of your own, and record the trials",
+    "compare": "compare runs: what became faster, slower or less accurate",
+    "gate": "train a suite and compare it with an accepted baseline",
+    "report": "make a page of results",
+    "search": "search the options of a recipe",
+    "sweep": "train a recipe with several values of its options",
+    "scale": "train a recipe on several numbers of processes",
+    "doctor": "check a recipe before a long training",
+    "query": "ask SQL of runs",
+    "recipes": "list and show recipes",
+    "estimate": "say what a recipe will cost",
+    "data": "download and verify data sets",
+    "exchange": "import and export runs",
+}
+"""each is `bench/<name>.py`"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns its exit status; 2 for an unknown one."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name not in COMMANDS:
+        print(f"paceline: error: there is no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    sys.argv = [f"bench/{name}.py", *words[1:]]  # what the command reads, and a record keeps
+    return importlib.import_module(f"bench.{name}").main()
+
+
+def usage() -> str:
+    """The commands with a line each."""
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name.ljust(width)}  {what}" for name, what in COMMANDS.items())
+    return "\n".join(["usage: paceline COMMAND ...", "", *lines, "", "paceline COMMAND --help says more of each"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Trainings of the user's own, under Paceline's clock."""

@@ -1,0 +1,258 @@
+"""A command of the user's own, in any language: one process a trial, measured from outside."""
+
+import contextlib
+import math
+import os
+import queue
+import resource
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from pipelines.clock import Lap
+from pipelines.recipe.scripts import Command
+from pipelines.scripts import metrics
+from pipelines.scripts.metrics import Reported
+from pipelines.scripts.run import ScriptError
+from pipelines.trial import Trial
+
+SEED = "PACELINE_SEED"
+"""variable with the seed, for a command that does not take it as an argument"""
+LONGEST_LINE = 1 << 16
+"""bytes; what a line has more is dropped"""
+MOST_BYTES = 1 << 30
+"""that a command may print"""
+KEPT_LINES = 5
+"""of the end of the output, for the reason of a failure"""
+INTERVAL = 0.1
+"""seconds between two looks at the memory of the processes"""
+PATIENCE = 2.0
+"""seconds in which output is read on after the command has ended"""
+
+
+@dataclass
+class Usage:
+    """What the processes of a command took."""
+
+    seconds: float = 0.0
+    user_seconds: float = 0.0
+    system_seconds: float = 0.0
+    peak_bytes: int = 0
+    """largest sum of the resident memory of all processes at one moment"""
+    processes: int = 1
+    """most at one moment"""
+    left_running: int = 0
+    """that outlived the command, and were killed"""
+
+    @property
+    def notes(self) -> dict[str, object]:
+        """For the record of a trial."""
+        own = ("user_seconds", "system_seconds", "processes", "left_running")
+        return {name: getattr(self, name) for name in own}
+
+
+@dataclass(frozen=True)
+class CommandTrainer:
+    """Starts a command once a trial.
+
+    timeout: seconds without output after which it is ended.
+    """
+
+    config: Command
+    timeout: float
+    variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    def run_trial(self, seed: int, on_epoch: Callable[[Reported], None] = lambda reported: None) -> Trial:
+        """Start it and wait for its end. The outcome is `failed` where it fails, hangs or says no accuracy."""
+        read, reported, usage = metrics.reader(self.config.metrics), Reported(), Usage()
+        tail: deque[str] = deque(maxlen=KEPT_LINES)
+        reason = None
+        try:
+            status = self._run(seed, lambda line: self._take(line, read, reported, tail, on_epoch), usage)
+            if file := self.config.metrics_file(seed):
+                for line in _lines_of(file):
+                    reported.add(read(line))
+            laps = reported.laps
+            if status:
+                reason = f"ended with status {status}" + (f": {tail[-1]}" if tail else "")
+            elif reported.accuracy is None:
+                reason = "said no accuracy" + (f"; its last line is {tail[-1]!r}" if tail else ", nor anything else")
+        except _EndedError as error:
+            reason, laps = str(error), []
+        except ScriptError as error:
+            reason, laps = f"said what cannot be: {error}", []
+        return self._to_trial(seed, reported, usage, laps, reason)
+
+    def _take(
+        self,
+        line: str,
+        read: Callable[[str], metrics.Values],
+        reported: Reported,
+        tail: deque[str],
+        on_epoch: Callable[[Reported], None],
+    ) -> None:
+        if line.strip():
+            tail.append(line.strip()[:200])
+        if not self.config.metrics.startswith(f"{metrics.JSON}:") and (values := read(line)):
+            reported.add(values)
+            on_epoch(reported)
+
+    def _run(self, seed: int, take: Callable[[str], None], usage: Usage) -> int:
+        """The exit status. `take` gets each line as it comes, of standard output and standard error."""
+        words = [word.replace("{seed}", str(seed)) for word in shlex.split(self.config.command)]
+        variables = {**self.variables, SEED: str(seed), "PYTHONUNBUFFERED": "1"}
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        try:
+            process = subprocess.Popen(  # noqa: S603  what the user asked to run
+                words,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _EndedError(f"{words[0]} cannot be started: {error.strerror}") from None
+        assert process.stdout
+        try:
+            with _sampled(process.pid, usage) as family:
+                for line in _lines(process, self.timeout):
+                    take(line)
+                status = process.wait()
+                usage.seconds = time.perf_counter() - start
+        finally:
+            usage.seconds = usage.seconds or time.perf_counter() - start
+            usage.left_running = _kill(process, family)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        usage.user_seconds = after.ru_utime - before.ru_utime
+        usage.system_seconds = after.ru_stime - before.ru_stime
+        return status if status >= 0 else 128 - status
+
+    def _to_trial(self, seed: int, reported: Reported, usage: Usage, laps: list[Lap], reason: str | None) -> Trial:
+        accuracy, target = reported.accuracy, self.config.target
+        is_nan = accuracy is not None and math.isnan(accuracy)
+        if accuracy is None or is_nan:
+            outcome = "failed" if reason or accuracy is None else "diverged"
+        else:
+            outcome = "failed" if reason else "reached" if accuracy >= target else "missed"
+        reason = reason or ("the accuracy at the end is NaN" if is_nan else None)
+        return Trial(
+            seed=seed,
+            outcome=outcome,
+            reason=reason,
+            accuracy=None if is_nan else accuracy,
+            accuracy_plain=None,
+            target=target,
+            epochs=reported.results,
+            laps=(Lap("command", usage.seconds), *laps),
+            steps=0,
+            samples=0,
+            peak_host_bytes=usage.peak_bytes,
+            peak_device_bytes=None,
+            notes=usage.notes,
+        )
+
+
+class _EndedError(Exception):
+    """The command was ended; the message says why."""
+
+
+def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
+    """Each line as it comes, until the command and its output have ended. _EndedError for silence, and for a flood."""
+    assert process.stdout
+    lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
+    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    seen, last, ended = 0, time.monotonic(), None
+    while True:
+        try:
+            line = lines.get(timeout=0.1)
+        except queue.Empty:
+            now = time.monotonic()
+            if process.poll() is not None:  # a child may hold the pipe open
+                ended = ended or now
+                if now - ended > PATIENCE:
+                    return
+            elif now - last > timeout:
+                raise _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)") from None
+            continue
+        if line is None:
+            break
+        last, seen = time.monotonic(), seen + len(line)
+        if seen > MOST_BYTES:
+            raise _EndedError(f"printed more than {MOST_BYTES:,} bytes, and was ended")
+        yield line
+    while process.poll() is None:  # it has closed its output and goes on
+        if time.monotonic() - last > timeout:
+            raise _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
+        time.sleep(0.001)
+
+
+def _read(stream: IO[bytes], lines: "queue.Queue[str | None]") -> None:
+    """Put each line into the queue, cut to LONGEST_LINE, and None at the end."""
+    is_rest = False
+    with contextlib.suppress(ValueError, OSError):  # closed by the other thread
+        while chunk := stream.readline(LONGEST_LINE):
+            text = chunk.decode("utf-8", errors="replace")
+            lines.put("" if is_rest else text)
+            is_rest = not chunk.endswith(b"\n")
+    lines.put(None)
+
+
+@contextlib.contextmanager
+def _sampled(pid: int, usage: Usage) -> Iterator[set[psutil.Process]]:
+    """Look at the memory of a process and all below it until the block ends. Yields every process that was seen."""
+    ended, family = threading.Event(), {psutil.Process(pid)}
+
+    def look() -> None:
+        while True:
+            alive = 0
+            total = 0
+            with contextlib.suppress(psutil.Error):
+                for process in (root := psutil.Process(pid), *root.children(recursive=True)):
+                    family.add(process)
+                    with contextlib.suppress(psutil.Error):
+                        total += process.memory_info().rss
+                        alive += 1
+            usage.peak_bytes, usage.processes = max(usage.peak_bytes, total), max(usage.processes, alive)
+            if ended.wait(INTERVAL):
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield family
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _kill(process: subprocess.Popen, family: set[psutil.Process]) -> int:
+    """End the command and whatever it has started. Returns how many processes outlived it."""
+    outlived = process.poll() is not None
+    left = [one for one in family if one.pid != process.pid and one.is_running()]
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for one in left:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    process.wait()
+    if process.stdout:
+        with contextlib.suppress(ValueError, OSError):
+            process.stdout.close()
+    return len(left) if outlived else 0
+
+
+def _lines_of(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise _EndedError(f"wrote no {path}: {error.strerror}") from None

@@ -1,0 +1,388 @@
+"""A function of the user's own as a trainer: loading its file, its arguments, one trial."""
+
+import ast
+import dataclasses
+import difflib
+import gc
+import hashlib
+import importlib.util
+import inspect
+import math
+import random
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from pipelines.clock import Lap
+from pipelines.data.dataset import Dataset
+from pipelines.distributed import failures
+from pipelines.distributed.process_group import World
+from pipelines.host import gpu_sampler
+from pipelines.host.devices import make_clock, peak_bytes, reset_peak_bytes
+from pipelines.host.torch_settings import TorchSettings
+from pipelines.recipe.scripts import Function
+from pipelines.scripts.run import Run, ScriptError, fraction
+from pipelines.train import slowest
+from pipelines.trial import Trial
+
+OURS = ("bench", "configs", "kernels", "paceline", "pipelines", "results")
+"""packages of Paceline, which a user's file cannot have modules beside it called like"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a function takes after its run, read from its signature."""
+
+    schema: type[BaseModel]
+    model: str | None = None
+    """the one parameter that is a dataclass or a pydantic model, whose fields the arguments are; None: each argument
+    is a parameter"""
+    kind: Any = None
+    """of that parameter"""
+
+    def call(self, values: BaseModel) -> dict[str, Any]:
+        """The keyword arguments of the function."""
+        given = {name: getattr(values, name) for name in type(values).model_fields}
+        return {self.model: TypeAdapter(self.kind).validate_python(given)} if self.model else given
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """Where a trial of a function stands, as observers see it: the unit of its steps is an epoch."""
+
+    seed: int
+    step: int
+    steps: int
+    """0 where the function did not say how many epochs it trains"""
+    history: Sequence[Any]
+    notes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> float:
+        """Of the whole trial."""
+        return self.steps
+
+
+class FunctionTrainer:
+    """Calls a function once a trial.
+
+    The settings of torch that the file makes are in force while it runs, and not while others train.
+    """
+
+    def __init__(
+        self,
+        config: Function,
+        world: World,
+        load: Callable[[], Dataset] | None = None,
+        *,
+        smoke_test: bool = False,
+    ) -> None:
+        """Import the file and check the arguments. ScriptError where either will not do."""
+        self.world, self._load, self._smoke_test = world, load, smoke_test
+        name = config.entry
+        text = read_source(config.path)
+        code = hashlib.sha256(text.encode()).hexdigest()
+        if config.code and config.code != code:
+            raise ScriptError(f"{config.path}: has changed since this run began: start a new run")
+        self.source = text
+        ours = TorchSettings.capture()
+        self._module = load_module(config.path, text)
+        self._settings = TorchSettings.capture()
+        ours.apply()
+        self._function = function_of(self._module, config)
+        self._arguments = read_arguments(self._function, name)
+        values = check_arguments(self._arguments, config.arguments, name)
+        self._call = self._arguments.call(values)
+        resolved = values.model_dump(mode="json")
+        title = config.title or (inspect.getdoc(self._function) or name).partition("\n")[0][:100]
+        self.config = config.model_copy(update={"code": code, "arguments": resolved, "title": title})
+
+    def warm_up(self) -> Lap | None:
+        """Call the file's function `warm_up`, if there is one."""
+        warm_up = getattr(self._module, "warm_up", None)
+        if not callable(warm_up):
+            return None
+        clock = make_clock(self.world.device)
+        with clock.lap("compile"):
+            self._run(warm_up, self._make_run(0))
+        return clock.laps[0]
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = (), epoch_limit: int | None = None) -> Trial:
+        """Call the function once. ScriptError where it raises, returns no accuracy or uses its run wrongly."""
+
+        def tell(run: Run) -> None:
+            progress = EpochProgress(seed, run.history[-1].epoch, run.planned, run.history, run.notes)
+            notify(observers, "epoch_end", progress)
+
+        run = self._make_run(seed)
+        run.on_epoch, run.epoch_limit = tell, epoch_limit or run.epoch_limit
+        notify(observers, "trial_start", EpochProgress(seed, 0, 0, ()))
+        reset_peak_bytes(self.world.device)
+        with gpu_sampler.sampled(self.world.device) as samples:
+            returned, seconds = self._run(self._function, run)
+        trial = finish(run, returned, seconds, self.config.entry, self.world)
+        notify(observers, "trial_end", EpochProgress(seed, run.planned, run.planned, run.history, run.notes))
+        return replace(trial, gpus=gpu_sampler.of_all_processes(samples, self.world))
+
+    def _make_run(self, seed: int) -> Run:
+        world = self.world
+        return Run(
+            seed=seed,
+            device=world.device,
+            target=self.config.target,
+            rank=world.rank,
+            world_size=world.size,
+            smoke_test=self._smoke_test,
+            epoch_limit=1 if self._smoke_test else None,
+            clock=make_clock(world.device),
+            load=self._load,
+        )
+
+    def _run(self, function: Callable[..., Any], run: Run) -> tuple[Any, float]:
+        """What the function returns, and the seconds that it took. ScriptError for whatever goes wrong in it."""
+        seed_everything(run.seed)
+        name, ours = self.config.entry, TorchSettings.capture()
+        self._settings.apply()
+        try:
+            start = run.clock.now()
+            returned = function(run, **self._call)
+            run.clock.synchronize()
+            seconds = run.clock.now() - start
+            run.check_ended()
+        except (Exception, SystemExit) as error:
+            if failures.is_of_a_peer(error):
+                raise
+            raise ScriptError(f"{name}: {_place(error, self.config.path)}{_words(error)}") from error
+        finally:
+            ours.apply()
+            gc.collect()
+        if self.world.size > 1 and not dist.is_initialized():
+            raise ScriptError(f"{name}: destroyed the process group, which belongs to Paceline: leave that out")
+        return returned, seconds
+
+
+def seed_everything(seed: int) -> None:
+    """Seed random, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> Trial:
+    """What a run that has ended leaves behind.
+
+    returned: the accuracy at the end; None: the last one that was reported. seconds: of the whole trial, which is its
+    lap `train` where it has none. ScriptError where there is no accuracy, or the processes timed different laps.
+    """
+    last = run.history[-1] if run.history else None
+    accuracy = world.broadcast_object(fraction(returned, f"{name} returned a value that"))
+    if accuracy is None:
+        accuracy = last and last.accuracy
+    if accuracy is None:
+        raise ScriptError(f"{name}: gave no accuracy: return it, or report it with run.evaluated, as a fraction")
+    laps = run.clock.laps or [Lap("train", seconds)]
+    names = [(lap.name, lap.epoch) for lap in laps]
+    if any(theirs != names for theirs in world.gather(names)):
+        raise ScriptError(f"{name}: the processes timed different laps: time the same ones on every rank")
+    outside = seconds - sum(lap.seconds for lap in laps)
+    reason = divergence(run, accuracy)
+    host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
+    return Trial(
+        seed=run.seed,
+        outcome="diverged" if reason else "reached" if accuracy >= run.target else "missed",
+        reason=reason,
+        accuracy=None if math.isnan(accuracy) else accuracy,
+        accuracy_plain=None,
+        target=run.target,
+        epochs=tuple(_without_nan(result) for result in run.history),
+        laps=slowest(laps, world),
+        steps=run.steps,
+        samples=run.samples,
+        peak_host_bytes=host_bytes,
+        peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
+        notes=run.notes | {"seconds": seconds, "seconds_outside_laps": max(outside, 0.0)},
+    )
+
+
+def divergence(run: Run, accuracy: float) -> str | None:
+    """Why the trial counts as diverged, if it does."""
+    if math.isnan(accuracy):
+        return "the accuracy at the end is NaN"
+    last = run.history[-1] if run.history else None
+    if last and last.train_loss is not None and not math.isfinite(last.train_loss):
+        return f"the training loss of epoch {last.epoch} is {last.train_loss}"
+    return None
+
+
+def read_source(path: Path) -> str:
+    """The text of the file. ScriptError where it cannot be read or is no Python."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text, str(path))
+    except FileNotFoundError:
+        raise ScriptError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScriptError(f"{path}: cannot be read: {error}") from None
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise ScriptError(
+            f"{path}{f':{line}' if line else ''}: is not Python: {getattr(error, 'msg', error)}"
+        ) from None
+    _check_imports(path, tree)
+    return text
+
+
+def _check_imports(path: Path, tree: ast.Module) -> None:
+    """ScriptError where the file imports a module beside it that has the name of a package of Paceline."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        for name in {name.partition(".")[0] for name in names} & set(OURS):
+            beside = path.resolve().parent / name
+            if beside.with_suffix(".py").exists() or beside.is_dir():
+                raise ScriptError(
+                    f"{path}:{node.lineno}: imports {name}, which is also a package of Paceline: rename it"
+                )
+
+
+def load_module(path: Path, text: str) -> ModuleType:
+    """Import the file under its own name, or another one where that is taken. ScriptError where it raises.
+
+    Its folder comes onto `sys.path`, so that it finds the modules beside it.
+    """
+    name = path.stem
+    if not name.isidentifier() or name in sys.modules or importlib.util.find_spec(name):
+        name = f"own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = ModuleType(name)
+    module.__file__ = str(path.resolve())
+    sys.modules[name] = module
+    try:
+        exec(compile(text, module.__file__, "exec"), module.__dict__)  # noqa: S102  what the user asked to run
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise ScriptError(f"{path}: cannot be imported: {_place(error, path)}{_words(error)}") from error
+    return module
+
+
+def function_of(module: ModuleType, config: Function) -> Callable[..., Any]:
+    """The function of the entry. ScriptError where the file has none of that name."""
+    function = getattr(module, config.function, None)
+    if callable(function):
+        return function
+    there = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+    ]
+    close = difflib.get_close_matches(config.function, there, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"its functions are {', '.join(there) or 'none'}"
+    raise ScriptError(f"{config.path}: has no function {config.function!r}; {hint}")
+
+
+def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
+    """The parameters after the run as a schema. ScriptError where there is no run, or a parameter without a keyword."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except (NameError, TypeError, ValueError) as error:
+        raise ScriptError(f"{name}: its signature cannot be read: {error}") from None
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind not in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    ):
+        raise ScriptError(f"{name}: must take the run as its first argument: def {name.rpartition(':')[2]}(run, …)")
+    rest = parameters[1:]
+    if len(rest) == 1 and (schema := _model_of(rest[0].annotation)):
+        return Arguments(schema, rest[0].name, rest[0].annotation)
+    fields: dict[str, Any] = {}
+    for parameter in rest:
+        if parameter.kind not in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            raise ScriptError(f"{name}: {parameter} cannot be set by name: give the function named arguments")
+        has_default = parameter.default is not inspect.Parameter.empty
+        annotation = parameter.annotation
+        if annotation is inspect.Parameter.empty:
+            annotation = type(parameter.default) if has_default and parameter.default is not None else Any
+        fields[parameter.name] = (annotation, parameter.default if has_default else ...)
+    return Arguments(_schema(fields, name))
+
+
+def _model_of(kind: Any) -> type[BaseModel] | None:
+    """A schema with the fields of a dataclass or of a pydantic model; None for any other type."""
+    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+        return _schema({key: (one.annotation, one) for key, one in kind.model_fields.items()}, kind.__name__)
+    if inspect.isclass(kind) and dataclasses.is_dataclass(kind):
+        fields: dict[str, Any] = {}
+        for one in dataclasses.fields(kind):
+            default: Any = ... if one.default is dataclasses.MISSING else one.default
+            if one.default_factory is not dataclasses.MISSING:
+                default = one.default_factory()
+            fields[one.name] = (inspect.get_annotations(kind, eval_str=True).get(one.name, Any), default)
+        return _schema(fields, kind.__name__)
+    return None
+
+
+def _schema(fields: Mapping[str, Any], name: str) -> type[BaseModel]:
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    try:
+        return create_model("Arguments", __config__=config, **fields)
+    except (TypeError, ValueError, NameError) as error:
+        raise ScriptError(f"{name}: its arguments cannot be read: {error}") from None
+
+
+def check_arguments(arguments: Arguments, given: Mapping[str, Any], name: str) -> BaseModel:
+    """The arguments with their defaults and types. ScriptError that names everything that is wrong."""
+    known = list(arguments.schema.model_fields)
+    try:
+        return arguments.schema.model_validate(dict(given))
+    except ValidationError as error:
+        found = []
+        for one in error.errors():
+            key = ".".join(map(str, one["loc"]))
+            if one["type"] == "extra_forbidden":
+                close = difflib.get_close_matches(key, known, n=1)
+                takes = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known) or 'none'}"
+                found.append(f"there is no argument {key!r}; {takes}")
+            elif one["type"] == "missing":
+                found.append(f"{key} is missing")
+            else:
+                found.append(f"{key}={one['input']!r}: {one['msg'].replace('Input should be', 'it should be')}")
+        raise ScriptError(f"{name}: {'; '.join(found)}") from None
+
+
+def notify(observers: Sequence[Any], event: str, progress: EpochProgress) -> None:
+    """Call the observers that have a method for an event."""
+    for observer in observers:
+        if hook := getattr(observer, event, None):
+            hook(progress)
+
+
+def _without_nan(result: Any) -> Any:
+    """An accuracy that is NaN is none."""
+    fractions = {name: getattr(result, name) for name in ("accuracy", "train_accuracy")}
+    return replace(
+        result, **{name: None for name, value in fractions.items() if value is not None and math.isnan(value)}
+    )
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """The last line of the user's file that an error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _words(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return text if isinstance(error, ScriptError) else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -1,0 +1,102 @@
+"""What a command says of its training, line by line: JSON objects, or whatever a regular expression finds."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.clock import Lap
+from pipelines.scripts.run import ScriptError, fraction
+from pipelines.trial import EpochResult
+
+KEYS = ("epoch", "accuracy", "accuracy_percent", "loss", "train_accuracy", "seconds")
+"""what is read of a line; anything else in it is ignored"""
+JSON = "json"
+
+Values = Mapping[str, Any]
+
+
+def reader(metrics: str) -> Callable[[str], Values]:
+    """What finds the values in a line: `json`, or a regular expression with groups called as KEYS. ValueError else."""
+    if metrics == JSON or metrics.startswith(f"{JSON}:"):
+        return from_json
+    try:
+        pattern = re.compile(metrics)
+    except re.error as error:
+        raise ValueError(f"--metrics {metrics!r}: is not json, json:FILE or a regular expression: {error}") from None
+    if not {"accuracy", "accuracy_percent"} & pattern.groupindex.keys():
+        raise ValueError(f"--metrics {metrics!r}: has no group (?P<accuracy>…) or (?P<accuracy_percent>…)")
+    if unknown := pattern.groupindex.keys() - set(KEYS):
+        raise ValueError(f"--metrics {metrics!r}: the group {min(unknown)} is none of {', '.join(KEYS)}")
+    return lambda line: {} if (found := pattern.search(line)) is None else found.groupdict()
+
+
+def from_json(line: str) -> Values:
+    """The known keys of a JSON object; nothing of any other line."""
+    if not line.lstrip().startswith("{"):
+        return {}
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return {}
+    return {key: values[key] for key in KEYS if key in values}
+
+
+@dataclass
+class Reported:
+    """What a command has said so far."""
+
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    """by the number that it gave"""
+    accuracy: float | None = None
+    """the last one, with or without an epoch"""
+
+    def add(self, values: Values) -> None:
+        """Take in the values of a line. ScriptError for what is no number, and epochs that go back or come twice."""
+        numbers = {key: _number(key, value) for key, value in values.items() if value is not None}
+        if (percent := numbers.pop("accuracy_percent", None)) is not None:
+            numbers["accuracy"] = percent / 100
+        for key in ("accuracy", "train_accuracy"):
+            fraction(numbers.get(key), key)
+        self.accuracy = numbers.get("accuracy", self.accuracy)
+        if "epoch" not in numbers:
+            return
+        epoch, last = int(numbers.pop("epoch")), max(self.epochs, default=-1)
+        if epoch < max(last, 0):
+            raise ScriptError(f"epoch {epoch} is reported after epoch {last}")
+        known = self.epochs.setdefault(epoch, {})
+        if twice := known.keys() & numbers.keys():
+            raise ScriptError(f"{min(twice)} of epoch {epoch} is reported twice")
+        known |= numbers
+
+    @property
+    def results(self) -> tuple[EpochResult, ...]:
+        """One entry an epoch, counted from 1."""
+        return tuple(
+            EpochResult(epoch, said.get("loss"), said.get("accuracy"), train_accuracy=said.get("train_accuracy"))
+            for epoch, said in self._counted_from_one()
+        )
+
+    @property
+    def laps(self) -> list[Lap]:
+        """Of each epoch with `seconds`, what it adds to the epoch before. ScriptError where they fall."""
+        found, before = [], 0.0
+        for epoch, said in self._counted_from_one():
+            if "seconds" in said:
+                if said["seconds"] < before:
+                    raise ScriptError(f"seconds of epoch {epoch} are {said['seconds']:g}, after {before:g}: they rise")
+                found.append(Lap("train", said["seconds"] - before, epoch))
+                before = said["seconds"]
+        return found
+
+    def _counted_from_one(self) -> list[tuple[int, dict[str, float]]]:
+        shift = 1 if 0 in self.epochs else 0
+        return [(epoch + shift, said) for epoch, said in self.epochs.items()]
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ScriptError(f"{key}={value!r} is not a number") from None

@@ -1,0 +1,280 @@
+"""bench/run.py with a function of the user's own."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from results import store
+from results.protocols import seconds_to_target, total_seconds
+from tests.bench.conftest import ONE_THREAD, RUN, error_of, launch, only_run, wait
+from tests.pipelines.scripts.modules import forget_modules_of
+
+TRAIN = '''
+"""A file of somebody's own."""
+
+import time
+
+
+def train(run, rate: float = 0.5, fail_at: int = -1):
+    """Learns nothing, slowly."""
+    for epoch in run.epochs(3):
+        with run.lap("train", epoch):
+            time.sleep(0.002 / rate)
+        run.evaluated(epoch, accuracy=0.3 * epoch, loss=1 / epoch)
+    if run.seed == fail_at:
+        raise KeyError("gone")
+    run.samples = 300
+    return 0.9
+'''
+OWN = ("mine.py:train", "--target", "0.6")
+
+
+@pytest.fixture(autouse=True)
+def _own_file(tmp_path, monkeypatch):
+    """`mine.py` in the current folder, beside files called as ours are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("mine.py").write_text(TRAIN)
+    Path("results.py").write_text("raise RuntimeError('the wrong results')\n")
+    for folder in ("bench", "configs"):
+        Path(folder).mkdir()
+        Path(folder, "__init__.py").write_text(f"raise RuntimeError('the wrong {folder}')\n")
+    yield
+    forget_modules_of(tmp_path)
+
+
+def test_a_function_in_a_process_of_its_own_gives_a_run_like_any_other(tmp_path):
+    ended = wait(launch(RUN, *OWN, "rate=1", "--trials", "2", *ONE_THREAD, cwd=tmp_path))
+    assert (ended.status, ended.err) == (0, "")
+    assert "mine.py:train: trial 2/2, seed 1: reached, 90.00%" in ended.out
+    run = only_run(Path("runs"))
+    assert (run.record.recipe_name, run.record.status, run.record.data) == ("mine.py:train", "finished", None)
+    described = run.record.recipe
+    assert (described["title"], described["entry"], described["clock"]) == (
+        "Learns nothing, slowly.",
+        "mine.py:train",
+        "author",
+    )
+    assert described["arguments"] == {"rate": 1.0, "fail_at": -1}
+    assert (run.path / "source" / "mine.py").read_text() == TRAIN
+    first, second = run.trials
+    assert [lap.name for lap in first.laps] == ["startup", "load", "train", "train", "train", "total"]
+    assert [(lap.name, lap.epoch) for lap in second.laps] == [("train", 1), ("train", 2), ("train", 3)]
+    assert (second.samples, second.target, second.outcome) == (300, 0.6, "reached")
+    assert [result.accuracy for result in second.epochs] == pytest.approx([0.3, 0.6, 0.9])
+
+
+def test_json_has_its_times(main):
+    ended = main(*OWN, "--trials", "1", "--json")
+    (trial,) = json.loads(ended.out)["trials"]
+    assert 0 < trial["time_to_target"] < trial["total_time"], "two epochs of three"
+
+
+def test_two_functions_are_interleaved_and_compared(main):
+    Path("other.py").write_text(TRAIN.replace("0.002", "0.02"))
+    ended = main(*OWN, "other.py:train", "--interleave", "--trials", "3")
+    assert ended.status == 0
+    assert "comparison" in ended.out
+    assert "not comparable:" not in ended.out
+    first, second = store.find(["runs"])
+    assert first.record.interleaved == second.record.interleaved is not None
+
+
+def test_a_function_beside_a_recipe_is_not_comparable_unless_asked_for(main, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    both = ("mine.py:train", "digits/quick", "--target", "0.5", "--interleave", "--trials", "2")
+    ended = main(*both)
+    assert ended.status == 0
+    text = " ".join(ended.out.split())
+    assert "not comparable: data:" in text
+    assert "the author's laps" in text
+    ended = main(*both, "--across", "clock", "--across", "data", "--quiet")
+    assert "not comparable:" not in ended.out
+
+
+def test_a_trial_that_fails_is_one_line_and_the_others_are_kept(main):
+    message = error_of(main(*OWN, "fail_at=1", "--trials", "3"))
+    assert "mine.py:train: line 14: KeyError: 'gone'; the traceback is in runs/" in message
+    assert "finished trials are kept; continue with --resume" in message
+    run = only_run(Path("runs"))
+    assert (run.record.status, [trial.seed for trial in run.trials], run.missing_seeds) == ("failed", [0], [1, 2])
+    assert "KeyError: 'gone'" in (run.path / "traceback.txt").read_text()
+
+
+def test_an_interrupted_run_is_resumed_with_its_arguments(main):
+    assert main(*OWN, "rate=0.7", "--trials", "3").status == 0
+    run = only_run(Path("runs"))
+    trials = run.path / "trials.jsonl"
+    trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:1]))
+    assert main("--resume", run.path).status == 0
+    run = only_run(Path("runs"))
+    assert ([trial.seed for trial in run.trials], run.record.recipe["arguments"]["rate"]) == ([0, 1, 2], 0.7)
+
+
+def test_a_run_is_not_resumed_with_another_text(main):
+    assert main(*OWN, "--trials", "1").status == 0
+    run = only_run(Path("runs"))
+    Path("mine.py").write_text(TRAIN + "# changed\n")
+    assert "mine.py: has changed since this run began" in error_of(main("--resume", run.path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mine.py:train",), "mine.py:train: has no target; say which accuracy it has to reach, such as --target 0.94"),
+        (("mine.py:trian", "--target", "0.6"), "mine.py: has no function 'trian'; did you mean train?"),
+        (("nowhere.py:train", "--target", "0.6"), "nowhere.py: there is no such file"),
+        ((*OWN, "rte=1"), "mine.py:train: there is no argument 'rte'; did you mean rate?"),
+        ((*OWN, "rate=fast"), "mine.py:train: rate='fast': it should be a valid number"),
+        ((*OWN, "data.name=imagenet"), "data.name='imagenet': it should be cifar10"),
+        (("mine.py:train", "--target", "94"), "argument --target: '94' is not a number over 0 and under 1"),
+        ((*OWN, "--batch-per-process", "8"), "--batch-per-process sets the batch of a recipe"),
+        ((*OWN, "--folds", "3"), "--folds needs the images of a recipe"),
+        ((*OWN, "--across", "clock"), "--across belongs to the comparison of --interleave"),
+        ((*OWN, "mine.py:train", "--interleave", "--across", "time"), "--across time: use one of recipe, data"),
+    ],
+)
+def test_what_the_caller_can_mend_is_one_line(main, words, message):
+    assert message in error_of(main(*words))
+    assert not Path("runs").exists()
+
+
+def test_a_yaml_file_describes_a_function_by_its_place(main):
+    Path("recipes").mkdir()
+    Path("recipes/slow.yaml").write_text("entry: ../mine.py:train\ntarget: 0.6\ntitle: Slow\narguments: {rate: 2}\n")
+    assert main("recipes/slow.yaml", "fail_at=7", "--trials", "1").status == 0
+    run = only_run(Path("runs"))
+    assert (run.record.recipe_name, run.record.recipe["title"]) == ("slow", "Slow")
+    assert run.record.recipe["arguments"] == {"rate": 2.0, "fail_at": 7}
+
+
+def test_a_smoke_test_is_one_epoch_and_means_nothing(main):
+    assert main(*OWN, "--smoke-test", "--trials", "1").status == 0
+    run = only_run(Path("runs"))
+    assert run.record.smoke_test
+    assert [result.epoch for result in run.trials[0].epochs] == [1]
+
+
+def test_time_outside_the_laps_is_named(main):
+    Path("mine.py").write_text(TRAIN.replace('with run.lap("train", epoch):', "if True:"))
+    Path("mine.py").write_text(
+        "import time\ndef train(run):\n    time.sleep(0.2)\n    with run.lap('train'): pass\n    return 0.9\n"
+    )
+    ended = main(*OWN, "--trials", "1")
+    assert "warning: mine.py:train: 100% of its time is outside every lap, and is not counted" in ended.out
+
+
+def test_its_curves_are_tracked(main):
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("matplotlib")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert main(*OWN, "--trials", "1", "--track").status == 0
+    events = EventAccumulator(str(only_run(Path("runs")).path / "tensorboard" / "seed-0"))
+    events.Reload()
+    assert [one.value for one in events.Scalars("accuracy/evaluation")] == pytest.approx([0.3, 0.6, 0.9])
+
+
+def test_its_laps_are_the_phases_of_a_profile(main):
+    ended = main(*OWN, "--trials", "1", "--profile")
+    assert ended.status == 0
+    folder = only_run(Path("runs")).path / "profile"
+    assert list(json.loads((folder / "phases.json").read_text())["seconds"]) == ["train"]
+    assert (folder / "trace.json.gz").exists()
+
+
+def test_the_data_set_that_is_named_is_handed_over(main):
+    Path("mine.py").write_text(
+        "def train(run):\n    images = run.dataset().train_images\n    return len(images) / 10_000\n"
+    )
+    assert main(*OWN, "data.name=digits", "--trials", "1").status == 0
+    (trial,) = only_run(Path("runs")).trials
+    assert trial.accuracy == 0.1437
+
+
+COMMAND = f"{sys.executable} -S learn.py {{seed}}"
+LEARN = """
+import json, sys, time
+for epoch in (1, 2):
+    time.sleep(0.02)
+    print(json.dumps({"epoch": epoch, "accuracy": 0.4 * epoch, "seconds": 0.01 * epoch}), flush=True)
+if sys.argv[1] == "1":
+    sys.exit("out of luck")
+"""
+
+
+def test_a_command_gives_a_run_whose_trials_have_an_outcome_each(main):
+    Path("learn.py").write_text(LEARN)
+    ended = main("--command", COMMAND, "--target", "0.8", "--trials", "3", "data.name=digits")
+    assert ended.status == 0
+    run = only_run(Path("runs"))
+    assert (run.record.recipe_name, run.record.recipe["clock"]) == ("learn.py", "command")
+    assert run.record.recipe["command"] == COMMAND
+    assert (run.path / "source" / "learn.py").read_text() == LEARN
+    assert [trial.outcome for trial in run.trials] == ["reached", "failed", "reached"]
+    assert run.trials[1].reason == "ended with status 1: out of luck"
+    for trial in run.trials:
+        assert [lap.name for lap in trial.laps] == ["command", "train", "train"]
+        assert total_seconds(trial, "airbench") is None
+    assert seconds_to_target(run.trials[0], "strict") == pytest.approx(0.02)
+    assert total_seconds(run.trials[0], "strict") == run.trials[0].seconds("command") > 0.04
+
+
+def test_a_command_is_interleaved_with_a_function(main, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    Path("learn.py").write_text(LEARN)
+    shared = ("--target", "0.6", "--trials", "1", "--interleave")
+    ended = main("mine.py:train", "--command", COMMAND, *shared)
+    assert "clock: the author's laps → the whole command" in " ".join(ended.out.split())
+    assert len(store.find(["runs"])) == 2
+
+
+def test_a_command_is_resumed_and_not_with_another_file(main):
+    Path("learn.py").write_text(LEARN)
+    assert main("--command", COMMAND, "--target", "0.8", "--trials", "3").status == 0
+    run = only_run(Path("runs"))
+    trials = run.path / "trials.jsonl"
+    trials.write_text("".join(trials.read_text().splitlines(keepends=True)[:1]))
+    assert main("--resume", run.path).status == 0
+    assert len(only_run(Path("runs")).trials) == 3
+    Path("learn.py").write_text(LEARN + "# changed\n")
+    assert "learn.py: has changed since this run began" in error_of(main("--resume", run.path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--command", "python learn.py"), "python learn.py: has no target"),
+        (("--command", "nowhere-to-be-found x", "--target", "0.5"), "there is no program 'nowhere-to-be-found'"),
+        (("--command", "python 'x", "--target", "0.5"), "No closing quotation"),
+        (("--command", "true", "--target", "0.5", "lr=1"), "lr: there is no such option"),
+        (("--command", "true", "--target", "0.5", "--track"), "--track and --profile look into a training"),
+        (("--command", "true", "--target", "0.5", "--metrics", "acc"), "argument --metrics: 'acc': has no group"),
+        (("--command", "true", "--interleave", "--target", "0.5"), "--interleave needs two recipes or more"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_one_line(main, words, message):
+    assert message in error_of(main(*words))
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_laps_of_the_slower_one(tmp_path):
+    Path("mine.py").write_text(TRAIN.replace("time.sleep(0.002 / rate)", "time.sleep(0.3 * run.rank)"))
+    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
+    ended = wait(launch(*two, RUN, *OWN, "--device", "cpu", "--trials", "2", cwd=tmp_path))
+    assert ended.status == 0, ended.err
+    run = only_run(Path("runs"))
+    assert (run.record.world_size, len(run.trials)) == (2, 2)
+    assert all(lap.seconds >= 0.3 for lap in run.trials[1].laps)
+
+
+@pytest.mark.slow
+def test_two_processes_with_other_laps_end_with_one_error(tmp_path):
+    Path("mine.py").write_text(TRAIN.replace("run.epochs(3)", "run.epochs(3 - run.rank)"))
+    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
+    ended = wait(launch(*two, RUN, *OWN, "--device", "cpu", "--trials", "1", cwd=tmp_path))
+    assert ended.status != 0
+    assert "the processes timed different laps" in ended.err

@@ -1,0 +1,127 @@
+"""A command under the clock: what it says, what it takes, and how it can go wrong."""
+
+import os
+import shlex
+import sys
+import time
+
+import psutil
+import pytest
+
+from pipelines.recipe.scripts import Command
+from pipelines.scripts import command
+from pipelines.scripts.command import CommandTrainer
+
+
+def python(code):
+    """A command line that runs Python code."""
+    return f"{shlex.quote(sys.executable)} -S -c {shlex.quote(code)} {{seed}}"
+
+
+def train(code, seed=3, timeout=60, **settings):
+    return CommandTrainer(Command(command=python(code), target=0.6, **settings), timeout).run_trial(seed)
+
+
+def test_a_trial_is_the_whole_process_and_what_it_says():
+    trial = train("""
+import json, sys, time
+for epoch in (1, 2):
+    time.sleep(0.1)
+    print(json.dumps({"epoch": epoch, "accuracy": 0.1 * int(sys.argv[1]) * epoch, "seconds": epoch / 100}))
+""")
+    assert (trial.seed, trial.outcome, trial.accuracy) == (3, "reached", pytest.approx(0.6))
+    whole, *said = trial.laps
+    assert (whole.name, whole.epoch) == ("command", None)
+    assert whole.seconds > 0.2
+    assert [(lap.name, lap.epoch, lap.seconds) for lap in said] == [("train", 1, 0.01), ("train", 2, 0.01)]
+
+
+def test_the_seed_is_in_the_environment_too():
+    assert train('import os; print(\'{"accuracy": 0.\' + os.environ["PACELINE_SEED"] + "}")').accuracy == 0.3
+
+
+def test_time_and_memory_are_of_all_its_processes():
+    code = """
+import os, time
+if not os.fork():
+    block = bytearray(200_000_000)
+    start = time.process_time()
+    while time.process_time() < start + 0.5: pass
+    time.sleep(0.3)
+    os._exit(0)
+os.wait()
+print('{"accuracy": 0.7}')
+"""
+    trial = train(code)
+    assert trial.peak_host_bytes > 200_000_000
+    assert trial.notes["user_seconds"] + trial.notes["system_seconds"] > 0.5
+    assert trial.notes["processes"] == 2
+    assert trial.notes["left_running"] == 0
+
+
+def test_metrics_can_be_in_a_file(tmp_path):
+    code = f"import sys; open({str(tmp_path)!r} + '/' + sys.argv[1], 'w').write('{{\"accuracy\": 0.7}}')"
+    trial = train(code, metrics=f"json:{tmp_path}/{{seed}}")
+    assert (trial.outcome, trial.accuracy) == ("reached", 0.7)
+    assert train("pass", metrics=f"json:{tmp_path}/nowhere").reason.startswith("wrote no ")
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "reason"),
+    [
+        ("print('{\"accuracy\": 0.5}')", "missed", None),
+        ("print('{\"accuracy\": NaN}')", "diverged", "the accuracy at the end is NaN"),
+        ("print('training')", "failed", "said no accuracy; its last line is 'training'"),
+        ("pass", "failed", "said no accuracy, nor anything else"),
+        ("import sys; sys.exit('no data')", "failed", "ended with status 1: no data"),
+        ("import os; os.kill(os.getpid(), 9)", "failed", "ended with status 137"),
+        ('print(\'{"epoch": 2}\\n{"epoch": 1}\')', "failed", "said what cannot be: epoch 1 is reported after epoch 2"),
+    ],
+)
+def test_what_comes_out_of_it_is_one_outcome(code, outcome, reason):
+    trial = train(code)
+    assert (trial.outcome, trial.reason) == (outcome, reason)
+    assert trial.laps[0].name == "command"
+
+
+def test_a_program_that_is_not_there():
+    trial = CommandTrainer(Command(command="/nowhere/train", target=0.5), 60).run_trial(0)
+    assert (trial.outcome, trial.reason) == ("failed", "/nowhere/train cannot be started: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    "code", ["import time; time.sleep(600)", "import os, time; os.close(1); os.close(2); time.sleep(600)"]
+)
+def test_a_command_that_hangs_is_ended(code):
+    trial = train(code, timeout=1)
+    assert (trial.outcome, trial.reason) == ("failed", "printed nothing for 1 s, and was ended (--timeout)")
+
+
+def test_a_flood_of_output_is_read_and_forgotten():
+    code = "print('x' * 50_000_000); [print('y' * 99) for _ in range(100_000)]; print('{\"accuracy\": 0.7}')"
+    assert train(code).outcome == "reached"
+
+
+def test_an_endless_flood_is_ended(monkeypatch):
+    monkeypatch.setattr(command, "MOST_BYTES", 1_000_000)
+    trial = train("while True: print('y' * 99)")
+    assert (trial.outcome, trial.reason) == ("failed", "printed more than 1,000,000 bytes, and was ended")
+
+
+def test_processes_that_outlive_it_are_killed_and_counted():
+    code = """
+import os, sys, time
+for _ in range(2):
+    if not os.fork():
+        os.setsid()
+        time.sleep(600)
+        os._exit(0)
+time.sleep(0.5)
+print('{"accuracy": 0.7}')
+"""
+    before = time.monotonic()
+    trial = train(code)
+    assert (trial.outcome, trial.notes["left_running"]) == ("reached", 2)
+    assert time.monotonic() - before < 60
+    mine = psutil.Process(os.getpid()).children(recursive=True)
+    assert [one for one in mine if one.status() != psutil.STATUS_ZOMBIE] == []

@@ -1,0 +1,250 @@
+"""A function of the user's own: its file, its arguments, its trials."""
+
+import sys
+from textwrap import dedent
+
+import pytest
+import torch
+
+import results
+from pipelines.distributed.process_group import World
+from pipelines.host.torch_settings import TorchSettings
+from pipelines.recipe.scripts import Function
+from pipelines.scripts.function import FunctionTrainer
+from pipelines.scripts.run import ScriptError
+from tests.pipelines.scripts.modules import forget_modules_of
+
+TRAIN = """
+def train(run, lr=0.5):
+    for epoch in run.epochs(2):
+        with run.lap("train", epoch):
+            pass
+        run.evaluated(epoch, accuracy=0.4 * epoch, loss=1 / epoch)
+    return 0.8
+"""
+
+
+@pytest.fixture(autouse=True)
+def _modules_as_before(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    forget_modules_of(tmp_path)
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """The trainer of a function `train` in a file with this text."""
+
+    def make(text=TRAIN, function="train", target=0.8, **settings):
+        path = tmp_path / "mine.py"
+        path.write_text(dedent(text))
+        config = {"entry": f"{path}:{function}", "target": target, "arguments": settings.pop("arguments", {})}
+        return FunctionTrainer(Function(**config), World(), **settings)
+
+    return make
+
+
+def test_a_trial_has_the_laps_epochs_and_outcome_of_the_function(trainer):
+    trial = trainer().run_trial(seed=5)
+    assert (trial.seed, trial.outcome, trial.accuracy, trial.target) == (5, "reached", 0.8, 0.8)
+    assert [(lap.name, lap.epoch) for lap in trial.laps] == [("train", 1), ("train", 2)]
+    assert [(one.epoch, one.accuracy, one.train_loss) for one in trial.epochs] == [(1, 0.4, 1.0), (2, 0.8, 0.5)]
+    assert trial.notes["seconds"] > trial.notes["seconds_outside_laps"] > 0
+
+
+def test_under_the_target_it_missed(trainer):
+    assert trainer(target=0.81).run_trial(0).outcome == "missed"
+
+
+def test_a_function_without_laps_is_one_lap(trainer):
+    trial = trainer("def train(run): return 0.9").run_trial(0)
+    assert [(lap.name, lap.seconds) for lap in trial.laps] == [("train", trial.notes["seconds"])]
+    assert trial.notes["seconds_outside_laps"] == 0
+
+
+def test_the_last_reported_accuracy_stands_for_a_value_that_is_not_returned(trainer):
+    assert trainer("def train(run): run.evaluated(1, accuracy=0.7)").run_trial(0).accuracy == 0.7
+
+
+@pytest.mark.parametrize("draw", ["__import__('random').random()", "numpy.random.rand()", "torch.rand(()).item()"])
+def test_a_seed_decides_what_is_drawn(trainer, draw):
+    one = trainer(f"import numpy, torch\ndef train(run): return {draw}")
+    first, again, other = (one.run_trial(seed).accuracy for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("return float('nan')", "the accuracy at the end is NaN"),
+        ("run.evaluated(2, accuracy=0.5, loss=float('nan')); return 0.5", "the training loss of epoch 2 is nan"),
+        ("run.evaluated(1, accuracy=float('nan'))", "the accuracy at the end is NaN"),
+    ],
+)
+def test_nan_is_a_divergence(trainer, body, reason):
+    trial = trainer(f"def train(run): {body}").run_trial(0)
+    assert (trial.outcome, trial.reason) == ("diverged", reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("pass", "mine.py:train: gave no accuracy: return it, or report it with run.evaluated"),
+        ("return 94.1", "returned a value that is 94.1: an accuracy is a fraction from 0 to 1"),
+        ("return 'good'", "returned a value that is 'good': an accuracy is a number from 0 to 1"),
+        ("{}['lr']", "mine.py:train: line 3: KeyError: 'lr'"),
+        ("import sys; sys.exit(1)", "mine.py:train: line 3: SystemExit: 1"),
+        ("run.lap('train').__enter__(); return 0.5", r"run\.lap\('train'\) was left open"),
+        ("run.lap('train')", r"run\.lap\('train'\) was left open"),
+        ("with run.lap('train'), run.lap('train'): pass", r"line 3: run\.lap\('train'\) while run\.lap\('train'\)"),
+        ("run.evaluated(2); run.evaluated(1)", "epoch 1 is reported after epoch 2"),
+    ],
+)
+def test_what_a_function_does_wrong_is_one_line(trainer, body, words):
+    with pytest.raises(ScriptError, match=words) as raised:
+        trainer(f"\ndef train(run):\n    {body}\n").run_trial(0)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def trian(run): pass", r"mine\.py: has no function 'train'; did you mean trian\?"),
+        ("from math import sqrt as train_it", "has no function 'train'; its functions are none"),
+        ("train = 3", "has no function 'train'"),
+        ("def train(run:", r"mine\.py:1: is not Python: "),
+        ("import nowhere_to_be_found", "cannot be imported: line 1: ModuleNotFoundError: No module named"),
+        ("def train(): pass", "must take the run as its first argument: def train"),
+        ("def train(run, *rest): pass", r"\*rest cannot be set by name"),
+    ],
+)
+def test_a_file_that_will_not_do_is_one_line(trainer, text, words):
+    with pytest.raises(ScriptError, match=words) as raised:
+        trainer(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ScriptError, match=r"nowhere\.py: there is no such file"):
+        FunctionTrainer(Function(entry=f"{tmp_path}/nowhere.py:train", target=0.5), World())
+
+
+SIGNATURES = {
+    "keywords": "def train(run, lr: float, layers: list[int] = [1], *, name='a'): return lr / 10",
+    "dataclass": """
+        from dataclasses import dataclass, field
+        @dataclass
+        class Config:
+            lr: float
+            layers: list[int] = field(default_factory=lambda: [1])
+            name: str = 'a'
+        def train(run, config: Config): return config.lr / 10
+        """,
+    "pydantic": """
+        from pydantic import BaseModel
+        class Config(BaseModel):
+            lr: float
+            layers: list[int] = [1]
+            name: str = 'a'
+        def train(run, config: Config): return config.lr / 10
+        """,
+}
+
+
+@pytest.mark.parametrize("text", SIGNATURES.values(), ids=SIGNATURES)
+def test_the_signature_is_the_schema(trainer, text):
+    one = trainer(text, arguments={"lr": 3})
+    assert one.config.arguments == {"lr": 3.0, "layers": [1], "name": "a"}
+    assert one.run_trial(0).accuracy == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("text", SIGNATURES.values(), ids=SIGNATURES)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "mine.py:train: lr is missing"),
+        ({"lr": "high"}, "lr='high': it should be a valid number"),
+        ({"lr": 1, "layers": ["a"]}, r"layers\.0='a': it should be a valid integer"),
+        ({"lr": 1, "nam": "b"}, r"there is no argument 'nam'; did you mean name\?"),
+        ({"lr": 1, "momentum": 0.9}, "there is no argument 'momentum'; it takes lr, layers, name"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_one_line(trainer, text, arguments, words):
+    with pytest.raises(ScriptError, match=words):
+        trainer(text, arguments=arguments)
+
+
+def test_the_hash_changes_with_the_text_the_arguments_and_the_target(trainer):
+    hashes = [
+        trainer().config.hash,
+        trainer(arguments={"lr": 0.4}).config.hash,
+        trainer(target=0.7).config.hash,
+        trainer(TRAIN + "\n# changed").config.hash,
+    ]
+    assert len(set(hashes)) == 4
+    assert trainer(arguments={"lr": 0.5}).config.hash == hashes[0], "a default that is given"
+
+
+def test_a_file_that_has_changed_since_is_refused(trainer, tmp_path):
+    before = trainer().config
+    (tmp_path / "mine.py").write_text(TRAIN + "# changed")
+    with pytest.raises(ScriptError, match=r"mine\.py: has changed since this run began"):
+        FunctionTrainer(before, World())
+
+
+def test_warm_up_is_called_with_the_arguments_and_timed_as_compile(trainer):
+    one = trainer("calls = []\ndef warm_up(run, lr): calls.append(lr)\ndef train(run, lr=2): return len(calls) / 10")
+    assert one.warm_up().name == "compile"
+    assert one.run_trial(0).accuracy == 0.1
+    assert trainer().warm_up() is None
+
+
+def test_the_settings_of_torch_that_a_file_makes_are_in_force_in_its_trials_alone(trainer):
+    before = TorchSettings.capture()
+    one = trainer("""
+        import torch
+        torch.set_default_dtype(torch.float64)
+        torch.backends.cudnn.deterministic = True
+        def train(run):
+            torch.set_grad_enabled(False)
+            return float(torch.zeros(()).dtype == torch.float64 and torch.backends.cudnn.deterministic)
+        """)
+    assert TorchSettings.capture() == before
+    assert one.run_trial(0).accuracy == 1
+    assert TorchSettings.capture() == before
+    assert torch.is_grad_enabled()
+
+
+def test_a_module_beside_the_file_is_found(trainer, tmp_path):
+    (tmp_path / "helper_of_mine.py").write_text("ACCURACY = 0.25")
+    assert trainer("from helper_of_mine import ACCURACY\ndef train(run): return ACCURACY").run_trial(0).accuracy == 0.25
+
+
+@pytest.mark.parametrize("statement", ["import results", "from results import mine", "import results.mine"])
+def test_a_module_called_like_one_of_paceline_is_refused_by_name(trainer, tmp_path, statement):
+    (tmp_path / "results.py").write_text("")
+    with pytest.raises(ScriptError, match=r"mine\.py:1: imports results, which is also a package of Paceline: rename"):
+        trainer(f"{statement}\n{TRAIN}")
+
+
+def test_a_file_may_be_called_like_a_package(tmp_path):
+    (tmp_path / "results.py").write_text(TRAIN)
+    one = FunctionTrainer(Function(entry=f"{tmp_path}/results.py:train", target=0.5), World())
+    assert one.run_trial(0).accuracy == 0.8
+    assert sys.modules["results"] is results
+
+
+def test_the_data_set_is_handed_over(trainer):
+    one = trainer("def train(run): return run.dataset() / 2", load=lambda: 1.0)
+    assert one.run_trial(0).accuracy == 0.5
+
+
+def test_observers_hear_of_each_epoch(trainer):
+    heard = []
+
+    class Observer:
+        def epoch_end(self, progress):
+            heard.append((progress.seed, progress.step, progress.steps, progress.history[-1].accuracy))
+
+    trainer().run_trial(7, [Observer()])
+    assert heard == [(7, 1, 2, 0.4), (7, 2, 2, 0.8)]

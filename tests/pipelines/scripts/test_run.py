@@ -1,0 +1,101 @@
+"""What a function may do with its run."""
+
+import math
+
+import pytest
+import torch
+
+from pipelines.clock import Clock
+from pipelines.scripts.run import LAPS, Run, ScriptError
+
+
+@pytest.fixture
+def run():
+    return Run(seed=3, device=torch.device("cpu"), target=0.9)
+
+
+def test_a_lap_is_timed_between_two_synchronisations():
+    times, synchronised = iter([10.0, 12.5]), []
+    clock = Clock(now=lambda: next(times), synchronize=lambda: synchronised.append(True))
+    run = Run(seed=0, device=torch.device("cpu"), target=0.9, clock=clock)
+    with run.lap("train", 2):
+        pass
+    (lap,) = clock.laps
+    assert (lap.name, lap.epoch, lap.seconds, len(synchronised)) == ("train", 2, 2.5, 2)
+
+
+@pytest.mark.parametrize("name", LAPS)
+def test_every_lap_of_a_recipe_can_be_used(run, name):
+    with run.lap(name):
+        pass
+    assert [lap.name for lap in run.clock.laps] == [name]
+
+
+def test_an_unknown_lap_is_refused_with_those_that_there_are(run):
+    with pytest.raises(ScriptError, match=r"run\.lap\('training'\): the laps are load, transfer, .*, train, "):
+        run.lap("training")
+
+
+def test_laps_cannot_be_nested(run):
+    with (
+        pytest.raises(ScriptError, match=r"run\.lap\('evaluate'\) while run\.lap\('train'\) has not ended"),
+        run.lap("train"),
+        run.lap("evaluate"),
+    ):
+        pass
+
+
+def test_a_lap_after_one_that_raised_is_timed(run):
+    with pytest.raises(KeyError), run.lap("train"):
+        raise KeyError
+    with run.lap("evaluate"):
+        pass
+    run.check_ended()
+    assert [lap.name for lap in run.clock.laps] == ["evaluate"]
+
+
+@pytest.mark.parametrize("enter", [True, False])
+def test_a_lap_that_was_left_open_is_found(run, enter):
+    lap = run.lap("train")
+    if enter:
+        lap.__enter__()
+    with pytest.raises(ScriptError, match=r"run\.lap\('train'\) was left open"):
+        run.check_ended()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [((1, 1), "epoch 1 is reported twice"), ((2, 1), "epoch 1 is reported after epoch 2"), ((0,), "epoch 0")],
+)
+def test_epochs_are_reported_once_and_forwards(run, epochs, words):
+    with pytest.raises(ScriptError, match=words):
+        for epoch in epochs:
+            run.evaluated(epoch, accuracy=0.5)
+
+
+def test_what_is_reported_is_kept_as_numbers(run):
+    run.evaluated(1, accuracy=torch.tensor(0.5), loss=torch.tensor(2.0), perplexity=7)
+    run.evaluated(3, loss=math.nan)
+    first, second = run.history
+    assert (first.epoch, first.accuracy, first.train_loss) == (1, 0.5, 2.0)
+    assert (second.epoch, second.accuracy) == (3, None)
+    assert math.isnan(second.train_loss)
+    assert run.notes == {"scores": [{"epoch": 1, "perplexity": 7.0}]}
+
+
+@pytest.mark.parametrize("accuracy", [94.1, -0.1, math.inf, "high", torch.ones(2)])
+def test_an_accuracy_is_a_fraction(run, accuracy):
+    with pytest.raises(ScriptError, match="an accuracy is"):
+        run.evaluated(1, accuracy=accuracy)
+
+
+def test_epochs_count_from_one_to_the_limit(run):
+    assert list(run.epochs(3)) == [1, 2, 3]
+    run.epoch_limit = 1
+    assert list(run.epochs(3)) == [1]
+    assert run.planned == 1
+
+
+def test_without_a_data_set_it_is_said_how_to_name_one(run):
+    with pytest.raises(ScriptError, match=r"say data\.name=cifar10"):
+        run.dataset()
