@@ -1,7 +1,6 @@
 """Compare two sides: what became faster, slower or less accurate, and how sure that is."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,18 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def side(word: str) -> list[samples.Samples]:
         files = benchmarks.locate(word)
-        return benchmarks.read(files) if files else samples.resolve(word, protocol, roots, workers, chosen)
+        return (
+            benchmarks.read(files)
+            if files
+            else samples.resolve(word, protocol, roots, cli.processors(), chosen, cli.warn)
+        )
 
     protocol = protocols.parse(options.protocol)
     chosen = rules.rules(options.fail_on or ["time:2%"])
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     roots = (options.runs, samples.MEASURED)
     sides = [side(options.before), side(options.after)]
     comparisons = compare.compare(*sides, chosen, options.across)
     of_benchmarks = any(one.is_benchmark for one in sides[0])
     protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
     for warning in dict.fromkeys(warning for one in (*sides[0], *sides[1]) for warning in one.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
     if options.format == "table":
         cli.make_console().print(comparison.table(comparisons, protocol).rich())
     else:

@@ -8,6 +8,7 @@ is refused. In the free-form parts (recipe, environment, notes) a number that is
 
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -78,7 +79,13 @@ class Lap:
     """by the device's own clock, where it has one"""
 
 
-class EpochResult(_Kept):
+@pydantic.dataclasses.dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+    config=ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="strings"),
+)
+class EpochResult:
     """What was measured at the end of an epoch."""
 
     epoch: int = Field(ge=1)
@@ -208,7 +215,7 @@ class Run:
     """A run as it was read: its record, the trials that ended in their order, and what could not be read."""
 
     record: RunRecord
-    trials: tuple[TrialRecord, ...]
+    trials: Sequence[TrialRecord]
     path: Path
     warnings: tuple[str, ...] = ()
 

@@ -9,9 +9,9 @@ import contextlib
 import gc
 import glob
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic_core
 
@@ -20,7 +20,7 @@ from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
 from results.upgrades import UPGRADES, Upgrade
 
 RECORD, TRIALS = "run.json", "trials.jsonl"
-
+T = TypeVar("T")
 
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
 SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions", "strategy")
@@ -135,13 +135,61 @@ def read_record(path: str | Path) -> RunRecord:
     return _read_record(path.parent if path.name == RECORD else path)[0]
 
 
-def find(places: Iterable[str | Path]) -> list[Run]:
+Skip = Callable[[str], None]
+"""Told, in one line, of a run that cannot be read and is left out."""
+
+
+def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
     """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first.
 
-    ValueError for a place where there is none, and as `read`.
+    `skip`: told of a run that cannot be read; without it, and where such a run is itself one of `places`, it raises as
+    `read`. ValueError for a place where there is no run.
     """
+    paths = locate(places)
     with no_collector():
-        return sorted([read(path) for path in locate(places)], key=lambda run: run.record.created)
+        runs = without_unreadable(paths, (attempt(read, path) for path in paths), places, skip)
+    return sorted(runs, key=lambda run: run.record.created)
+
+
+def attempt(reader: Callable[[Path], T], path: Path) -> T | ValueError:
+    """What `reader` makes of a run, or why it cannot."""
+    try:
+        return reader(path)
+    except ValueError as error:
+        return error
+
+
+def without_unreadable(
+    paths: Iterable[Path], found: Iterable[T | ValueError], places: Iterable[str | Path], skip: Skip | None
+) -> list[T]:
+    """What was made of the runs that could be read. `skip`: as in `find`."""
+    named = {Path(place).resolve() for place in places}
+    made = []
+    for path, one in zip(paths, found, strict=True):
+        if not isinstance(one, ValueError):
+            made.append(one)
+        elif skip is None or {path.resolve(), path.parent.resolve()} & named:
+            raise one
+        else:
+            skip(f"{one}: the run is left out")
+    return made
+
+
+class Unread(Sequence[TrialRecord]):
+    """The trials of a run, read anew whenever they are looked at; how many they are is known before."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path = path
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return iter(read(self._path).trials)
+
+    def __getitem__(self, index: Any) -> Any:
+        return read(self._path).trials[index]
 
 
 def locate(places: Iterable[str | Path]) -> list[Path]:
@@ -154,6 +202,17 @@ def locate(places: Iterable[str | Path]) -> list[Path]:
             raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
         found |= {record.resolve(): record for record in records}
     return sorted(found.values(), key=lambda record: (record.parent.name, record))
+
+
+def has_current_trials(path: Path) -> bool:
+    """Whether the lines of a run's trials are read as they stand, with no upgrade between."""
+    return all(step.trial is dict for step in _upgrades(path.parent, _version(_load_record(path.parent))))
+
+
+def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:
+    """The places, and the folders of `bench/scale.py` in them."""
+    places = list(places)
+    return [*places, *(folder for place in places for folder in sorted(Path(place).glob("scaling*")))]
 
 
 @contextlib.contextmanager
