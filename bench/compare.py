@@ -67,8 +67,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, energy:5%%"
     )
     add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
-    what = "what may differ, because its effect is the question: recipe, data, target, machine, world, protocol"
-    add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
+    facts = "recipe, data, target, machine, world, threads, scheduling, protocol"
+    add(
+        "--across",
+        action="append",
+        default=[],
+        metavar="FACT",
+        help=f"what may differ, because its effect is the question: {facts}; may be repeated",
+    )
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
     add("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where records lie (default: %(default)s)")

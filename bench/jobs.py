@@ -67,6 +67,8 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Record
     """cross-validation: K runs, a part held out in each"""
     interleave: bool = False
     """alternate the trials of the recipes, then compare them"""
+    wait_for_quiet: Annotated[int, Argument(positive, "SECONDS")] | None = None
+    """wait so long at most until other processes leave the CPUs free"""
     resume: Annotated[Path, Argument(metavar="RUN")] | None = None
     """train the seeds that an interrupted run lacks"""
 

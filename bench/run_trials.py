@@ -8,7 +8,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +27,7 @@ from pipelines.data.dataset import Dataset
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
-from pipelines.host import environment
+from pipelines.host import environment, load
 from pipelines.host.devices import make_clock, number_formats
 from pipelines.probes import energy
 from pipelines.probes.profiling import profile_training
@@ -104,6 +105,7 @@ def _trials(
     if options.track:
         tracking.check(bench)
 
+    began = load.read()
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
     link = all_reduce.all_reduce_seconds(world)
@@ -118,21 +120,31 @@ def _trials(
         view.line(f"warning: the images or labels of {dataset.name} are not the published ones: the record says so")
     with ending(directory, world, places, view):
         before_first += clock.laps
+        host = captured[world.rank]["host_hash"]
+        waited = 0.0
+        if seeds and options.wait_for_quiet:
+            waited = load.wait_for_quiet(options.wait_for_quiet, world, host)
+            began = load.read()
         if seeds:
             before_first.append(warm_up(bench))
+            if warning := busy_warning(load.foreign_load(began, world, host)):
+                view.line(warning)
         else:
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
             yield
             if events.INTERLEAVED in os.environ:
                 world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
+            before, started = load.read(), datetime.now(UTC)
             trial = run_trial(bench, seed, observers)
+            times = {"started": started, "ended": datetime.now(UTC)}
             if before_first:
-                total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
+                total = [Lap("total", time.perf_counter() - PROCESS_STARTED - waited)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
                 before_first = []
+            foreign = load.foreign_load(before, world, host)
             if directory:
-                directory.append(to_record(trial, job.seeds.index(seed)))
+                directory.append(to_record(trial, job.seeds.index(seed), times | {"foreign_load": foreign}))
             view.trial_finished(trial)
         if directory and seeds:
             directory.note({"train_flops": estimate(job.recipe, dataset, world.device).train_flops})
@@ -237,9 +249,19 @@ def without_folders(arguments: list[str]) -> list[str]:
     return options.parse_known_args(arguments)[1]
 
 
-def to_record(trial: Trial, index: int) -> TrialRecord:
-    """A trial as it is recorded."""
-    return TrialRecord(index=index, **dataclasses.asdict(trial))
+def to_record(trial: Trial, index: int, more: Mapping[str, Any]) -> TrialRecord:
+    """A trial as it is recorded, with what was observed around it."""
+    return TrialRecord(index=index, **dataclasses.asdict(trial), **more)
+
+
+def busy_warning(foreign: float | None) -> str:
+    """A line about a machine that is too busy for times that compare; empty for any other."""
+    if foreign is None or foreign < load.BUSY:
+        return ""
+    return (
+        f"warning: other processes keep {foreign:.0%} of the CPUs busy: these times will not compare with others; wait "
+        "with --wait-for-quiet SECONDS, or leave CPUs free with --threads"
+    )
 
 
 @contextlib.contextmanager

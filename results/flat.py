@@ -43,7 +43,7 @@ COLUMNS = {
     "trials": _columns(
         f"{RUN} smoke_test:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
         "total_time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT "
-        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT reason:VARCHAR"
+        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT foreign_load:DOUBLE reason:VARCHAR"
     ),
     "epochs": _columns(
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT epoch:BIGINT train_loss:DOUBLE accuracy:DOUBLE accuracy_plain:DOUBLE "
@@ -121,7 +121,7 @@ def _run(run: Run, protocol: str) -> Row:
 
 def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
     same = ("seed", "outcome", "accuracy", "accuracy_plain", "target", "steps", "samples")
-    more = ("peak_host_bytes", "peak_device_bytes", "reason")
+    more = ("peak_host_bytes", "peak_device_bytes", "foreign_load", "reason")
     row = _common(run) | {
         "smoke_test": run.record.smoke_test,
         **{name: getattr(trial, name) for name in (*same, *more)},

@@ -77,6 +77,11 @@ class Metric:
     """of a metric of which more is better: the name, unit and value of what is better if smaller, for tools that know
     no other"""
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it depends on how fast the machine was."""
+        return self.unit in ("s", "images/s")
+
     def text(self, value: float | None) -> str:
         """A value with its unit."""
         if value is None:

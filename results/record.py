@@ -29,7 +29,7 @@ from pydantic import (
 from results.environment import Environment, known
 from results.json_values import JsonObject, Text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 LapName = Literal[
     "startup",
@@ -59,7 +59,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
-Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment} lies outside the years 1 to 9999 in UTC") from None
+
+
+Utc = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class _Kept(BaseModel):
@@ -116,6 +125,11 @@ class TrialRecord(_Kept):
     samples: Count
     peak_host_bytes: Count | None = None
     peak_device_bytes: Count | None = None
+    started: Utc | None = None
+    """since version 4, as are the next two"""
+    ended: Utc | None = None
+    foreign_load: float | None = Field(default=None, ge=0)
+    """CPUs of this host that other processes kept busy meanwhile, as a share of those that the run may use"""
     notes: JsonObject = {}
     """what the techniques have to say"""
 
@@ -169,7 +183,7 @@ class DataHashes(_Kept):
 class RunRecord(_Kept):
     """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
     recipe_name: Text = Field(min_length=1)
     recipe: JsonObject

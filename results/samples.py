@@ -6,16 +6,17 @@ Runs are read one after the other and only their samples are kept, in memory and
 import json
 import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pydantic_core
 
 from results import cache, store
-from results.environment import known
+from results.environment import Environment, known
 from results.format import target
 from results.literature import Published, published
+from results.marks import counted
 from results.metrics import DEFAULT, METRICS, find_metric
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS, find_protocol
@@ -23,7 +24,7 @@ from results.record import Run, RunRecord
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
-FACTS = ("recipe", "data", "target", "machine", "world", "protocol", "smoke test")
+FACTS = ("recipe", "data", "target", "machine", "world", "threads", "scheduling", "protocol", "smoke test")
 """What must be the same on both sides of a comparison."""
 
 
@@ -50,6 +51,10 @@ class Samples:
     """trials that diverged or failed"""
     interleaved: str | None = None
     """shared by runs whose trials were interleaved"""
+    started: tuple[float | None, ...] = ()
+    """when each trial began, in seconds since 1970; None where it is not known"""
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """trials by the names of their marks, of `results.marks`"""
     published: Published | None = None
     is_benchmark: bool = False
     """a time alone, with no training behind it"""
@@ -72,6 +77,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "world": str(record.world_size),
             "protocol": protocol,
             "smoke test": "yes" if record.smoke_test else "no",
+            **_host_facts(record.environment),
         },
         notes={
             "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
@@ -84,8 +90,20 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         reached=len(run.reached),
         unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
         interleaved=record.interleaved,
+        started=tuple(None if trial.started is None else trial.started.timestamp() for trial in run.trials),
+        marks=counted(run.trials),
         warnings=run.warnings,
     )
+
+
+def _host_facts(environment: Environment) -> dict[str, str]:
+    """What is known of the threads of a process and of its share of the host."""
+    facts = {}
+    if environment.threads:
+        facts["threads"] = f"{environment.threads.intra_op} a process"
+    if environment.scheduling and environment.scheduling.text:
+        facts["scheduling"] = environment.scheduling.text
+    return facts
 
 
 def of_figure(figure: Published) -> Samples:
@@ -190,7 +208,7 @@ def _encode(path: Path) -> bytes:
     default = of_run(run, DEFAULT_PROTOCOL, METRICS)
     timed = [name for name, metric in METRICS.items() if metric.by_protocol]
     values = {protocol: {name: find_metric(name).samples(run, protocol) for name in timed} for protocol in PROTOCOLS}
-    shared = {field.name: getattr(default, field.name) for field in fields(Samples) if field.name != "published"}
+    shared = {each.name: getattr(default, each.name) for each in fields(Samples) if each.name != "published"}
     return json.dumps({"shared": shared, "by_protocol": values}).encode()
 
 
@@ -198,7 +216,7 @@ def _decode(path: Path, encoded: bytes) -> dict[str, Samples]:
     loaded = pydantic_core.from_json(encoded)
     shared = loaded["shared"]
     values = {name: tuple(samples) for name, samples in shared["values"].items()}
-    same = {name: tuple(shared[name]) for name in ("seeds", "warnings")} | {"origin": str(path.parent)}
+    same = {name: tuple(shared[name]) for name in ("seeds", "started", "warnings")} | {"origin": str(path.parent)}
     return {
         protocol: Samples(
             **shared

@@ -23,7 +23,7 @@ RECORD, TRIALS = "run.json", "trials.jsonl"
 T = TypeVar("T")
 
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
-SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions", "strategy")
+SAME_ENVIRONMENT = ("machine_id", "machine_class", "threads", "scheduling", "versions", "strategy")
 """What must not change between the trials of one run."""
 
 
@@ -99,11 +99,13 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
     """Go on with the seeds that a run misses.
 
     `record` is what a new run would have been given now: ValueError where recipe, code, machine or world size are no
-    longer those of the run, because then it would not be one run. The run keeps its own id, seeds and environment.
+    longer those of the run, because then it would not be one run. The run keeps its own id, seeds and environment. A
+    run whose other side is not resumed with it is no longer interleaved.
     """
     run = read(path)
     if _version(_load_record(run.path)) != SCHEMA_VERSION:
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
+    interleaved = run.record.interleaved if run.record.interleaved == record.interleaved else None
     pairs = {key: (getattr(run.record, key), getattr(record, key)) for key in SAME_ON_RESUME}
     captured = run.record.environment, record.environment
     pairs |= {key: tuple(getattr(one, key) for one in captured) for key in SAME_ENVIRONMENT}
@@ -111,7 +113,7 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
         if then != now:
             raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
     resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials})
-    resumed._write(status="running", reason=None)
+    resumed._write(status="running", reason=None, interleaved=interleaved)
     return resumed
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from statistics import fmean
 
 from results import format as form
+from results.marks import MARKS, text
 from results.metrics import ACCURACY, DEFAULT, TIME_TO_TARGET, Metric, find_metric
 from results.protocols import seconds_to
 from results.record import Run
@@ -30,6 +31,8 @@ class Figure:
     """median or mean; None where there is none"""
     absent: str
     """why there is no value; empty where there is one"""
+    marks: str = ""
+    """of trials whose times mean less, such as "2 of 3 busy\""""
 
     @cached_property
     def median(self) -> MedianSummary | None:
@@ -43,9 +46,12 @@ class Figure:
 
     @property
     def missing(self) -> str:
-        """k of n in brackets, where trials lack the number."""
-        is_whole = self.value is None or len(self.samples) == self.trials
-        return "" if is_whole else f" ({form.count(len(self.samples), self.trials)})"
+        """In brackets: k of n, where trials lack the number, and the marks of trials."""
+        if self.value is None:
+            return ""
+        lack = "" if len(self.samples) == self.trials else form.count(len(self.samples), self.trials)
+        words = ", ".join(word for word in (lack, self.marks) if word)
+        return f" ({words})" if words else ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,14 @@ def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
     values = _values(metric, side)
     absent = _absent(metric, side, values)
     trials = sum(one.reached for one in side) if metric.counts == "trials that reached" else _trials(side)
-    return Figure(metric, tuple(values), trials, None if absent else metric.test.center(values), absent)
+    marks = marked(side) if metric.is_timed else ""
+    return Figure(metric, tuple(values), trials, None if absent else metric.test.center(values), absent, marks)
+
+
+def marked(side: Sequence[Samples]) -> str:
+    """The marks of all trials of these runs."""
+    counts = {name: sum(one.marks.get(name, 0) for one in side) for name in MARKS}
+    return text({name: number for name, number in counts.items() if number}, _trials(side))
 
 
 def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:

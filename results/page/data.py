@@ -9,6 +9,7 @@ from typing import Any
 from results import format as form
 from results.environment import known
 from results.literature import Published
+from results.marks import marks_of, spread_warning
 from results.metrics import images_per_second
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, cut, plain
@@ -149,6 +150,7 @@ def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary]) -> Jso
             "total": _by_known(protocols, lambda name: [form.seconds(total_seconds(t, name)) for t in run.trials]),
         },
         "facts": facts(run, data_set, summaries, protocols),
+        "warnings": [*run.warnings, *filter(None, [spread_warning(run)])],
         "subtitle": " · ".join(word for word in (_text(run.record.recipe.get("title")), run.change) if word),
     }
 
@@ -254,7 +256,7 @@ def _trial(trial: TrialRecord) -> list[str]:
     epoch = epoch_reaching(trial)
     return [
         str(trial.seed),
-        trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
+        ", ".join((trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}", *marks_of(trial))),
         form.percent(trial.accuracy),
         form.NOTHING if epoch is None else str(epoch),
         form.number(images_per_second(trial)),

@@ -6,6 +6,7 @@ from typing import Any
 
 from results import steps
 from results.format import target
+from results.marks import caption
 from results.metrics import ACCURACY, DEFAULT, EPOCH_TIME, TIME_TO_TARGET, TOTAL_TIME
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, by_protocol, clocked
@@ -140,4 +141,5 @@ def scalings(runs: Sequence[Run], data_sets: Sequence[str]) -> list[Json]:
 def table_data(table: Table, runs: Sequence[Run] = ()) -> Json:
     """A table for the page; its rows lead to these runs, one a row."""
     ids = [run.record.id for run in runs]
-    return {"title": table.title, "headers": table.headers, "rows": table.rows, "caption": table.caption, "ids": ids}
+    noted = table.with_note(caption(runs))
+    return {"title": table.title, "headers": table.headers, "rows": table.rows, "caption": noted.caption, "ids": ids}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
+from results.marks import caption
 from results.record import Run
 from results.tables.ladder import ladder_table
 from results.tables.loaders import costs, loaders_table
@@ -32,11 +33,13 @@ def overview(runs: Sequence[Run], protocol: str) -> list[Table]:
     for name, group in groups(runs):
         make, fits = TABLES.get(name, (None, None))
         if make and fits and len(group) > 1 and fits(group):
-            tables.append(make(group, protocol))
+            tables.append(make(group, protocol).with_note(caption(group)))
         else:
             rest += group
     kept = {id(run) for run in rest}
-    return [*tables, *summary_tables([run for run in runs if id(run) in kept], protocol)]
+    others = [run for run in runs if id(run) in kept]
+    note = caption(others)
+    return [*tables, *(table.with_note(note) for table in summary_tables(others, protocol))]
 
 
 def groups(runs: Iterable[Run]) -> list[tuple[str, list[Run]]]:

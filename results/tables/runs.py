@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from results import format as form
+from results.marks import caption, marks_of
 from results.protocols import epoch_reaching, find_protocol, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.summary import summarize
@@ -17,15 +18,16 @@ def trials_table(run: Run, protocol: str) -> Table:
     find_protocol(protocol)
     title = f"{run.record.recipe_name}, run {run.record.id}, {run.machine}"
     rows = tuple(trial_row(trial, protocol) for trial in run.trials)
-    return Table(title + SMOKE_TEST * run.record.smoke_test, TRIALS, rows)
+    return Table(title + SMOKE_TEST * run.record.smoke_test, TRIALS, rows, caption([run]))
 
 
 def trial_row(trial: TrialRecord, protocol: str) -> tuple[str, ...]:
     """The cells of one trial. A total time is shown whether or not the trial reached the target."""
+    outcome = trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}"
     return (
         str(trial.seed),
         form.percent(trial.accuracy),
-        trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
+        ", ".join((outcome, *marks_of(trial))),
         form.NOTHING if (last := epoch_reaching(trial)) is None else str(last),
         form.seconds(seconds_to_target(trial, protocol)),
         form.seconds(total_seconds(trial, protocol)),
@@ -37,7 +39,7 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
 
     ValueError for an unknown protocol.
     """
-    caption = (
+    legend = (
         "Accuracy: mean ± half of its 95% interval. p: probability of a mean at least this high if the true mean were "
         f"the target. Times: median [95% interval], or (range) of fewer than 6 trials; {protocol} protocol."
     )
@@ -45,7 +47,7 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
     for run in runs:
         rows[run.record.smoke_test].append(_summary_row(run, protocol))
     return [
-        Table(f"{protocol} time" + SMOKE_TEST * smoke_test, SUMMARY, tuple(of_kind), caption)
+        Table(f"{protocol} time" + SMOKE_TEST * smoke_test, SUMMARY, tuple(of_kind), legend)
         for smoke_test, of_kind in rows.items()
         if of_kind
     ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import rich.table
 from rich import box
@@ -23,6 +23,10 @@ class Table:
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+
+    def with_note(self, note: str) -> "Table":
+        """With a sentence more in the caption."""
+        return replace(self, caption=f"{self.caption} {note}".strip())
 
     def rich(self) -> rich.table.Table:
         """For the console. Nothing in it is read as markup."""

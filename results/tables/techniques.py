@@ -42,7 +42,7 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
                 epoch_labels(run),
                 summary.accuracy_text,
                 *(form.NOTHING if run is base else difference(run, base) for base in against.values()),
-                form.seconds(summary.total_time.value),
+                form.seconds(summary.total_time.value) + summary.total_time.missing,
                 *(time_to(run, threshold, protocol) for threshold in THRESHOLDS),
             )
         )
