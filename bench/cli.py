@@ -96,6 +96,16 @@ def rank_prefix(variables: Mapping[str, str]) -> str:
     return f"[rank{variables['RANK']}]: " if several else ""
 
 
+def processors() -> int:
+    """Processes that a reader of many runs may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def warn(text: str) -> None:
+    """One line of warning on standard error."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """One JSON value in one line on standard output."""
     print(json.dumps(value), flush=True)

@@ -1,7 +1,6 @@
 """Compare two sides: what became faster, slower or less accurate, and how sure that is."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,19 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def side(word: str) -> list[samples.Samples]:
         files = benchmarks.locate(word)
-        return benchmarks.read(files) if files else samples.resolve(word, protocol, roots, workers, chosen, discard)
+        if files:
+            return benchmarks.read(files)
+        return samples.resolve(word, protocol, roots, cli.processors(), chosen, cli.warn, discard)
 
     protocol = protocols.parse(options.protocol)
     discard = ["throttled"] if options.discard_throttled else []
     chosen = rules.rules(options.fail_on or ["time:2%"])
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     roots = (options.runs, samples.MEASURED)
     sides = [side(options.before), side(options.after)]
     comparisons = compare.compare(*sides, chosen, options.across)
     of_benchmarks = any(one.is_benchmark for one in sides[0])
     protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
     for warning in dict.fromkeys(warning for one in (*sides[0], *sides[1]) for warning in one.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
     if options.format == "table":
         cli.make_console().print(comparison.table(comparisons, protocol).rich())
     else:
@@ -66,8 +66,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, energy:5%%"
     )
     add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
-    what = "what may differ, because its effect is the question: recipe, data, target, clock, machine, world, protocol"
-    add("--across", action="append", default=[], metavar="FACT", help=f"{what}; may be repeated")
+    facts = "recipe, data, target, clock, machine, world, threads, scheduling, protocol"
+    add(
+        "--across",
+        action="append",
+        default=[],
+        metavar="FACT",
+        help=f"what may differ, because its effect is the question: {facts}; may be repeated",
+    )
     add("--discard-throttled", action="store_true", help="leave out the trials during which a GPU was throttled")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
     add("--json", dest="format", action="store_const", const="json", help="the same as --format json")

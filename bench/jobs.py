@@ -90,6 +90,8 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Record
     """alternate the trials of the recipes, then compare them"""
     across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
     """with --interleave: what may differ, such as clock; may be repeated"""
+    wait_for_quiet: Annotated[int, Argument(positive, "SECONDS")] | None = None
+    """wait so long at most until other processes leave the CPUs free"""
     resume: Annotated[Path, Argument(metavar="RUN")] | None = None
     """train the seeds that an interrupted run lacks"""
 

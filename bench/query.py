@@ -2,6 +2,7 @@
 
 Tables: runs, trials, epochs, laps. `total_time` and `time_to_target` are seconds under --protocol; a run has a total
 time only if its mean accuracy is at or over the target. Accuracies are fractions. `describe trials` shows the columns.
+The SQL cannot read or write files unless you pass --allow-files.
 """
 
 import argparse
@@ -24,16 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     from results import protocols, query, store
 
-    try:
-        runs = store.find(options.runs or ["runs"])
-        connection = query.database(runs, protocols.parse(options.protocol))
-        columns, rows = query.ask(connection, options.sql)
-        written = query.write(connection, options.write, options.files) if options.write else []
-    except (ValueError, OSError) as error:
-        print(f"bench/query.py: error: {error}", file=sys.stderr)
-        return 2
-    for warning in (warning for run in runs for warning in run.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+    places = store.with_scalings(options.runs or ["runs"])
+    names = list(query.COLUMNS) if options.write else query.named_in(options.sql)
+    protocol = protocols.parse(options.protocol)
+    connection = query.database(places, protocol, names, cli.processors(), cli.warn, cli.warn)
+    written = query.write(connection, options.write, options.files) if options.write else []
+    if not options.allow_files:
+        query.close_files(connection)
+    columns, rows = query.ask(connection, options.sql)
     if options.format == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
     elif options.format == "json":
@@ -55,6 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
     add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
     add("--format", choices=("table", "csv", "json"), default="table", help="of the answer (default: %(default)s)")
+    add("--allow-files", action="store_true", help="let the SQL read and write files, which it otherwise cannot")
     add("--write", type=Path, metavar="DIR", help="also write the four tables there, whole")
     add("--files", choices=("csv", "parquet"), default="parquet", help="as such files (default: %(default)s)")
     return parser.parse_args(arguments)

@@ -20,15 +20,17 @@ from bench.options import Parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or a package that is missing."""
     options = parse(arguments)
-    from results import files, marks, protocols, store
+    from results import files, protocols, samples, store
     from results.literature import published
     from results.page import build, data, pictures
 
     try:
         protocol = protocols.parse(options.protocol)
         discard = ["throttled"] if options.discard_throttled else []
-        runs = [marks.discard(run, discard) for run in store.find(with_scalings(options.runs or ["runs"]))]
-        shown = data.page_data(runs, published().values())
+        places = store.with_scalings(options.runs or ["runs"])
+        found = samples.find_runs(places, cli.processors(), cli.warn, discard)
+        runs = [run for run, _ in found]
+        shown = data.page_data(runs, published().values(), {run.record.id: of for run, of in found})
         options.out.mkdir(parents=True, exist_ok=True)
         page = options.out / "index.html"
         files.write_atomically(page, build.page(shown, options.title))
@@ -37,15 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench/report.py: error: {error}", file=sys.stderr)
         return 2
     for warning in (warning for run in runs for warning in run.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
     for path in written:
         print(f"written: {path}")
     return 0
-
-
-def with_scalings(places: Sequence[str]) -> list[str]:
-    """The places, and the folders of `bench/scale.py` in them."""
-    return [*places, *(str(folder) for place in places for folder in sorted(Path(place).glob("scaling*")))]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,7 @@ from bench.trainers import Described, Trainer
 from pipelines.clock import Lap
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
-from pipelines.host import environment, gpu_sampler
+from pipelines.host import environment, gpu_sampler, load
 from pipelines.probes import energy
 from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
@@ -94,6 +95,7 @@ def _trials(
         process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
     trainer.set_up()
 
+    began = load.read()
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place(captured[world.rank]["host_hash"]))
     link = all_reduce.all_reduce_seconds(world)
@@ -111,10 +113,16 @@ def _trials(
     with ending(directory, world, places, view):
         before_first = [startup] if is_first else []
         before_first += trainer.laps
+        host = captured[world.rank]["host_hash"]
+        waited = 0.0
+        if seeds and options.wait_for_quiet:
+            waited = load.wait_for_quiet(options.wait_for_quiet, world, host)
+            began = load.read()
         if seeds:
             with gpu_sampler.sampled(world.device) as samples:
                 before_first += filter(None, [trainer.warm_up()])
-            if warning := gpu_sampler.unlocked_clocks(samples):
+            warnings = busy_warning(load.foreign_load(began, world, host)), gpu_sampler.unlocked_clocks(samples)
+            for warning in filter(None, warnings):
                 view.line(warning)
         else:
             view.line("nothing to do: no trial is missing")
@@ -122,13 +130,16 @@ def _trials(
             yield
             if events.INTERLEAVED in os.environ:
                 world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
+            before, started = load.read(), datetime.now(UTC)
             trial = trainer.run_trial(seed, observers)
+            times = {"started": started, "ended": datetime.now(UTC)}
             if before_first:
-                total = [Lap("total", time.perf_counter() - PROCESS_STARTED)] if is_first else []
+                total = [Lap("total", time.perf_counter() - PROCESS_STARTED - waited)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
                 before_first = []
+            foreign = load.foreign_load(before, world, host)
             if directory:
-                directory.append(to_record(trial, job.seeds.index(seed)))
+                directory.append(to_record(trial, job.seeds.index(seed), times | {"foreign_load": foreign}))
             view.trial_finished(trial)
         if directory and seeds and (flops := trainer.train_flops()):
             directory.note({"train_flops": flops})
@@ -236,9 +247,19 @@ def without_folders(arguments: list[str]) -> list[str]:
     return options.parse_known_args(arguments)[1]
 
 
-def to_record(trial: Trial, index: int) -> TrialRecord:
-    """A trial as it is recorded."""
-    return TrialRecord(index=index, **dataclasses.asdict(trial))
+def to_record(trial: Trial, index: int, more: Mapping[str, Any]) -> TrialRecord:
+    """A trial as it is recorded, with what was observed around it."""
+    return TrialRecord(index=index, **dataclasses.asdict(trial), **more)
+
+
+def busy_warning(foreign: float | None) -> str:
+    """A line about a machine that is too busy for times that compare; empty for any other."""
+    if foreign is None or foreign < load.BUSY:
+        return ""
+    return (
+        f"warning: other processes keep {foreign:.0%} of the CPUs busy: these times will not compare with others; wait "
+        "with --wait-for-quiet SECONDS, or leave CPUs free with --threads"
+    )
 
 
 @contextlib.contextmanager

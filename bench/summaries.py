@@ -8,7 +8,7 @@ The JSON of `--json` is one object per run and line:
 - `target`: the accuracy to reach, as a fraction; null without a trial
 - `missing_seeds`: the seeds that were asked for and have no trial
 - `trials`: of each trial `seed`, `outcome` (reached, missed, diverged, failed), `accuracy` (fraction or null),
-  `time_to_target` and `total_time` (seconds, or null where the trial has none)
+  `time_to_target` and `total_time` (seconds, or null where the trial has none), `marks` (such as "busy")
 """
 
 import os
@@ -21,6 +21,7 @@ from bench.option_groups import DEFAULT_RECIPE
 from results.efficiency import is_known
 from results.error_split import error_lines
 from results.folds import fold_lines
+from results.marks import counts, spread_warning
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run
 from results.tables import comparison
@@ -115,6 +116,7 @@ def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> No
 def print_lines(console: "Console", runs: Sequence[Run]) -> None:
     """What the runs show together, where their records are, and what to try next."""
     lines = [*fold_lines(runs), *error_lines(runs)]
+    lines += [f"warning: {text}" for run in runs if (text := spread_warning(run))]
     for run in runs:
         lines += [*outside_laps(run), f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
     if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
@@ -151,6 +153,7 @@ def run_object(run: Run, protocol: str) -> dict[str, Any]:
                 "accuracy": trial.accuracy,
                 "time_to_target": seconds_to_target(trial, protocol),
                 "total_time": total_seconds(trial, protocol),
+                "marks": list(counts([trial])),
             }
             for trial in run.trials
         ],

@@ -17,9 +17,9 @@ def load(*places: str | Path, table: str = "trials", protocol: str = "strict") -
     import pandas
 
     from results.flat import COLUMNS, tables
-    from results.store import find
+    from results.store import find, with_scalings
 
     if table not in COLUMNS:
         raise ValueError(f"table={table!r}: use one of {', '.join(COLUMNS)}")
-    rows = getattr(tables(find(places or ["runs"]), protocol), table)
+    rows = getattr(tables(find(with_scalings(places or ["runs"])), protocol), table)
     return pandas.DataFrame(rows, columns=[column.name for column in COLUMNS[table]])

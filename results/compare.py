@@ -20,6 +20,8 @@ from results.summary import figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
+IMPLIED = {"machine": ("threads", "scheduling"), "world": ("threads", "scheduling")}
+"""what may differ too, where these may"""
 MARKS: dict[Verdict, str] = {"worse": "+", "better": "-", "same": "=", "undecided": "?", "not comparable": "x"}
 
 
@@ -105,13 +107,15 @@ class Cell:
 
     @property
     def neighbours(self) -> tuple[list[float], list[float]] | None:
-        """Values of trials that came one after the other, if all of the runs were interleaved two by two; else None."""
+        """Values of trials that came one after the other, if all trials of all runs did two by two; else None."""
         by_id = [{one.interleaved: one for one in side} for side in (self.before, self.after)]
         if None in by_id[0] or by_id[0].keys() != by_id[1].keys() or len(by_id[0]) < len(self.before):
             return None
         pairs = []
         for shared, one in by_id[0].items():
             other = by_id[1][shared]
+            if not _alternated(one, other):
+                return None
             later = dict(zip(other.seeds, other.values[self.metric.name], strict=True))
             pairs += [
                 (value, later.get(seed)) for seed, value in zip(one.seeds, one.values[self.metric.name], strict=True)
@@ -124,6 +128,18 @@ class Cell:
         """The samples of both sides."""
         before, after = ([*figure(self.metric, side).samples] for side in (self.before, self.after))
         return before, after
+
+
+def _alternated(one: Samples, other: Samples) -> bool:
+    """Whether no trial of the two runs came between two of one seed. Taken as true of records without times."""
+    if len(one.started) != len(one.seeds) or len(other.started) != len(other.seeds):
+        return True
+    if None in one.started or None in other.started:
+        return True
+    order = sorted([(at, seed) for run in (one, other) for at, seed in zip(run.started, run.seeds, strict=True)])
+    last = {seed: place for place, (_, seed) in enumerate(order)}
+    first = {seed: place for place, (_, seed) in reversed(list(enumerate(order)))}
+    return all(last[seed] - first[seed] == 1 for seed in set(one.seeds) & set(other.seeds))
 
 
 def decide(change: Change, metric: Metric, limit: float, level: float = LEVEL) -> tuple[Verdict, str]:
@@ -223,6 +239,7 @@ def _none_finished(side: Sequence[Samples]) -> bool:
 def differences(old: Iterable[Samples], new: Iterable[Samples], across: Collection[str] = ()) -> str:
     """What differs that must not, with the values of both sides; empty if nothing does."""
     found = []
+    across = {*across, *(fact for name in across for fact in IMPLIED.get(name, ()))}
     for fact in FACTS:
         values = [sorted({one.facts[fact] for one in side if fact in one.facts}) for side in (old, new)]
         if fact not in across and all(values) and len({*values[0], *values[1]}) > 1:

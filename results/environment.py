@@ -66,6 +66,35 @@ class Threads(_Part):
     inter_op: int
 
 
+class Scheduling(_Part):
+    """How much of the host a process may use."""
+
+    processes: Int = None
+    """of this launch on this host"""
+    cpus: Int = None
+    """in the affinity of a process"""
+    smt: bool | Unknown | None = None
+    """whether cores run several threads at once"""
+    governors: Strings = None
+    """of the clocks of those CPUs"""
+    cpu_quota: Float = None
+    """CPUs that the container may use; None without a limit"""
+
+    @property
+    def text(self) -> str:
+        """In a few words; what is not known is left out."""
+        governors = known(self.governors)
+        quota = known(self.cpu_quota)
+        parts = [
+            None if known(self.processes) is None else f"{self.processes} a host",
+            None if known(self.cpus) is None else f"{self.cpus} CPUs each",
+            None if known(self.smt) is None else f"SMT {'on' if self.smt else 'off'}",
+            None if governors is None else f"governor {' and '.join(governors)}",
+            None if quota is None else f"quota of {quota:g} CPUs",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
 class Gpu(_Part):
     """One GPU: what stays as it is (in `Environment.gpus`), or what changes (in `Telemetry.gpus`)."""
 
@@ -114,6 +143,8 @@ class Environment(_Part):
     cpu: Cpu | None = None
     memory_bytes: Int = None
     threads: Threads | None = None
+    scheduling: Scheduling | None = None
+    """since version 4"""
     gpus: list[Gpu] = []
     versions: dict[Text, Text | int | Unknown | None] = {}
     """of everything that computes or launches; None for what is not installed"""

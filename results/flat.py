@@ -1,7 +1,7 @@
 """Runs as flat tables: one row a run, a trial, an epoch or a lap, for databases, data frames and files."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from results import marks
@@ -38,13 +38,13 @@ class Tables:
 RUN = "run:VARCHAR recipe:VARCHAR recipe_hash:VARCHAR machine:VARCHAR world_size:BIGINT commit:VARCHAR"
 COLUMNS = {
     "runs": _columns(
-        f"{RUN} dirty:BOOLEAN smoke_test:BOOLEAN status:VARCHAR created:TIMESTAMPTZ trials:BIGINT reached:BIGINT "
+        f"{RUN} dirty:BOOLEAN smoke_test:BOOLEAN status:VARCHAR created:TIMESTAMP trials:BIGINT reached:BIGINT "
         "accuracy:DOUBLE time_to_target:DOUBLE total_time:DOUBLE path:VARCHAR"
     ),
     "trials": _columns(
         f"{RUN} smoke_test:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
         "total_time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT "
-        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT reason:VARCHAR marks:VARCHAR"
+        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT foreign_load:DOUBLE reason:VARCHAR marks:VARCHAR"
     ),
     "epochs": _columns(
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT epoch:BIGINT train_loss:DOUBLE accuracy:DOUBLE accuracy_plain:DOUBLE "
@@ -54,22 +54,43 @@ COLUMNS = {
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT name:VARCHAR epoch:BIGINT seconds:DOUBLE device_seconds:DOUBLE"
     ),
 }
-"""Times are under the protocol asked for: of a run as `results.summary` gives them, of a trial as they are."""
+"""Times are under the protocol asked for: of a run as `results.summary` gives them, of a trial as they are.
+`created` is in UTC."""
+LARGEST = {"BIGINT": 2**63 - 1, "HUGEINT": 2**127 - 1}
 
 
-def tables(runs: Iterable[Run], protocol: str) -> Tables:
-    """ValueError for an unknown protocol."""
+def tables(runs: Iterable[Run], protocol: str, names: Collection[str] = tuple(COLUMNS)) -> Tables:
+    """The named tables; the others stay empty.
+
+    ValueError for an unknown protocol, and for an integer that is too large for its column.
+    """
     find_protocol(protocol)
     found = Tables([], [], [], [])
     for run in runs:
+        check(run)
         found.runs.append(_run(run, protocol))
         times = zip(TOTAL_TIME.samples(run, protocol), TIME_TO_TARGET.samples(run, protocol), strict=True)
         for trial, (total, to_target) in zip(run.trials, times, strict=True):
             found.trials.append(_trial(run, trial, {"total_time": total, "time_to_target": to_target}))
             of = {"run": run.record.id, "recipe": run.record.recipe_name, "seed": trial.seed}
-            found.epochs.extend(of | result.model_dump() for result in trial.epochs)
-            found.laps.extend(_laps(of, trial))
+            if "epochs" in names:
+                found.epochs.extend(of | asdict(result) for result in trial.epochs)
+            if "laps" in names:
+                found.laps.extend(_laps(of, trial))
     return found
+
+
+def check(run: Run) -> None:
+    """ValueError, naming file and field, for an integer that is too large for its column."""
+    for trial in run.trials:
+        last = max((part.epoch or 0 for part in (*trial.epochs, *trial.laps)), default=0)
+        given = {name: getattr(trial, name, 0) or 0 for name, _ in COLUMNS["trials"]} | {"epoch": last}
+        for name, sql in (*COLUMNS["trials"], Column("epoch", "BIGINT")):
+            if sql in LARGEST and given[name] > LARGEST[sql]:
+                digits = f"{given[name]:.3e}" if given[name] < 1e300 else "over 1e300"
+                raise ValueError(f"{run.path / 'trials.jsonl'}: {name}={digits} is too large for a table ({sql})")
+    if run.record.world_size > LARGEST["BIGINT"]:
+        raise ValueError(f"{run.path / 'run.json'}: world_size is too large for a table (BIGINT)")
 
 
 def _common(run: Run) -> Row:
@@ -89,7 +110,7 @@ def _run(run: Run, protocol: str) -> Row:
         "dirty": record.dirty,
         "smoke_test": record.smoke_test,
         "status": record.status,
-        "created": record.created.isoformat(),
+        "created": record.created.replace(tzinfo=None).isoformat(" "),
         "trials": summary.trials,
         "reached": summary.reached,
         "accuracy": summary.accuracy.value,
@@ -101,7 +122,7 @@ def _run(run: Run, protocol: str) -> Row:
 
 def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
     same = ("seed", "outcome", "accuracy", "accuracy_plain", "target", "steps", "samples")
-    more = ("peak_host_bytes", "peak_device_bytes", "reason")
+    more = ("peak_host_bytes", "peak_device_bytes", "foreign_load", "reason")
     row = _common(run) | {
         "smoke_test": run.record.smoke_test,
         **{name: getattr(trial, name) for name in (*same, *more)},

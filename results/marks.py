@@ -10,6 +10,11 @@ THROTTLING = frozenset({"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdo
 """NVML's clocks event reasons that mean heat or a failing power supply. Running at the power limit is not among them:
 many cards do so whenever they are busy."""
 
+BUSY = 0.1
+"""share of the CPUs of a run from which work of other processes marks a trial"""
+TENFOLD = 10
+"""times the shortest training of a run: a machine on which another trial takes so long was not the same"""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -27,7 +32,13 @@ def is_throttled(trial: TrialRecord) -> bool:
     return any(not THROTTLING.isdisjoint(gpu.throttle_reasons) for gpu in trial.gpus)
 
 
+def is_busy(trial: TrialRecord) -> bool:
+    """Whether other processes kept CPUs busy that the trial could have used."""
+    return trial.foreign_load is not None and trial.foreign_load >= BUSY
+
+
 MARKS: tuple[Mark, ...] = (
+    Mark("busy", "‡", f"other processes kept at least {BUSY:.0%} of the CPUs busy during a trial", is_busy),
     Mark("throttled", "†", "a GPU was throttled by heat or its power supply during a trial", is_throttled),
 )
 
@@ -61,3 +72,14 @@ def discard(run: Run, names: Collection[str]) -> Run:
     kept = tuple(trial for trial in run.trials if trial not in left_out)
     warning = f"{run.path}: {len(left_out)} of {len(run.trials)} trials are left out: {' or '.join(names)}"
     return replace(run, trials=kept, discarded=left_out, warnings=(*run.warnings, warning))
+
+
+def spread_warning(run: Run) -> str:
+    """Of a run whose trials trained for times that differ tenfold; empty for any other."""
+    seconds = [time for trial in run.trials if (time := trial.seconds("train"))]
+    if not seconds or max(seconds) < TENFOLD * min(seconds):
+        return ""
+    return (
+        f"{run.record.recipe_name}: its trials trained for {min(seconds):.3g} to {max(seconds):.3g} s: the machine was "
+        "not the same for all of them"
+    )

@@ -71,9 +71,16 @@ class Metric:
     """the figure is given only if the mean accuracy over all trials is at or over the target"""
     write: Callable[[float | None], str] = form.number
     """a value, without its unit"""
+    by_protocol: bool = False
+    """whether the samples depend on the protocol"""
     cost: tuple[str, str, Callable[[float], float]] | None = None
     """of a metric of which more is better: the name, unit and value of what is better if smaller, for tools that know
     no other"""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it depends on how fast the machine was."""
+        return self.unit in ("s", "images/s")
 
     def text(self, value: float | None) -> str:
         """A value with its unit."""
@@ -135,6 +142,7 @@ METRICS = {
             "s",
             _timed(total_seconds),
             0.02,
+            by_protocol=True,
             counts="every trial",
             needs_target=True,
         ),
@@ -145,6 +153,7 @@ METRICS = {
             "s",
             _timed(seconds_to_target),
             0.02,
+            by_protocol=True,
             counts="trials that reached",
         ),
         Metric(

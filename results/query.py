@@ -2,42 +2,127 @@
 
 import json
 import math
+import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results import cache, store
 from results.flat import COLUMNS, Row, tables
 from results.format import NOTHING
-from results.record import Run
+from results.protocols import find_protocol
 from results.tables import Table
 
 if TYPE_CHECKING:
     import duckdb
 
 FORMATS = {"csv": "(HEADER)", "parquet": "(FORMAT parquet)"}
+NESTED = ("epochs", "laps")
+"""the tables that DuckDB reads from the lines of the trials themselves"""
 
 
-def database(runs: Iterable[Run], protocol: str) -> "duckdb.DuckDBPyConnection":
-    """A database in memory with the tables of `results.flat.COLUMNS`.
+def named_in(sql: str) -> list[str]:
+    """The tables that a query may need: those whose names are words in it, or all of them if none is."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    return [name for name in COLUMNS if name in words] or list(COLUMNS)
 
-    Raises ValueError for an unknown protocol, and where DuckDB is missing.
+
+def database(
+    places: Sequence[str | Path],
+    protocol: str,
+    names: Collection[str] = tuple(COLUMNS),
+    workers: int = 1,
+    skip: store.Skip | None = None,
+    warn: Callable[[str], None] = lambda warning: None,
+) -> "duckdb.DuckDBPyConnection":
+    """A database in memory with those tables of `results.flat.COLUMNS` that are named.
+
+    skip: as in `results.store.find`; warn: told what could not be read of a run that is in the tables. ValueError for
+    an unknown protocol, a place without runs, an integer too large for its column, and where DuckDB is missing.
     """
     try:
         import duckdb
     except ModuleNotFoundError:
         raise ValueError("queries need DuckDB: pip install -e '.[query]' -c constraints.txt") from None
-    found = tables(runs, protocol)
+    find_protocol(protocol)
+    paths = store.locate(places)
+    encoded = cache.derived(paths, f"rows {protocol}", partial(_encode, protocol=protocol), workers)
     connection = duckdb.connect()
     with tempfile.TemporaryDirectory() as folder:
-        for name, columns in COLUMNS.items():
-            path = Path(folder) / f"{name}.json"
-            with path.open("w", encoding="utf-8", errors="replace") as file:  # of a path that is no UTF-8
-                file.writelines(json.dumps(_finite(row), ensure_ascii=False) + "\n" for row in getattr(found, name))
-            types = ", ".join(f"'{column.name}': '{column.sql}'" for column in columns)
-            source = f"read_json('{path}', format = 'newline_delimited', columns = {{{types}}})"
-            connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {source}")  # noqa: S608  all of it is ours
+        sources = {name: Path(folder) / f"{name}.json" for name in ("runs", "trials", "files")}
+        with (
+            sources["runs"].open("wb") as runs,
+            sources["trials"].open("wb") as trials,
+            sources["files"].open("wb") as files,
+        ):
+            for one in store.without_unreadable(paths, encoded, places, skip):
+                head, run, rows = one.split(b"\n", 2)
+                found = json.loads(head)
+                for warning in found["warnings"]:
+                    warn(warning)
+                runs.write(run + b"\n")
+                trials.write(rows)
+                files.write(head + b"\n")
+        for name in ("runs", "trials"):
+            if name in names:
+                _create(connection, name, sources[name])
+        if set(names) & set(NESTED):
+            _create_nested(connection, [name for name in NESTED if name in names], sources["files"], Path(folder))
     return connection
+
+
+def _encode(path: Path, protocol: str) -> bytes:
+    """Lines: what `_create_nested` needs to read the trials, the row of the run, and the rows of its trials."""
+    run = store.read(path)
+    found = tables([run], protocol, ("runs", "trials"))
+    head = {
+        "file": str(path.with_name(store.TRIALS)),
+        "run": run.record.id,
+        "recipe": run.record.recipe_name,
+        "as_it_stands": not run.warnings and store.has_current_trials(path),
+        "warnings": run.warnings,
+    }
+    return "".join(json.dumps(_finite(row)) + "\n" for row in (head, *found.runs, *found.trials)).encode()
+
+
+def _create(connection: "duckdb.DuckDBPyConnection", name: str, path: Path) -> None:
+    types = ", ".join(f"'{column.name}': '{column.sql}'" for column in COLUMNS[name])
+    source = f"read_json('{path}', format = 'newline_delimited', columns = {{{types}}})"
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {source}")  # noqa: S608  all of it is ours
+
+
+def _create_nested(connection: "duckdb.DuckDBPyConnection", names: Collection[str], heads: Path, folder: Path) -> None:
+    """Tables of the lists within the trials. Files with lines that are no trials are written again without them."""
+    found = [json.loads(line) for line in heads.read_bytes().splitlines()]
+    for number, head in enumerate(found):
+        if not head["as_it_stands"] or set("*?[") & set(head["file"]):  # DuckDB would take it for a glob
+            run = store.read(Path(head["file"]).parent)
+            head["file"] = str(folder / f"{number}.jsonl")
+            with Path(head["file"]).open("w", encoding="utf-8") as file:
+                file.writelines(trial.model_dump_json(include={"seed", *NESTED}) + "\n" for trial in run.trials)
+    heads.write_text("".join(json.dumps(head) + "\n" for head in found), encoding="utf-8")
+    types = "file: 'VARCHAR', run: 'VARCHAR', recipe: 'VARCHAR'"
+    connection.execute(
+        f"CREATE TEMP TABLE files AS FROM read_json('{heads}', format = 'newline_delimited', columns = {{{types}}})"
+    )
+    for name in names:
+        of_trial = COLUMNS[name][3:]  # behind run, recipe and seed
+        struct = ", ".join(f"{column.name} {column.sql}" for column in of_trial)
+        select = ", ".join(["run", "recipe", "seed", *(f"part.{column.name}" for column in of_trial)])
+        connection.execute(
+            f"CREATE TABLE {name} AS SELECT {select} FROM (SELECT filename, seed, unnest({name}) AS part FROM "  # noqa: S608
+            "read_json($files, format = 'newline_delimited', filename = true, maximum_object_size = 1073741824, "
+            f"columns = {{seed: 'HUGEINT', {name}: 'STRUCT({struct})[]'}})) JOIN files ON filename = file",
+            {"files": [head["file"] for head in found]},
+        )
+
+
+def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
+    """From here on SQL can neither read nor write files."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
 
 
 def ask(connection: "duckdb.DuckDBPyConnection", sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -46,9 +131,9 @@ def ask(connection: "duckdb.DuckDBPyConnection", sql: str) -> tuple[list[str], l
 
     try:
         answer = connection.execute(sql)
-    except duckdb.Error as error:
+        return [column[0] for column in answer.description or ()], answer.fetchall()
+    except (duckdb.Error, OverflowError, ImportError) as error:  # values that Python has no type for come as these
         raise ValueError(" ".join(str(error).split())) from error
-    return [column[0] for column in answer.description or ()], answer.fetchall()
 
 
 def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

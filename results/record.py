@@ -8,6 +8,7 @@ is refused. In the free-form parts (recipe, environment, notes) a number that is
 
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -28,7 +29,7 @@ from pydantic import (
 from results.environment import Environment, known
 from results.json_values import JsonObject, Text
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 LapName = Literal[
     "startup",
@@ -60,7 +61,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
-Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment} lies outside the years 1 to 9999 in UTC") from None
+
+
+Utc = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class _Kept(BaseModel):
@@ -80,7 +90,13 @@ class Lap:
     """by the device's own clock, where it has one"""
 
 
-class EpochResult(_Kept):
+@pydantic.dataclasses.dataclass(
+    frozen=True,
+    slots=True,
+    kw_only=True,
+    config=ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="strings"),
+)
+class EpochResult:
     """What was measured at the end of an epoch."""
 
     epoch: int = Field(ge=1)
@@ -137,6 +153,11 @@ class TrialRecord(_Kept):
     peak_device_bytes: Count | None = None
     gpus: tuple[GpuActivity, ...] = ()
     """one a process, by rank; empty on a CPU"""
+    started: Utc | None = None
+    """since version 4, as are the next two"""
+    ended: Utc | None = None
+    foreign_load: float | None = Field(default=None, ge=0)
+    """CPUs of this host that other processes kept busy meanwhile, as a share of those that the run may use"""
     notes: JsonObject = {}
     """what the techniques have to say"""
 
@@ -190,7 +211,7 @@ class DataHashes(_Kept):
 class RunRecord(_Kept):
     """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
     recipe_name: Text = Field(min_length=1)
     recipe: JsonObject
@@ -236,7 +257,7 @@ class Run:
     """A run as it was read: its record, the trials that ended in their order, and what could not be read."""
 
     record: RunRecord
-    trials: tuple[TrialRecord, ...]
+    trials: Sequence[TrialRecord]
     path: Path
     warnings: tuple[str, ...] = ()
     discarded: tuple[TrialRecord, ...] = ()

@@ -1,32 +1,29 @@
 """What a comparison needs of a run: its samples under one protocol, and what must be equal for them to compare.
 
-Runs are read one after the other and only their samples are kept, so that a thousand of them fit and are read fast.
+Runs are read one after the other and only their samples are kept, in memory and in `results.cache`.
 """
 
 import json
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from results import marks, store
-from results.environment import known
+import pydantic_core
+
+from results import cache, marks, store
+from results.environment import Environment, known
 from results.format import target
 from results.literature import Published, published
-from results.metrics import DEFAULT, find_metric
-from results.protocols import find_protocol
-from results.record import Run
+from results.metrics import DEFAULT, METRICS, find_metric
+from results.protocols import DEFAULT as DEFAULT_PROTOCOL
+from results.protocols import PROTOCOLS, find_protocol
+from results.record import Run, RunRecord
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
-MANY = 200
-"""runs from which a second process pays"""
-
-FACTS = ("recipe", "data", "target", "clock", "machine", "world", "protocol", "smoke test")
+FACTS = ("recipe", "data", "target", "clock", "machine", "world", "threads", "scheduling", "protocol", "smoke test")
 """What must be the same on both sides of a comparison."""
 
 CLOCKS = {"": "Paceline's laps", "author": "the author's laps", "command": "the whole command"}
@@ -56,14 +53,16 @@ class Samples:
     """trials that diverged or failed"""
     interleaved: str | None = None
     """shared by runs whose trials were interleaved"""
+    started: tuple[float | None, ...] = ()
+    """when each trial began, in seconds since 1970; None where it is not known"""
+    marks: Mapping[str, int] = field(default_factory=dict)
+    """trials by the names of their marks, of `results.marks`"""
+    discarded: int = 0
+    """trials that were left out"""
     published: Published | None = None
     is_benchmark: bool = False
     """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
-    marks: Mapping[str, int] = field(default_factory=dict)
-    """trials by the name of each mark (`results.marks`)"""
-    discarded: int = 0
-    """trials that were left out"""
 
 
 def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples:
@@ -83,6 +82,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "world": str(record.world_size),
             "protocol": protocol,
             "smoke test": "yes" if record.smoke_test else "no",
+            **_host_facts(record.environment),
         },
         notes={
             "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
@@ -95,10 +95,21 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         reached=len(run.reached),
         unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
         interleaved=record.interleaved,
-        warnings=run.warnings,
+        started=tuple(None if trial.started is None else trial.started.timestamp() for trial in run.trials),
         marks=marks.counts(run.trials),
         discarded=len(run.discarded),
+        warnings=run.warnings,
     )
+
+
+def _host_facts(environment: Environment) -> dict[str, str]:
+    """What is known of the threads of a process and of its share of the host."""
+    facts = {}
+    if environment.threads:
+        facts["threads"] = f"{environment.threads.intra_op} a process"
+    if environment.scheduling and environment.scheduling.text:
+        facts["scheduling"] = environment.scheduling.text
+    return facts
 
 
 def of_figure(figure: Published) -> Samples:
@@ -107,18 +118,67 @@ def of_figure(figure: Published) -> Samples:
     return Samples(figure.recipe, figure.source, facts, {}, {}, None, (), {}, 0, published=figure)
 
 
+def of_runs(
+    paths: Sequence[Path], workers: int = 1, discard: Collection[str] = ()
+) -> list[dict[str, Samples] | ValueError]:
+    """The samples of each `run.json` by protocol, of every metric; of a run that cannot be read, its error.
+
+    Trials that have a mark in `discard` are left out.
+    """
+    return [
+        made if isinstance(made, ValueError) else _without(discard, path, _decode(path, made))
+        for path, made in zip(paths, cache.derived(paths, "samples", _encode, workers), strict=True)
+    ]
+
+
+def _without(discard: Collection[str], path: Path, found: dict[str, Samples]) -> dict[str, Samples]:
+    """The samples of a run without its marked trials, which is read anew if it has any."""
+    if not set(discard) & set(found[DEFAULT_PROTOCOL].marks):
+        return found
+    run = marks.discard(store.read(path), discard)
+    return {protocol: of_run(run, protocol, METRICS) for protocol in found}
+
+
+def find_runs(
+    places: Sequence[str | Path],
+    workers: int = 1,
+    skip: store.Skip | None = None,
+    discard: Collection[str] = (),
+) -> list[tuple[Run, dict[str, Samples]]]:
+    """As `store.find`, each run with its samples by protocol; its trials are read when they are looked at.
+
+    Trials that have a mark in `discard` are left out.
+    """
+    paths = store.locate(places)
+    records = [store.attempt(store.read_record, path) for path in paths]
+    found = [
+        both if isinstance(both, ValueError) else (_unread(path, record, both, discard), both)
+        for path, record, both in zip(paths, records, of_runs(paths, workers, discard), strict=True)
+    ]
+    return sorted(store.without_unreadable(paths, found, places, skip), key=lambda pair: pair[0].record.created)
+
+
+def _unread(path: Path, record: RunRecord, samples: Mapping[str, Samples], discard: Collection[str]) -> Run:
+    strict = samples[DEFAULT_PROTOCOL]
+    if strict.discarded:
+        return marks.discard(store.read(path), discard)
+    return Run(record, store.Unread(path.parent, len(strict.seeds)), path.parent, strict.warnings)
+
+
 def resolve(
     word: str,
     protocol: str,
     roots: Sequence[Path] = (Path("runs"), MEASURED),
     workers: int = 1,
     metrics: Collection[str] = DEFAULT,
+    skip: store.Skip | None = None,
     discard: Collection[str] = (),
 ) -> list[Samples]:
     """One side of a comparison, with the samples of these metrics, without the trials that have a mark in `discard`.
 
     `word` is a run's directory, a folder of runs, a glob, `published` (every figure), `published:RECIPE`, or the name
-    of a recipe with or without `@COMMIT`: all its runs under `roots`, at that commit. ValueError where there is none.
+    of a recipe with or without `@COMMIT`: all its runs under `roots`, at that commit. `skip`: as in `store.find`.
+    ValueError where there is none.
     """
     find_protocol(protocol)
     kind, colon, name = word.partition(":")
@@ -128,23 +188,36 @@ def resolve(
             raise ValueError(f"{word}: there is no published figure of {name!r}; there are: {', '.join(figures)}")
         return [of_figure(figure) for figure in figures.values() if not colon or figure.recipe == name]
     if Path(word).exists() or any(character in word for character in "*?["):
-        return _read(store.locate([word]), protocol, workers, metrics, discard)
+        found = store.locate([word])
+    else:
+        found = _of_recipe(word, roots, skip)
+    chosen = {name: find_metric(name) for name in {*DEFAULT, *metrics}}
+    read = store.without_unreadable(found, of_runs(found, workers, discard), [word], skip)
+    return [replace(one[protocol], values={name: one[protocol].values[name] for name in chosen}) for one in read]
+
+
+def _of_recipe(word: str, roots: Sequence[Path], skip: store.Skip | None) -> list[Path]:
     recipe, _, commit = word.partition("@")
+    commit = commit and _full_hash(commit)
     places = [root for root in roots if any(root.glob(f"*/{store.RECORD}"))]
-    found = store.locate(places) if places else []
-    found = [path for path in found if _is_of(path, recipe, commit and _full_hash(commit))]
+    paths = store.locate(places) if places else []
+    records = store.without_unreadable(paths, [store.attempt(_with_record, path) for path in paths], places, skip)
+    found = [
+        path
+        for path, record in records
+        if record.recipe_name == recipe and not record.smoke_test and (record.commit or "").startswith(commit)
+    ]
     if not found:
         where = " and ".join(map(str, roots))
         raise ValueError(
             f"{word}: neither a run, nor a folder or glob of runs, nor a recipe with runs under {where}"
             + (f" at commit {commit}" if commit else "")
         )
-    return _read(found, protocol, workers, metrics, discard)
+    return found
 
 
-def _is_of(path: Path, recipe: str, commit: str) -> bool:
-    record = store.read_record(path)
-    return record.recipe_name == recipe and not record.smoke_test and (record.commit or "").startswith(commit)
+def _with_record(path: Path) -> tuple[Path, RunRecord]:
+    return path, store.read_record(path)
 
 
 def _full_hash(commit: str) -> str:
@@ -157,22 +230,29 @@ def _full_hash(commit: str) -> str:
     return found.stdout.strip() or commit
 
 
-def _read(
-    paths: Sequence[Path], protocol: str, workers: int, metrics: Collection[str], discard: Collection[str]
-) -> list[Samples]:
-    one = partial(_read_one, protocol=protocol, metrics=metrics, discard=discard)
-    if workers < 2 or len(paths) < MANY:
-        return _all(one, paths)
-    chunks = [paths[start::workers] for start in range(workers)]
-    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
-        parts = list(pool.map(partial(_all, one), chunks))
-    return [parts[index % workers][index // workers] for index in range(len(paths))]
+def _encode(path: Path) -> bytes:
+    """A run's samples by every protocol and metric, as JSON."""
+    run = store.read(path)
+    default = of_run(run, DEFAULT_PROTOCOL, METRICS)
+    timed = [name for name, metric in METRICS.items() if metric.by_protocol]
+    values = {protocol: {name: find_metric(name).samples(run, protocol) for name in timed} for protocol in PROTOCOLS}
+    shared = {each.name: getattr(default, each.name) for each in fields(Samples) if each.name != "published"}
+    return json.dumps({"shared": shared, "by_protocol": values}).encode()
 
 
-def _all(one: Callable[[Path], Samples], paths: Iterable[Path]) -> list[Samples]:
-    with store.no_collector():
-        return [one(path) for path in paths]
-
-
-def _read_one(path: Path, protocol: str, metrics: Collection[str], discard: Collection[str]) -> Samples:
-    return of_run(marks.discard(store.read(path), discard), protocol, metrics)
+def _decode(path: Path, encoded: bytes) -> dict[str, Samples]:
+    loaded = pydantic_core.from_json(encoded)
+    shared = loaded["shared"]
+    values = {name: tuple(samples) for name, samples in shared["values"].items()}
+    same = {name: tuple(shared[name]) for name in ("seeds", "started", "warnings")} | {"origin": str(path.parent)}
+    return {
+        protocol: Samples(
+            **shared
+            | same
+            | {
+                "facts": shared["facts"] | {"protocol": protocol},
+                "values": values | {name: tuple(samples) for name, samples in timed.items()},
+            }
+        )
+        for protocol, timed in loaded["by_protocol"].items()
+    }

@@ -9,9 +9,9 @@ import contextlib
 import gc
 import glob
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic_core
 
@@ -20,10 +20,10 @@ from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
 from results.upgrades import UPGRADES, Upgrade
 
 RECORD, TRIALS = "run.json", "trials.jsonl"
-
+T = TypeVar("T")
 
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
-SAME_ENVIRONMENT = ("machine_id", "machine_class", "versions", "strategy")
+SAME_ENVIRONMENT = ("machine_id", "machine_class", "threads", "scheduling", "versions", "strategy")
 """What must not change between the trials of one run."""
 
 
@@ -99,11 +99,13 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
     """Go on with the seeds that a run misses.
 
     `record` is what a new run would have been given now: ValueError where recipe, code, machine or world size are no
-    longer those of the run, because then it would not be one run. The run keeps its own id, seeds and environment.
+    longer those of the run, because then it would not be one run. The run keeps its own id, seeds and environment. A
+    run whose other side is not resumed with it is no longer interleaved.
     """
     run = read(path)
     if _version(_load_record(run.path)) != SCHEMA_VERSION:
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
+    interleaved = run.record.interleaved if run.record.interleaved == record.interleaved else None
     pairs = {key: (getattr(run.record, key), getattr(record, key)) for key in SAME_ON_RESUME}
     captured = run.record.environment, record.environment
     pairs |= {key: tuple(getattr(one, key) for one in captured) for key in SAME_ENVIRONMENT}
@@ -111,7 +113,7 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
         if then != now:
             raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
     resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials})
-    resumed._write(status="running", reason=None)
+    resumed._write(status="running", reason=None, interleaved=interleaved)
     return resumed
 
 
@@ -135,13 +137,61 @@ def read_record(path: str | Path) -> RunRecord:
     return _read_record(path.parent if path.name == RECORD else path)[0]
 
 
-def find(places: Iterable[str | Path]) -> list[Run]:
+Skip = Callable[[str], None]
+"""Told, in one line, of a run that cannot be read and is left out."""
+
+
+def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
     """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first.
 
-    ValueError for a place where there is none, and as `read`.
+    `skip`: told of a run that cannot be read; without it, and where such a run is itself one of `places`, it raises as
+    `read`. ValueError for a place where there is no run.
     """
+    paths = locate(places)
     with no_collector():
-        return sorted([read(path) for path in locate(places)], key=lambda run: run.record.created)
+        runs = without_unreadable(paths, (attempt(read, path) for path in paths), places, skip)
+    return sorted(runs, key=lambda run: run.record.created)
+
+
+def attempt(reader: Callable[[Path], T], path: Path) -> T | ValueError:
+    """What `reader` makes of a run, or why it cannot."""
+    try:
+        return reader(path)
+    except ValueError as error:
+        return error
+
+
+def without_unreadable(
+    paths: Iterable[Path], found: Iterable[T | ValueError], places: Iterable[str | Path], skip: Skip | None
+) -> list[T]:
+    """What was made of the runs that could be read. `skip`: as in `find`."""
+    named = {Path(place).resolve() for place in places}
+    made = []
+    for path, one in zip(paths, found, strict=True):
+        if not isinstance(one, ValueError):
+            made.append(one)
+        elif skip is None or {path.resolve(), path.parent.resolve()} & named:
+            raise one
+        else:
+            skip(f"{one}: the run is left out")
+    return made
+
+
+class Unread(Sequence[TrialRecord]):
+    """The trials of a run, read anew whenever they are looked at; how many they are is known before."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path = path
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return iter(read(self._path).trials)
+
+    def __getitem__(self, index: Any) -> Any:
+        return read(self._path).trials[index]
 
 
 def locate(places: Iterable[str | Path]) -> list[Path]:
@@ -154,6 +204,17 @@ def locate(places: Iterable[str | Path]) -> list[Path]:
             raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
         found |= {record.resolve(): record for record in records}
     return sorted(found.values(), key=lambda record: (record.parent.name, record))
+
+
+def has_current_trials(path: Path) -> bool:
+    """Whether the lines of a run's trials are read as they stand, with no upgrade between."""
+    return all(step.trial is dict for step in _upgrades(path.parent, _version(_load_record(path.parent))))
+
+
+def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:
+    """The places, and the folders of `bench/scale.py` in them."""
+    places = list(places)
+    return [*places, *(folder for place in places for folder in sorted(Path(place).glob("scaling*")))]
 
 
 @contextlib.contextmanager

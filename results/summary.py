@@ -6,6 +6,7 @@ only if the mean accuracy over all trials is at or over the target; otherwise th
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 from results import format as form
@@ -30,7 +31,7 @@ class Figure:
     absent: str
     """why there is no value; empty where there is one"""
 
-    @property
+    @cached_property
     def median(self) -> MedianSummary | None:
         """Of a metric that is compared by ratios."""
         return None if self.value is None else median_summary(self.samples)

@@ -41,5 +41,5 @@ def _renamed(values: Json, names: dict[str, str]) -> Json:
     return {names.get(key, key): value for key, value in values.items()}
 
 
-UPGRADES: dict[int, Upgrade] = {1: Upgrade(dict, dict), 2: Upgrade(_to_3, dict)}
-"""By the version that they upgrade from. Version 2 added `turns`, which may be left out."""
+UPGRADES: dict[int, Upgrade] = {1: Upgrade(dict, dict), 2: Upgrade(_to_3, dict), 3: Upgrade(dict, dict)}
+"""By the version that they upgrade from. Versions 2 and 4 added fields that may be left out."""

@@ -14,7 +14,7 @@ import joblib
 import psutil
 import torch
 
-from pipelines.host import nvml, runtime
+from pipelines.host import nvml, runtime, scheduling
 from pipelines.host.unknown import attempt, unknown
 
 Known = TypeVar("Known", str, int)
@@ -69,6 +69,7 @@ def capture(device: torch.device) -> dict[str, object]:
         "cpu": cpu,
         "memory_bytes": attempt(lambda: psutil.virtual_memory().total),
         "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},
+        "scheduling": scheduling.capture(),
         "gpus": gpus,
         "versions": _versions(),
         "variables": _variables(),

@@ -1,7 +1,9 @@
 """What the page shows of runs, as plain JSON: texts, and the figures that plotly draws; nothing that is markup."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from results import format as form
@@ -11,29 +13,54 @@ from results.literature import Published
 from results.metrics import images_per_second
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, cut, plain
-from results.page.series import METRICS, histories, ladders, scalings
-from results.protocols import PROTOCOLS, RENAMED, epoch_reaching, seconds_to_target, total_seconds
+from results.page.series import METRICS, Summaries, histories, ladders, scalings
+from results.protocols import DEFAULT, PROTOCOLS, RENAMED, epoch_reaching, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
+from results.samples import Samples, of_run
 from results.scaling import strategy_of
-from results.summary import Figure, RunSummary, summarize
+from results.summary import Figure, RunSummary, pooled
 
 Json = dict[str, Any]
 
 
-def page_data(runs: Sequence[Run], published: Iterable[Published]) -> Json:
-    """All that the page knows. Runs in the order given, the oldest first."""
+TRIALS = 1000
+"""trials that the page of a run lists"""
+DETAILED = 100
+"""runs of which the page has the curves, the trials and the environment"""
+
+
+def page_data(
+    runs: Sequence[Run],
+    published: Iterable[Published],
+    samples: Mapping[str, Mapping[str, Samples]] | None = None,
+) -> Json:
+    """All that the page knows. Runs in the order given, the oldest first.
+
+    samples: those of every run by its id and by protocol, where they are known already. Of more than `DETAILED` runs,
+    those that are newest among the runs of their recipe are shown in detail.
+    """
     data_sets = [data_set(run) for run in runs]
-    summaries = {run.record.id: {name: summarize(run, name, METRICS) for name in PROTOCOLS} for run in runs}
-    targets = sorted({run.target for run in runs if run.target is not None})
-    recipes = {json.dumps(run.record.recipe): run.record.recipe for run in runs}
-    places = {text: place for place, text in enumerate(recipes)}
+    if samples is None:
+        samples = {run.record.id: {name: of_run(run, name, METRICS) for name in PROTOCOLS} for run in runs}
+    summaries = {key: {name: pooled([of[name]], METRICS) for name in PROTOCOLS} for key, of in samples.items()}
+    targets = sorted({target for of in summaries.values() if (target := of[DEFAULT].target) is not None})
+    recipes, environments = _Distinct(), _Distinct()
+    detailed = newest(runs, data_sets, summaries)
+    shown = []
+    for run, of in zip(runs, data_sets, strict=True):
+        marked_trials = marked(samples[run.record.id][DEFAULT])
+        one = run_data(run, of, summaries[run.record.id], marked_trials)
+        if run.record.id in detailed:
+            one |= details(run, of, summaries[run.record.id], marked_trials)
+            one["recipe"] = recipes.place(run.record.recipe)
+            one["environment"] = environments.place(run.record.environment.model_dump(mode="json"))
+        shown.append(one)
     return {
         "protocols": {name: one.meaning for name, one in PROTOCOLS.items()},
-        "runs": [
-            run_data(run, of, summaries[run.record.id]) | {"recipe": places[json.dumps(run.record.recipe)]}
-            for run, of in zip(runs, data_sets, strict=True)
-        ],
-        "recipes": list(recipes.values()),
+        "runs": shown,
+        "detailed": len(detailed),
+        "recipes": recipes.values,
+        "environments": environments.values,
         "styles": figures.STYLES,
         "curves": {str(target): figures.curves_layouts(target) for target in targets},
         "lap_names": figures.LAPS,
@@ -46,15 +73,43 @@ def page_data(runs: Sequence[Run], published: Iterable[Published]) -> Json:
     }
 
 
-def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary]) -> Json:
-    """One run: what it is filtered and sorted by, its cells, its curves and laps, its trials, and its environment."""
+class _Distinct:
+    """Values that many runs share, each kept once and referred to by its place."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        return self._places.setdefault(json.dumps(value), len(self._places))
+
+    @property
+    def values(self) -> list[Any]:
+        return [json.loads(text) for text in self._places]
+
+
+def newest(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> set[str]:
+    """The ids of the runs that are shown in detail: the newest of every recipe, then the second newest, and so on."""
+    seen: Counter[tuple[Any, ...]] = Counter()
+    ranks = []
+    for run, of in reversed(list(zip(runs, data_sets, strict=True))):
+        record = run.record
+        strategy = strategy_of(run) if record.world_size > 1 else ""
+        target = summaries[record.id][DEFAULT].target
+        key = (record.recipe_name, of, run.machine, strategy, target, record.smoke_test)
+        ranks.append((seen[key], len(ranks), record.id))
+        seen[key] += 1
+    return {identifier for _, _, identifier in sorted(ranks)[:DETAILED]}
+
+
+def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
+    """One run: what it is filtered and sorted by, and its cells. Without `details`."""
     record = run.record
     protocols = known_protocols(run)
     strategy = strategy_of(run) if record.world_size > 1 else ""
     origin = known(record.environment.origin)
     summary = summaries[protocols[0]]
     status = "" if record.status == "finished" else record.status
-    notes = [_text(record.recipe.get("title")), strategy, status, marked(run)]
+    notes = [_text(record.recipe.get("title")), strategy, status, marked_trials]
     cells = {
         "accuracy": _accuracy(summary),
         "reached": [summary.reached_text, "", summary.reached / summary.trials if summary.trials else None],
@@ -71,12 +126,24 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary]) -> Js
         "data_set": data_set,
         "machine": run.machine,
         "strategy": strategy,
-        "target": run.target,
-        "goal": "no trial yet" if run.target is None else f"to {form.target(run.target)}",
+        "target": summary.target,
+        "goal": "no trial yet" if summary.target is None else f"to {form.target(summary.target)}",
         "smoke_test": record.smoke_test,
         "origin": origin,
         "note": " · ".join(word for word in (*notes, *run.warnings[:1]) if word),
         "cells": cells,
+        "directory": run.path.name,
+        "trials": [],
+        "times": {},
+        "warnings": list(run.warnings),
+    }
+
+
+def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
+    """The curves and laps of a run, its trials, and what its page says of it."""
+    protocols = known_protocols(run)
+    run = replace(run, trials=tuple(run.trials)[:TRIALS])  # they may not have been read yet
+    return {
         "curves": figures.curves(run, protocols),
         "laps": figures.laps(run.trials),
         "trials": [_trial(trial) for trial in run.trials],
@@ -84,18 +151,21 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary]) -> Js
             "target": _by_known(protocols, lambda name: [form.seconds(seconds_to_target(t, name)) for t in run.trials]),
             "total": _by_known(protocols, lambda name: [form.seconds(total_seconds(t, name)) for t in run.trials]),
         },
-        "facts": facts(run, data_set, summaries, protocols),
-        "warnings": list(run.warnings),
-        "subtitle": " · ".join(word for word in (_text(record.recipe.get("title")), run.change) if word),
-        "environment": record.environment.model_dump(mode="json"),
+        "facts": facts(run, data_set, summaries, protocols, marked_trials),
+        "warnings": [*run.warnings, *filter(None, [marks.spread_warning(run)])],
+        "subtitle": " · ".join(word for word in (_text(run.record.recipe.get("title")), run.change) if word),
     }
 
 
-def facts(run: Run, data_set: str, summaries: Mapping[str, RunSummary], protocols: Sequence[str]) -> list[list[Any]]:
+def facts(
+    run: Run, data_set: str, summaries: Mapping[str, RunSummary], protocols: Sequence[str], marked_trials: str
+) -> list[list[Any]]:
     """What the page of a run says of it, as pairs of a word and a text."""
     record, summary = run.record, summaries[protocols[0]]
     p = "" if summary.p is None else f"; p = {form.p_value(summary.p)} of a mean at least this high at the target"
-    missing = f", {len(run.missing_seeds)} to come" if run.missing_seeds else ""
+    to_come = len(record.seeds) - summary.trials
+    missing = f", {to_come} to come" if to_come else ""
+    listed = f"the first {len(run.trials)} of {summary.trials}" if len(run.trials) < summary.trials else None
 
     def time(name: str, figure: str) -> str:
         found = summaries[name].figures[figure]
@@ -107,10 +177,11 @@ def facts(run: Run, data_set: str, summaries: Mapping[str, RunSummary], protocol
         ("machine", run.machine),
         ("strategy", strategy_of(run) if record.world_size > 1 else None),
         ("data set", data_set),
-        ("target", form.target(run.target)),
+        ("target", form.target(summary.target)),
         ("accuracy %", summary.accuracy_text + p),
         ("reached", summary.reached_text + missing),
-        ("marked trials", marked(run) + marks.legend(marks.counts(run.trials))),
+        ("marked trials", marked_trials + marks.legend(marks.counts(run.trials))),
+        ("trials below", listed),
         ("time to target", _by_known(protocols, lambda name: time(name, "time-to-target"))),
         ("total time", _by_known(protocols, lambda name: time(name, "time"))),
         ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
@@ -137,10 +208,10 @@ def data_set(run: Run) -> str:
     return ", ".join(parts)
 
 
-def marked(run: Run) -> str:
+def marked(samples: Samples) -> str:
     """How many trials have which mark, such as "2 of 5 throttled †"; empty where none has one."""
-    counted = marks.counts(run.trials)
-    words = (f"{form.count(counted[name], len(run.trials))} {name}{marks.symbols([name])}" for name in counted)
+    trials = len(samples.seeds)
+    words = (f"{form.count(count, trials)} {name}{marks.symbols([name])}" for name, count in samples.marks.items())
     return ", ".join(words)
 
 

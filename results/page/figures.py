@@ -37,11 +37,16 @@ LAP_COLOURS = {
     "train": ("c0", 1),
     "evaluate": ("c7", 1),
     "final_evaluate": ("c3", 1),
+    "command": ("c0", 0.5),
 }
 ERRORS = [0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 40, 60, 100]
 """ticks of the logarithmic error, in percent"""
 MIDDLE_FROM = 3
 """trials from which a run's median curve is drawn"""
+LINES = 10
+"""trials of a run whose curves are drawn beside its median"""
+DOTS = 300
+"""trials that are drawn behind a history, which has no room for more"""
 CROWDED = 16
 """steps of a ladder from which their labels stand upright and gains are not written"""
 
@@ -66,9 +71,27 @@ def short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
+def thinned(samples: Sequence[float], most: int) -> list[float]:
+    """So many of the samples, evenly spaced in their order, the smallest and the largest among them."""
+    if len(samples) <= most:
+        return list(samples)
+    ordered = sorted(samples)
+    return [ordered[round(place * (len(ordered) - 1) / (most - 1))] for place in range(most)]
+
+
 def by_protocol(make: Callable[[str], Any]) -> Json:
     """A value for each protocol."""
     return {BY_PROTOCOL: {name: make(name) for name in PROTOCOLS}}
+
+
+def compact(value: Any) -> Any:
+    """`value` with one value for all protocols where they have the same."""
+    if not isinstance(value, dict):
+        return value
+    if BY_PROTOCOL in value:
+        first, *others = value[BY_PROTOCOL].values()
+        return first if all(other == first for other in others) else value
+    return {key: compact(item) for key, item in value.items()}
 
 
 def resolved(value: Any, protocol: str, colours: Mapping[str, str]) -> Any:
@@ -150,13 +173,16 @@ STYLES: dict[str, Json] = {
 
 def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
     """Every trial's accuracy in percent over seconds, and from three trials on the median time and mean accuracy of
-    each epoch. The first trial stands in the legend if there is no median."""
+    each epoch, beside which only the first `LINES` trials are drawn.
+
+    The first trial stands in the legend if there is no median.
+    """
     epochs = [[result.epoch for result in trial.epochs if result.accuracy is not None] for trial in run.trials]
     has_middle = len(run.trials) >= MIDDLE_FROM and all(one == epochs[0] for one in epochs)
     seconds = {name: [_seconds(trial, name) for trial in run.trials] for name in protocols}
     accuracies = [[100 * one.accuracy for one in trial.epochs if one.accuracy is not None] for trial in run.trials]
     traces = []
-    for index, trial in enumerate(run.trials):
+    for index, trial in enumerate(run.trials[:LINES] if has_middle else run.trials):
         last = epoch_reaching(trial) if trial.outcome == "reached" else None
         traces.append(
             {
@@ -411,6 +437,8 @@ def history(
 
     stroke, step = colour("c0"), colour("c1")
     places = list(range(len(runs)))
+    each = max(3, DOTS // len(runs))
+    dots = {name: [thinned(one.samples, each) for one in of] for name, of in figures.items()}
     names = [(run.record.commit or f"{run.record.created:%Y-%m-%d}")[:7] for run in runs]
     about = [
         plain(f"{(run.record.commit or 'no commit')[:7]}, {run.record.created:%Y-%m-%d %H:%M}, run {run.record.id}")
@@ -428,8 +456,8 @@ def history(
     changed = [at - 0.5 for at in places[1:] if runs[at].record.recipe_hash != runs[at - 1].record.recipe_hash]
     data = [
         {
-            "x": by_protocol(lambda name: _repeated(places, [one.samples for one in figures[name]])),
-            "y": by_protocol(lambda name: [scaled(value) for one in figures[name] for value in one.samples]),
+            "x": by_protocol(lambda name: _repeated(places, dots[name])),
+            "y": by_protocol(lambda name: [scaled(value) for one in dots[name] for value in one]),
             "mode": "markers",
             "marker": {"color": stroke, "size": 4, "opacity": 0.3},
             "hoverinfo": "skip",
@@ -475,7 +503,10 @@ def history(
         for name in PROTOCOLS
     }
     more = {"annotations": annotations, "shapes": {BY_PROTOCOL: lines}, "showlegend": False}
-    return {"data": data, "layout": layout(xaxis, axis(metric.title if is_share else clocked(metric.title)), **more)}
+    return {
+        "data": [compact(trace) for trace in data],
+        "layout": layout(xaxis, axis(metric.title if is_share else clocked(metric.title)), **more),
+    }
 
 
 def _upright(x: float, stroke: str, dash: str) -> Json:

@@ -9,6 +9,7 @@ from results.format import target
 from results.metrics import ACCURACY, DEFAULT, EPOCH_TIME, TIME_TO_TARGET, TOTAL_TIME
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, by_protocol, clocked
+from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS
 from results.record import Run
 from results.scaling import Curves, curves, strategy_of
@@ -31,7 +32,8 @@ def histories(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summarie
     for run, data_set in zip(runs, data_sets, strict=True):
         if not run.record.smoke_test and run.trials:
             strategy = [strategy_of(run)] if run.record.world_size > 1 else []
-            key = (run.record.recipe_name, data_set, run.machine, *strategy, target(run.target))
+            goal = target(summaries[run.record.id][DEFAULT_PROTOCOL].target)
+            key = (run.record.recipe_name, data_set, run.machine, *strategy, goal)
             grouped.setdefault(key, []).append(run)
     return [_history(key, members, summaries) for key, members in grouped.items() if len(members) > 1]
 

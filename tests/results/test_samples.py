@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from results import samples as module
 from results.literature import published
 from results.protocols import seconds_to_target, total_seconds
 from results.samples import of_run, resolve
@@ -85,8 +84,3 @@ def test_a_side_without_runs_is_refused(runs, word):
 def test_an_unknown_protocol_is_refused_before_anything_is_read():
     with pytest.raises(ValueError, match="protocol='mine' is unknown"):
         resolve("nowhere", "mine")
-
-
-def test_many_runs_are_read_by_several_processes_in_the_same_order(runs, monkeypatch):
-    monkeypatch.setattr(module, "MANY", 2)
-    assert resolve(str(runs), "strict", workers=3) == resolve(str(runs), "strict")

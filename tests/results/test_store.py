@@ -183,8 +183,8 @@ def rewrite(path, **changes):
 
 
 def test_a_newer_schema_is_refused(written):
-    rewrite(written.path, schema_version=4)
-    with pytest.raises(ValueError, match=r"schema_version=4 is newer than 3, .*: read it with a newer Paceline"):
+    rewrite(written.path, schema_version=5)
+    with pytest.raises(ValueError, match=r"schema_version=5 is newer than 4, .*: read it with a newer Paceline"):
         read(written.path)
 
 
@@ -211,14 +211,14 @@ def test_older_schemas_are_upgraded_step_by_step(written, monkeypatch):
     def thousands(one):
         return one | {"samples": one["samples"] * 1000}
 
-    upgrades = {0: Upgrade(dict, thousands), 1: Upgrade(rename, dict), 2: Upgrade(dict, dict)}
+    upgrades = {0: Upgrade(dict, thousands), 1: Upgrade(rename, dict), 2: Upgrade(dict, dict), 3: Upgrade(dict, dict)}
     monkeypatch.setattr(store, "UPGRADES", upgrades)
     old = json.loads((written.path / "run.json").read_text()) | {"schema_version": 0, "why": "power"}
     del old["reason"]
     (written.path / "run.json").write_text(json.dumps(old))
     run = read(written.path)
     assert run.record.reason == "power"
-    assert run.record.schema_version == 3
+    assert run.record.schema_version == 4
     assert [one.samples for one in run.trials] == [300_000, 300_000]
     with pytest.raises(ValueError, match="can be read but not resumed"):
         resume(written.path, record())
@@ -231,6 +231,23 @@ def test_resume_goes_on_with_what_is_missing(written):
     assert read(written.path).record == record()
     run.append(trial(2))
     assert read(written.path).missing_seeds == []
+
+
+def test_a_run_that_is_resumed_alone_is_no_longer_interleaved(tmp_path):
+    alone = create(tmp_path, record(id="aaaa", interleaved="pair"))
+    assert resume(alone.path, record(interleaved="pair")).record.interleaved == "pair"
+    resume(alone.path, record())
+    assert read(alone.path).record.interleaved is None
+
+
+@pytest.mark.parametrize("part", ["threads", "scheduling"])
+def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_with(tmp_path, part):
+    before = {"threads": {"intra_op": 2, "inter_op": 2}, "scheduling": {"cpus": 2, "cpu_quota": 1.5}}
+    after = before | {"threads": {"intra_op": 1, "inter_op": 2}, "scheduling": {"cpus": 2, "cpu_quota": None}}
+    path = create(tmp_path, record(environment=before)).path
+    assert resume(path, record(environment=before)).missing_seeds == [0, 1, 2]
+    with pytest.raises(ValueError, match=f"cannot be resumed: {part} was"):
+        resume(path, record(environment=before | {part: after[part]}))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ const kind = (name) => [COLUMNS[name].kind, name].filter(Boolean).join(" ");
 /** Seconds of the trials of a row that has this time. */
 function times(row, name) {
   if (row.source || cellOf(row, name)[2] === null) return [];
-  return current(row.times[name]).map((text) => Number(text.replaceAll(",", ""))).filter((value) => !Number.isNaN(value));
+  return (current(row.times[name]) ?? []).map((text) => Number(text.replaceAll(",", ""))).filter((value) => !Number.isNaN(value));
 }
 
 function tick(run, chosen) {

@@ -10,22 +10,30 @@ const pairs = (rows) => el("dl", {}, rows.flatMap(([name, text]) => [el("dt", {}
 
 function drawRun(main, run) {
   const warnings = [run.smoke_test ? "A smoke test: its numbers mean nothing." : null, ...run.warnings].filter(Boolean);
+  const head = [
+    el("p", {}, el("a", { href: address({ run: "" }) }, "← all runs")),
+    el("h2", {}, run.name),
+    el("p", { class: "muted" }, run.subtitle ?? run.note),
+    ...warnings.map((text) => el("p", { class: "warning" }, text)),
+  ];
+  if (!run.facts) {
+    const command = el("code", {}, `python bench/report.py runs/${run.directory}`);
+    main.replaceChildren(...head, el("p", {}, `This page shows the trials of ${data.detailed} runs, and this run is not one of them. `, command, " makes a page of it."));
+    return;
+  }
   const [target, total] = ["target", "total"].map((name) => current(run.times[name]) ?? []);
   const rows = run.trials.map((trial, at) => [...trial.slice(0, 4), target[at] ?? "–", total[at] ?? "–", trial[4]]);
   const headers = ["seed", "outcome", "accuracy %", "epochs to target", "time to target s", "total s", "images/s"];
   const [curves, laps] = [el("div"), el("div")];
   main.replaceChildren(
-    el("p", {}, el("a", { href: address({ run: "" }) }, "← all runs")),
-    el("h2", {}, run.name),
-    el("p", { class: "muted" }, run.subtitle),
-    ...warnings.map((text) => el("p", { class: "warning" }, text)),
+    ...head,
     pairs(run.facts.map(([word, text]) => [word, current(text) ?? "–"])),
     el("h3", {}, "Accuracy over time"), curves,
     el("h3", {}, "Laps"), laps,
     el("h3", {}, "Trials"), table({ title: "Trials", headers, rows }),
     el("div", { class: "columns" },
       el("div", {}, el("h3", {}, "Recipe"), el("p", { class: "note" }, "Options that are null are left out."), pairs(flat(data.recipes[run.recipe]))),
-      el("div", {}, el("h3", {}, "Environment"), pairs(flat(run.environment))),
+      el("div", {}, el("h3", {}, "Environment"), pairs(flat(data.environments[run.environment]))),
     ),
   );
   if (run.trials.length) {

@@ -4,9 +4,12 @@ import pytest
 
 from results.exports import dawnbench
 from results.literature import published
+from results.page import data
 from results.page.data import page_data
+from results.page.series import METRICS
 from results.protocols import PROTOCOLS, seconds_to_target, total_seconds
 from results.record import Run
+from results.samples import of_run
 from results.statistics import median_summary
 from tests.results import builders
 from tests.results.page.planted import HOSTILE, machine, processes, run
@@ -253,3 +256,27 @@ def test_images_per_second_are_those_of_augmentation_and_training():
 
 def test_published_figures_name_their_data_set():
     assert {figure["data_set"] for figure in shown()["published"]} == {"cifar10", "cifar100", "mnist"}
+
+
+def test_of_many_runs_the_newest_of_each_recipe_are_shown_in_detail(monkeypatch):
+    monkeypatch.setattr(data, "DETAILED", 3)
+    runs = [run(number, recipe_name=name) for number, name in enumerate(["a/old", "b/x", "b/x", "b/x", "c/y"])]
+    shown = page_data(runs, [])
+    assert [bool(one["trials"]) for one in shown["runs"]] == [True, False, False, True, True]
+    assert ["facts" in one for one in shown["runs"]] == [True, False, False, True, True]
+    assert shown["detailed"] == 3
+    assert all(one["cells"]["accuracy"][0] == "95.00" for one in shown["runs"])
+
+
+def test_a_page_from_samples_is_that_from_trials():
+    runs = [run(number) for number in range(3)]
+    samples = {one.record.id: {name: of_run(one, name, METRICS) for name in PROTOCOLS} for one in runs}
+    assert page_data(runs, [], samples) == page_data(runs, [])
+
+
+def test_a_run_of_very_many_trials_lists_the_first(monkeypatch):
+    monkeypatch.setattr(data, "TRIALS", 2)
+    (one,) = page_data([run(trials=3)], [])["runs"]
+    assert len(one["trials"]) == 2
+    assert ["trials below", "the first 2 of 3"] in one["facts"]
+    assert one["cells"]["reached"][0] == "3 of 3"

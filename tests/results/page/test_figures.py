@@ -3,7 +3,7 @@
 import pytest
 
 from results.page import figures
-from results.page.figures import BY_PROTOCOL, merged, plain, resolved
+from results.page.figures import BY_PROTOCOL, compact, merged, plain, resolved, thinned
 from results.protocols import PROTOCOLS, total_seconds
 from results.record import Run
 from results.scaling import curves as scaling_curves
@@ -98,3 +98,13 @@ def test_scaling_draws_medians_trials_and_proportion_of_each_kind():
     assert medians["y"][0] == pytest.approx(total_seconds(runs[0].trials[0], "strict"), rel=1e-4)
     assert ideal["y"][1] == pytest.approx(medians["y"][0] / 2, rel=1e-4)
     assert trials["x"] == [1, 1, 2, 2]
+
+
+def test_samples_are_thinned_to_evenly_spaced_order_statistics():
+    assert thinned([3, 1, 2], 5) == [3, 1, 2]
+    assert thinned([9, 0, 5, 1, 7, 3, 8, 2, 6, 4, 10], 3) == [0, 5, 10]
+
+
+def test_what_is_alike_under_every_protocol_is_written_once():
+    both = {"x": {"$protocol": {"strict": [1], "cold": [1]}}, "y": {"$protocol": {"strict": [1], "cold": [2]}}}
+    assert compact(both) == {"x": [1], "y": both["y"]}

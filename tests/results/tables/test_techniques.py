@@ -1,5 +1,6 @@
 """Techniques against their baselines."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,7 @@ def test_a_run_whose_mean_misses_the_target_has_no_total_time():
 
 def test_the_time_to_a_threshold_counts_the_trials_that_reached_it():
     first, second = trial(0), trial(1, accuracy=0.951)
-    high = second.model_copy(
-        update={"epochs": tuple(epoch.model_copy(update={"accuracy": 0.975}) for epoch in second.epochs)}
-    )
+    high = second.model_copy(update={"epochs": tuple(replace(epoch, accuracy=0.975) for epoch in second.epochs)})
     table = rows([run_of("base", BASE), run([first, high], recipe_name="mnist/some")])
     assert table["mnist/some"]["s to 97%"] == "3,030 (1 of 2)"
     assert table["mnist/some"]["s to 98%"] == "–"
