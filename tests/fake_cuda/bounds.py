@@ -11,7 +11,7 @@ EXTRA = 10
 LAUNCHES = {
     "cifar10/airbench94": 65,
     "cifar10/airbench94-muon": 150,
-    "cifar10/davidnet-10": 98,  # 8 of them because the rate is inside the momentum, as in the source
+    "cifar10/davidnet-10": 90,
     "cifar10/e1": 150,
     "cifar10/hiverge": 150,
     "cifar10/ladder/00-resnet18": 170,
