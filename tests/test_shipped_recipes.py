@@ -76,4 +76,4 @@ def test_no_two_recipes_are_the_same():
 
 @pytest.mark.parametrize("name", ["airbench94-muon", "hiverge", "e1", "airbench95", "airbench96", "airbench96-faster"])
 def test_recipes_whose_sources_compile_do_so_on_a_gpu(name):
-    assert recipes.load(f"cifar10/{name}").compile == "auto"
+    assert recipe.load(f"cifar10/{name}").compile == "auto"

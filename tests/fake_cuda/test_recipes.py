@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = ("reference", "auto")
 
 ONE_OF_A_KIND = {
-    "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/davidnet-10",
+    "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/airbench96-faster",
+    "cifar10/davidnet-10",
     "cifar10/davidnet-80", "cifar10/ddp/accumulated", "cifar10/ddp/growing-batch", "cifar10/ddp/lamb",
     "cifar10/ddp/lars", "cifar10/ddp/sync-norm", "cifar10/deepspeed/zero-1", "cifar10/e1", "cifar10/hiverge",
     "cifar10/hlb", "cifar10/ladder/00-resnet18", "cifar10/ladder/03-choices-in-bulk", "cifar10/ladder/09-davidnet",
