@@ -28,3 +28,8 @@ def test_an_example_calls_commands_that_are_there(path):
 
 def test_there_is_one_for_a_gpu_and_one_for_a_cpu():
     assert [path.name for path in EXAMPLES] == ["nightly-gpu.yml", "pull-request-cpu.yml"]
+
+
+def test_the_gpu_example_runs_the_tests_that_need_one():
+    (job,) = yaml.safe_load(EXAMPLES[0].read_text(encoding="utf-8"))["jobs"].values()
+    assert any("pytest -m gpu" in step.get("run", "") for step in job["steps"])

@@ -72,3 +72,8 @@ def test_no_two_recipes_are_the_same():
     for name in recipe.names():
         by_hash.setdefault((recipe.load(name).hash, "/ladder/" in name), []).append(name)
     assert [names for names in by_hash.values() if len(names) > 1] == []
+
+
+@pytest.mark.parametrize("name", ["airbench94-muon", "hiverge", "e1", "airbench95", "airbench96", "airbench96-faster"])
+def test_recipes_whose_sources_compile_do_so_on_a_gpu(name):
+    assert recipe.load(f"cifar10/{name}").compile == "auto"

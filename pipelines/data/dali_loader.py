@@ -17,6 +17,7 @@ from pipelines.data import augment
 from pipelines.data.dataset import Dataset
 from pipelines.data.host_loader import HostLoader
 from pipelines.data.loader import Batches
+from pipelines.data.resident import copy_by_pinned_memory
 from pipelines.recipe import Recipe
 
 AHEAD = 2
@@ -92,12 +93,13 @@ class DaliLoader(HostLoader):
         device = self._context.world.device
         memory = torch.channels_last if self._context.recipe.channels_last else torch.contiguous_format
         stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        copy = copy_by_pinned_memory if device.type == "cuda" else Tensor.to
         self._source.batches = self._inputs(parts, columns)
         try:
             for part in parts:
                 (images,) = self._pipeline.run(stream)
                 images = torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2)
-                labels = self._labels[part].to(device, non_blocking=True)
+                labels = copy(self._labels[part], device)
                 yield images.to(dtype=self._context.dtype, memory_format=memory), labels
         finally:
             self._source.batches = iter(())

@@ -122,7 +122,8 @@ class TorchvisionLoader(HostLoader):
         else:
             pad = [v2.Pad(crop, padding_mode="reflect")] if crop else []
             prepare = [*pad, v2.ToDtype(torch.float32), v2.Normalize(dataset.mean, dataset.std)]
-        images = images.permute(0, 3, 1, 2).contiguous()
+        # a copy also of images with one channel: workers must not read page-locked memory, which a fork may not map
+        images = images.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
         kind = ChosenImages if config.choices == "bulk" else RandomImages
         self._sampler = EpochSampler()
         self._batches = DataLoader(

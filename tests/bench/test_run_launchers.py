@@ -81,3 +81,36 @@ def test_each_process_that_refuses_says_so_with_its_rank(tmp_path):
         message = f"[rank{rank}]: bench/run.py: error: batch_size=65 cannot be shared equally by 2 processes"
         assert ended.err.count(message) == 1
     assert not (tmp_path / "runs").exists()
+
+
+WITH_TWO_GPUS = """\
+import sys
+from pipelines.host import runtime
+
+def prepare(threads, before=runtime.prepare):
+    before(threads)
+    import torch
+    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 2
+
+runtime.prepare = prepare
+from bench import run
+sys.exit(run.main())
+"""
+
+
+@pytest.mark.slow
+def test_more_processes_than_gpus_end_at_once_with_one_line_each(tmp_path):
+    """None waits for the others, which would take the whole --timeout. The launcher stops those that are slower."""
+    (tmp_path / "with_two_gpus.py").write_text(WITH_TWO_GPUS)
+    three = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 3, "--main_process_port", 0)
+    started = time.monotonic()
+    ended = wait(launch(*three, "with_two_gpus.py", "--timeout", 300, cwd=tmp_path))
+    assert time.monotonic() - started < 150
+    assert ended.status != 0
+    lines = [line for line in ended.err.splitlines() if "bench/run.py: " in line]
+    message = "3 processes on this host and 2 visible CUDA devices: launch 2, or say --device cpu"
+    expected = {f"[rank{rank}]: bench/run.py: error: rank {rank}: {message}" for rank in range(3)}
+    assert lines
+    assert len(lines) == len(set(lines))
+    assert set(lines) <= expected
+    assert not (tmp_path / "runs").exists()

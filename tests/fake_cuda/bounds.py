@@ -13,7 +13,7 @@ TRAINS_A_SECOND_NETWORK = {"cifar10/airbench96-faster"}
 LAUNCHES = {
     "cifar10/airbench94": 65,
     "cifar10/airbench94-muon": 150,
-    "cifar10/davidnet-10": 98,  # 8 of them because the rate is inside the momentum, as in the source
+    "cifar10/davidnet-10": 90,
     "cifar10/e1": 150,
     "cifar10/hiverge": 150,
     "cifar10/ladder/00-resnet18": 170,

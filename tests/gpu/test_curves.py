@@ -6,7 +6,7 @@ from tests.gpu.trials import CPU, CUDA, dataset_for, in_bulk, relative_differenc
 
 pytestmark = pytest.mark.gpu
 
-FLOAT32 = ["precision=float32", "epochs=4", "augment.crop=0"]
+FLOAT32 = ["precision=float32", "epochs=4", "augment.crop=0", "compile=false"]
 SMALL = [*FLOAT32, "batch_size=64", "evaluation.batch_size=64"]
 DAVIDNET = [*SMALL, "model.norm.group_size=16", "optimizer.lr=0.02", "schedule={name: constant}"]
 RECIPES = {

@@ -224,6 +224,16 @@ def test_augmentation_that_is_off_leaves_the_images_alone(loader):
     assert torch.equal(images, torch.from_numpy(dataset().train_images).permute(0, 3, 1, 2).float())
 
 
+def test_workers_read_no_memory_of_the_data_set():
+    """It may be page-locked, which a forked process may not have; images with one channel fit both layouts."""
+    whole = dataset()
+    data = replace(whole, train_images=whole.train_images[..., :1].copy(), mean=(0.0,), std=(1.0,))
+    loader = loader_for(AS_WRITTEN, "augment={crop: 0}", data=data)
+    data.train_images[:] = 200
+    (epoch,) = epochs_of(loader, 1)
+    assert together(epoch)[0].max() <= SIDE
+
+
 def test_workers_stay_from_epoch_to_epoch_and_end_with_the_trial():
     def children():
         return {child.pid for child in psutil.Process().children()}

@@ -31,7 +31,8 @@ def torchs(nesterov=True):
 
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_at_a_constant_rate_it_is_torch_s_sgd(nesterov):
-    torch.testing.assert_close(path(ours(nesterov), [0.1] * 6), path(torchs(nesterov), [0.1] * 6))
+    paths = path(ours(nesterov), [0.1] * 6), path(torchs(nesterov), [0.1] * 6)
+    torch.testing.assert_close(*paths, rtol=1e-14, atol=1e-14)
 
 
 def test_at_a_changing_rate_it_is_not():
@@ -49,7 +50,48 @@ def test_the_rate_of_each_gradient_stays_with_it(nesterov):
         velocity = 0.9 * velocity + update
         weight = weight + (update + 0.9 * velocity if nesterov else velocity)
         expected.append(weight)
-    torch.testing.assert_close(path(ours(nesterov), RATES), torch.stack(expected))
+    torch.testing.assert_close(path(ours(nesterov), RATES), torch.stack(expected), rtol=1e-14, atol=1e-14)
+
+
+def test_a_buffer_keeps_its_range_at_a_tiny_rate():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = SutskeverSGD([weight], 1.0, 0.9)
+    for lr in (1.0, 2.0**-20):
+        optimizer.param_groups[0]["lr"] = lr
+        weight.grad = torch.ones(1)
+        optimizer.step()
+    assert 0.9 <= optimizer.state[weight]["momentum_buffer"].item() <= 2
+
+
+def test_parameters_of_a_group_may_be_stepped_one_by_one():
+    """As DeepSpeed's ZeRO-3 does, and as where one has no gradient in a step."""
+    together = [torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2)]
+    apart = [torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2)]
+    one, other = SutskeverSGD(together, 1.0, 0.9), SutskeverSGD(apart, 1.0, 0.9)
+    for lr in RATES:
+        one.param_groups[0]["lr"] = other.param_groups[0]["lr"] = lr
+        for parameter in together:
+            parameter.grad = torch.ones_like(parameter)
+        one.step()
+        for parameter in apart:
+            parameter.grad = torch.ones_like(parameter)
+            other.step()
+            parameter.grad = None
+    assert all(torch.equal(a, b) for a, b in zip(together, apart, strict=True))
+
+
+def test_a_group_may_hold_several_dtypes():
+    mixed = [torch.nn.Parameter(torch.ones(3, dtype=dtype)) for dtype in (torch.float32, torch.float64)]
+    for parameter in mixed:
+        parameter.grad = torch.ones_like(parameter)
+    SutskeverSGD(mixed, 0.25, 0.5, nesterov=False).step()
+    assert [parameter.tolist() for parameter in mixed] == [[0.75] * 3] * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_on_a_cpu_is_refused(dtype):
+    with pytest.raises(AssertionError, match="skips elements"):
+        SutskeverSGD([torch.nn.Parameter(torch.ones(3, dtype=dtype))], 0.1, 0.9)
 
 
 def test_a_parameter_without_a_gradient_is_left_alone():

@@ -1,0 +1,89 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipelines import recipe
+from pipelines.data import sources
+from pipelines.distributed.process_group import World
+from pipelines.probes.roofline import PARTS, REST, Counted, Rates, Roofline, examine, part_of, seconds_of
+
+aten = torch.ops.aten
+RATES = Rates(flops=1e9, bytes=1e6)
+
+
+def counted(function, *tensors):
+    mode = Counted(RATES)
+    with mode:
+        function(*tensors)
+    return dict(mode.parts)
+
+
+@pytest.mark.parametrize(
+    ("operation", "part"),
+    [
+        (aten.convolution.default, "convolution, forward"),
+        (aten.convolution_backward.default, "convolution, backward"),
+        (aten.addmm.default, "matrix products"),
+        (aten.baddbmm.default, "matrix products"),
+        (aten.native_batch_norm.default, "normalization"),
+        (aten.native_batch_norm_backward.default, "normalization"),
+        (aten.max_pool2d_with_indices_backward.default, "pooling"),
+        (aten.gelu_backward.default, "activation"),
+        (aten.silu_.default, "activation"),
+        (aten._log_softmax_backward_data.default, "loss"),
+        (aten._fused_sgd_.default, "optimizer"),
+        (aten._foreach_mul_.Scalar, "optimizer"),
+        (aten._to_copy.default, "copies"),
+        (aten.mul.Tensor, REST),
+        (aten.view.default, None),
+        (aten.empty.memory_format, None),
+        (aten.new_empty.default, None),
+    ],
+)
+def test_the_part_of_an_operation(operation, part):
+    assert part_of(operation) == part
+
+
+def test_operations_and_bytes_of_a_convolution():
+    images, weights = torch.ones(2, 3, 8, 8), torch.ones(5, 3, 3, 3)
+    (part,) = counted(lambda: F.conv2d(images, weights, padding=1)).values()
+    assert part.flops == 2 * (2 * 5 * 8 * 8) * (3 * 3 * 3)
+    assert part.bytes == 4 * (2 * 3 * 64 + 5 * 3 * 9 + 2 * 5 * 64)
+    assert part.calls == 1
+
+
+def test_the_limit_is_the_longer_of_two_times():
+    assert RATES.limit(flops=2e9, moved=1e6) == 2
+    assert RATES.limit(flops=2e9, moved=3e6) == 3
+
+
+def test_limits_are_of_single_operations():
+    """Two operations, one bound by its products and one by its bytes, take the sum of both."""
+    matrix, vector = torch.ones(100, 100), torch.ones(1000)
+    parts = counted(lambda: (matrix @ matrix, vector * 2))
+    assert parts["matrix products"].limit == 3 * 4e4 / RATES.bytes
+    assert parts[REST].limit == 2 * 4e3 / RATES.bytes
+
+
+def test_views_cost_nothing_and_an_expanded_tensor_counts_once():
+    assert counted(lambda: torch.ones(4, 4)[:2].t()).keys() <= {"copies", REST}
+    row = torch.ones(1, 8)
+    assert counted(lambda: row.expand(100, 8) * 1)[REST].bytes == 4 * 8 + 4 * 800
+
+
+def test_a_step_is_examined():
+    found = examine(recipe.load("digits/quick"), sources.blank("digits"), World())
+    assert isinstance(found, Roofline)
+    assert {"convolution, forward", "convolution, backward", "optimizer", "loss"} <= found.parts.keys()
+    assert found.parts.keys() <= {*PARTS, REST}
+    assert all(part.calls > 0 and part.seconds > 0 and part.bytes > 0 for part in found.parts.values())
+    forward, backward = (found.parts[f"convolution, {name}"].flops for name in ("forward", "backward"))
+    assert forward < backward <= 2 * forward  # the first layer has no gradient of its images
+    assert found.step_seconds > 0
+    assert min(found.rates.flops, found.rates.bytes) > 0
+
+
+def test_a_call_that_warms_up_does_not_count():
+    calls = []
+    seconds_of(lambda: calls.append(1), torch.device("cpu"), repetitions=3)
+    assert len(calls) == 4
