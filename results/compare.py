@@ -8,13 +8,14 @@ sides differ in more than what is compared, or one of them has no such number.
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
 from typing import Literal
 
-from results.metrics import DEFAULT, Metric, find_metric
+from results.metrics import ACCURACY, DEFAULT, Metric, find_metric
 from results.rules import DEFAULTS, Rule
 from results.samples import FACTS, Samples
-from results.statistics import LEVEL, Change, rank_tests
+from results.statistics import LEVEL, Change, Moments, difference_of_moments, rank_tests
 from results.summary import figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
@@ -169,6 +170,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: flo
     (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in (cell.before, cell.after))
     if cell.recipe not in {one.recipe for one in cell.before}:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
+    if cell.metric is ACCURACY:
+        across = {*across, "protocol"}  # which is about times
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
         return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, notes(cell))
@@ -180,8 +183,10 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: flo
     if before is None or after is None:
         return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
     if any(one.published for one in (*cell.before, *cell.after)):
-        return row("undecided", "a published figure is one number without a spread")
-    change = _change(cell, p)
+        if (change := _change_of_figures(cell)) is None:
+            return row("undecided", "a published figure is one number without a spread")
+    else:
+        change = _change(cell, p)
     return row(*decide(change, cell.metric, limit, level), change)
 
 
@@ -192,6 +197,29 @@ def _change(cell: Cell, p: float | None) -> Change:
     if pairs := cell.neighbours:
         return test.change(*pairs, paired=True)
     return test.change(*cell.values, p=p)
+
+
+def _change_of_figures(cell: Cell) -> Change | None:
+    """The difference of mean accuracies from or to a published figure; None of other metrics, and without a spread.
+
+    A side whose spread is unknown, because its source does not give it, is taken to spread as the other one.
+    """
+    if cell.metric is not ACCURACY:
+        return None
+    known = [_moments(side) for side in (cell.before, cell.after)]
+    std = next((one.std for one in known if one and one.std), None)
+    if std is None:
+        return None
+    sides = [replace(one, std=one.std or std) for one in known if one]
+    return difference_of_moments(*sides) if len(sides) == 2 and max(one.n for one in sides) > 1 else None
+
+
+def _moments(side: Sequence[Samples]) -> Moments | None:
+    """Of the accuracies; `std` is 0 where it is unknown, and a figure of unknown `runs` counts as one."""
+    if figure_of := side[0].published:
+        return figure_of.accuracy and Moments(figure_of.accuracy, figure_of.accuracy_std or 0.0, figure_of.runs or 1)
+    accuracies = figure(ACCURACY, side).samples
+    return Moments(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else 0.0, len(accuracies))
 
 
 def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, str]:

@@ -38,6 +38,20 @@ class AccuracySummary:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """All that a t-test needs of `n` samples, so that published figures can be tested as our own trials are."""
+
+    mean: float
+    std: float
+    """of one sample, with n - 1 in the denominator"""
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.std < 0 or not math.isfinite(self.mean + self.std):
+            raise ValueError(f"{self}: needs n >= 1, std >= 0 and finite numbers")
+
+
+@dataclass(frozen=True)
 class MedianSummary:
     """`n` samples of a time or another quantity over zero."""
 
@@ -114,10 +128,21 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
         return AccuracySummary(n, mean, None, None, reached, None)
     if std == 0:
         return AccuracySummary(n, mean, 0.0, (mean, mean), reached, None)
-    error = std / math.sqrt(n)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    p = float(stats.t.sf((mean - target) / error, n - 1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / math.sqrt(n)
+    p = p_over_target(Moments(mean, std, n), target)
     return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
+
+
+def p_over_target(moments: Moments, target: float) -> float:
+    """One-sided p of a mean this high if the true mean were at `target` (Student's t-test).
+
+    ValueError for fewer than two samples, and for a standard deviation of 0.
+    """
+    from scipy import stats
+
+    if moments.n < 2 or not moments.std:
+        raise ValueError(f"{moments}: a t-test needs two samples and a spread")
+    return float(stats.t.sf((moments.mean - target) / (moments.std / math.sqrt(moments.n)), moments.n - 1))
 
 
 def median_summary(samples: Sequence[float]) -> MedianSummary:
@@ -189,8 +214,6 @@ def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Chan
     Where no side has a spread the ranks are tested instead, and the interval has no width from four samples a side on.
     ValueError for no samples.
     """
-    from scipy import stats
-
     if not before or not after:
         raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
     size, n = _mean(after) - _mean(before), min(len(before), len(after))
@@ -199,9 +222,42 @@ def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Chan
         return Change(size, (size, size) if n >= fewest_trials() else None, p, n, none=0.0)
     if n < 2:
         return Change(size, None, None, n, none=0.0)
-    test = stats.ttest_ind(after, before, equal_var=False)
-    interval = test.confidence_interval(CONFIDENCE)
-    return Change(size, (float(interval.low), float(interval.high)), float(test.pvalue), n, none=0.0)
+    return difference_of_moments(*(Moments(_mean(side), _std(side) or 0.0, len(side)) for side in (before, after)))
+
+
+def difference_of_moments(before: Moments, after: Moments) -> Change:
+    """The mean of `after` less that of `before`, by Welch's t-test of means, standard deviations and numbers alone.
+
+    A side of one sample has no spread of its own: its `std` is taken as known, and the degrees of freedom are those of
+    the other side. ValueError where neither side has a spread, or both have but one sample.
+    """
+    from scipy import stats
+
+    size, n = after.mean - before.mean, min(before.n, after.n)
+    variances = [side.std**2 / side.n for side in (before, after)]
+    shares = [v**2 / (side.n - 1) for v, side in zip(variances, (before, after), strict=True) if side.n > 1]
+    if not sum(shares):
+        raise ValueError(f"{before} and {after} cannot be compared: neither shows a spread")
+    error = math.sqrt(sum(variances))
+    freedom = sum(variances) ** 2 / sum(shares)
+    if before.n == 1 or after.n == 1:
+        freedom = max(before.n, after.n) - 1
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(size) / error, freedom))
+    return Change(size, (size - half, size + half), p, n, none=0.0)
+
+
+def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:
+    """p of many comparisons, adjusted so that of those at or under 5% at most 5% are false on average.
+
+    Benjamini and Hochberg 1995, "Controlling the false discovery rate"; it also holds where all are compared with one
+    base (positive dependence: Benjamini and Yekutieli 2001). None, of a comparison without a test, stays None.
+    """
+    from scipy import stats
+
+    known = [p for p in p_values if p is not None]
+    adjusted = iter(stats.false_discovery_control(known) if known else ())
+    return [None if p is None else float(next(adjusted)) for p in p_values]
 
 
 def reached_interval(reached: int, n: int) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from results.literature import published
 from results.metrics import METRICS
 from results.rules import rules
 from results.samples import FACTS, of_figure
-from results.statistics import Change
+from results.statistics import Change, Moments, difference_of_moments
 from tests.results.builders import samples
 
 STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
@@ -186,6 +186,37 @@ def test_published_figures_stand_beside_ours_and_are_not_ranked():
     assert found.before.value == figure.seconds
     asked = row(of_figure(figure), ours, across=("machine", "protocol"))
     assert (asked.verdict, asked.reason) == ("undecided", "a published figure is one number without a spread")
+
+
+def accuracy_row(figure, ours):
+    facts = of_figure(figure)
+    return row(
+        facts, samples([1.0] * len(ours), recipe=figure.recipe, accuracy=tuple(ours)), "accuracy", across=["machine"]
+    )
+
+
+def test_a_published_accuracy_is_compared_by_its_interval():
+    figure = published()["cifar10/hiverge"]
+    ours = list(np.random.default_rng(0).normal(0.9402, 0.0013, 50))
+    found = accuracy_row(figure, ours)
+    theirs = Moments(figure.accuracy, figure.accuracy_std, figure.runs)
+    expected = difference_of_moments(theirs, Moments(np.mean(ours), np.std(ours, ddof=1), 50))
+    assert found.change.interval == pytest.approx(expected.interval)
+    assert found.change.p == pytest.approx(expected.p)
+    assert found.verdict == "same"
+    assert accuracy_row(figure, [one - 0.005 for one in ours]).verdict == "worse"
+
+
+def test_a_published_accuracy_without_a_spread_is_taken_to_spread_as_ours():
+    figure = published()["cifar10/hiverge"].model_copy(update={"accuracy_std": None, "runs": None})
+    ours = list(np.random.default_rng(0).normal(0.9402, 0.0013, 50))
+    found = accuracy_row(figure, ours)
+    spread = np.std(ours, ddof=1)
+    assert found.change.interval[1] - found.change.size == pytest.approx(
+        2.0096 * spread * np.sqrt(1 + 1 / 50), rel=1e-4
+    )
+    assert found.verdict == "undecided", "one run of theirs"
+    assert accuracy_row(figure, [0.94]).reason == "a published figure is one number without a spread"
 
 
 def test_versions_and_commits_that_differ_are_noted():
