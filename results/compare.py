@@ -7,25 +7,30 @@ sides differ in more than what is compared, or one of them has no such number.
 """
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Literal
 
-from results.metrics import ACCURACY, DEFAULT, Metric, find_metric
+from results import format as form
+from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, Metric, find_metric
 from results.rules import DEFAULTS, Rule
 from results.samples import FACTS, Samples
-from results.statistics import LEVEL, Change, Moments, difference_of_moments, rank_tests
+from results.statistics import LEVEL, Change, Moments, difference_of_moments
 from results.summary import figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
+
+FEW = 10
+"""more trials up to which no wider limit is suggested"""
 
 MARKS: dict[Verdict, str] = {"worse": "+", "better": "-", "same": "=", "undecided": "?", "not comparable": "x"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One side of a row: the metric's median or mean over `n` trials."""
+    """One side of a row: the metric's median or mean over `n` trials; of pairs, its side of a typical pair."""
 
     value: float
     n: int
@@ -78,10 +83,7 @@ def compare(
         for name, old, new in _pairs(before, after)
         for metric in (metrics if not any(one.is_benchmark for one in (*old, *new)) else metrics[:1])
     ]
-    tested = _tests(cells)
-    return [
-        _row(cell, chosen[cell.metric.name].limit, across, level, tested.get(index)) for index, cell in enumerate(cells)
-    ]
+    return [_row(cell, chosen[cell.metric.name].limit, across, level) for cell in cells]
 
 
 def status(comparisons: Iterable[Comparison], metrics: Collection[str]) -> int:
@@ -124,8 +126,13 @@ class Cell:
         return before, after
 
 
-def decide(change: Change, metric: Metric, limit: float, level: float = LEVEL) -> tuple[Verdict, str]:
-    """What a change says against its limit, and how many more trials would decide where it says nothing."""
+def decide(
+    change: Change, metric: Metric, limit: float, level: float = LEVEL, seconds: float | None = None
+) -> tuple[Verdict, str]:
+    """What a change says against its limit; where it says nothing, how many more trials would decide.
+
+    `seconds`: of one more trial on both sides, to say how long that takes.
+    """
     effect = change.size - change.none
     if change.significant(level) and abs(effect) >= limit - 1e-12:
         return ("better" if (effect > 0) == metric.higher_is_better else "worse"), ""
@@ -133,18 +140,33 @@ def decide(change: Change, metric: Metric, limit: float, level: float = LEVEL) -
         return "same", ""
     needed = change.needed(limit, level)
     if needed is None:
-        return "undecided", f"the change is too close to the limit of {metric.test.write_limit(limit)}"
-    more = needed - change.n
-    return "undecided", f"{more} more trial{'s' * (more > 1)} a side would decide, if the change stays as it is"
+        reason = f"the change is too close to the limit of {metric.test.write_limit(limit)}"
+    else:
+        more = needed - change.n
+        reason = f"{_trials(more, seconds)} a side would decide, if the change stays as it is"
+    return "undecided", reason + _suggestion(change, metric, limit, level, seconds, needed)
 
 
-def _tests(cells: Sequence[Cell]) -> dict[int, float]:
-    """p of the rank tests of unpaired samples, by index: done together, they take a tenth of the time."""
-    by_ranks = {
-        index: cell.values for index, cell in enumerate(cells) if cell.metric.test.by_ranks and cell.neighbours is None
-    }
-    by_ranks = {index: pair for index, pair in by_ranks.items() if all(pair)}
-    return dict(zip(by_ranks, rank_tests(list(by_ranks.values())), strict=True))
+def _trials(more: int, seconds: float | None) -> str:
+    wait = f" (about {form.duration(more * seconds)})" if seconds else ""
+    return f"{more:,} more trial{'s' * (more > 1)}{wait}"
+
+
+def _suggestion(
+    change: Change, metric: Metric, limit: float, level: float, seconds: float | None, needed: int | None
+) -> str:
+    """The first wider limit that a tenth of the trials decide, where that spares more than a few."""
+    if needed is not None and needed - change.n <= FEW:
+        return ""
+    for wider in (one for one in metric.test.wider if one > limit):
+        rule = metric.write_rule(wider)
+        verdict = decide(change, metric, wider, level)[0] if change.within(wider) else "undecided"
+        if verdict == "same":
+            return f"; with {rule} it is the same"
+        fewer = change.needed(wider, level)
+        if fewer is not None and (needed is None or (fewer - change.n) * 10 <= needed - change.n):
+            return f"; with {rule} {_trials(fewer - change.n, seconds)}"
+    return ""
 
 
 def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[str, list[Samples], list[Samples]]]:
@@ -166,7 +188,7 @@ def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
     return grouped
 
 
-def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: float | None) -> Comparison:
+def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Comparison:
     (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in (cell.before, cell.after))
     if cell.recipe not in {one.recipe for one in cell.before}:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
@@ -186,17 +208,36 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: flo
         if (change := _change_of_figures(cell)) is None:
             return row("undecided", "a published figure is one number without a spread")
     else:
-        change = _change(cell, p)
-    return row(*decide(change, cell.metric, limit, level), change)
+        change = _change(cell)
+    if change.paired:
+        before, after = _typical_pair(before, after, cell.neighbours or ([], []), change)
+    return row(*decide(change, cell.metric, limit, level, _seconds_a_trial(cell)), change)
 
 
-def _change(cell: Cell, p: float | None) -> Change:
+def _change(cell: Cell) -> Change:
     test = cell.metric.test
-    if not test.by_ranks:
-        return test.change(*cell.values)
-    if pairs := cell.neighbours:
+    if test.by_ranks and (pairs := cell.neighbours):
         return test.change(*pairs, paired=True)
-    return test.change(*cell.values, p=p)
+    return test.change(*cell.values)
+
+
+def _typical_pair(
+    before: Measured, after: Measured, pairs: tuple[list[float], list[float]], change: Change
+) -> tuple[Measured, Measured]:
+    """Both sides of a typical pair: its geometric mean is the median of those of all pairs, its ratio the estimate.
+
+    The medians of the sides may move the other way, because a drift of the machine is in them.
+    """
+    middle = median(math.sqrt(a * b) for a, b in zip(*pairs, strict=True))
+    sides = middle / math.sqrt(change.size), middle * math.sqrt(change.size)
+    return tuple(replace(side, value=value, n=change.n) for side, value in zip((before, after), sides, strict=True))
+
+
+def _seconds_a_trial(cell: Cell) -> float | None:
+    """What one more trial on both sides takes, by the clock of the protocol."""
+    sides = [[*figure(TOTAL_TIME, side).samples] for side in (cell.before, cell.after)]
+    is_training = not any(one.is_benchmark for one in (*cell.before, *cell.after))
+    return sum(map(median, sides)) if is_training and all(sides) else None
 
 
 def _change_of_figures(cell: Cell) -> Change | None:

@@ -22,16 +22,27 @@ class Test:
     change: Callable[..., Change]
     """from the samples of one side to those of the other"""
     by_ranks: bool
-    """whether it may pair neighbours and take a p from `results.statistics.rank_tests`"""
+    """whether neighbours can be compared in pairs"""
     limit: str
     """the form of a limit, as a regular expression"""
     example: str
     write: Callable[[float], str]
     """the size of a change, or a bound of its interval"""
     write_limit: Callable[[float], str]
+    wider: tuple[float, ...]
+    """limits to suggest where one cannot be decided"""
 
 
-RATIO = Test(median, ratio_of_times, True, r"(\d+\.?\d*|\.\d+)%", "5%", form.change, lambda limit: f"{100 * limit:g}%")
+RATIO = Test(
+    median,
+    ratio_of_times,
+    True,
+    r"(\d+\.?\d*|\.\d+)%",
+    "5%",
+    form.change,
+    lambda limit: f"{100 * limit:g}%",
+    (0.01, 0.02, 0.03, 0.05, 0.1, 0.2),
+)
 """The ratio of two quantities that are over zero."""
 DIFFERENCE = Test(
     fmean,
@@ -41,6 +52,7 @@ DIFFERENCE = Test(
     "0.1",
     form.points,
     lambda limit: f"{100 * limit:g} points",
+    (0.001, 0.002, 0.003, 0.005, 0.01, 0.02),
 )
 """The difference of two mean accuracies, in percentage points."""
 
@@ -80,6 +92,10 @@ class Metric:
         if value is None:
             return form.NOTHING
         return f"{self.write(value)}{'' if self.unit == '%' else ' '}{self.unit}"
+
+    def write_rule(self, limit: float) -> str:
+        """A limit as `parse_limit` reads it, such as time:5%."""
+        return f"{self.name}:{self.test.write_limit(limit).removesuffix(' points')}"
 
     def parse_limit(self, text: str) -> float:
         """A limit as a person writes it. ValueError for anything else, and for 0."""

@@ -20,7 +20,6 @@ from results.statistics import (
     fewest_trials,
     median_summary,
     p_over_target,
-    rank_tests,
     ratio_of_times,
     reached_interval,
     smallest_p,
@@ -231,13 +230,38 @@ def test_no_samples_are_refused(pair):
         ratio_of_times([1.0, 2.0], [1.0], paired=True)
 
 
-def test_many_rank_tests_at_once_are_those_of_each():
-    """Of several sizes, with ties and without, so that scipy takes its exact and its asymptotic method."""
-    random = np.random.default_rng(5)
-    pairs = [(list(random.random(n)), list(random.random(m))) for n, m in ((5, 5), (5, 5), (20, 20), (20, 9), (1, 3))]
-    pairs += [([1.0, 2.0, 2.0, 3.0, 4.0], [2.0, 3.0, 3.0, 4.0, 5.0]), ([1.0] * 5, [1.0] * 5)]
-    assert rank_tests(pairs) == pytest.approx([stats.mannwhitneyu(a, b).pvalue for a, b in pairs])
-    assert rank_tests([]) == []
+@pytest.mark.parametrize(("n", "m", "method"), [(5, 5, "exact"), (20, 9, "exact"), (1, 3, "exact"), (60, 70, "auto")])
+def test_p_is_that_of_scipys_rank_sum_test(n, m, method):
+    random = np.random.default_rng(n)
+    before, after = list(random.random(n)), list(random.random(m))
+    expected = stats.mannwhitneyu(after, before, method=method).pvalue
+    assert ratio_of_times(before, after).p == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [3, 12, 50])
+def test_p_of_pairs_is_that_of_scipys_signed_rank_test(n):
+    random = np.random.default_rng(n)
+    before, after = list(random.random(n)), list(random.random(n))
+    expected = stats.wilcoxon(np.log(after) - np.log(before), method="exact").pvalue
+    assert ratio_of_times(before, after, paired=True).p == pytest.approx(expected)
+
+
+def test_ties_count_against_a_change():
+    """In 9 of 25 pairs the later one is not larger, and 69 of 252 orders have 9 such pairs or fewer."""
+    change = ratio_of_times([1.0, 2.0, 2.0, 3.0, 4.0], [2.0, 3.0, 3.0, 4.0, 5.0])
+    assert change.p == pytest.approx(2 * 69 / 252)
+
+
+@given(
+    st.lists(st.floats(0.9, 1.1), min_size=4, max_size=60),
+    st.lists(st.sampled_from([0.95, 1.0, 1.05, 1.1, 1.2]), min_size=4, max_size=60),
+    st.booleans(),
+)
+def test_the_interval_excludes_no_change_exactly_where_p_is_significant(before, after, paired):
+    n = min(len(before), len(after))
+    change = ratio_of_times(before[:n], after[:n], paired=True) if paired else ratio_of_times(before, after)
+    excluded = change.interval is not None and not change.interval[0] <= 1 <= change.interval[1]
+    assert excluded == change.significant()
 
 
 # --- accuracies of two sides ------------------------------------------------------------------------------------------
