@@ -16,7 +16,7 @@ from typing import Literal
 from results import format as form
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, Metric, find_metric
 from results.rules import DEFAULTS, Rule
-from results.samples import FACTS, Samples
+from results.samples import DATA_HASH, FACTS, Samples
 from results.statistics import LEVEL, Change, Moments, difference_of_moments
 from results.summary import figure
 
@@ -285,14 +285,16 @@ def _none_finished(side: Sequence[Samples]) -> bool:
     return trials > 0 and sum(one.unfinished for one in side) == trials
 
 
-def differences(old: Iterable[Samples], new: Iterable[Samples], across: Collection[str] = ()) -> str:
+def differences(old: Sequence[Samples], new: Sequence[Samples], across: Collection[str] = ()) -> str:
     """What differs that must not, with the values of both sides; empty if nothing does."""
     found = []
     for fact in FACTS:
-        values = [sorted({one.facts[fact] for one in side if fact in one.facts}) for side in (old, new)]
+        has_hashes = fact == "data" and all(any(DATA_HASH in one.facts for one in side) for side in (old, new))
+        key = DATA_HASH if has_hashes else fact
+        values = [sorted({one.facts[key] for one in side if key in one.facts}) for side in (old, new)]
         if fact not in across and all(values) and len({*values[0], *values[1]}) > 1:
             shown = _options(old, new) if fact == "recipe" else ""
-            found.append(f"{fact}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
+            found.append(f"{key}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
     return "; ".join(found)
 
 

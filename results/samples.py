@@ -28,6 +28,8 @@ MANY = 200
 
 FACTS = ("recipe", "data", "target", "machine", "world", "protocol", "smoke test")
 """What must be the same on both sides of a comparison."""
+DATA_HASH = "data hash"
+"""The fact that stands for `data` where both sides have it: the images and labels themselves, whatever their name."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         facts={
             "recipe": record.recipe_hash,
             "data": json.dumps(record.recipe.get("data"), sort_keys=True),
+            **({} if record.data is None else {DATA_HASH: record.data.digest}),
             "target": "unknown" if run.target is None else target(run.target),
             "machine": known(record.environment.machine_class) or "unknown",
             "world": str(record.world_size),

@@ -8,7 +8,7 @@ from results.format import duration
 from results.literature import published
 from results.metrics import METRICS
 from results.rules import rules
-from results.samples import FACTS, of_figure
+from results.samples import DATA_HASH, FACTS, of_figure
 from results.statistics import Change, Moments, difference_of_moments
 from tests.results.builders import samples
 
@@ -126,6 +126,18 @@ def test_what_differs_is_not_comparable_unless_asked_for(fact):
     assert found.reason.startswith(f"{fact}: as ever → other")
     assert found.change is None
     assert row(samples(STEADY), other, across=[fact]).verdict == "worse"
+
+
+def test_data_are_compared_by_their_hash_where_both_sides_have_one():
+    def run(name, digest=None, factor=1.0):
+        facts = dict.fromkeys(FACTS, "as ever") | {"data": name} | ({DATA_HASH: digest} if digest else {})
+        return samples(times_of(factor), facts=facts)
+
+    assert row(run("cifar10", "aaaa"), run("cifar10", "bbbb")).reason == "data hash: aaaa → bbbb"
+    assert row(run("cifar10", "aaaa"), run("mirror", "aaaa")).verdict == "same"
+    assert row(run("cifar10", "aaaa"), run("cifar10")).verdict == "same"
+    assert row(run("cifar10", "aaaa"), run("mnist")).reason == "data: cifar10 → mnist"
+    assert row(run("cifar10", "aaaa"), run("cifar10", "bbbb"), across=["data"]).verdict == "same"
 
 
 def test_another_recipe_of_one_name_shows_the_options_that_changed():
