@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from results import fidelity
 from results import format as form
 from results.environment import known
 from results.literature import Published
@@ -113,6 +114,7 @@ def facts(run: Run, data_set: str, summaries: Mapping[str, RunSummary], protocol
         ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("commit", (record.commit or form.NOTHING) + (" with changes" if record.dirty else "")),
         ("recipe hash", record.recipe_hash),
+        *fidelity_of(record.recipe_name),
         ("command", " ".join(record.command)),
         ("directory", run.path.name),
     ]
@@ -132,6 +134,16 @@ def data_set(run: Run) -> str:
     if data.get("evaluate") == "validation":
         parts.append("held-out images" if data.get("fold") is None else f"fold {data['fold']} of {data.get('folds')}")
     return ", ".join(parts)
+
+
+def fidelity_of(recipe: str) -> list[tuple[str, str]]:
+    """How near the recipe is, as it ships, to the source that it names; nothing of a recipe without one."""
+    words = {
+        "source": "source of the recipe",
+        "agreement": "agreement of the recipe as it ships",
+        "differs": "differs from its source",
+    }
+    return [(word, row[key]) for row in fidelity.rows([recipe]) for key, word in words.items()]
 
 
 def known_protocols(run: Run) -> list[str]:

@@ -253,3 +253,11 @@ def test_images_per_second_are_those_of_augmentation_and_training():
 
 def test_published_figures_name_their_data_set():
     assert {figure["data_set"] for figure in shown()["published"]} == {"cifar10", "cifar100", "mnist"}
+
+
+def test_a_run_says_how_near_its_recipe_is_to_its_source():
+    facts = dict(shown(run(recipe_name="cifar10/airbench94"))["runs"][0]["facts"])
+    assert facts["agreement of the recipe as it ships"] == "12 steps to 1e-12 in float64"
+    assert facts["source of the recipe"].startswith("KellerJordan/cifar10-airbench")
+    assert "float16" in facts["differs from its source"]
+    assert "source of the recipe" not in dict(shown(run(recipe_name="mine"))["runs"][0]["facts"])
