@@ -8,6 +8,7 @@ from typing import Literal
 
 from results import format as form
 from results.environment import Energy
+from results.json_values import JsonObject
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, ratio_of_times
@@ -127,11 +128,19 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 
 
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
+    """The mean epoch, so that each image size counts by its share; none of a run too short for all of its sizes."""
     epochs = run.record.recipe.get("epochs")
-    if not isinstance(epochs, int | float):
+    if not isinstance(epochs, int | float) or epochs <= _last_size_starts(run.record.recipe):
         return [None] * len(run.trials)
     whole = [trial.seconds("augment", "train") if trial.outcome in ("reached", "missed") else 0 for trial in run.trials]
     return [seconds / epochs if seconds else None for seconds in whole]
+
+
+def _last_size_starts(recipe: JsonObject) -> float:
+    """The epoch from which on images have their last size."""
+    augment = recipe.get("augment")
+    resolution = augment.get("resolution") if isinstance(augment, dict) else None
+    return max(resolution["epochs"]) if resolution else 0
 
 
 def _energy(run: Run, protocol: str) -> Samples:
@@ -192,7 +201,14 @@ METRICS = {
             _each(peak_mebibytes),
             0.02,
         ),
-        Metric("epoch-time", "s an epoch", "augmentation and training of one epoch", "s", _epoch_seconds, 0.02),
+        Metric(
+            "epoch-time",
+            "s an epoch",
+            "augmentation and training of the mean epoch, over all image sizes of the recipe",
+            "s",
+            _epoch_seconds,
+            0.02,
+        ),
         Metric(
             "images-per-second",
             "images/s",
