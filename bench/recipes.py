@@ -18,6 +18,7 @@ EXAMPLES = """\
 examples:
   python bench/recipes.py list                            every recipe with its title
   python bench/recipes.py list 'cifar10/ladder/*' --json
+  python bench/recipes.py list --fidelity cifar10/e1      what was compared with the authors' code, and what differs
   python bench/recipes.py show cifar10/airbench94         every option of a recipe, defaults and bases included
   python bench/recipes.py show mnist/base epochs=2"""
 
@@ -32,13 +33,17 @@ class RecipesOptions(Options):
         default_factory=list
     )
     """recipes by name, glob or path to a YAML file (list: all by default); show: also options of them to set"""
+    fidelity: bool = False
+    """list: how near each recipe is to the source that it names, and which test holds that"""
     json: bool = False
-    """print one JSON object per recipe: name and title, or name, hash and the resolved recipe"""
+    """print one JSON object per recipe: name and title; name, hash and resolved recipe; or its fidelity statement"""
 
     def __post_init__(self) -> None:
         names = [word for word in self.words if "=" not in word]
         if self.action == "list" and len(names) < len(self.words):
             raise ValueError("list sets no options: use show RECIPE key=value")
+        if self.action == "show" and self.fidelity:
+            raise ValueError("--fidelity goes with list")
         if self.action == "show" and not names:
             raise ValueError("show needs a recipe")
 
@@ -49,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = options.parse(RecipesOptions, PROG, arguments, description=__doc__, epilog=EXAMPLES)
     patterns = [word for word in given.words if "=" not in word]
     names = recipe.select(patterns) if patterns else recipe.names()
-    if given.action == "list":
+    if given.fidelity:
+        print_fidelity(names, as_json=given.json)
+    elif given.action == "list":
         print_list(names, as_json=given.json)
     else:
         print_recipes(names, [word for word in given.words if "=" in word], as_json=given.json)
@@ -64,6 +71,20 @@ def print_list(names: Sequence[str], *, as_json: bool) -> None:
             cli.print_json({"name": name, "title": recipe.title(name)})
         else:
             print(name.ljust(width), recipe.title(name), sep="  ")
+
+
+def print_fidelity(names: Sequence[str], *, as_json: bool) -> None:
+    """The statements on the recipes that name a source. ValueError where none does."""
+    from results.fidelity import fidelity
+
+    found = {name: statement for name in names if (statement := fidelity(name))}
+    if not found:
+        raise ValueError(f"{', '.join(names)}: no source is named that a recipe could be compared with")
+    for name, statement in found.items():
+        if as_json:
+            cli.print_json({"name": name} | statement.model_dump(mode="json", exclude={"recipes"}))
+        else:
+            print(name, *(f"  {line}" for line in statement.lines()), sep="\n")
 
 
 def print_recipes(names: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> None:

@@ -7,27 +7,33 @@ sides differ in more than what is compared, or one of them has no such number.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import fmean, median, stdev
 from typing import Literal
 
-from results.metrics import DEFAULT, Metric, find_metric
+from results import format as form
+from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, Metric, find_metric
 from results.rules import DEFAULTS, Rule
-from results.samples import FACTS, Samples
-from results.statistics import LEVEL, Change, rank_tests
+from results.samples import DATA_HASH, FACTS, Samples
+from results.statistics import LEVEL, Change, Moments, difference_of_moments
 from results.summary import figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
 IMPLIED = {"machine": ("threads", "scheduling"), "world": ("threads", "scheduling")}
 """what may differ too, where these may"""
+FEW = 10
+"""more trials up to which no wider limit is suggested"""
+
 MARKS: dict[Verdict, str] = {"worse": "+", "better": "-", "same": "=", "undecided": "?", "not comparable": "x"}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One side of a row: the metric's median or mean over `n` trials."""
+    """One side of a row: the metric's median or mean over `n` trials; of pairs, its side of a typical pair."""
 
     value: float
     n: int
@@ -82,10 +88,7 @@ def compare(
         for name, old, new in _pairs(before, after)
         for metric in (metrics if not any(one.is_benchmark for one in (*old, *new)) else metrics[:1])
     ]
-    tested = _tests(cells)
-    return [
-        _row(cell, chosen[cell.metric.name].limit, across, level, tested.get(index)) for index, cell in enumerate(cells)
-    ]
+    return [_row(cell, chosen[cell.metric.name].limit, across, level) for cell in cells]
 
 
 def status(comparisons: Iterable[Comparison], metrics: Collection[str]) -> int:
@@ -142,8 +145,13 @@ def _alternated(one: Samples, other: Samples) -> bool:
     return all(last[seed] - first[seed] == 1 for seed in set(one.seeds) & set(other.seeds))
 
 
-def decide(change: Change, metric: Metric, limit: float, level: float = LEVEL) -> tuple[Verdict, str]:
-    """What a change says against its limit, and how many more trials would decide where it says nothing."""
+def decide(
+    change: Change, metric: Metric, limit: float, level: float = LEVEL, seconds: float | None = None
+) -> tuple[Verdict, str]:
+    """What a change says against its limit; where it says nothing, how many more trials would decide.
+
+    `seconds`: of one more trial on both sides, to say how long that takes.
+    """
     effect = change.size - change.none
     if change.significant(level) and abs(effect) >= limit - 1e-12:
         return ("better" if (effect > 0) == metric.higher_is_better else "worse"), ""
@@ -151,18 +159,33 @@ def decide(change: Change, metric: Metric, limit: float, level: float = LEVEL) -
         return "same", ""
     needed = change.needed(limit, level)
     if needed is None:
-        return "undecided", f"the change is too close to the limit of {metric.test.write_limit(limit)}"
-    more = needed - change.n
-    return "undecided", f"{more} more trial{'s' * (more > 1)} a side would decide, if the change stays as it is"
+        reason = f"the change is too close to the limit of {metric.test.write_limit(limit)}"
+    else:
+        more = needed - change.n
+        reason = f"{_trials(more, seconds)} a side would decide, if the change stays as it is"
+    return "undecided", reason + _suggestion(change, metric, limit, level, seconds, needed)
 
 
-def _tests(cells: Sequence[Cell]) -> dict[int, float]:
-    """p of the rank tests of unpaired samples, by index: done together, they take a tenth of the time."""
-    by_ranks = {
-        index: cell.values for index, cell in enumerate(cells) if cell.metric.test.by_ranks and cell.neighbours is None
-    }
-    by_ranks = {index: pair for index, pair in by_ranks.items() if all(pair)}
-    return dict(zip(by_ranks, rank_tests(list(by_ranks.values())), strict=True))
+def _trials(more: int, seconds: float | None) -> str:
+    wait = f" (about {form.duration(more * seconds)})" if seconds else ""
+    return f"{more:,} more trial{'s' * (more > 1)}{wait}"
+
+
+def _suggestion(
+    change: Change, metric: Metric, limit: float, level: float, seconds: float | None, needed: int | None
+) -> str:
+    """The first wider limit that a tenth of the trials decide, where that spares more than a few."""
+    if needed is not None and needed - change.n <= FEW:
+        return ""
+    for wider in (one for one in metric.test.wider if one > limit):
+        rule = metric.write_rule(wider)
+        verdict = decide(change, metric, wider, level)[0] if change.within(wider) else "undecided"
+        if verdict == "same":
+            return f"; with {rule} it is the same"
+        fewer = change.needed(wider, level)
+        if fewer is not None and (needed is None or (fewer - change.n) * 10 <= needed - change.n):
+            return f"; with {rule} {_trials(fewer - change.n, seconds)}"
+    return ""
 
 
 def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[str, list[Samples], list[Samples]]]:
@@ -184,10 +207,12 @@ def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
     return grouped
 
 
-def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: float | None) -> Comparison:
+def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Comparison:
     (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in (cell.before, cell.after))
     if cell.recipe not in {one.recipe for one in cell.before}:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
+    if cell.metric is ACCURACY:
+        across = {*across, "protocol"}  # which is about times
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
         return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, notes(cell))
@@ -199,18 +224,62 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float, p: flo
     if before is None or after is None:
         return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
     if any(one.published for one in (*cell.before, *cell.after)):
-        return row("undecided", "a published figure is one number without a spread")
-    change = _change(cell, p)
-    return row(*decide(change, cell.metric, limit, level), change)
+        if (change := _change_of_figures(cell)) is None:
+            return row("undecided", "a published figure is one number without a spread")
+    else:
+        change = _change(cell)
+    if change.paired:
+        before, after = _typical_pair(before, after, cell.neighbours or ([], []), change)
+    return row(*decide(change, cell.metric, limit, level, _seconds_a_trial(cell)), change)
 
 
-def _change(cell: Cell, p: float | None) -> Change:
+def _change(cell: Cell) -> Change:
     test = cell.metric.test
-    if not test.by_ranks:
-        return test.change(*cell.values)
-    if pairs := cell.neighbours:
+    if test.by_ranks and (pairs := cell.neighbours):
         return test.change(*pairs, paired=True)
-    return test.change(*cell.values, p=p)
+    return test.change(*cell.values)
+
+
+def _typical_pair(
+    before: Measured, after: Measured, pairs: tuple[list[float], list[float]], change: Change
+) -> tuple[Measured, Measured]:
+    """Both sides of a typical pair: its geometric mean is the median of those of all pairs, its ratio the estimate.
+
+    The medians of the sides may move the other way, because a drift of the machine is in them.
+    """
+    middle = median(math.sqrt(a * b) for a, b in zip(*pairs, strict=True))
+    sides = middle / math.sqrt(change.size), middle * math.sqrt(change.size)
+    return tuple(replace(side, value=value, n=change.n) for side, value in zip((before, after), sides, strict=True))
+
+
+def _seconds_a_trial(cell: Cell) -> float | None:
+    """What one more trial on both sides takes, by the clock of the protocol."""
+    sides = [[*figure(TOTAL_TIME, side).samples] for side in (cell.before, cell.after)]
+    is_training = not any(one.is_benchmark for one in (*cell.before, *cell.after))
+    return sum(map(median, sides)) if is_training and all(sides) else None
+
+
+def _change_of_figures(cell: Cell) -> Change | None:
+    """The difference of mean accuracies from or to a published figure; None of other metrics, and without a spread.
+
+    A side whose spread is unknown, because its source does not give it, is taken to spread as the other one.
+    """
+    if cell.metric is not ACCURACY:
+        return None
+    known = [_moments(side) for side in (cell.before, cell.after)]
+    std = next((one.std for one in known if one and one.std), None)
+    if std is None:
+        return None
+    sides = [replace(one, std=one.std or std) for one in known if one]
+    return difference_of_moments(*sides) if len(sides) == 2 and max(one.n for one in sides) > 1 else None
+
+
+def _moments(side: Sequence[Samples]) -> Moments | None:
+    """Of the accuracies; `std` is 0 where it is unknown, and a figure of unknown `runs` counts as one."""
+    if figure_of := side[0].published:
+        return figure_of.accuracy and Moments(figure_of.accuracy, figure_of.accuracy_std or 0.0, figure_of.runs or 1)
+    accuracies = figure(ACCURACY, side).samples
+    return Moments(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else 0.0, len(accuracies))
 
 
 def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, str]:
@@ -236,15 +305,17 @@ def _none_finished(side: Sequence[Samples]) -> bool:
     return trials > 0 and sum(one.unfinished for one in side) == trials
 
 
-def differences(old: Iterable[Samples], new: Iterable[Samples], across: Collection[str] = ()) -> str:
+def differences(old: Sequence[Samples], new: Sequence[Samples], across: Collection[str] = ()) -> str:
     """What differs that must not, with the values of both sides; empty if nothing does."""
     found = []
     across = {*across, *(fact for name in across for fact in IMPLIED.get(name, ()))}
     for fact in FACTS:
-        values = [sorted({one.facts[fact] for one in side if fact in one.facts}) for side in (old, new)]
+        has_hashes = fact == "data" and all(any(DATA_HASH in one.facts for one in side) for side in (old, new))
+        key = DATA_HASH if has_hashes else fact
+        values = [sorted({one.facts[key] for one in side if key in one.facts}) for side in (old, new)]
         if fact not in across and all(values) and len({*values[0], *values[1]}) > 1:
             shown = _options(old, new) if fact == "recipe" else ""
-            found.append(f"{fact}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
+            found.append(f"{key}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
     return "; ".join(found)
 
 

@@ -63,6 +63,17 @@ class Fidelity(BaseModel):
             return f"{self.steps} steps to {self.largest_difference:.0e} in {self.precision}"
         return "learning rates of all steps" if self.compared == "learning rates" else "not compared"
 
+    def lines(self) -> list[str]:
+        """The statement as text."""
+        by = f", held by {self.test}" if self.test else ""
+        ran = [f"the authors' own file: {self.authors_file}"] if self.authors_file else []
+        return [
+            f"source: {self.source}",
+            f"compared: {self.agreement}{by}",
+            *ran,
+            *(f"differs: {one.what} (cost: {one.cost})" for one in self.differs),
+        ]
+
 
 @cache
 def statements() -> tuple[Fidelity, ...]:

@@ -90,6 +90,14 @@ def spread(summary: MedianSummary, write: Callable[[float], str] = seconds) -> s
     return f" ({write(summary.min)} to {write(summary.max)})" if summary.n > 1 else ""
 
 
+def duration(seconds: float) -> str:
+    """A time to wait, such as 40 s, 12 min, 6.2 h or 3 days."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.2g} s"
+
+
 def printable(text: str) -> str:
     """`text` without what would move the cursor or colour the console."""
     return "".join(character if character.isprintable() else " " for character in text)

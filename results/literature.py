@@ -27,6 +27,8 @@ class Published(BaseModel):
     """the accuracy that the time is to, where it is not our recipe's"""
     accuracy: Share | None = None
     """mean accuracy, as a fraction"""
+    accuracy_std: Share | None = None
+    """standard deviation of the accuracy of one run, as a fraction, where the source gives it"""
     seconds: Positive | None = None
     """by the source's own clock"""
     epochs: Positive | None = None

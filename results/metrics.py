@@ -8,6 +8,7 @@ from typing import Literal
 
 from results import format as form
 from results.environment import Energy
+from results.json_values import JsonObject
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, ratio_of_times
@@ -22,16 +23,27 @@ class Test:
     change: Callable[..., Change]
     """from the samples of one side to those of the other"""
     by_ranks: bool
-    """whether it may pair neighbours and take a p from `results.statistics.rank_tests`"""
+    """whether neighbours can be compared in pairs"""
     limit: str
     """the form of a limit, as a regular expression"""
     example: str
     write: Callable[[float], str]
     """the size of a change, or a bound of its interval"""
     write_limit: Callable[[float], str]
+    wider: tuple[float, ...]
+    """limits to suggest where one cannot be decided"""
 
 
-RATIO = Test(median, ratio_of_times, True, r"(\d+\.?\d*|\.\d+)%", "5%", form.change, lambda limit: f"{100 * limit:g}%")
+RATIO = Test(
+    median,
+    ratio_of_times,
+    True,
+    r"(\d+\.?\d*|\.\d+)%",
+    "5%",
+    form.change,
+    lambda limit: f"{100 * limit:g}%",
+    (0.01, 0.02, 0.03, 0.05, 0.1, 0.2),
+)
 """The ratio of two quantities that are over zero."""
 DIFFERENCE = Test(
     fmean,
@@ -41,6 +53,7 @@ DIFFERENCE = Test(
     "0.1",
     form.points,
     lambda limit: f"{100 * limit:g} points",
+    (0.001, 0.002, 0.003, 0.005, 0.01, 0.02),
 )
 """The difference of two mean accuracies, in percentage points."""
 
@@ -88,6 +101,10 @@ class Metric:
             return form.NOTHING
         return f"{self.write(value)}{'' if self.unit == '%' else ' '}{self.unit}"
 
+    def write_rule(self, limit: float) -> str:
+        """A limit as `parse_limit` reads it, such as time:5%."""
+        return f"{self.name}:{self.test.write_limit(limit).removesuffix(' points')}"
+
     def parse_limit(self, text: str) -> float:
         """A limit as a person writes it. ValueError for anything else, and for 0."""
         found = re.fullmatch(self.test.limit, text)
@@ -118,11 +135,19 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 
 
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
+    """The mean epoch, so that each image size counts by its share; none of a run too short for all of its sizes."""
     epochs = run.record.recipe.get("epochs")
-    if not isinstance(epochs, int | float):
+    if not isinstance(epochs, int | float) or epochs <= _last_size_starts(run.record.recipe):
         return [None] * len(run.trials)
     whole = [trial.seconds("augment", "train") if trial.outcome in ("reached", "missed") else 0 for trial in run.trials]
     return [seconds / epochs if seconds else None for seconds in whole]
+
+
+def _last_size_starts(recipe: JsonObject) -> float:
+    """The epoch from which on images have their last size."""
+    augment = recipe.get("augment")
+    resolution = augment.get("resolution") if isinstance(augment, dict) else None
+    return max(resolution["epochs"]) if resolution else 0
 
 
 def _energy(run: Run, protocol: str) -> Samples:
@@ -185,7 +210,14 @@ METRICS = {
             _each(peak_mebibytes),
             0.02,
         ),
-        Metric("epoch-time", "s an epoch", "augmentation and training of one epoch", "s", _epoch_seconds, 0.02),
+        Metric(
+            "epoch-time",
+            "s an epoch",
+            "augmentation and training of the mean epoch, over all image sizes of the recipe",
+            "s",
+            _epoch_seconds,
+            0.02,
+        ),
         Metric(
             "images-per-second",
             "images/s",

@@ -6,6 +6,7 @@ is what a trial that diverged has to show; JSON has no such numbers, so that the
 is refused. In the free-form parts (recipe, environment, notes) a number that is not finite stays such a text.
 """
 
+import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -206,6 +207,12 @@ class DataHashes(_Kept):
     test_labels: Sha256
     is_published: bool
     """whether the data set that these were taken from is the published one, image by image"""
+
+    @property
+    def digest(self) -> str:
+        """A few hex digits of all four hashes."""
+        parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
 class RunRecord(_Kept):

@@ -25,6 +25,8 @@ MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
 FACTS = ("recipe", "data", "target", "clock", "machine", "world", "threads", "scheduling", "protocol", "smoke test")
 """What must be the same on both sides of a comparison."""
+DATA_HASH = "data hash"
+"""The fact that stands for `data` where both sides have it: the images and labels themselves, whatever their name."""
 
 CLOCKS = {"": "Paceline's laps", "author": "the author's laps", "command": "the whole command"}
 """who says where the laps of a run begin and end, by the recipe's option `clock`"""
@@ -76,6 +78,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         facts={
             "recipe": record.recipe_hash,
             "data": json.dumps(record.recipe.get("data"), sort_keys=True),
+            **({} if record.data is None else {DATA_HASH: record.data.digest}),
             "target": "unknown" if run.target is None else target(run.target),
             "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
             "machine": known(record.environment.machine_class) or "unknown",

@@ -9,13 +9,15 @@ all times by one factor. Accuracies are compared by Welch's t-test.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
 CONFIDENCE = 0.95
 LEVEL = 0.05
 """p at or under which a change is significant"""
+TAIL = LEVEL / 2
+"""probability beyond each end of an interval"""
 EXACT = 50
 """samples a side up to which ranks are counted exactly; over it the normal approximation is as good"""
 PAIRS = 4_000_000
@@ -35,6 +37,20 @@ class AccuracySummary:
     reached: int
     p: float | None
     """of a mean this high if the true mean were at the target; None for n = 1 and for equal samples"""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """All that a t-test needs of `n` samples, so that published figures can be tested as our own trials are."""
+
+    mean: float
+    std: float
+    """of one sample, with n - 1 in the denominator"""
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or self.std < 0 or not math.isfinite(self.mean + self.std):
+            raise ValueError(f"{self}: needs n >= 1, std >= 0 and finite numbers")
 
 
 @dataclass(frozen=True)
@@ -69,9 +85,8 @@ class Change:
     """the `size` of no change: 1 for a ratio, 0 for a difference"""
 
     def significant(self, level: float = LEVEL) -> bool:
-        """Whether chance alone would do this less often than `level`, and the interval excludes no change."""
-        excluded = self.interval is None or not self.interval[0] <= self.none <= self.interval[1]
-        return excluded and self.p is not None and self.p <= level
+        """Whether chance alone would do this no more often than `level`; at 0.05 the interval then excludes `none`."""
+        return self.p is not None and self.p <= level
 
     def within(self, limit: float) -> bool:
         """Whether the interval lies inside ± `limit`: two one-sided tests (Schuirmann 1987), each at 2.5%."""
@@ -114,10 +129,22 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
         return AccuracySummary(n, mean, None, None, reached, None)
     if std == 0:
         return AccuracySummary(n, mean, 0.0, (mean, mean), reached, None)
-    error = std / math.sqrt(n)
-    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
-    p = float(special.stdtr(n - 1, (target - mean) / error))
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
+    p = p_over_target(Moments(mean, std, n), target)
     return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
+
+
+def p_over_target(moments: Moments, target: float) -> float:
+    """One-sided p of a mean this high if the true mean were at `target` (Student's t-test).
+
+    ValueError for fewer than two samples, and for a standard deviation of 0.
+    """
+    from scipy import special
+
+    if moments.n < 2 or not moments.std:
+        raise ValueError(f"{moments}: a t-test needs two samples and a spread")
+    error = moments.std / math.sqrt(moments.n)
+    return float(special.stdtr(moments.n - 1, (target - moments.mean) / error))
 
 
 def median_summary(samples: Sequence[float]) -> MedianSummary:
@@ -134,53 +161,27 @@ def median_summary(samples: Sequence[float]) -> MedianSummary:
     return MedianSummary(n, float(np.median(ordered)), interval, _mean(ordered), _std(ordered), ordered[0], ordered[-1])
 
 
-def ratio_of_times(
-    before: Sequence[float], after: Sequence[float], *, paired: bool = False, p: float | None = None
-) -> Change:
+def ratio_of_times(before: Sequence[float], after: Sequence[float], *, paired: bool = False) -> Change:
     """The factor by which `after` is longer than `before`, with its interval and p.
 
-    The Hodges-Lehmann estimate: the median of the ratios of every `after` to every `before`, with the interval of the
-    rank-sum test. `paired`: of the ratios of neighbours, with the signed-rank test. `p` is computed unless `rank_tests`
-    gave it. ValueError for no samples, or pairs of unequal number.
+    The Hodges-Lehmann estimate: the median of the ratios of every `after` to every `before`, with the interval and p of
+    the rank-sum test. `paired`: of the ratios of neighbours, with the signed-rank test. The interval holds the ratios
+    that the test does not reject, so that it excludes 1 exactly where p <= 0.05; equal samples count against a change.
+    ValueError for no samples, or pairs of unequal number.
     """
-    from scipy import stats
-
     if not before or not after or (paired and len(before) != len(after)):
         raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
     if paired:
-        logs = np.log(after) - np.log(before)
-        p = float(stats.wilcoxon(logs).pvalue) if np.any(logs) else 1.0
-        size, interval = _center(_pair_means(logs), _left_out_of_signed_ranks(len(logs)))
+        values = _pair_means(np.log(after) - np.log(before))
+        ranks = _signed_ranks(len(before))
     else:
-        p = rank_tests([(before, after)])[0] if p is None else p
-        differences = _pair_differences(np.log(before), np.log(after))
-        left_out = _left_out_of_rank_sums(len(before), len(after))
-        whole = len(before) * len(after)
-        if left_out is not None:
-            left_out = left_out * differences.size // whole
-        size, interval = _center(differences, left_out)
+        values = _pair_differences(np.log(before), np.log(after))
+        ranks = _rank_sums(len(before), len(after))
+    size, interval = _center(values, ranks.left_out and ranks.left_out * values.size // ranks.most)
+    fewer = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
+    p = min(1.0, 2 * ranks.tail(int(fewer) * ranks.most // values.size))
     bounds = interval and (math.exp(interval[0]), math.exp(interval[1]))
     return Change(math.exp(size), bounds, p, min(len(before), len(after)), paired)
-
-
-def rank_tests(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
-    """Two-sided p of Mann and Whitney's test of each pair, none of them empty.
-
-    Pairs of one size go to scipy together, because a call costs it much more than the test; those with ties apart,
-    because it takes another method for all of a call where one has them.
-    """
-    from scipy import stats
-
-    alike: dict[tuple[int, int, bool], list[int]] = {}
-    for index, (before, after) in enumerate(pairs):
-        has_ties = len({*before, *after}) < len(before) + len(after)
-        alike.setdefault((len(before), len(after), has_ties), []).append(index)
-    found = [math.nan] * len(pairs)
-    for indices in alike.values():
-        before, after = (np.array([pairs[index][side] for index in indices]) for side in (0, 1))
-        for index, p in zip(indices, stats.mannwhitneyu(after, before, axis=1).pvalue, strict=True):
-            found[index] = float(p)
-    return found
 
 
 def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Change:
@@ -189,8 +190,6 @@ def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Chan
     Where no side has a spread the ranks are tested instead, and the interval has no width from four samples a side on.
     ValueError for no samples.
     """
-    from scipy import stats
-
     if not before or not after:
         raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
     size, n = _mean(after) - _mean(before), min(len(before), len(after))
@@ -199,9 +198,42 @@ def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Chan
         return Change(size, (size, size) if n >= fewest_trials() else None, p, n, none=0.0)
     if n < 2:
         return Change(size, None, None, n, none=0.0)
-    test = stats.ttest_ind(after, before, equal_var=False)
-    interval = test.confidence_interval(CONFIDENCE)
-    return Change(size, (float(interval.low), float(interval.high)), float(test.pvalue), n, none=0.0)
+    return difference_of_moments(*(Moments(_mean(side), _std(side) or 0.0, len(side)) for side in (before, after)))
+
+
+def difference_of_moments(before: Moments, after: Moments) -> Change:
+    """The mean of `after` less that of `before`, by Welch's t-test of means, standard deviations and numbers alone.
+
+    A side of one sample has no spread of its own: its `std` is taken as known, and the degrees of freedom are those of
+    the other side. ValueError where neither side has a spread, or both have but one sample.
+    """
+    from scipy import stats
+
+    size, n = after.mean - before.mean, min(before.n, after.n)
+    variances = [side.std**2 / side.n for side in (before, after)]
+    shares = [v**2 / (side.n - 1) for v, side in zip(variances, (before, after), strict=True) if side.n > 1]
+    if not sum(shares):
+        raise ValueError(f"{before} and {after} cannot be compared: neither shows a spread")
+    error = math.sqrt(sum(variances))
+    freedom = sum(variances) ** 2 / sum(shares)
+    if before.n == 1 or after.n == 1:
+        freedom = max(before.n, after.n) - 1
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(size) / error, freedom))
+    return Change(size, (size - half, size + half), p, n, none=0.0)
+
+
+def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:
+    """p of many comparisons, adjusted so that of those at or under 5% at most 5% are false on average.
+
+    Benjamini and Hochberg 1995, "Controlling the false discovery rate"; it also holds where all are compared with one
+    base (positive dependence: Benjamini and Yekutieli 2001). None, of a comparison without a test, stays None.
+    """
+    from scipy import stats
+
+    known = [p for p in p_values if p is not None]
+    adjusted = iter(stats.false_discovery_control(known) if known else ())
+    return [None if p is None else float(next(adjusted)) for p in p_values]
 
 
 def reached_interval(reached: int, n: int) -> tuple[float, float]:
@@ -256,18 +288,43 @@ def _left_out_of_median(n: int) -> int | None:
     return left_out if left_out >= 0 else None
 
 
+@dataclass(frozen=True)
+class _Ranks:
+    """The distribution of a rank statistic where both sides are alike."""
+
+    most: int
+    """its largest value, which is also the number of pairs that it counts"""
+    cumulative: np.ndarray | None
+    """its exact distribution; None for the normal approximation"""
+    spread: float
+
+    def tail(self, value: int) -> float:
+        """The probability of this value or a smaller one."""
+        from scipy import special
+
+        if self.cumulative is not None:
+            return float(self.cumulative[value])
+        return float(special.ndtr((value + 0.5 - self.most / 2) / self.spread))
+
+    @cached_property
+    def left_out(self) -> int | None:
+        """Ordered pairs beyond each end of the 95% interval: the largest value whose tail is at most 2.5%."""
+        from scipy import special
+
+        if self.cumulative is None:
+            return math.floor(self.most / 2 + float(special.ndtri(TAIL)) * self.spread - 0.5)
+        inside = int(np.searchsorted(self.cumulative, TAIL, side="right"))
+        return inside - 1 if inside else None
+
+
 @cache
-def _left_out_of_rank_sums(n: int, m: int) -> int | None:
-    """Ordered pairwise differences beyond each end of the interval: the largest U whose lower tail is at most 2.5%."""
-    if n <= EXACT and m <= EXACT:
-        return _largest_in_tail(_rank_sums(n, m))
-    return _normal(n * m / 2, math.sqrt(n * m * (n + m + 1) / 12))
-
-
-def _rank_sums(n: int, m: int) -> np.ndarray:
-    """Probabilities of U = 0 to n·m where both sides are alike, by which side has the largest sample."""
+def _rank_sums(n: int, m: int) -> _Ranks:
+    """Mann and Whitney's U: pairs of a sample of each side of which the first is the smaller."""
+    spread = math.sqrt(n * m * (n + m + 1) / 12)
+    if n > EXACT or m > EXACT:
+        return _Ranks(n * m, None, spread)
     row = [np.ones(1) for _ in range(m + 1)]
-    for i in range(1, n + 1):
+    for i in range(1, n + 1):  # by which side has the largest sample
         new = [np.ones(1)]
         for j in range(1, m + 1):
             sums = np.zeros(i * j + 1)
@@ -275,32 +332,22 @@ def _rank_sums(n: int, m: int) -> np.ndarray:
             sums[: new[-1].size] += new[-1] * (j / (i + j))
             new.append(sums)
         row = new
-    return row[m]
+    return _Ranks(n * m, np.cumsum(row[m]), spread)
 
 
 @cache
-def _left_out_of_signed_ranks(n: int) -> int | None:
-    """Ordered pair means beyond each end of the interval, by the sum of the ranks of positive signs."""
+def _signed_ranks(n: int) -> _Ranks:
+    """Wilcoxon's sum of the ranks of positive differences: pairs of differences with a positive mean."""
+    most, spread = n * (n + 1) // 2, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
     if n > EXACT:
-        return _normal(n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24))
+        return _Ranks(most, None, spread)
     sums = np.ones(1)
     for rank in range(1, n + 1):
         longer = np.zeros(sums.size + rank)
         longer[: sums.size] += sums / 2
         longer[rank:] += sums / 2
         sums = longer
-    return _largest_in_tail(sums)
-
-
-def _largest_in_tail(probabilities: np.ndarray) -> int | None:
-    inside = int(np.searchsorted(np.cumsum(probabilities), (1 - CONFIDENCE) / 2, side="right"))
-    return inside - 1 if inside else None
-
-
-def _normal(mean: float, spread: float) -> int:
-    from scipy import special
-
-    return math.floor(mean - float(special.ndtri((1 + CONFIDENCE) / 2)) * spread - 0.5)
+    return _Ranks(most, np.cumsum(sums), spread)
 
 
 def _check(samples: Sequence[float]) -> None:

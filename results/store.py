@@ -11,13 +11,17 @@ import glob
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic_core
 
+from results import lock
 from results.files import append_line, sync_folder, write_atomically
 from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
 from results.upgrades import UPGRADES, Upgrade
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 RECORD, TRIALS = "run.json", "trials.jsonl"
 T = TypeVar("T")
@@ -28,12 +32,13 @@ SAME_ENVIRONMENT = ("machine_id", "machine_class", "threads", "scheduling", "ver
 
 
 class RunDirectory:
-    """A run that is being written, by one process alone. Made by `create` or `resume`."""
+    """A run that is being written, by one process alone until it ends. Made by `create` or `resume`."""
 
-    def __init__(self, path: Path, record: RunRecord, done: set[int]) -> None:
+    def __init__(self, path: Path, record: RunRecord, done: set[int], held: "BaseFileLock") -> None:
         self.path = path
         self.record = record
         self._done = done
+        self._lock = held
 
     @property
     def missing_seeds(self) -> list[int]:
@@ -62,10 +67,14 @@ class RunDirectory:
         self._done.add(trial.seed)
 
     def finish(self, status: Status, reason: str | None = None, environment: dict[str, Any] | None = None) -> None:
-        """Write how the run ended, and what is to be added to its environment (telemetry after the run)."""
+        """Write how the run ended, and what is to be added to its environment (telemetry after the run).
+
+        Another process may resume it from then on.
+        """
         assert status != "running"
         assert status != "finished" or not self.missing_seeds, self.missing_seeds
         self._write(status=status, reason=reason, environment=self._added(environment or {}))
+        lock.release(self.path, self._lock)
 
     def note(self, environment: dict[str, Any]) -> None:
         """Add to the environment what was found out during the run."""
@@ -88,8 +97,9 @@ def create(root: Path, record: RunRecord) -> RunDirectory:
     root = Path(root)
     path = root / f"{record.created:%Y%m%dT%H%M%SZ}_{_file_name(record.recipe_name)}_{record.id}"
     path.mkdir(parents=True)
+    held = lock.acquire(path)
     (path / TRIALS).touch()
-    run = RunDirectory(path, record, set())
+    run = RunDirectory(path, record, set(), held)
     run._write()
     sync_folder(root)
     return run
@@ -99,9 +109,22 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
     """Go on with the seeds that a run misses.
 
     `record` is what a new run would have been given now: ValueError where recipe, code, machine or world size are no
-    longer those of the run, because then it would not be one run. The run keeps its own id, seeds and environment. A
-    run whose other side is not resumed with it is no longer interleaved.
+    longer those of the run, or its data are others, because then it would not be one run; and where another process
+    writes the run. The run keeps its own id, seeds and environment. A run whose other side is not resumed with it is
+    no longer interleaved.
     """
+    path = Path(path)
+    path = path.parent if path.name == RECORD else path
+    read_record(path)
+    held = lock.acquire(path)
+    try:
+        return _resume(path, record, held)
+    except BaseException:
+        lock.release(path, held)
+        raise
+
+
+def _resume(path: Path, record: RunRecord, held: "BaseFileLock") -> RunDirectory:
     run = read(path)
     if _version(_load_record(run.path)) != SCHEMA_VERSION:
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
@@ -109,10 +132,12 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
     pairs = {key: (getattr(run.record, key), getattr(record, key)) for key in SAME_ON_RESUME}
     captured = run.record.environment, record.environment
     pairs |= {key: tuple(getattr(one, key) for one in captured) for key in SAME_ENVIRONMENT}
+    if run.record.data and record.data:
+        pairs["data"] = (run.record.data.digest, record.data.digest)
     for key, (then, now) in pairs.items():
         if then != now:
             raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
-    resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials})
+    resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials}, held)
     resumed._write(status="running", reason=None, interleaved=interleaved)
     return resumed
 
@@ -120,8 +145,9 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
 def read(path: str | Path) -> Run:
     """A run from its directory or its `run.json`. Damaged lines are skipped and told of in `warnings`.
 
-    ValueError where there is no run, its `run.json` is damaged or newer than this Paceline, a seed has two trials, or a
-    line is whole but says what cannot be: a negative lap, laps longer than the total, an accuracy outside [0, 1].
+    Of two trials of one seed the first counts. ValueError where there is no run, its `run.json` is damaged or newer
+    than this Paceline, or a line is whole but says what cannot be: a negative lap, laps longer than the total, an
+    accuracy outside [0, 1].
     """
     path = Path(path)
     path = path.parent if path.name == RECORD else path
@@ -289,7 +315,7 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
     if not path.exists():
         warnings.append(f"{path} is missing")
         return
-    line_of: dict[int, int] = {}
+    first: dict[int, tuple[int, TrialRecord]] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line:
             continue
@@ -304,12 +330,14 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
             record.check(trial)
         except ValueError as error:
             raise ValueError(f"{path}:{number}: cannot be: {error}") from error
-        if trial.seed in line_of:
-            raise ValueError(
-                f"{path}: seed={trial.seed} has two trials, in lines {line_of[trial.seed]} and {number}: two processes "
-                "wrote this run; delete one of the lines"
+        if trial.seed in first:
+            same = "equal to" if trial == first[trial.seed][1] else "which differs from"
+            warnings.append(
+                f"{path}:{number}: left out a second trial of seed={trial.seed}, {same} that of line "
+                f"{first[trial.seed][0]}: two processes wrote this run"
             )
-        line_of[trial.seed] = number
+            continue
+        first[trial.seed] = number, trial
         yield trial
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from results import fidelity, marks
 from results import format as form
-from results import marks
 from results.environment import known
 from results.literature import Published
 from results.metrics import images_per_second
@@ -187,6 +187,7 @@ def facts(
         ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("commit", (record.commit or form.NOTHING) + (" with changes" if record.dirty else "")),
         ("recipe hash", record.recipe_hash),
+        *fidelity_of(record.recipe_name),
         ("command", " ".join(record.command)),
         ("directory", run.path.name),
     ]
@@ -213,6 +214,16 @@ def marked(samples: Samples) -> str:
     trials = len(samples.seeds)
     words = (f"{form.count(count, trials)} {name}{marks.symbols([name])}" for name, count in samples.marks.items())
     return ", ".join(words)
+
+
+def fidelity_of(recipe: str) -> list[tuple[str, str]]:
+    """How near the recipe is, as it ships, to the source that it names; nothing of a recipe without one."""
+    words = {
+        "source": "source of the recipe",
+        "agreement": "agreement of the recipe as it ships",
+        "differs": "differs from its source",
+    }
+    return [(word, row[key]) for row in fidelity.rows([recipe]) for key, word in words.items()]
 
 
 def known_protocols(run: Run) -> list[str]:

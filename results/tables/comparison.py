@@ -24,8 +24,8 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         (
             row.recipe,
             row.metric.name,
-            side(row.before, row.metric),
-            side(row.after, row.metric),
+            side(row.before, row.metric, row.change),
+            side(row.after, row.metric, row.change),
             change(row.change, row.metric),
             row.mark,
             f"{row.verdict}: {row.reason}" if row.reason else row.verdict,
@@ -33,7 +33,8 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         for row in comparisons
     )
     caption = (
-        "Before, after: median, or mean accuracy with the trials that reached the target. Change: in percent, or in "
+        "Before, after: median, or mean accuracy with the trials that reached the target; of interleaved trials the "
+        "times of a typical pair. Change: in percent, or in "
         "points of accuracy [95% interval]; p of a change this large by chance. + worse, - better, = same, "
         f"? undecided, x not comparable. {benchmarks.CLOCK if protocol == benchmarks.PROTOCOL else clock(protocol)}"
     )
@@ -92,11 +93,12 @@ def _flat(row: Comparison, protocol: str) -> dict[str, Any]:
     }
 
 
-def side(measured: Measured | None, metric: Metric) -> str:
-    """One side of a comparison, with its trials."""
+def side(measured: Measured | None, metric: Metric, change: Change | None) -> str:
+    """One side of a comparison, with its trials or pairs."""
     if measured is None:
         return form.NOTHING
-    text = f"{metric.text(measured.value)} (n = {measured.n}{marks.numbered(measured.marks)})"
+    count = f"{measured.n} pairs" if change and change.paired else f"n = {measured.n}"
+    text = f"{metric.text(measured.value)} ({count}{marks.numbered(measured.marks)})"
     if metric.test.by_ranks or measured.reached is None:
         return text
     low, high = reached_interval(*measured.reached)

@@ -43,7 +43,9 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
         for one in judgements
     )
     caption = (
-        f"Times: medians, {protocol} protocol. Noise floor: the slow-down that runs of the same code show by chance; a "
+        f"Times: medians, of interleaved trials those of a typical pair; "
+        f"{protocol} protocol. Noise floor: the slow-down that runs of the same code "
+        "show by chance; a "
         "recipe whose floor is over the limit does not gate. + worse, confirmed; ~ not confirmed; = passed; - better; "
         "! does not gate; ? undecided; x missing. "
         f"At most {100 * LEVEL:g}% of nights without a change raise a false alarm."

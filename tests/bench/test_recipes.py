@@ -53,6 +53,7 @@ def test_a_recipe_as_json(printed):
         (["describe"], "invalid choice: 'describe'"),
         (["show"], "show needs a recipe"),
         (["list", "epochs=3"], "list sets no options"),
+        (["show", "digits/quick", "--fidelity"], "--fidelity goes with list"),
     ],
 )
 def test_wrong_use_is_refused(capsys, arguments, message):
@@ -65,6 +66,25 @@ def test_wrong_use_is_refused(capsys, arguments, message):
 def test_an_unknown_recipe_is_refused(capsys):
     assert recipes.main(["list", "digits/quik"]) == 2
     assert "did you mean digits/quick" in capsys.readouterr().err
+
+
+def test_fidelity_of_a_recipe(printed):
+    name, source, compared, *rest = printed("list", "--fidelity", "cifar10/airbench94").splitlines()
+    assert name == "cifar10/airbench94"
+    assert source.startswith("  source: KellerJordan/cifar10-airbench")
+    assert compared == "  compared: 12 steps to 1e-12 in float64, held by tests/fidelity/test_airbench.py"
+    assert any(line.startswith("  differs: ") and "(cost: " in line for line in rest)
+
+
+def test_fidelity_of_every_recipe_that_names_a_source(printed):
+    objects = [json.loads(line) for line in printed("list", "--fidelity", "--json").splitlines()]
+    assert {one["name"] for one in objects} == {name for name in recipe.names() if recipe.load(name).source}
+    assert all(one["source"] and one["compared"] for one in objects)
+
+
+def test_fidelity_of_a_recipe_without_a_source_is_refused(capsys):
+    assert recipes.main(["list", "--fidelity", "digits/quick"]) == 2
+    assert "digits/quick: no source is named" in capsys.readouterr().err
 
 
 def test_the_list_does_not_wait_for_torch():

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from results.compare import compare, decide, status
+from results.format import duration
 from results.literature import published
 from results.metrics import METRICS
 from results.rules import rules
-from results.samples import FACTS, of_figure
-from results.statistics import Change
+from results.samples import DATA_HASH, FACTS, of_figure
+from results.statistics import Change, Moments, difference_of_moments
 from tests.results.builders import samples
 
 STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
@@ -38,9 +39,8 @@ def test_a_large_change_that_may_be_chance_is_undecided():
     noisy = [0.5, 1.5, 1.0, 0.8, 1.3, 0.6, 1.4, 1.0]
     found = row(samples(noisy), samples([1.05 * second for second in noisy]))
     assert found.verdict == "undecided"
-    assert (
-        found.reason == f"{found.change.needed(0.02) - 8} more trials a side would decide, if the change stays as it is"
-    )
+    more = found.change.needed(0.02) - 8
+    assert found.reason.startswith(f"{more} more trials (about {duration(2.02 * more)}) a side would decide, if the")
 
 
 def test_no_significant_change_is_not_yet_the_same():
@@ -60,7 +60,41 @@ def test_a_small_significant_change_is_the_same_only_if_its_interval_is_inside_t
 
 def test_a_change_at_the_limit_cannot_be_decided_by_more_trials():
     verdict, reason = decide(Change(1.01999, (0.99, 1.05), 0.2, 50), METRICS["time"], 0.02)
-    assert (verdict, reason) == ("undecided", "the change is too close to the limit of 2%")
+    assert (verdict, reason.partition(";")[0]) == ("undecided", "the change is too close to the limit of 2%")
+    assert reason.endswith("; with time:3% 400 more trials")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            Change(1.0, (0.96, 1.04), 0.9, 20),  # narrows as the square root: ± 1% from 320 trials on, 3% from 36
+            "300 more trials (about 10 min) a side would decide, if the change stays as it is; "
+            "with time:3% 16 more trials (about 32 s)",
+        ),
+        (
+            Change(1.0, (0.985, 1.015), 0.9, 20),
+            "25 more trials (about 50 s) a side would decide, if the change stays as it is; "
+            "with time:2% it is the same",
+        ),
+        (
+            Change(1.0, (0.9, 1.1), 0.9, 20),  # 1% from 2,000 on, 5% from 80
+            "1,980 more trials (about 66 min) a side would decide, if the change stays as it is; "
+            "with time:5% 60 more trials (about 2 min)",
+        ),
+        (
+            Change(1.0, (0.988, 1.012), 0.9, 20),
+            "9 more trials (about 18 s) a side would decide, if the change stays as it is",
+        ),
+    ],
+)
+def test_what_would_decide_is_a_time_and_where_that_is_long_a_wider_limit(change, reason):
+    assert decide(change, METRICS["time"], 0.01, seconds=2.0) == ("undecided", reason)
+
+
+def test_accuracy_is_suggested_a_limit_in_points():
+    reason = decide(Change(0.0, (-0.004, 0.004), 0.9, 20, none=0.0), METRICS["accuracy"], 0.001)[1]
+    assert reason.endswith("; with accuracy:0.3 16 more trials")
 
 
 @pytest.mark.parametrize(
@@ -80,8 +114,8 @@ def test_the_metric_knows_which_direction_is_worse(name, change, verdict):
 def test_so_few_trials_that_no_p_could_be_small_enough():
     found = row(samples([1.0, 1.001, 0.999]), samples([2.0, 2.001, 1.999]))
     assert (found.verdict, found.change.interval) == ("undecided", None)
-    assert found.reason.startswith("1 more trial a side would decide")
-    assert row(samples([1.0]), samples([2.0])).reason.startswith("3 more trials a side would decide")
+    assert found.reason.startswith("1 more trial (about 3 s) a side would decide")
+    assert row(samples([1.0]), samples([2.0])).reason.startswith("3 more trials (about 9 s) a side would decide")
 
 
 @pytest.mark.parametrize("fact", FACTS)
@@ -92,6 +126,18 @@ def test_what_differs_is_not_comparable_unless_asked_for(fact):
     assert found.reason.startswith(f"{fact}: as ever → other")
     assert found.change is None
     assert row(samples(STEADY), other, across=[fact]).verdict == "worse"
+
+
+def test_data_are_compared_by_their_hash_where_both_sides_have_one():
+    def run(name, digest=None, factor=1.0):
+        facts = dict.fromkeys(FACTS, "as ever") | {"data": name} | ({DATA_HASH: digest} if digest else {})
+        return samples(times_of(factor), facts=facts)
+
+    assert row(run("cifar10", "aaaa"), run("cifar10", "bbbb")).reason == "data hash: aaaa → bbbb"
+    assert row(run("cifar10", "aaaa"), run("mirror", "aaaa")).verdict == "same"
+    assert row(run("cifar10", "aaaa"), run("cifar10")).verdict == "same"
+    assert row(run("cifar10", "aaaa"), run("mnist")).reason == "data: cifar10 → mnist"
+    assert row(run("cifar10", "aaaa"), run("cifar10", "bbbb"), across=["data"]).verdict == "same"
 
 
 def test_another_recipe_of_one_name_shows_the_options_that_changed():
@@ -133,8 +179,19 @@ def test_interleaved_trials_are_compared_with_their_neighbours():
     assert any("were not interleaved" in note for note in apart.notes)
 
 
+def test_pairs_show_times_whose_ratio_is_the_change():
+    """Both sides slow down by half between the trials, and the later one of each pair takes 3% more."""
+    drift = [1.5**index for index in range(8)]
+    before, after = samples(drift, interleaved="t"), samples([*times_of_drift(drift[:7]), None], interleaved="t")
+    found = row(before, after, "time-to-target")
+    assert found.change.size == pytest.approx(1.03, abs=0.005)
+    assert found.after.value / found.before.value == pytest.approx(found.change.size)
+    assert (found.before.n, found.after.n) == (7, 7)
+    assert found.before.value == pytest.approx(1.5**3, rel=0.01)
+
+
 def times_of_drift(drift):
-    return [1.03 * second * steady for second, steady in zip(drift, STEADY, strict=True)]
+    return [1.03 * second * steady for second, steady in zip(drift, STEADY, strict=False)]
 
 
 def test_pairs_are_found_by_seed_and_a_missing_neighbour_is_left_out():
@@ -186,6 +243,37 @@ def test_published_figures_stand_beside_ours_and_are_not_ranked():
     assert found.before.value == figure.seconds
     asked = row(of_figure(figure), ours, across=("machine", "protocol"))
     assert (asked.verdict, asked.reason) == ("undecided", "a published figure is one number without a spread")
+
+
+def accuracy_row(figure, ours):
+    facts = of_figure(figure)
+    return row(
+        facts, samples([1.0] * len(ours), recipe=figure.recipe, accuracy=tuple(ours)), "accuracy", across=["machine"]
+    )
+
+
+def test_a_published_accuracy_is_compared_by_its_interval():
+    figure = published()["cifar10/hiverge"]
+    ours = list(np.random.default_rng(0).normal(0.9402, 0.0013, 50))
+    found = accuracy_row(figure, ours)
+    theirs = Moments(figure.accuracy, figure.accuracy_std, figure.runs)
+    expected = difference_of_moments(theirs, Moments(np.mean(ours), np.std(ours, ddof=1), 50))
+    assert found.change.interval == pytest.approx(expected.interval)
+    assert found.change.p == pytest.approx(expected.p)
+    assert found.verdict == "same"
+    assert accuracy_row(figure, [one - 0.005 for one in ours]).verdict == "worse"
+
+
+def test_a_published_accuracy_without_a_spread_is_taken_to_spread_as_ours():
+    figure = published()["cifar10/hiverge"].model_copy(update={"accuracy_std": None, "runs": None})
+    ours = list(np.random.default_rng(0).normal(0.9402, 0.0013, 50))
+    found = accuracy_row(figure, ours)
+    spread = np.std(ours, ddof=1)
+    assert found.change.interval[1] - found.change.size == pytest.approx(
+        2.0096 * spread * np.sqrt(1 + 1 / 50), rel=1e-4
+    )
+    assert found.verdict == "undecided", "one run of theirs"
+    assert accuracy_row(figure, [0.94]).reason == "a published figure is one number without a spread"
 
 
 def test_versions_and_commits_that_differ_are_noted():

@@ -56,3 +56,11 @@ def test_each_kind_of_number_has_one_form(write, value, text):
 def test_an_accuracy_is_its_mean_and_half_of_its_interval():
     assert form.accuracy(0.94, (0.938, 0.942)) == "94.00 ± 0.20"
     assert form.accuracy(0.94, None) == "94.00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "0.25 s"), (40, "40 s"), (89, "89 s"), (720, "12 min"), (22_300, "6.2 h"), (260_000, "3 days")],
+)
+def test_a_time_to_wait(seconds, text):
+    assert form.duration(seconds) == text

@@ -77,3 +77,13 @@ def test_values_are_written_with_their_unit(name, value, text):
 def test_an_unknown_metric_is_refused():
     with pytest.raises(ValueError, match="metric='speed' is unknown: use one of time, "):
         find_metric("speed")
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1.0, None), (5.0, None), (8.0, 2.0)])
+def test_an_epoch_is_the_mean_over_all_image_sizes_of_the_recipe(epochs, expected):
+    """Five epochs of 1 s at 28 pixels, then three of 11/3 s at 32: 16 s in 8 epochs."""
+    seconds = [1.0] * 5 + [11 / 3] * 3
+    laps = [Lap(name="train", epoch=epoch, seconds=second) for epoch, second in enumerate(seconds, start=1)]
+    recipe = {"epochs": epochs, "augment": {"resolution": {"epochs": [0, 5], "sizes": [28, 32]}}}
+    run = Run(record(recipe=recipe), (trial(laps=laps[: int(epochs)]),), Path("runs"))
+    assert METRICS["epoch-time"].samples(run, "strict") == [expected and pytest.approx(expected)]

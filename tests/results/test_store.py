@@ -2,7 +2,12 @@
 
 import json
 import math
+import os
 import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +18,8 @@ from results.record import EpochResult
 from results.store import create, read, resume
 from results.upgrades import Upgrade
 from tests.results.builders import missed, record, trial
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -69,6 +76,7 @@ def test_a_file_torn_at_any_byte_keeps_the_lines_before_and_takes_the_next(tmp_p
     short = [trial(seed, epochs=(), laps=()) for seed in range(3)]
     written.append(short[0])
     written.append(short[1])
+    written.finish("interrupted")
     path = written.path / "trials.jsonl"
     whole = path.read_bytes()
     ends = [match.start() for match in re.finditer(b"\n", whole)]
@@ -151,11 +159,15 @@ def test_no_garbage_stops_the_reader(written, garbage):
     path.write_bytes(whole)
 
 
-def test_two_trials_of_one_seed_are_refused(written):
+@pytest.mark.parametrize(
+    ("changes", "how"), [({}, "equal to that of line 1"), ({"steps": 31}, "which differs from that of line 1")]
+)
+def test_of_two_trials_of_one_seed_the_first_counts(written, changes, how):
     path = written.path / "trials.jsonl"
-    path.write_bytes(path.read_bytes() + trial(0).model_dump_json().encode() + b"\n")
-    with pytest.raises(ValueError, match=r"seed=0 has two trials, in lines 1 and 3: .* delete one of the lines"):
-        read(written.path)
+    path.write_bytes(path.read_bytes() + trial(0, **changes).model_dump_json().encode() + b"\n")
+    run = read(written.path)
+    assert run.trials == (trial(0), missed(1))
+    assert run.warnings == (f"{path}:3: left out a second trial of seed=0, {how}: two processes wrote this run",)
 
 
 def test_missing_trials_are_a_warning(written):
@@ -213,6 +225,7 @@ def test_older_schemas_are_upgraded_step_by_step(written, monkeypatch):
 
     upgrades = {0: Upgrade(dict, thousands), 1: Upgrade(rename, dict), 2: Upgrade(dict, dict), 3: Upgrade(dict, dict)}
     monkeypatch.setattr(store, "UPGRADES", upgrades)
+    written.finish("interrupted")
     old = json.loads((written.path / "run.json").read_text()) | {"schema_version": 0, "why": "power"}
     del old["reason"]
     (written.path / "run.json").write_text(json.dumps(old))
@@ -265,5 +278,62 @@ def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_
     ],
 )
 def test_one_run_is_of_one_recipe_one_code_and_one_machine(written, changes, key):
+    written.finish("interrupted")
     with pytest.raises(ValueError, match=f"cannot be resumed: {key} was .* is .* now; start a new run"):
         resume(written.path, record(**changes))
+
+
+def data(digit="a"):
+    return dict.fromkeys(("train_images", "train_labels", "test_images"), "0" * 64) | {
+        "test_labels": digit * 64,
+        "is_published": True,
+    }
+
+
+def test_a_run_is_not_resumed_on_other_data(tmp_path):
+    run = create(tmp_path, record(data=data()))
+    run.finish("interrupted")
+    with pytest.raises(ValueError, match="cannot be resumed: data was .* is .* now"):
+        resume(run.path, record(data=data("b")))
+    resume(run.path, record(data=data())).finish("interrupted")
+    resume(run.path, record(data=None))  # of before hashes were kept
+
+
+def test_a_run_is_written_by_one_process_at_a_time(written):
+    here = f"process {os.getpid()} on {re.escape(socket.gethostname())}"
+    with pytest.raises(ValueError, match=f"{here} .* writes this run: wait until it has ended, or stop it"):
+        resume(written.path, record())
+    written.finish("interrupted")
+    first = resume(written.path, record())
+    with pytest.raises(ValueError, match=here):
+        resume(written.path, record())
+    first.append(trial(2))
+    assert read(written.path).warnings == ()
+
+
+def test_a_refused_resume_leaves_the_run_free(written):
+    written.finish("interrupted")
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        resume(written.path, record(recipe_hash="other"))
+    assert resume(written.path, record()).missing_seeds == [2]
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from results import lock
+held = lock.acquire(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_of_a_killed_process_is_free(written):
+    written.finish("interrupted")
+    command = [sys.executable, "-c", HOLD, str(written.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=f"process {other.pid} on "):
+            resume(written.path, record())
+        other.kill()
+    assert resume(written.path, record()).missing_seeds == [2]

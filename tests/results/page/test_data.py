@@ -280,3 +280,11 @@ def test_a_run_of_very_many_trials_lists_the_first(monkeypatch):
     assert len(one["trials"]) == 2
     assert ["trials below", "the first 2 of 3"] in one["facts"]
     assert one["cells"]["reached"][0] == "3 of 3"
+
+
+def test_a_run_says_how_near_its_recipe_is_to_its_source():
+    facts = dict(shown(run(recipe_name="cifar10/airbench94"))["runs"][0]["facts"])
+    assert facts["agreement of the recipe as it ships"] == "12 steps to 1e-12 in float64"
+    assert facts["source of the recipe"].startswith("KellerJordan/cifar10-airbench")
+    assert "float16" in facts["differs from its source"]
+    assert "source of the recipe" not in dict(shown(run(recipe_name="mine"))["runs"][0]["facts"])

@@ -28,6 +28,13 @@ def test_a_time_shows_its_ratio_as_a_change_in_percent_with_the_interval():
     assert (row[""], row["verdict"]) == ("+", "worse")
 
 
+def test_interleaved_trials_are_pairs():
+    sides = [samples([factor * one for one in STEADY], interleaved="t") for factor in (1.0, 1.05)]
+    row = rows(compare(*([one] for one in sides)))["time"]
+    assert (row["before"], row["after"]) == ("1.000 s (8 pairs)", "1.050 s (8 pairs)")
+    assert row["change"].endswith(", paired")
+
+
 def test_an_accuracy_shows_points_and_how_many_trials_reached_the_target():
     row = rows(compared(accuracy=tuple(0.93 + 1e-4 * (index % 2) for index in range(8)), reached=0))["accuracy"]
     assert row["before"] == "95.00% (n = 8), reached 8 of 8 [68%, 100%]"

@@ -36,11 +36,18 @@ def all_runs():
 
 def test_each_run_is_compared_with_both_baselines():
     row = rows(all_runs())["mnist/better"]
-    p = stats.ttest_ind(BETTER, TUNED, equal_var=False).pvalue
+    raw = [stats.ttest_ind(side, TUNED, equal_var=False).pvalue for side in (BASE, BETTER)]
+    smaller, p = stats.false_discovery_control(raw)
+    assert smaller > raw[0]
+    assert rows(all_runs())["mnist/base"]["over base-tuned, p"] == f"-1.00, {smaller:.2g}"
     assert row["over base, p"].startswith("+2.10, ")
     assert row["over base-tuned, p"] == f"+1.10, {p:.2g}"
     assert row["labels"] == "100"
     assert row["technique"] == "the change of better"
+
+
+def test_the_table_says_that_p_is_adjusted_and_for_how_many():
+    assert "its 2 comparisons (Benjamini-Hochberg)" in techniques_table(all_runs(), "strict").caption
 
 
 def test_a_baseline_is_not_compared_with_itself():
