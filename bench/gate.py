@@ -21,7 +21,7 @@ from bench import cli, options
 from bench.events import Event
 from bench.launch import ROOT, Children, Launch
 from bench.option_groups import Data, Machine, Records, Timeout
-from bench.options import Argument, Count, File, Options
+from bench.options import Argument, Count, File, Folder, Options
 
 if TYPE_CHECKING:
     from results.gate import Judgement
@@ -82,6 +82,8 @@ class GateOptions(Passed, Records, Reports):
     """folder of the accepted runs"""
     against: Annotated[Path, Argument(metavar="CHECKOUT")] | None = None
     """in place of a baseline: a checkout of the accepted code, interleaved with this one"""
+    checkout: Folder | None = None
+    """with --against: the checkout to judge (default: this one)"""
     new: Annotated[Path, Argument(metavar="DIR")] | None = None
     """judge these runs; train nothing, and so confirm nothing"""
     suite: Annotated[str, Argument(metavar="NAME")] = "nightly"
@@ -98,6 +100,8 @@ class GateOptions(Passed, Records, Reports):
             raise ValueError("give either a baseline or --against")
         if self.against and self.new:
             raise ValueError("--new judges runs that exist, and --against trains: give one of them")
+        if self.checkout and not self.against:
+            raise ValueError("--checkout needs --against: a baseline is compared with this checkout")
         if self.trials and not self.against:
             raise ValueError("--trials needs --against; with a baseline the suite says how many")
         if self.new and (ignored := options.to_arguments(self, Passed)):
@@ -163,7 +167,7 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     assert given.against
     if not (given.against / "bench" / "launch.py").is_file():
         raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
-    checkouts = {"accepted": given.against.resolve(), "new": ROOT}
+    checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
     trials = {entry.recipe: given.trials or entry.trials for entry in suites.load(given.suite)}
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
