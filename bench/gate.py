@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
+from bench import baselines, cli, options
 from bench.events import Event
 from bench.launch import ROOT, Children, Launch
 from bench.option_groups import Data, Machine, Records, Timeout
@@ -41,6 +41,10 @@ helps. Check out the accepted code and interleave both:
 
   git worktree add ../accepted COMMIT
   python bench/gate.py --against ../accepted --suite nightly
+
+Where a change is meant to be slower or faster, accept its runs: they replace those of their recipes, in a commit.
+
+  python bench/gate.py baseline --accept runs/gate-20260101T031700Z
 
 Status 2 also means that no recipe is stable enough to gate."""
 
@@ -68,6 +72,8 @@ class Reports(Options):
     """write JUnit XML"""
     benchmark_json: File | None = None
     """write JSON for github-action-benchmark"""
+    undecided: Literal["fail", "ok"] = "fail"
+    """exit status of a night without a decision: 2, or 0 (ok)"""
     json: bool = False
     """print one JSON object per verdict on standard output, and everything else on standard error"""
 
@@ -86,6 +92,8 @@ class GateOptions(Passed, Records, Reports):
     """with --against: the checkout to judge (default: this one)"""
     new: Annotated[Path, Argument(metavar="DIR")] | None = None
     """judge these runs; train nothing, and so confirm nothing"""
+    accept: Annotated[list[Path], Argument(metavar="RUN", several=True)] = field(default_factory=list)
+    """let these runs replace those of their recipes and machines in the baseline, and commit it; judge nothing"""
     suite: Annotated[str, Argument(metavar="NAME")] = "nightly"
     """what to train"""
     trials: Count | None = None
@@ -98,6 +106,8 @@ class GateOptions(Passed, Records, Reports):
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.against is None):
             raise ValueError("give either a baseline or --against")
+        if self.accept and (self.against or self.new):
+            raise ValueError("--accept changes the baseline and judges nothing: leave out --against and --new")
         if self.against and self.new:
             raise ValueError("--new judges runs that exist, and --against trains: give one of them")
         if self.checkout and not self.against:
@@ -117,6 +127,10 @@ def parse(arguments: Sequence[str] | None = None) -> GateOptions:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, judge, report. Returns 0, 1 where something is worse, 2 where nothing could be decided."""
     given = parse(arguments)
+    if given.accept:
+        assert given.baseline
+        print(baselines.accept(given.baseline, given.accept))
+        return cli.OK
     from results import gate, rules
     from results.tables import gate as gate_reports
 
@@ -136,7 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cli.print_json(verdict_object(judgement))
     else:
         cli.make_console().print(table.rich())
-    return gate.status(judgements)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print("\n".join(gate_reports.annotations(judgements)), file=sys.stderr)
+    status = gate.status(judgements)
+    return cli.OK if status == cli.NO_VERDICT and given.undecided == "ok" else status
 
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:

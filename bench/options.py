@@ -33,6 +33,8 @@ class Argument:
     """text to value; ValueError or ArgumentTypeError for a text that has none"""
     metavar: str | None = None
     positional: bool = False
+    several: bool = False
+    """a list that takes all words that follow, and may be repeated"""
 
 
 def natural(text: str) -> int:
@@ -201,7 +203,9 @@ def _add(group: Any, name: str, annotation: Any, default: Any, help_text: str) -
     if argument.positional:
         group.add_argument(name, nargs="*" if origin is list else None if required else "?", **keywords)
         return
-    if origin is list and argument.parse is None:
+    if argument.several:
+        keywords |= {"action": "extend", "nargs": "+"}
+    elif origin is list and argument.parse is None:
         keywords["action"] = "append"
     group.add_argument(_flag(name), dest=name, required=required, **keywords)
 
