@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "completion": ["argcomplete>=3.5"],
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
     "mlperf": ["mlperf-logging>=4.1"],
@@ -23,7 +24,7 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
-for name in ("deepspeed", "mlperf", "query", "report", "search", "track"):
+for name in ("completion", "deepspeed", "mlperf", "query", "report", "search", "track"):
     EXTRAS["test"] += EXTRAS[name]
 
 setup(
