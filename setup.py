@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
+    "completion": ["argcomplete>=3.5"],
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
     "mlperf": ["mlperf-logging>=4.1"],
@@ -13,10 +14,17 @@ EXTRAS = {
     "search": ["optuna>=4.0"],
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
     "triton": ["triton>=3.4"],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring it
-    "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
+    "test": [
+        "pytest>=9",
+        "pytest-benchmark>=5.3",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.100",
+        "ruff>=0.9",
+        "check-jsonschema>=0.30",
+    ],
 }
 EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
-for name in ("deepspeed", "mlperf", "query", "report", "search", "track"):
+for name in ("completion", "deepspeed", "mlperf", "query", "report", "search", "track"):
     EXTRAS["test"] += EXTRAS[name]
 
 setup(

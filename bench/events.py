@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import IO
 
+from bench import pace
+
 REPORTS = "PACELINE_EVENTS"
 """variable that is set in a run that reports events"""
 INTERLEAVED = "PACELINE_INTERLEAVED"
@@ -32,11 +34,18 @@ class TrialFinished:
     """as a fraction"""
     seconds: float
     """since the run began, the warm-up included"""
+    to_go: float | None = None
+    """seconds until the run ends, as far as they are known"""
 
     def __str__(self) -> str:
         accuracy = "" if self.accuracy is None else f", {self.accuracy:.2%}"
         trial = f"trial {self.number}/{self.trials}, seed {self.seed}"
-        return f"{self.recipe}: {trial}: {self.outcome}{accuracy}, {self.seconds:.1f} s so far"
+        return f"{self.recipe}: {trial}: {self.outcome}{accuracy}, {self.seconds:.1f} s so far{to_go_text(self.to_go)}"
+
+
+def to_go_text(seconds: float | None) -> str:
+    """`, about 40 s to go`; nothing where it is unknown, or at the end."""
+    return f", about {pace.describe(seconds)} to go" if seconds else ""
 
 
 @dataclass(frozen=True)

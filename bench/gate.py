@@ -12,16 +12,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
+from bench import baselines, cli, options
 from bench.events import Event
 from bench.launch import ROOT, Children, Launch
 from bench.option_groups import Data, Machine, Records, Timeout
-from bench.options import Argument, Count, File, Options
+from bench.options import Argument, Count, File, Folder, Options
 
 if TYPE_CHECKING:
     from results.gate import Judgement
@@ -42,6 +42,10 @@ helps. Check out the accepted code and interleave both:
 
   git worktree add ../accepted COMMIT
   python bench/gate.py --against ../accepted --suite nightly
+
+Where a change is meant to be slower or faster, accept its runs: they replace those of their recipes, in a commit.
+
+  python bench/gate.py baseline --accept runs/gate-20260101T031700Z
 
 Status 2 also means that no recipe is stable enough to gate."""
 
@@ -69,6 +73,8 @@ class Reports(Options):
     """write JUnit XML"""
     benchmark_json: File | None = None
     """write JSON for github-action-benchmark"""
+    undecided: Literal["fail", "ok"] = "fail"
+    """exit status of a night without a decision: 2, or 0 (ok)"""
     json: bool = False
     """print one JSON object per verdict on standard output, and everything else on standard error"""
 
@@ -83,8 +89,12 @@ class GateOptions(Passed, Records, Reports):
     """folder of the accepted runs"""
     against: Annotated[Path, Argument(metavar="CHECKOUT")] | None = None
     """in place of a baseline: a checkout of the accepted code, interleaved with this one"""
+    checkout: Folder | None = None
+    """with --against: the checkout to judge (default: this one)"""
     new: Annotated[Path, Argument(metavar="DIR")] | None = None
     """judge these runs; train nothing, and so confirm nothing"""
+    accept: Annotated[list[Path], Argument(metavar="RUN", several=True)] = field(default_factory=list)
+    """let these runs replace those of their recipes and machines in the baseline, and commit it; judge nothing"""
     suite: Annotated[str, Argument(metavar="NAME")] = "nightly"
     """what to train; its entries may have limits of their own, also with --new"""
     trials: Count | None = None
@@ -100,8 +110,12 @@ class GateOptions(Passed, Records, Reports):
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.against is None):
             raise ValueError("give either a baseline or --against")
+        if self.accept and (self.against or self.new):
+            raise ValueError("--accept changes the baseline and judges nothing: leave out --against and --new")
         if self.against and self.new:
             raise ValueError("--new judges runs that exist, and --against trains: give one of them")
+        if self.checkout and not self.against:
+            raise ValueError("--checkout needs --against: a baseline is compared with this checkout")
         if self.trials and not self.against:
             raise ValueError("--trials needs --against; with a baseline the suite says how many")
         if self.new and (ignored := options.to_arguments(self, Passed)):
@@ -117,6 +131,10 @@ def parse(arguments: Sequence[str] | None = None) -> GateOptions:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, judge, report. Returns 0, 1 where something is worse, 2 where nothing could be decided."""
     given = parse(arguments)
+    if given.accept:
+        assert given.baseline
+        print(baselines.accept(given.baseline, given.accept))
+        return cli.OK
     from results import gate, rules
     from results.tables import gate as gate_reports
 
@@ -136,7 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cli.print_json(verdict_object(judgement))
     else:
         cli.make_console().print(table.rich())
-    return gate.status(judgements)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print("\n".join(gate_reports.annotations(judgements)), file=sys.stderr)
+    status = gate.status(judgements)
+    return cli.OK if status == cli.NO_VERDICT and given.undecided == "ok" else status
 
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
@@ -171,7 +192,7 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     assert given.against
     if not (given.against / "bench" / "launch.py").is_file():
         raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
-    checkouts = {"accepted": given.against.resolve(), "new": ROOT}
+    checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
     entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
     own = own_rules(given.suite)
     metrics = metrics_of(chosen, own)

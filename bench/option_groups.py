@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from bench import suites
 from bench.options import Argument, Count, Folder, Options, Seed, positive
 from bench.recipe_help import HelpAction
 from pipelines.data.sources import default_folder
@@ -25,6 +26,14 @@ def protocol_name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def recipe_words() -> list[str]:
+    """Every recipe, and every option as it is begun: `epochs=`."""
+    from pipelines import recipe
+    from pipelines.recipe.config import documented
+
+    return [*recipe.names(), *dict.fromkeys(f"{key}=" for key, _ in documented(recipe.Recipe))]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipes(Options):
     """Recipes and changes to them."""
@@ -32,8 +41,8 @@ class Recipes(Options):
     title = WHAT
     help_action = HelpAction
 
-    words: Annotated[list[str], Argument(metavar="RECIPE | key=value ...", positional=True)] = field(
-        default_factory=list
+    words: Annotated[list[str], Argument(metavar="RECIPE | key=value ...", positional=True, choices=recipe_words)] = (
+        field(default_factory=list)
     )
     """recipes (name, glob, YAML file or FILE.py:FUNCTION; default: digits/quick) and options to set"""
 
@@ -52,7 +61,7 @@ class Recipes(Options):
 class Suite(Recipes):
     """A suite in place of recipes."""
 
-    suite: Annotated[str, Argument(metavar="NAME")] | None = None
+    suite: Annotated[str, Argument(metavar="NAME", choices=suites.names)] | None = None
     """recipes and trials of configs/suites/NAME.yaml or a file"""
 
 

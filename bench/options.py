@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import os
 import shutil
 import sys
 import textwrap
@@ -33,6 +34,10 @@ class Argument:
     """text to value; ValueError or ArgumentTypeError for a text that has none"""
     metavar: str | None = None
     positional: bool = False
+    several: bool = False
+    """a list that takes all words that follow, and may be repeated"""
+    choices: Callable[[], Sequence[str]] | None = None
+    """what a shell completes the word to"""
 
 
 def natural(text: str) -> int:
@@ -136,11 +141,22 @@ def parse(
     """The options of a command line. Exits with status 2 and one line for a command line that is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser(kind, prog, description, epilog)
+    complete(parser)
     options = parser.parse_intermixed_args(_with_new_names(words, kind.renamed, prog))
     try:
         return kind(**vars(options))
     except ValueError as error:
         parser.error(str(error))
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions, by argcomplete (extra `completion`), and exit. Else do nothing."""
+    if "_ARGCOMPLETE" in os.environ:
+        try:
+            import argcomplete
+        except ModuleNotFoundError:
+            raise SystemExit(1) from None  # rather than run the command that is being typed
+        argcomplete.autocomplete(parser, always_complete_options="long")
 
 
 def make_parser(kind: type[Options], prog: str, description: str | None, epilog: str = "") -> Parser:
@@ -210,11 +226,16 @@ def _add(group: Any, name: str, annotation: Any, default: Any, help_text: str) -
     else:
         keywords |= {"type": argument.parse or (inner[0] if origin is list else kind), "metavar": argument.metavar}
     if argument.positional:
-        group.add_argument(name, nargs="*" if origin is list else None if required else "?", **keywords)
-        return
-    if origin is list and argument.parse is None:
-        keywords["action"] = "append"
-    group.add_argument(_flag(name), dest=name, required=required, **keywords)
+        nargs = "*" if origin is list else None if required else "?"
+        action = group.add_argument(name, nargs=nargs, **keywords)
+    else:
+        if argument.several:
+            keywords |= {"action": "extend", "nargs": "+"}
+        elif origin is list and argument.parse is None:
+            keywords["action"] = "append"
+        action = group.add_argument(_flag(name), dest=name, required=required, **keywords)
+    if choices := argument.choices:
+        action.completer = lambda **_: choices()  # read by argcomplete
 
 
 def _unwrapped(annotation: Any) -> tuple[Any, Argument]:

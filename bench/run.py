@@ -37,7 +37,7 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
         )
         try:
             if options.interleave:
-                views = [live_view.make_view(quiet=True, **shown) for _ in planned]
+                views = live_view.make_views(len(planned), quiet=options.quiet, **shown)
                 for run in run_trials.train_interleaved(planned, options, world, views):
                     report.run_ended(run)
                 planned = ()

@@ -11,7 +11,7 @@ from pipelines import models
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
 from pipelines.distributed import launch_options as launched
-from pipelines.distributed.process_group import WORKING_COMMAND, World
+from pipelines.distributed.process_group import World
 from pipelines.host.devices import number_formats
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
@@ -30,8 +30,8 @@ def launch_options(recipe: Recipe, dataset: Dataset, world: World) -> None:
     if found != asked:
         wanted, has = (" ".join(f"{option}={value}" for option, value in each.items()) for each in (asked, found))
         raise ValueError(
-            f"the launch file asks for {wanted}, and the recipe says {has}: add {wanted} to the command, or launch "
-            f"without asking for it, as {WORKING_COMMAND}"
+            f"accelerate launch asks for {wanted}, and the recipe says {has}: add {wanted} to the command, or launch "
+            "without it (--mixed_precision no, --dynamo_backend no, a file that names no strategy)"
         )
 
 
@@ -39,12 +39,12 @@ def _as_typed(option: str, recipe: Recipe, device: torch.device) -> str:
     """The value of an option as it is typed. `auto` is what it is on the device."""
     value: object = recipe
     for name in option.split("."):
-        value = getattr(value, name, None)
+        value = getattr(value, name)
     if option == "compile":
         value = recipe.compile is True or (recipe.compile == "auto" and device.type == "cuda")
     if option == "half_dtype" and value == "auto":
         value = "float16" if device.type == "cuda" else "bfloat16"
-    return "null" if value is None else str(value).lower()
+    return str(value).lower()
 
 
 def packages(recipe: Recipe, dataset: Dataset, world: World) -> None:

@@ -90,7 +90,8 @@ def test_a_recipe_that_does_not_ask_for_it_is_refused(tmp_path, name):
     ended = launch_two(name, tmp_path)
     assert ended.status != 0
     wanted = " ".join(STRATEGIES[name][2])
-    assert f"the launch file asks for {wanted}, and the recipe says parallel.strategy=ddp: add {wanted}" in ended.err
+    assert f"accelerate launch asks for {wanted}, and the recipe says parallel.strategy=ddp" in ended.err
+    assert f": add {wanted} to the command" in ended.err
     assert not (tmp_path / "runs").exists()
 
 

@@ -35,7 +35,7 @@ def requested(variables: Mapping[str, str]) -> dict[str, str]:
     asked = {name: value for name, value in variables.items() if value.lower() not in NOTHING}
     for name, spelled in UNSUPPORTED.items():
         if name in asked:
-            raise ValueError(f"the launch file asks for {spelled}, which Paceline does not have: leave it out")
+            raise ValueError(f"accelerate launch asks for {spelled}, which Paceline does not have: leave it out")
     strategy = _strategy(asked, variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE"))
     return strategy | _precision(asked) | _compilation(asked)
 
@@ -46,7 +46,7 @@ def _precision(asked: Mapping[str, str]) -> dict[str, str]:
         return {}
     if mixed not in PRECISIONS:
         raise ValueError(
-            f"accelerate launch was asked for mixed_precision {mixed}, which Paceline does not have: launch with "
+            f"accelerate launch asks for mixed_precision {mixed}, which Paceline does not have: launch with "
             "--mixed_precision no, and set precision=autocast for bfloat16"
         )
     return PRECISIONS[mixed]
@@ -58,7 +58,7 @@ def _compilation(asked: Mapping[str, str]) -> dict[str, str]:
         return {}
     if backend.lower() != "inductor":
         raise ValueError(
-            f"accelerate launch was asked for dynamo_backend {backend}, and Paceline compiles with inductor: launch "
+            f"accelerate launch asks for dynamo_backend {backend}, and Paceline compiles with inductor: launch "
             "with --dynamo_backend no and set compile=true"
         )
     return {"compile": "true", "compile_mode": asked.get("ACCELERATE_DYNAMO_MODE", "default")}
@@ -74,6 +74,8 @@ def _strategy(asked: Mapping[str, str], stage: str | None) -> dict[str, str]:
         return {"parallel.strategy": "deepspeed"} | chosen
     if "ACCELERATE_USE_FSDP" in asked:
         if asked.get("FSDP_VERSION") != "2":
-            raise ValueError("the launch file asks for FSDP 1, and Paceline has FSDP2: say fsdp_version: 2 there")
+            raise ValueError(
+                "accelerate launch asks for FSDP 1, and Paceline has FSDP2: say fsdp_version: 2 in its file"
+            )
         return {"parallel.strategy": "fsdp2"}
     return {}

@@ -65,6 +65,8 @@ class EpochProgress:
     """0 where the function did not say how many epochs it trains"""
     history: Sequence[Any]
     notes: dict[str, object] = field(default_factory=dict)
+    laps: Sequence[Lap] = ()
+    """before its first epoch"""
 
     @property
     def epochs(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from results import format as form
 
 INSTALL = "pip install -e '.[report]' -c constraints.txt"
-SCRIPTS = ("elements", "state", "leaderboard", "charts", "run", "start")
+SCRIPTS = ("elements", "state", "exports", "leaderboard", "charts", "run", "differences", "start")
 """the files of `script/`, in their order: each may call what any of them defines, and the last starts the page"""
 
 

@@ -92,6 +92,22 @@ def junit(judgements: Sequence[Judgement]) -> str:
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
+def annotations(judgements: Sequence[Judgement]) -> list[str]:
+    """Workflow commands by which GitHub shows what did not pass beside the job: errors for worse, else warnings."""
+    lines = []
+    for one in judgements:
+        if one.decision in FAILURES:
+            metric = one.first.metric
+            text = f"{one.first.recipe}: {metric.name} {change(one.first.change, metric)}: {one.reason}"
+            kind = "error" if one.decision == "worse" else "warning"
+            lines.append(f"::{kind} title=gate {one.decision}::{_escaped(text)}")
+    return lines
+
+
+def _escaped(text: str) -> str:
+    return form.printable(text).replace("%", "%25")
+
+
 def benchmark_json(judgements: Sequence[Judgement]) -> str:
     """For github-action-benchmark, tool `customSmallerIsBetter`: accuracies are written as errors."""
     entries = []

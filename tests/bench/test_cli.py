@@ -13,6 +13,7 @@ from pipelines.host import runtime
 from tests.bench.conftest import ROOT, environment
 
 COMMANDS = {
+    "bisection": ["HEAD~1", "HEAD"],
     "compare": ["a", "b"],
     "data": ["digits"],
     "doctor": ["digits/quick"],
@@ -31,6 +32,7 @@ COMMANDS = {
 }
 """every command, with arguments that it accepts"""
 BROKEN = {
+    "bisection": "bench.bisection.commit_of",
     "compare": "results.compare.compare",
     "data": "bench.data.load",
     "doctor": "pipelines.recipe.load",

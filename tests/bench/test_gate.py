@@ -97,6 +97,19 @@ def test_reports_are_written(tmp_path, baseline, monkeypatch):
     assert entry["value"] == pytest.approx(1.05, rel=0.01)
 
 
+@pytest.mark.parametrize(("undecided", "status"), [("fail", 2), ("ok", 0)])
+def test_a_night_without_a_decision_is_a_failure_or_a_warning(tmp_path, monkeypatch, capsys, undecided, status):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    one = keep(tmp_path / "baseline", 1.0, STEADY * 2)
+    words = [str(one), "--new", str(doctored(tmp_path, 1.05)), "--undecided", undecided]
+    assert gate.main(words) == status
+    assert capsys.readouterr().err.startswith("::warning title=gate unstable::cifar10/airnet: time ")
+
+
+def test_a_regression_fails_whatever_undecided_says(tmp_path, baseline, capsys):
+    assert gate.main([str(baseline), "--new", str(doctored(tmp_path, 1.05)), "--undecided", "ok"]) == 1
+
+
 @pytest.mark.parametrize(("again", "status"), [(1.05, 1), (1.0, 0)])
 def test_a_suspected_regression_is_confirmed(tmp_path, baseline, monkeypatch, again, status):
     asked = []
@@ -131,6 +144,8 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
         (["baseline", "--against", "."], "give either a baseline or --against"),
         (["--against", ".", "--new", "runs"], "give one of them"),
         (["baseline", "--trials", "3"], "--trials needs --against"),
+        (["baseline", "--checkout", "."], "--checkout needs --against"),
+        (["--against", ".", "--accept", "run"], "--accept changes the baseline and judges nothing"),
         (["baseline", "--new", "runs", "--threads", "2"], "--new trains nothing: leave out --threads"),
         (["--against", ".", "--trials", "0"], "must be at least 1"),
     ],

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from bench import cli, events, live_view, trainers
 from bench.live_view import EpochLines, LiveBar, TrialLines
@@ -73,8 +74,8 @@ def test_a_line_as_each_trial_ends(clock):
     view.trial_finished(trial(6, None, "diverged"))
     view.end_run()
     assert written(console).splitlines() == [
-        "digits/quick: trial 1/3, seed 5: missed, 91.25%, 2.5 s so far",
-        "digits/quick: trial 2/3, seed 6: diverged, 5.0 s so far",
+        "digits/quick: trial 1/3, seed 5: missed, 91.25%, 2.5 s so far, about 5 s to go",
+        "digits/quick: trial 2/3, seed 6: diverged, 5.0 s so far, about 2 s to go",
     ]
 
 
@@ -102,7 +103,7 @@ def test_epoch_lines_say_how_far_it_is_and_how_long_it_takes(clock):
     view.epoch_end(state(step=22, epoch=0, accuracy=None))
     assert (
         written(console).splitlines()[-1]
-        == "digits/quick: seed 5, epoch 1/2, loss 2.000, 40 s so far, about 13 s to go"
+        == "digits/quick: seed 5, epoch 1/2, loss 2.000, 40 s so far, about 10 s to go"
     )
 
 
@@ -186,7 +187,7 @@ def test_the_bar_moves_with_the_steps_and_leaves_only_the_lines(clock):
     view.epoch_end(state(step=22, epoch=0))
     assert "seed 5, epoch 1/2, loss 2.000, accuracy 90.00%" in written(console)
     view.trial_finished(trial())
-    assert "digits/quick: trial 1/2, seed 5: missed, 91.25%, 1.5 s so far" in written(console)
+    assert "digits/quick: trial 1/2, seed 5: missed, 91.25%, 1.5 s so far, about 2 s to go" in written(console)
     view.end_run()
     assert written(console).count(HIDE_CURSOR) == written(console).count(SHOW_CURSOR) == 1
     end = len(written(console))
@@ -201,9 +202,57 @@ def test_the_bar_counts_the_steps_of_all_trials(clock):
     view.trial_finished(trial())
     view.trial_start(state(step=0))
     view.step_end(state(step=22))
-    (task,) = view._progress.tasks
+    (task,) = view._bars.progress.tasks
     assert (task.completed, task.total) == (66, 88)
     view.end_run()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_bar_keeps_every_number(clock, width):
+    console = terminal(width)
+    view = LiveBar(console)
+    view.start_run("cifar10/ladder/22-label-smoothing", 12)
+    view.trial_start(state(step=0))
+    clock.now += 600
+    view.epoch_end(state(step=22, epoch=0))
+    drawn = Text.from_ansi(written(console)).plain.rpartition("warming up")[2]
+    words = " ".join(drawn.split())
+    for text in ("trial", "1/12,", "1/2,", "2.000,", "90.00%", "0:00:", "~3.8 h to go"):
+        assert text in words, drawn
+    view.end_run()
+
+
+def test_interleaved_runs_have_a_bar_each_and_share_the_console(clock):
+    console = terminal()
+    first, second = live_view.bars(console, 2)
+    first.start_run("a", 2)
+    second.start_run("b", 2)
+    for view in (first, second):
+        view.trial_start(state(step=0))
+        clock.now += 10
+        view.trial_finished(trial())
+    first.trial_start(state(step=0))
+    assert "trial 2/2" in written(console)
+    clock.now += 10
+    first.trial_finished(trial())
+    assert "a: trial 2/2, seed 5: missed, 91.25%, 30.0 s so far" in written(console)
+    first.end_run()
+    assert SHOW_CURSOR not in written(console)
+    second.end_run()
+    assert written(console).count(HIDE_CURSOR) == written(console).count(SHOW_CURSOR) == 1
+
+
+def test_the_start_of_a_trial_counts_to_its_time(clock):
+    console = log()
+    view = TrialLines(console)
+    view.start_run("digits/quick", 3)
+    clock.now += 90
+    begun = state(step=0)
+    begun.laps = [Lap("transfer", 30.0), Lap("build", 30.0)]
+    view.trial_start(begun)
+    clock.now += 30
+    view.trial_finished(trial())
+    assert "120.0 s so far, about 3 min to go" in written(console)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), KeyboardInterrupt()])
@@ -226,6 +275,11 @@ def test_the_bar_is_taken_down_when_a_trial_fails(tmp_path, monkeypatch, error):
 def test_the_view_is_for_a_person_or_for_a_log(monkeypatch, is_terminal, quiet, kind):
     monkeypatch.setattr(cli, "make_console", lambda to_stderr: terminal() if is_terminal else log())
     assert type(live_view.make_view(is_main=True, quiet=quiet)) is kind
+
+
+def test_interleaved_runs_in_a_log_have_a_line_for_each_trial(monkeypatch):
+    monkeypatch.setattr(cli, "make_console", lambda to_stderr: log())
+    assert [type(view) for view in live_view.make_views(2, is_main=True)] == [TrialLines] * 2
 
 
 def test_a_launched_process_sends_its_trials_and_lines(monkeypatch, clock):

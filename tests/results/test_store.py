@@ -248,7 +248,10 @@ def test_resume_goes_on_with_what_is_missing(written):
 
 def test_a_run_that_is_resumed_alone_is_no_longer_interleaved(tmp_path):
     alone = create(tmp_path, record(id="aaaa", interleaved="pair"))
-    assert resume(alone.path, record(interleaved="pair")).record.interleaved == "pair"
+    alone.finish("interrupted")
+    together = resume(alone.path, record(interleaved="pair"))
+    assert together.record.interleaved == "pair"
+    together.finish("interrupted")
     resume(alone.path, record())
     assert read(alone.path).record.interleaved is None
 
@@ -257,8 +260,12 @@ def test_a_run_that_is_resumed_alone_is_no_longer_interleaved(tmp_path):
 def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_with(tmp_path, part):
     before = {"threads": {"intra_op": 2, "inter_op": 2}, "scheduling": {"cpus": 2, "cpu_quota": 1.5}}
     after = before | {"threads": {"intra_op": 1, "inter_op": 2}, "scheduling": {"cpus": 2, "cpu_quota": None}}
-    path = create(tmp_path, record(environment=before)).path
-    assert resume(path, record(environment=before)).missing_seeds == [0, 1, 2]
+    run = create(tmp_path, record(environment=before))
+    run.finish("interrupted")
+    path = run.path
+    again = resume(path, record(environment=before))
+    assert again.missing_seeds == [0, 1, 2]
+    again.finish("interrupted")
     with pytest.raises(ValueError, match=f"cannot be resumed: {part} was"):
         resume(path, record(environment=before | {part: after[part]}))
 

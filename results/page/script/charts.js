@@ -48,10 +48,7 @@ function draw(parent, description, traces, layout) {
   });
   const chart = el("div", { class: "chart", role: "img", "aria-label": description });
   parent.append(chart);
-  Plotly.newPlot(chart, traces, fitted, {
-    responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover",
-    modeBarButtonsToRemove: ["lasso2d", "select2d"],
-  });
+  Plotly.newPlot(chart, traces, fitted, { responsive: true, displayModeBar: false });
   return chart;
 }
 

@@ -29,7 +29,11 @@ function grouped(items, key) {
   return [...groups.values()];
 }
 
-const scrolling = (table, title) => el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, table);
+/** A table that scrolls where it is wider than the page, and the buttons that export it. */
+const scrolling = (table, title) => [
+  el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, table),
+  exporting(table, title),
+];
 
 /** A table that is only read. Its columns of numbers are those in which most rows begin with a digit, a sign or a dash. */
 function table({ title, headers, rows, caption = "", ids = [] }) {

@@ -24,6 +24,7 @@ function render() {
   drawLeaderboard(body("leaderboard"), lists, chosen);
   drawCurves(body("curves"), chosen);
   drawLaps(body("laps"), chosen);
+  drawDifferences(body("differences"), chosen);
   drawSeries(body("ladder"), data.ladders, state.ladder, "No ladder here: it takes two steps, trained on one machine class.");
   drawSeries(body("scaling"), data.scalings, state.scaling, "No recipe was run here with several numbers of processes yet.");
   drawHistory(body("history"));

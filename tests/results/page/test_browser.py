@@ -1,7 +1,9 @@
 """The page in a real browser: Chromium, headless, through Playwright."""
 
+import csv
 import os
 import shutil
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -168,6 +170,58 @@ def test_ticks_choose_what_the_charts_draw(visit):
     view.get_by_role("checkbox", name="draw mnist/base").first.uncheck()
     assert state(view)["runs"] == "none"
     assert view.locator("#curves .chart").count() == 0
+
+
+def test_a_table_can_be_downloaded_as_csv(visit):
+    view = visit("data=mnist&find=base")
+    with view.expect_download() as started:
+        view.get_by_role("button", name="download CSV: mnist").first.click()
+    rows = list(csv.reader(Path(started.value.path()).read_text().splitlines()))
+    assert rows[0][:2] == ["recipe", "accuracy %"]
+    assert rows[1][0] == "mnist/base running"
+    assert len({len(row) for row in rows}) == 1
+    assert len(rows) == 2
+
+
+def test_a_table_can_be_copied_as_markdown(visit):
+    view = visit("data=mnist&find=base")
+    view.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    view.get_by_role("button", name="copy Markdown: mnist").first.click()
+    view.get_by_text("copied").wait_for()
+    head, line, row, *_ = view.evaluate("navigator.clipboard.readText()").splitlines()
+    assert head.startswith("| recipe | accuracy % | ")
+    assert set(line) == set("| -")
+    assert row.startswith("| mnist/base running | ")
+
+
+def test_texts_of_records_are_escaped_where_they_are_exported(visit):
+    view = visit("data=cifar10&every=1")
+    view.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    view.get_by_role("button", name="copy Markdown: cifar10").first.click()
+    view.get_by_text("copied").wait_for()
+    assert "<img" not in view.evaluate("navigator.clipboard.readText()").replace(r"\<img", "")
+
+
+def test_two_ticked_runs_are_compared_by_what_differs(visit):
+    view = visit("data=cifar10")
+    section = view.locator("#differences")
+    assert "Tick two runs" in section.inner_text()
+    runs = view.evaluate(
+        "JSON.parse(document.getElementById('data').textContent).runs.map((run) => [run.plain, run.id])"
+    )
+    first, other = dict(runs)["cifar10/airnet"], dict(runs)["mnist/base"]
+    view = visit(f"runs={first},{other}")
+    text = view.locator("#differences table").inner_text()
+    assert "cifar10/airnet" in text.splitlines()[0]
+    assert "mnist/base" in text.splitlines()[0]
+    assert "environment.versions.torch" not in text
+
+
+def test_charts_have_no_toolbar(visit):
+    view = visit("data=mnist&find=base")
+    view.locator("#curves .chart").first.hover()
+    assert view.locator("#curves .chart").count() > 0
+    assert view.locator(".modebar-btn").count() == 0
 
 
 def test_machines_and_published_figures_are_ranked_together_only_when_asked(visit):

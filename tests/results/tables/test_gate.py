@@ -11,7 +11,7 @@ from results.compare import Measured
 from results.gate import judge
 from results.metrics import METRICS
 from results.rules import rules
-from results.tables.gate import benchmark_json, junit, table
+from results.tables.gate import annotations, benchmark_json, junit, table
 from tests.results.builders import samples
 
 RULES = rules(["time:3%", "accuracy:0.1"])
@@ -63,6 +63,15 @@ def test_nothing_in_a_record_is_markup():
     assert '<testcase classname="&lt;b&gt;&amp; |" name="time">' in xml
     assert '<failure message="worse: without a confirmation run" />' in xml
     assert "\x1b" not in xml
+
+
+def test_what_did_not_pass_is_an_annotation_in_one_line():
+    (line,) = annotations(judged(1.1, recipe="a%\n::error::b"))
+    assert line.startswith("::error title=gate worse::a%25 ::error::b: time +")
+    assert "\n" not in line
+    assert annotations(judged(0.9)) == []
+    unknown = judge([run(0)], [run(9, 1.1)], RULES)
+    assert annotations(unknown)[0].startswith("::warning title=gate unstable::cifar10/airnet: time ")
 
 
 def test_the_json_is_what_github_action_benchmark_reads():

@@ -1,0 +1,66 @@
+"""The accepted runs that the gate compares with: `bench/gate.py BASELINE --accept RUN…` replaces some of them.
+
+A baseline is a folder of runs in a git repository, its own or that of the code, so that every change is a commit.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from results import store
+from results.record import Run
+
+
+def accept(baseline: Path, places: Sequence[Path]) -> str:
+    """Let the runs at `places` be the baseline of their recipes on their machines, and commit that.
+
+    The runs that the baseline has of these recipes on these machines go. Give those that shall stay as well. Returns
+    the commit's message. ValueError where the baseline is in no git repository,
+    for what git refuses, and for runs that cannot be accepted.
+    """
+    runs = store.find(places)
+    check(runs)
+    if not baseline.is_dir():
+        raise ValueError(f"{baseline}: there is no such folder; make it in a git repository")
+    git(baseline, "rev-parse", "--git-dir")
+    kinds = {_kind(run) for run in runs}
+    kept = {run.path.resolve() for run in runs}
+    there = store.find([baseline]) if any(baseline.glob("*/run.json")) else []
+    replaced = [run for run in there if _kind(run) in kinds and run.path.resolve() not in kept]
+    for run in runs:
+        if run.path.resolve().parent != baseline.resolve():
+            shutil.copytree(run.path, baseline / run.path.name)
+    for run in replaced:
+        shutil.rmtree(run.path)
+    message = _message(runs, len(replaced))
+    git(baseline, "add", "--all", "--", ".")
+    git(baseline, "commit", "--quiet", "--message", message, "--", ".")
+    return message
+
+
+def check(runs: Sequence[Run]) -> None:
+    """ValueError for a run that nothing may be compared with."""
+    for run in runs:
+        if run.record.smoke_test:
+            raise ValueError(f"{run.path} is a smoke test, whose numbers mean nothing: accept another run")
+        if run.record.status != "finished" or run.missing_seeds:
+            raise ValueError(f"{run.path} is not finished: continue it with --resume, or accept another run")
+
+
+def git(folder: Path, *words: str) -> str:
+    """What a git command prints. ValueError, with its message, where it fails."""
+    command = ["git", "-C", str(folder), *words]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="replace")  # noqa: S603  no shell
+    if ended.returncode:
+        raise ValueError(f"{folder}: git {words[0]}: {' '.join((ended.stderr or ended.stdout).split())}")
+    return ended.stdout
+
+
+def _kind(run: Run) -> tuple[str, str, int]:
+    return run.record.recipe_name, run.machine, run.record.world_size
+
+
+def _message(runs: Sequence[Run], replaced: int) -> str:
+    lines = [f"{run.record.recipe_name}: {run.path.name} on {run.machine}, {len(run.trials)} trials" for run in runs]
+    return "\n".join([f"Accept {len(runs)} runs as the baseline in the place of {replaced}", "", *lines])

@@ -1,0 +1,215 @@
+"""Find the commit that made a suite slower or less accurate: git bisect, driven by `bench/gate.py --against`.
+
+Each commit that git bisect asks for is trained interleaved with GOOD. Where the gate cannot decide, the trials are
+doubled, up to a limit; a commit that is still undecided, or does not train, is skipped. Both checkouts are temporary
+worktrees: yours is left alone, and only commits are tested.
+
+The file is not called bisect.py, which would hide Python's own module of that name from all scripts of this folder.
+"""
+
+import contextlib
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import cli, options
+from bench.launch import ROOT
+from bench.option_groups import Data, Machine, Timeout
+from bench.options import Argument, Count, Folder
+
+PROG = "bench/bisection.py"
+EXAMPLES = """\
+examples:
+  python bench/bisection.py v0.1.0 HEAD --suite nightly
+  python bench/bisection.py HEAD~20 HEAD --suite nightly-gpu --fail-on time:2% --trials 12"""
+GATE = (sys.executable, str(ROOT / "bench" / "gate.py"))
+"""the command that judges, the same one for all commits"""
+
+Verdict = Literal["good", "bad", "skip"]
+"""as git bisect calls it"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed(Machine, Timeout, Data):
+    """What every training is given as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BisectionOptions(Passed):
+    """The options of bench/bisection.py."""
+
+    title = "what to search"
+
+    good: Annotated[str, Argument(positional=True)]
+    """a commit that was fast enough"""
+    bad: Annotated[str, Argument(positional=True)]
+    """a later one that is not"""
+    suite: Annotated[str, Argument(metavar="NAME")] = "nightly"
+    """what to train"""
+    fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
+    """what counts as worse, as in bench/gate.py; may be repeated (default: time:3%)"""
+    trials: Count = 8
+    """trials of each side, to begin with"""
+    most_trials: Count = 64
+    """trials of each side after which a commit is skipped"""
+    launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
+    """what starts bench/run.py, as in bench/gate.py"""
+    out: Folder = Path("runs")
+    """where runs are recorded"""
+    repository: Annotated[Path, Argument(metavar="DIR")] = ROOT
+    """the repository of the commits (default: this one)"""
+    json: bool = False
+    """print one JSON object on standard output: first_bad, candidates, steps"""
+
+    def __post_init__(self) -> None:
+        if self.most_trials < self.trials:
+            raise ValueError(f"--most-trials {self.most_trials} is less than --trials {self.trials}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A commit that was judged."""
+
+    commit: str
+    verdict: Verdict
+    trials: int
+    """of each side"""
+    title: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.commit[:10]} {self.title} ({self.trials} trials a side)"
+
+
+def parse(arguments: Sequence[str] | None = None) -> BisectionOptions:
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
+    return options.parse(
+        BisectionOptions, PROG, arguments, description=(__doc__ or "").rpartition("\n\n")[0], epilog=EXAMPLES
+    )
+
+
+@cli.command
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search, report. Returns 1 with the commit, 0 where BAD is not worse than GOOD, 2 where it cannot be said."""
+    given = parse(arguments)
+    good, bad = (commit_of(given.repository, name) for name in (given.good, given.bad))
+    check_order(given, good, bad)
+    with worktree(given.repository, good) as accepted, worktree(given.repository, bad) as candidate:
+        end = judge(given, accepted, candidate, given.trials)
+        show(end)
+        if end.verdict != "bad":
+            report(given, [], [end], f"{given.bad} is not worse than {given.good}: {end}")
+            return cli.OK if end.verdict == "good" else cli.NO_VERDICT
+        candidates, steps = search(given, good, bad, accepted, candidate, end.trials)
+    found = "first bad commit:" if len(candidates) == 1 else "the first bad commit is one of"
+    lines = [f"{commit[:10]} {title_of(given.repository, commit)}" for commit in candidates]
+    report(given, candidates, [end, *steps], "\n  ".join([found, *lines]))
+    return cli.WORSE if len(candidates) == 1 else cli.NO_VERDICT
+
+
+def search(
+    given: BisectionOptions, good: str, bad: str, accepted: Path, candidate: Path, trials: int
+) -> tuple[list[str], list[Step]]:
+    """The first bad commit, or all that it may be where some were skipped; and the commits that were judged."""
+    steps: list[Step] = []
+    answer = git(candidate, "bisect", "start", bad, good)
+    while "first bad commit" not in answer and "There are only 'skip'ped commits left" not in answer:
+        steps.append(judge(given, accepted, candidate, trials))
+        show(steps[-1])
+        answer = git(candidate, "bisect", steps[-1].verdict, may_fail=True)
+    if "is the first bad commit" in answer:
+        return [answer.split()[0]], steps
+    return [line for line in answer.splitlines() if len(line) == 40 and line.isalnum()], steps
+
+
+def judge(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> Step:
+    """The checkout of a commit, judged with as many trials as it takes."""
+    commit = git(candidate, "rev-parse", "HEAD").strip()
+    while True:
+        status, has_verdicts = run_gate(given, accepted, candidate, trials)
+        verdict: Verdict = "good" if status == cli.OK else "bad" if status == cli.WORSE else "skip"
+        if verdict != "skip" or not has_verdicts or 2 * trials > given.most_trials:
+            return Step(commit, verdict, trials, title_of(candidate, commit))
+        trials *= 2
+
+
+def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> tuple[int, bool]:
+    """The gate's exit status, and whether it came to a verdict at all. KeyboardInterrupt where it was interrupted."""
+    rules = [word for rule in given.fail_on for word in ("--fail-on", rule)]
+    launcher = ["--launcher", given.launcher] if given.launcher else []
+    command = [
+        *GATE,
+        *("--against", str(accepted), "--checkout", str(candidate), "--suite", given.suite, "--trials", str(trials)),
+        *("--out", str(given.out), "--json", *rules, *launcher, *options.to_arguments(given, Passed)),
+    ]
+    print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
+    if ended.returncode not in (cli.OK, cli.WORSE, cli.NO_VERDICT, cli.INTERNAL):
+        raise KeyboardInterrupt
+    return ended.returncode, bool(ended.stdout.strip())
+
+
+@contextlib.contextmanager
+def worktree(repository: Path, commit: str) -> Iterator[Path]:
+    """A temporary checkout of a commit."""
+    with tempfile.TemporaryDirectory(prefix="paceline-bisect-") as folder:
+        path = Path(folder) / commit[:10]
+        git(repository, "worktree", "add", "--detach", str(path), commit)
+        try:
+            yield path
+        finally:
+            git(repository, "worktree", "remove", "--force", str(path))
+
+
+def check_order(given: BisectionOptions, good: str, bad: str) -> None:
+    """ValueError unless GOOD is an ancestor of BAD."""
+    if good == bad or git(given.repository, "merge-base", good, bad, may_fail=True).strip() != good:
+        raise ValueError(f"{given.good} is no ancestor of {given.bad}: give an earlier commit, then a later one")
+
+
+def commit_of(repository: Path, name: str) -> str:
+    """The hash of a commit. ValueError where there is none of that name."""
+    commit = git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", may_fail=True).strip()
+    if not commit:
+        raise ValueError(f"{repository}: there is no commit {name}")
+    return commit
+
+
+def title_of(repository: Path, commit: str) -> str:
+    """The first line of a commit's message."""
+    return git(repository, "log", "-1", "--format=%s", commit).strip()
+
+
+def git(folder: Path, *words: str, may_fail: bool = False) -> str:
+    """What a git command prints. ValueError, with its message, where it fails."""
+    command = ["git", "-C", str(folder), *words]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="replace")  # noqa: S603  no shell
+    if ended.returncode and not may_fail:
+        raise ValueError(f"{folder}: git {words[0]}: {' '.join(ended.stderr.split())}")
+    return ended.stdout
+
+
+def show(step: Step) -> None:
+    """Print a step on standard error, because standard output is for the result."""
+    print(step, file=sys.stderr, flush=True)
+
+
+def report(given: BisectionOptions, candidates: Sequence[str], steps: Sequence[Step], text: str) -> None:
+    """Print the result."""
+    if given.json:
+        first = candidates[0] if len(candidates) == 1 else None
+        found = {"first_bad": first, "candidates": list(candidates), "steps": [asdict(step) for step in steps]}
+        cli.print_json(found)
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

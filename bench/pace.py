@@ -1,0 +1,52 @@
+"""How long the trials of a run still take."""
+
+from statistics import fmean
+
+
+class Pace:
+    """The remaining time of a run, from the times at which its trials began and ended. All times are in seconds.
+
+    From the second trial on, a trial lasts from the end of the one before. This counts what happens between two trials,
+    which is a trial of another run where runs are interleaved.
+    """
+
+    def __init__(self, trials: int, *, interleaved: bool = False) -> None:
+        self._trials, self._interleaved = trials, interleaved
+        self._started: float | None = None
+        self._ends: list[float] = []
+
+    def start_trial(self, now: float) -> None:
+        """A trial begins."""
+        if self._started is None:
+            self._started = now
+
+    def end_trial(self, now: float) -> None:
+        """A trial has ended."""
+        self._ends.append(now)
+
+    def seconds_to_go(self, now: float, done: float = 0.0) -> float | None:
+        """Seconds until the last trial ends; None as long as they are unknown.
+
+        done: the share of the trial in progress that is over.
+        """
+        left = self._trials - len(self._ends) - done
+        if left <= 0:
+            return 0.0
+        each = self._seconds_of_a_trial(now, done)
+        return None if each is None else left * each
+
+    def _seconds_of_a_trial(self, now: float, done: float) -> float | None:
+        if len(self._ends) > 1:
+            return fmean(later - earlier for earlier, later in zip(self._ends, self._ends[1:], strict=False))
+        if self._interleaved or self._started is None:
+            return None
+        if self._ends:
+            return self._ends[0] - self._started
+        return (now - self._started) / done if done else None
+
+
+def describe(seconds: float) -> str:
+    """A remaining time in words: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

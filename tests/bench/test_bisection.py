@@ -1,0 +1,118 @@
+"""bench/bisection.py on a planted history of ten commits, with a gate that reads how slow a commit is from a file."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bench import bisection
+
+GATE = """
+import json, pathlib, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+accepted, new = (pathlib.Path(words[side], "slow.txt").read_text() for side in ("--against", "--checkout"))
+with open(pathlib.Path(__file__).with_name("calls"), "a") as calls:
+    print(new.strip(), words["--trials"], file=calls)
+if "broken" in new:
+    sys.exit(2)
+trials = int(words["--trials"])
+decision = "undecided" if trials < NEEDED else "worse" if float(new) > float(accepted) else "passed"
+print(json.dumps({"decision": decision}))
+sys.exit({"undecided": 2, "worse": 1, "passed": 0}[decision])
+"""
+
+
+def git(folder, *words):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    command = ["git", "-C", str(folder), *identity, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def history(tmp_path, monkeypatch):
+    """Makes a repository of commits as slow as it is told, and a gate that needs so many trials to decide."""
+
+    def make(speeds, needed=8):
+        repository = tmp_path / "repository"
+        repository.mkdir()
+        git(repository, "init", "--quiet")
+        for number, speed in enumerate(speeds):
+            (repository / "slow.txt").write_text(f"{speed}\n")
+            (repository / "number.txt").write_text(f"{number}\n")
+            git(repository, "add", ".")
+            git(repository, "commit", "--quiet", "-m", f"commit {number}")
+        (tmp_path / "gate.py").write_text(GATE.replace("NEEDED", str(needed)))
+        monkeypatch.setattr(bisection, "GATE", (sys.executable, str(tmp_path / "gate.py")))
+        return repository
+
+    return make
+
+
+def search(repository, *words):
+    last = int((repository / "number.txt").read_text())
+    return bisection.main([f"HEAD~{last}", "HEAD", "--repository", str(repository), *words])
+
+
+def calls(tmp_path):
+    return [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("first_bad", range(1, 10))
+def test_the_first_slow_commit_of_ten_is_found(history, tmp_path, capsys, first_bad):
+    repository = history([1.0] * first_bad + [1.1] * (10 - first_bad))
+    assert search(repository) == 1
+    assert capsys.readouterr().out.endswith(f" commit {first_bad}\n")
+    assert len(calls(tmp_path)) <= 5
+    assert git(repository, "worktree", "list").count("\n") == 0, "the worktrees are gone"
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_trials_grow_until_the_gate_decides_and_stay_so(history, tmp_path):
+    assert search(history([1.0] * 5 + [1.1] * 5, needed=20), "--trials", "4") == 1
+    counts = [int(trials) for _, trials in calls(tmp_path)]
+    assert counts[:4] == [4, 8, 16, 32]
+    assert set(counts[4:]) == {32}
+
+
+def test_a_commit_that_cannot_be_trained_is_skipped_without_more_trials(history, tmp_path, capsys):
+    speeds = [1.0] * 4 + ["broken"] + [1.0] + [1.1] * 4
+    assert search(history(speeds)) == 1
+    assert capsys.readouterr().out.endswith(" commit 6\n")
+    assert len([call for call in calls(tmp_path) if call[0] == "broken"]) <= 1
+
+
+def test_where_the_commit_was_skipped_all_that_it_may_be_are_named(history, capsys):
+    assert search(history([1.0] * 5 + ["broken"] * 2 + [1.1] * 3), "--json") == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["first_bad"] is None
+    assert len(found["candidates"]) == 3
+    assert {step["verdict"] for step in found["steps"]} == {"good", "bad", "skip"}
+
+
+@pytest.mark.parametrize(("needed", "status"), [(8, 0), (1000, 2)])
+def test_an_end_that_is_not_worse_ends_the_search(history, tmp_path, capsys, needed, status):
+    assert search(history([1.0] * 10, needed)) == status
+    assert "HEAD is not worse than HEAD~9" in capsys.readouterr().out
+    assert [int(trials) for _, trials in calls(tmp_path)] == ([8] if status == 0 else [8, 16, 32, 64])
+
+
+def test_wrong_commits_are_one_line(history, capsys):
+    repository = history([1.0, 1.1])
+    for good, bad, message in (
+        ("HEAD", "HEAD~1", "HEAD is no ancestor of HEAD~1"),
+        ("HEAD", "HEAD", "HEAD is no ancestor of HEAD"),
+        ("nosuch", "HEAD", "there is no commit nosuch"),
+    ):
+        assert bisection.main([good, bad, "--repository", str(repository)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_the_gate_gets_the_options_that_concern_it(history, tmp_path, capfd):
+    words = ("--device", "cpu", "--threads", "1", "--fail-on", "time:2%", "--suite", "nightly")
+    assert search(history([1.0] * 2 + [1.1]), *words) == 1
+    line = capfd.readouterr().err.splitlines()[0]
+    for word in ("--device cpu", "--threads 1", "--fail-on time:2%", "--suite nightly", "--trials 8", "--json"):
+        assert word in line
