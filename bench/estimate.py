@@ -63,6 +63,8 @@ def chosen(given: EstimateOptions) -> list[tuple[str, Recipe]]:
     """The recipes to estimate, by name."""
     if given.run:
         job = jobs.job_of_run(given.run)
+        if not isinstance(job.recipe, Recipe):
+            raise ValueError(f"{given.run}: is of a training of your own, whose costs are not known before it runs")
         return [(job.name, job.recipe)]
     return [
         (jobs.run_name(name), jobs.load(name, given.overrides, smoke_test=given.smoke_test))

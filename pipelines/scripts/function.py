@@ -94,6 +94,7 @@ class FunctionTrainer:
         if config.code and config.code != code:
             raise ScriptError(f"{config.path}: has changed since this run began: start a new run")
         self.source = text
+        self._observer_error: Exception | None = None
         ours = TorchSettings.capture()
         self._module = load_module(config.path, text)
         self._settings = TorchSettings.capture()
@@ -121,7 +122,11 @@ class FunctionTrainer:
 
         def tell(run: Run) -> None:
             progress = EpochProgress(seed, run.history[-1].epoch, run.planned, run.history, run.notes)
-            notify(observers, "epoch_end", progress)
+            try:
+                notify(observers, "epoch_end", progress)
+            except Exception as error:
+                self._observer_error = error
+                raise
 
         run = self._make_run(seed)
         run.on_epoch, run.epoch_limit = tell, epoch_limit or run.epoch_limit
@@ -159,7 +164,7 @@ class FunctionTrainer:
             seconds = run.clock.now() - start
             run.check_ended()
         except (Exception, SystemExit) as error:
-            if failures.is_of_a_peer(error):
+            if failures.is_of_a_peer(error) or error is self._observer_error:
                 raise
             raise ScriptError(f"{name}: {_place(error, self.config.path)}{_words(error)}") from error
         finally:
