@@ -29,6 +29,7 @@ from pipelines.distributed.process_group import World
 from pipelines.host import gpu_sampler
 from pipelines.host.devices import make_clock, peak_bytes, reset_peak_bytes
 from pipelines.host.torch_settings import TorchSettings
+from pipelines.host.torchvision_import import make_importable
 from pipelines.recipe.scripts import Function
 from pipelines.scripts.run import Run, ScriptError, fraction
 from pipelines.train import slowest
@@ -267,6 +268,7 @@ def load_module(path: Path, text: str) -> ModuleType:
     name = path.stem
     if not name.isidentifier() or name in sys.modules or importlib.util.find_spec(name):
         name = f"own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    make_importable()  # torchvision beside a CPU-only torch
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
