@@ -78,7 +78,8 @@ def estimate(recipe: Recipe, device: str) -> "Estimate":
     from pipelines.data import sources, split
     from pipelines.host.devices import find_device
 
-    dataset = split.select(sources.blank(recipe.data.name), recipe.data)
+    whole = sources.load_of(recipe.data, Path()) if recipe.data.path else sources.blank(recipe.data.name)
+    dataset = split.select(whole, recipe.data)
     return estimates.estimate(recipe, dataset, find_device(device))
 
 

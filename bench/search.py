@@ -116,7 +116,7 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     console = cli.make_console()
     device = find_device(given.device)
     first = chosen[0]
-    dataset = sources.load(first.data.name, given.data_dir) if isinstance(first, recipe.Recipe) else None
+    dataset = sources.load_of(first.data, given.data_dir) if isinstance(first, recipe.Recipe) else None
     for one in chosen if plan.is_own else ():
         search_study.trial_of(one, dataset, device)  # refuses an unknown argument before any trial
     print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)

@@ -88,10 +88,10 @@ class RecipeTrainer:
         """Load the data and build the network. ValueError where recipe, data and machine do not go together."""
         clock = make_clock(world.device)
         with clock.lap("load"):
-            whole = load_whole(recipe.data.name, folder, world)
+            whole = load_whole(recipe.data, folder, world)
             dataset = split.select(whole, recipe.data)
         self.laps: Sequence[Lap] = clock.laps
-        published = fingerprint.is_published(whole)
+        published = recipe.data.path is None and fingerprint.is_published(whole)
         self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
         del whole  # of which the recipe may leave most out
         self.facts: Mapping[str, str] = {
@@ -103,7 +103,7 @@ class RecipeTrainer:
         self.description: Mapping[str, Any] = recipe.model_dump(mode="json")
         self.hash = recipe.hash
         unpublished = f"warning: the images or labels of {dataset.name} are not the published ones: the record says so"
-        self.warnings: Sequence[str] = () if published else (unpublished,)
+        self.warnings: Sequence[str] = () if published or recipe.data.path else (unpublished,)
         self._track = track
 
     def set_up(self) -> None:
@@ -245,10 +245,10 @@ def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, 
 
 def load_data(config: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    return split.select(load_whole(config.name, folder, world), config)
+    return split.select(load_whole(config, folder, world), config)
 
 
-def load_whole(name: str, folder: Path, world: World) -> Dataset:
+def load_whole(config: Data, folder: Path, world: World) -> Dataset:
     """A whole data set; rank 0 downloads what is missing, alone."""
-    first = world.run_on_all(lambda: sources.load(name, folder) if world.is_main else None)
-    return world.run_on_all(lambda: first or sources.load(name, folder, download=False))
+    first = world.run_on_all(lambda: sources.load_of(config, folder) if world.is_main else None)
+    return world.run_on_all(lambda: first or sources.load_of(config, folder, download=False))

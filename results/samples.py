@@ -19,7 +19,7 @@ from results.format import target
 from results.literature import Published, published
 from results.metrics import DEFAULT, find_metric
 from results.protocols import find_protocol
-from results.record import Run
+from results.record import Run, RunRecord
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
@@ -72,7 +72,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         origin=str(run.path),
         facts={
             "recipe": record.recipe_hash,
-            "data": json.dumps(record.recipe.get("data"), sort_keys=True),
+            "data": data_of(record),
             "target": "unknown" if run.target is None else target(run.target),
             "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
             "machine": known(record.environment.machine_class) or "unknown",
@@ -93,6 +93,17 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         interleaved=record.interleaved,
         warnings=run.warnings,
     )
+
+
+def data_of(record: RunRecord) -> str:
+    """What a run was trained on, in words that are the same for the same data."""
+    data = record.recipe.get("data")
+    if not isinstance(data, dict):
+        return json.dumps(data)
+    known = {key: value for key, value in data.items() if value is not None and key != "path"}
+    if data.get("path") and record.data:  # of the user's own: by content, wherever they are
+        known["images"] = f"{record.data.train_images[:8]} {record.data.test_images[:8]}"
+    return json.dumps(known, sort_keys=True)
 
 
 def of_figure(figure: Published) -> Samples:

@@ -12,10 +12,11 @@ import numpy as np
 from pipelines.data.dataset import Dataset
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
-from pipelines.recipe.training import Data
+from pipelines.recipe.training import OWN, Data
 
-SOURCES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
-"""the names of all data sets"""
+NAMES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
+SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in OWN)
+"""the names of all published data sets"""
 
 
 class Source(Protocol):
@@ -77,6 +78,15 @@ def load(name: str, folder: Path, *, download: bool = True) -> Dataset:
             except DataError as failure:
                 raise DataError(f"{missing}; {failure}") from failure
     return module.read(folder)
+
+
+def load_of(config: Data, folder: Path, *, download: bool = True) -> Dataset:
+    """The whole data set that a recipe names: one of the user's own, or a published one. Raises as `load`."""
+    if not config.path:
+        return load(config.name, folder, download=download)
+    from pipelines.data.sources import own
+
+    return own.read(config)
 
 
 def blank(name: str) -> Dataset:
