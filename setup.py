@@ -8,11 +8,13 @@ EXTRAS = {
     "completion": ["argcomplete>=3.5"],
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
+    "lightning": ["lightning>=2.5"],  # for an example of docs/examples, as transformers
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
     "report": ["plotly>=6.1", "jinja2>=3.1", "kaleido>=1.0", "matplotlib>=3.9"],
     "search": ["optuna>=4.0"],
     "track": ["tensorboard>=2.18", "matplotlib>=3.9"],
+    "transformers": ["transformers>=5"],
     "triton": ["triton>=3.4"],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring it
     "test": [
         "pytest>=9",

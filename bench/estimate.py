@@ -63,6 +63,8 @@ def chosen(given: EstimateOptions) -> list[tuple[str, Recipe]]:
     """The recipes to estimate, by name."""
     if given.run:
         job = jobs.job_of_run(given.run)
+        if not isinstance(job.recipe, Recipe):
+            raise ValueError(f"{given.run}: is of a training of your own, whose costs are not known before it runs")
         return [(job.name, job.recipe)]
     return [
         (jobs.run_name(name), jobs.load(name, given.overrides, smoke_test=given.smoke_test))
@@ -76,7 +78,8 @@ def estimate(recipe: Recipe, device: str) -> "Estimate":
     from pipelines.data import sources, split
     from pipelines.host.devices import find_device
 
-    dataset = split.select(sources.blank(recipe.data.name), recipe.data)
+    whole = sources.load_of(recipe.data, Path()) if recipe.data.path else sources.blank(recipe.data.name)
+    dataset = split.select(whole, recipe.data)
     return estimates.estimate(recipe, dataset, find_device(device))
 
 

@@ -40,7 +40,7 @@ examples:
   accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
   accelerate launch bench/run.py 'cifar10/*' --smoke-test        does each of them work?
   accelerate launch bench/run.py mnist/base my.yaml --interleave
-  accelerate launch bench/run.py my_file.py:train --target 0.94 lr=0.3     a training of your own
+  accelerate launch bench/run.py my_file.py:train --target 0.94 lr=0.3
   python bench/run.py --command 'python train.py --seed {seed}' --target 0.94
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3"""
 
@@ -79,17 +79,17 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Record
     """The options of bench/run.py."""
 
     command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
-    """train by starting a command per trial; {seed} in it is the seed"""
-    metrics: Annotated[str, Argument(metrics_of, "json|json:FILE|REGEX")] = "json"
-    """how a command says its accuracy: JSON lines, or named groups"""
+    """start a command per trial, with its {seed}"""
+    metrics: Annotated[str, Argument(metrics_of, "HOW")] = "json"
+    """a command's: json, json:FILE or a regex"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
-    """accuracy to reach, as a fraction (default: what the recipe says)"""
+    """accuracy to reach (default: the recipe's)"""
     folds: Annotated[int, Argument(at_least_two, "K")] | None = None
     """cross-validation: K runs, a part held out in each"""
     interleave: bool = False
     """alternate the trials of the recipes, then compare them"""
     across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
-    """with --interleave: what may differ, such as clock; may be repeated"""
+    """what the comparison lets differ; may be repeated"""
     wait_for_quiet: Annotated[int, Argument(positive, "SECONDS")] | None = None
     """wait so long at most until other processes leave the CPUs free"""
     resume: Annotated[Path, Argument(metavar="RUN")] | None = None

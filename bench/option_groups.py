@@ -107,7 +107,7 @@ class Timeout(Options):
     title = WHERE
 
     timeout: Annotated[int, Argument(positive, "SECONDS")] = 300
-    """a process that does not answer so long counts as lost, and a command that prints nothing so long is ended"""
+    """a process or command that is silent so long is lost"""
 
 
 @dataclass(frozen=True, kw_only=True)

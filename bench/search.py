@@ -37,7 +37,7 @@ class SearchOptions(Machine, Data):
     help_action = HelpAction
 
     recipe: Annotated[str, Argument(metavar="RECIPE", positional=True)]
-    """a recipe by name, or a path to a YAML file"""
+    """a recipe by name, a YAML file, or FILE.py:FUNCTION"""
     words: Annotated[list[str], Argument(metavar="key=SPACE", positional=True)] = field(default_factory=list)
     """what may be tried, or one value for all trials"""
     space: File | None = None
@@ -92,6 +92,7 @@ def read_space(path: Path) -> dict[str, str]:
 def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ...]) -> int:
     """Run the search and show it. Imports torch and Optuna, which --help need not wait for."""
     from bench import search_study, search_view
+    from pipelines import recipe
     from pipelines.data import sources
     from pipelines.host.devices import find_device
 
@@ -109,11 +110,15 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     )
     corners = [{key: part.points(2)[end] for key, part in space.items()} for end in (0, -1)]
     chosen = [plan.recipe(corner) for corner in corners]  # refuses an unknown option before any trial
-    place = Path("runs/search") / run_name(given.recipe).replace("/", "-")
-    out, journal = (given.out or place.with_suffix(".yaml")), (given.study or place.with_suffix(".journal"))
+    name = run_name(given.recipe).replace("/", "-").replace(":", "-")
+    places = (Path("runs/search") / f"{name}.{kind}" for kind in ("yaml", "journal"))
+    out, journal = (one or place for one, place in zip((given.out, given.study), places, strict=True))
     console = cli.make_console()
-    dataset = sources.load(chosen[0].data.name, given.data_dir)
     device = find_device(given.device)
+    first = chosen[0]
+    dataset = sources.load_of(first.data, given.data_dir) if isinstance(first, recipe.Recipe) else None
+    for one in chosen if plan.is_own else ():
+        search_study.trial_of(one, dataset, device)  # refuses an unknown argument before any trial
     print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     studies = search_study.run(plan, dataset, device, journal, print_line)
     for table in search_view.tables(studies):

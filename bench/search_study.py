@@ -4,9 +4,11 @@ The study is a journal file. Any number of processes can share it, and a later s
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
@@ -23,8 +25,10 @@ from pipelines.data import split
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.events import State
-from pipelines.recipe import Recipe
+from pipelines.recipe import Function, Recipe, Script
+from pipelines.scripts.function import FunctionTrainer
 from pipelines.train import run_trial, set_up
+from pipelines.trial import Trial
 
 STAGES = ("coarse", "refined")
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -55,10 +59,17 @@ class Plan:
     """trainings that a score is the mean of"""
     sampler_seed: int | None = None
 
-    def recipe(self, values: dict[str, search_space.Value]) -> Recipe:
-        """The recipe with these values, which measures its accuracy on held-out images. RecipeError if it has none."""
+    def recipe(self, values: dict[str, search_space.Value]) -> Recipe | Script:
+        """What is trained with these values. A recipe measures its accuracy on held-out images; RecipeError if it has
+        none. A function of the user's own reports what it wants to be scored by."""
         held_out = [f"data.validation={self.validation}", "data.evaluate=validation"]
-        return recipes.load(self.name, [*self.fixed, *held_out, *search_space.overrides(values)])
+        changes = [*self.fixed, *([] if self.is_own else held_out), *search_space.overrides(values)]
+        return recipes.load_any(self.name, changes)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a function of the user's own that is searched."""
+        return recipes.is_own(self.name)
 
 
 class Pruning:
@@ -80,12 +91,23 @@ def without_test_set(dataset: Dataset) -> Dataset:
     return replace(dataset, test_images=dataset.test_images[:0], test_labels=dataset.test_labels[:0])
 
 
-def score(plan: Plan, dataset: Dataset, device: torch.device, trial: optuna.Trial) -> float:
+def trial_of(
+    recipe: Recipe | Script, dataset: Dataset | None, device: torch.device
+) -> Callable[[int, Sequence[Any]], Trial]:
+    """What trains one seed, with observers. ValueError where the recipe, the data or the function will not do."""
+    world = World(device=device)
+    if isinstance(recipe, Function):
+        return FunctionTrainer(recipe, world).run_trial
+    assert isinstance(recipe, Recipe)
+    assert dataset
+    return partial(run_trial, set_up(recipe, split.select(dataset, recipe.data), world))
+
+
+def score(plan: Plan, dataset: Dataset | None, device: torch.device, trial: optuna.Trial) -> float:
     """Mean accuracy on the held-out images, as a fraction; 0 when a training diverged."""
     space = search_space.from_json(trial.study.user_attrs["space"])
-    recipe = plan.recipe({key: suggest(trial, key, part) for key, part in space.items()})
-    bench = set_up(recipe, split.select(dataset, recipe.data), World(device=device))
-    accuracies = [run_trial(bench, seed, [Pruning(trial)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
+    train = trial_of(plan.recipe({key: suggest(trial, key, part) for key, part in space.items()}), dataset, device)
+    accuracies = [train(seed, [Pruning(trial)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
     return sum(accuracy or 0.0 for accuracy in accuracies) / plan.seeds
 
 
@@ -106,14 +128,14 @@ def make_sampler(plan: Plan, space: Space) -> BaseSampler:
 
 
 def run(
-    plan: Plan, dataset: Dataset, device: torch.device, journal: Path, print_line: Callable[[str], None]
+    plan: Plan, dataset: Dataset | None, device: torch.device, journal: Path, print_line: Callable[[str], None]
 ) -> list[optuna.Study]:
     """Search in two stages: the whole space, then a quarter of each range around the best. Returns both studies.
 
     Continues what is in the journal. ValueError for a search of another space, or a trial that cannot be run.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    dataset = without_test_set(dataset)
+    dataset = dataset and without_test_set(dataset)
     journal.parent.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(journal)))
     studies: list[optuna.Study] = []
@@ -143,7 +165,7 @@ def search_stage(
     study: optuna.Study,
     plan: Plan,
     space: Space,
-    dataset: Dataset,
+    dataset: Dataset | None,
     device: torch.device,
     print_line: Callable[[str], None],
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 import yaml
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from bench.search_space import nested
 from bench.search_study import Plan, best_of, importances, shown
@@ -26,7 +26,8 @@ def tables(studies: Sequence[optuna.Study]) -> list[Table]:
         (f"{stage} {trial.number + 1}", f"{100 * trial.value:.2f}", *(shown(trial.params[key]) for key in keys))
         for stage, trial in sorted(whole, key=lambda pair: -pair[1].value)[:ROWS]
     )
-    caption = f"{len(whole)} trials trained to the end, {pruned} pruned; accuracy on held-out training images."
+    caption = f"{len(whole)} trials trained to the end, {pruned} pruned; accuracy on held-out training images, or as "
+    caption += "a function of your own reports it."
     weights = importances(studies[0])
     options = tuple((key, f"{weights[key]:.0%}" if key in weights else NOTHING) for key in keys)
     return [
@@ -38,6 +39,9 @@ def tables(studies: Sequence[optuna.Study]) -> list[Table]:
 def write_winner(path: Path, plan: Plan, studies: Sequence[optuna.Study]) -> None:
     """The recipe with the best values, evaluated on the test set again, as a file that is built on it."""
     best = best_of(list(studies))
+    if plan.is_own:
+        write_own_winner(path, plan, best)
+        return
     fixed = {key: yaml.safe_load(text) for key, _, text in (word.partition("=") for word in plan.fixed)}
     base = str(Path(plan.name).resolve()) if plan.name.endswith((".yaml", ".yml")) else plan.name
     title = f"{recipes.title(plan.name)}, tuned"
@@ -50,3 +54,14 @@ def write_winner(path: Path, plan: Plan, studies: Sequence[optuna.Study]) -> Non
     text = head + yaml.safe_dump(settings | nested(fixed | best.params), sort_keys=False, width=120)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def write_own_winner(path: Path, plan: Plan, best: FrozenTrial) -> None:
+    """The function of the user's own with the best values, as a file that bench/run.py takes."""
+    function = plan.recipe(best.params)
+    assert isinstance(function, recipes.Function)
+    settings = function.model_dump(mode="json", exclude_none=True, include={"target", "data", "arguments"})
+    entry = {"entry": f"{function.path.resolve()}:{function.function}"}
+    head = f"# Found by bench/search.py ({plan.sampler}): {best.value:.2%}, as the function reports it\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(head + yaml.safe_dump(entry | settings, sort_keys=False, width=120), encoding="utf-8")

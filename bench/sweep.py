@@ -121,7 +121,7 @@ def planned(given: SweepOptions) -> list[Launch]:
     first = [] if given.seed is None else ["--seed", str(given.seed)]
     found = []
     for name, trials in jobs.select(given, given.trials):
-        jobs.load(name, given.overrides, smoke_test=given.smoke_test)
+        jobs.load_any(name, given.overrides, smoke_test=given.smoke_test)
         words = [name, *given.overrides, "--trials", str(trials), *first, *options.to_arguments(given, Passed)]
         found.append(Launch(tuple(words), variables={runtime.AT_A_TIME: str(given.concurrent)}))
     return found

@@ -90,11 +90,12 @@ class RecipeTrainer:
         name = recipe.data.name
         with clock.lap("load"):
             # a run without gradient all-reduce counts as a smoke test too, but its times are compared with others
-            is_made_up = smoke_test and recipe.parallel.sync_gradients and is_missing(name, folder, world)
-            whole = sources.made_up(name) if is_made_up else load_whole(name, folder, world)
+            is_for_smoke = smoke_test and recipe.parallel.sync_gradients and not recipe.data.path
+            is_made_up = is_for_smoke and is_missing(name, folder, world)
+            whole = sources.made_up(name) if is_made_up else load_whole(recipe.data, folder, world)
             dataset = split.select(whole, recipe.data)
         self.laps: Sequence[Lap] = clock.laps
-        published = fingerprint.is_published(whole)
+        published = recipe.data.path is None and fingerprint.is_published(whole)
         self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
         del whole  # of which the recipe may leave most out
         self.facts: Mapping[str, str] = {
@@ -110,7 +111,7 @@ class RecipeTrainer:
             if is_made_up
             else f"warning: the images or labels of {name} are not the published ones: the record says so"
         )
-        self.warnings: Sequence[str] = () if published else (warning,)
+        self.warnings: Sequence[str] = () if published or recipe.data.path else (warning,)
         self._track = track
 
     def set_up(self) -> None:
@@ -252,7 +253,7 @@ def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, 
 
 def load_data(config: Data, folder: Path, world: World) -> Dataset:
     """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
-    return split.select(load_whole(config.name, folder, world), config)
+    return split.select(load_whole(config, folder, world), config)
 
 
 def is_missing(name: str, folder: Path, world: World) -> bool:
@@ -260,7 +261,7 @@ def is_missing(name: str, folder: Path, world: World) -> bool:
     return world.broadcast_object(world.is_main and sources.source(name).find(folder) is None)
 
 
-def load_whole(name: str, folder: Path, world: World) -> Dataset:
+def load_whole(config: Data, folder: Path, world: World) -> Dataset:
     """A whole data set; rank 0 downloads what is missing, alone."""
-    first = world.run_on_all(lambda: sources.load(name, folder) if world.is_main else None)
-    return world.run_on_all(lambda: first or sources.load(name, folder, download=False))
+    first = world.run_on_all(lambda: sources.load_of(config, folder) if world.is_main else None)
+    return world.run_on_all(lambda: first or sources.load_of(config, folder, download=False))

@@ -77,7 +77,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         origin=str(run.path),
         facts={
             "recipe": record.recipe_hash,
-            "data": json.dumps(record.recipe.get("data"), sort_keys=True),
+            "data": data_of(record),
             **({} if record.data is None else {DATA_HASH: record.data.digest}),
             "target": "unknown" if run.target is None else target(run.target),
             "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
@@ -113,6 +113,15 @@ def _host_facts(environment: Environment) -> dict[str, str]:
     if environment.scheduling and environment.scheduling.text:
         facts["scheduling"] = environment.scheduling.text
     return facts
+
+
+def data_of(record: RunRecord) -> str:
+    """What a run says that it was trained on, in words that are the same for the same data, wherever they are."""
+    data = record.recipe.get("data")
+    if not isinstance(data, dict):
+        return json.dumps(data)
+    given = {key: value for key, value in data.items() if value is not None and key != "path"}
+    return json.dumps(given, sort_keys=True)
 
 
 def of_figure(figure: Published) -> Samples:

@@ -21,11 +21,17 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 def import_torchvision() -> ModuleType:
     """The torchvision module. ImportError where it is not installed; RuntimeError (torchvision's own) where it does not
     fit a torch with CUDA, because there the right pair can be installed."""
-    if torch.version.cuda is None and not _operators_load():
-        _declare_schemas()
+    make_importable()
     import torchvision
 
     return torchvision
+
+
+@cache
+def make_importable() -> None:
+    """Let `import torchvision` succeed from now on, where it is installed, also in code that is not ours."""
+    if torch.version.cuda is None and not _operators_load():
+        _declare_schemas()
 
 
 def _operators_load() -> bool:

@@ -2,6 +2,7 @@
 
 from pipelines.recipe.files import (
     RecipeError,
+    is_own,
     load,
     load_any,
     load_own,
@@ -21,6 +22,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Script",
+    "is_own",
     "load",
     "load_any",
     "load_own",

@@ -72,6 +72,11 @@ def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Script:
     return load_own(settings, name, overrides)
 
 
+def is_own(name: str) -> bool:
+    """Whether a name or path is a training of the user's own, and no recipe. Raises as `load`."""
+    return is_entry(name) or bool(OWN & _inherit(name, []).keys())
+
+
 def load_own(settings: dict[str, object], name: str, overrides: Iterable[str] = ()) -> Script:
     """A training of the user's own from its settings, with overrides as `load_any` has them. Raises as `load`."""
     for override in overrides:
@@ -90,7 +95,7 @@ def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Script:
 def validate_own(settings: Mapping[str, object], name: str) -> Script:
     """Settings as a function or a command of the user's own. Raises as `validate`."""
     if "target" not in settings:
-        raise RecipeError(f"{name}: has no target; say which accuracy it has to reach, such as --target 0.94")
+        raise RecipeError(f"{name}: has no target; say which accuracy it has to reach, such as target=0.94")
     try:
         kind = Command if "command" in settings else Function
         return kind.model_validate_json(json.dumps(settings, default=str))

@@ -108,7 +108,10 @@ class Recipe(Config):
         Options at their defaults are left out, and the others have their earliest names, so that neither a new option
         nor a new name makes old records incomparable.
         """
-        resolved = self.model_dump(mode="json", exclude_defaults=True, exclude=DESCRIPTIVE)
+        elsewhere = {"data": {"path"}}  # the same data in another place are the same training
+        resolved = self.model_dump(
+            mode="json", exclude_defaults=True, exclude=dict.fromkeys(DESCRIPTIVE, True) | elsewhere
+        )
         for old, new in RENAMED.items():
             rename(resolved, new, old)
         canonical = json.dumps([HASH_VERSION, resolved], sort_keys=True, separators=(",", ":"))

@@ -39,7 +39,8 @@ class Script(Config):
     @property
     def hash(self) -> str:
         """12 hexadecimal digits that change when what is trained, on what, or the target changes."""
-        described = self.model_dump(mode="json", exclude={"title", "change", "source", "entry"}, exclude_none=True)
+        left_out = {**dict.fromkeys(("title", "change", "source", "entry"), True), "data": {"path"}}
+        described = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
         canonical = json.dumps([HASH_VERSION, described], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -8,12 +8,20 @@ from pydantic import Field, model_validator
 
 from pipelines.recipe.config import Config, NonNegative, Positive
 
+OWN = ("folder", "idx", "arrays")
+"""data sets that are found at `data.path`"""
+
 
 class Data(Config):
     """Which images a recipe trains on."""
 
-    name: Literal["cifar10", "digits", "mnist"]
-    """the data set, which `pipelines/data/sources/<name>.py` reads"""
+    name: Literal["cifar10", "digits", "mnist", "folder", "idx", "arrays"]
+    """a published data set, which `pipelines/data/sources/<name>.py` reads; or what is at `path`: a `folder` of images
+    by class, files in MNIST's format (`idx`), or NumPy `arrays` (.npz)"""
+    path: str | None = None
+    """where a folder, idx files or arrays are"""
+    resize: Annotated[int, Field(ge=1)] | None = None
+    """height and width in pixels that the images of a folder are resized to, bilinearly; null: all have one size"""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the training set that is used, stratified by class; the rest becomes the unlabelled pool"""
     split_seed: Annotated[int, Field(ge=0)] = 0
@@ -31,6 +39,15 @@ class Data(Config):
     """which of these parts is held out, from 0"""
     evaluate: Literal["test", "validation"] = "test"
     """what accuracy is measured on: `validation`, the held-out images; the test set is then left alone"""
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> "Data":
+        if (self.path is None) == (self.name in OWN):
+            remedy = "say where it is: data.path=…" if self.path is None else f"data.path goes with {', '.join(OWN)}"
+            raise ValueError(f"data.name={self.name}: {remedy}")
+        if self.resize is not None and self.name != "folder":
+            raise ValueError(f"data.resize={self.resize} resizes the images of data.name=folder alone")
+        return self
 
     @model_validator(mode="after")
     def _holds_out_one_way(self) -> "Data":

@@ -29,6 +29,7 @@ from pipelines.distributed.process_group import World
 from pipelines.host import gpu_sampler
 from pipelines.host.devices import make_clock, peak_bytes, reset_peak_bytes
 from pipelines.host.torch_settings import TorchSettings
+from pipelines.host.torchvision_import import make_importable
 from pipelines.recipe.scripts import Function
 from pipelines.scripts.run import Run, ScriptError, fraction
 from pipelines.train import slowest
@@ -96,6 +97,7 @@ class FunctionTrainer:
         if config.code and config.code != code:
             raise ScriptError(f"{config.path}: has changed since this run began: start a new run")
         self.source = text
+        self._observer_error: Exception | None = None
         ours = TorchSettings.capture()
         self._module = load_module(config.path, text)
         self._settings = TorchSettings.capture()
@@ -123,7 +125,11 @@ class FunctionTrainer:
 
         def tell(run: Run) -> None:
             progress = EpochProgress(seed, run.history[-1].epoch, run.planned, run.history, run.notes)
-            notify(observers, "epoch_end", progress)
+            try:
+                notify(observers, "epoch_end", progress)
+            except Exception as error:
+                self._observer_error = error
+                raise
 
         run = self._make_run(seed)
         run.on_epoch, run.epoch_limit = tell, epoch_limit or run.epoch_limit
@@ -161,7 +167,7 @@ class FunctionTrainer:
             seconds = run.clock.now() - start
             run.check_ended()
         except (Exception, SystemExit) as error:
-            if failures.is_of_a_peer(error):
+            if failures.is_of_a_peer(error) or error is self._observer_error:
                 raise
             raise ScriptError(f"{name}: {_place(error, self.config.path)}{_words(error)}") from error
         finally:
@@ -264,6 +270,7 @@ def load_module(path: Path, text: str) -> ModuleType:
     name = path.stem
     if not name.isidentifier() or name in sys.modules or importlib.util.find_spec(name):
         name = f"own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    make_importable()  # torchvision beside a CPU-only torch
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

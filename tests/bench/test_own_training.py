@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from results import store
+from results.notebook import compare
 from results.protocols import seconds_to_target, total_seconds
 from tests.bench.conftest import ONE_THREAD, RUN, error_of, launch, only_run, wait
 from tests.pipelines.scripts.modules import forget_modules_of
@@ -123,7 +124,7 @@ def test_a_run_is_not_resumed_with_another_text(main):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mine.py:train",), "mine.py:train: has no target; say which accuracy it has to reach, such as --target 0.94"),
+        (("mine.py:train",), "mine.py:train: has no target; say which accuracy it has to reach, such as target=0.94"),
         (("mine.py:trian", "--target", "0.6"), "mine.py: has no function 'trian'; did you mean train?"),
         (("nowhere.py:train", "--target", "0.6"), "nowhere.py: there is no such file"),
         ((*OWN, "rte=1"), "mine.py:train: there is no argument 'rte'; did you mean rate?"),
@@ -278,3 +279,23 @@ def test_two_processes_with_other_laps_end_with_one_error(tmp_path):
     ended = wait(launch(*two, RUN, *OWN, "--device", "cpu", "--trials", "1", cwd=tmp_path))
     assert ended.status != 0
     assert "the processes timed different laps" in ended.err
+
+
+def test_a_recipe_trains_on_arrays_of_one_s_own_and_compares_by_their_content(main):
+    import numpy as np
+
+    def write(name, seed):
+        draw = np.random.default_rng(seed).integers
+        parts = {f"{part}_images": draw(256, size=(64, 8, 8, 1), dtype=np.uint8) for part in ("train", "test")}
+        np.savez(name, **parts, train_labels=np.arange(64) % 4, test_labels=np.arange(64) % 4)
+
+    for name, seed in (("a.npz", 0), ("b.npz", 0), ("c.npz", 1)):
+        write(name, seed)
+        small = ("model.widths=[4]", "epochs=1", "target=0.1", "--trials", "2", "--out", name.removesuffix(".npz"))
+        ended = main("digits/quick", "data.name=arrays", f"data.path={name}", *small)
+        assert (ended.status, ended.err) == (0, "")
+        assert "not the published ones" not in ended.out
+    same = compare("a", "b")
+    assert not any("data" in row.reason for row in same.rows)
+    other = compare("a", "c")
+    assert all(row.reason.startswith("data: ") for row in other.rows)

@@ -172,3 +172,26 @@ def test_without_optuna_a_line_says_what_to_install(find, monkeypatch):
     ended = find(*SMALL)
     assert (ended.status, ended.err.count("\n")) == (2, 1)
     assert "pip install -e '.[search]' -c constraints.txt" in ended.err
+
+
+OWN = """
+def train(run, rate: float, momentum: float = 0.5):
+    run.evaluated(1, accuracy=1 - abs(rate - 0.3))
+    return 1 - abs(rate - 0.3)
+"""
+
+
+def test_the_arguments_of_a_function_are_searched(find):
+    Path("mine.py").write_text(OWN)
+    ended = find("mine.py:train", "rate=0.1..0.9", "target=0.9", "--trials", "4", "--sampler-seed", "0")
+    assert (ended.status, ended.err) == (0, "")
+    winner = recipe.load_any("runs/search/mine.py-train.yaml")
+    assert (winner.function, winner.target) == ("train", 0.9)
+    assert winner.arguments["rate"] == pytest.approx(0.3, abs=0.25)
+
+
+def test_an_argument_that_a_function_lacks_is_refused_before_any_trial(find):
+    Path("mine.py").write_text(OWN)
+    ended = find("mine.py:train", "rte=0.1..0.9", "target=0.9")
+    assert ended.status == 2
+    assert "there is no argument 'rte'; did you mean rate?" in ended.err

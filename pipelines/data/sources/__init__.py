@@ -13,10 +13,11 @@ import numpy as np
 from pipelines.data.dataset import Dataset
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
-from pipelines.recipe.training import Data
+from pipelines.recipe.training import OWN, Data
 
-SOURCES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
-"""the names of all data sets"""
+NAMES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
+SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in OWN)
+"""the names of all published data sets"""
 
 
 class Source(Protocol):
@@ -87,6 +88,15 @@ def made_up(name: str) -> Dataset:
     images = {part: generator.integers(256, size=shape, dtype=np.uint8) for part, shape in shapes.items()}
     empty = images["train_images"][:0]
     return replace(blank(name), **images, pool_images=empty)
+
+
+def load_of(config: Data, folder: Path, *, download: bool = True) -> Dataset:
+    """The whole data set that a recipe names: one of the user's own, or a published one. Raises as `load`."""
+    if not config.path:
+        return load(config.name, folder, download=download)
+    from pipelines.data.sources import own
+
+    return own.read(config)
 
 
 def blank(name: str) -> Dataset:
