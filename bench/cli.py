@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -31,7 +32,11 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. Handled as Ctrl-C is, with exit status 143."""
+    """A signal that ends the process came. Handled as Ctrl-C is, with 128 and the number of the signal as status."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
 
 
 def command(main: Main) -> Callable[..., int]:
@@ -48,8 +53,8 @@ def command(main: Main) -> Callable[..., int]:
             make_streams_safe()
         try:
             return main(arguments)
-        except Terminated:
-            return 143
+        except Terminated as end:
+            return 128 + end.signal
         except KeyboardInterrupt:
             return INTERRUPTED
         except (ValueError, OSError) as error:

@@ -84,7 +84,8 @@ def _encode(path: Path, protocol: str) -> bytes:
         "as_it_stands": not run.warnings and store.has_current_trials(path),
         "warnings": run.warnings,
     }
-    return "".join(json.dumps(_finite(row)) + "\n" for row in (head, *found.runs, *found.trials)).encode()
+    lines = "".join(json.dumps(_finite(row)) + "\n" for row in (head, *found.runs, *found.trials)).encode()
+    return cache.Passing(lines) if run.record.status == "running" else lines
 
 
 def _create(connection: "duckdb.DuckDBPyConnection", name: str, path: Path) -> None:

@@ -28,6 +28,7 @@ from pydantic import (
 
 from results.environment import Environment, known
 from results.json_values import JsonObject, Text
+from results.writer import Writer
 
 SCHEMA_VERSION = 4
 
@@ -203,6 +204,8 @@ class RunRecord(_Kept):
     environment: Environment
     world_size: int = Field(ge=1)
     seeds: list[Count] = Field(min_length=1)
+    writer: Writer | None = None
+    """the process that writes it; since version 4"""
     interleaved: str | None = None
     """shared by the runs whose trials were interleaved; since version 2"""
 

@@ -52,7 +52,8 @@ def killed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "reason"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")]
+    ("number", "status", "reason"),
+    [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP"), (signal.SIGINT, 130, "Ctrl-C")],
 )
 def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed, number, status, reason):
     ended, broken_off = killed(number)
@@ -67,7 +68,7 @@ def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed,
 def test_a_kill_keeps_finished_trials(killed, main, undisturbed):
     ended, broken_off = killed(signal.SIGKILL)
     assert (ended.status, ended.err) == (-signal.SIGKILL, "")
-    assert broken_off.record.status == "running"
+    assert (broken_off.record.status, broken_off.record.reason) == ("interrupted", store.GONE)
     assert [trial.seed for trial in broken_off.trials] in ([0], [0, 1])
     check_resumed(main, broken_off, undisturbed)
 
