@@ -72,7 +72,8 @@ def name_of(main: Main) -> str:
 
 def print_error(name: str, error: Exception) -> int:
     """Print what the caller can mend. Returns exit status 2."""
-    print(f"{rank_prefix(os.environ)}{name}: error: {error}", file=sys.stderr)
+    message = "\n".join(map(printable, str(error).split("\n")))
+    print(f"{rank_prefix(os.environ)}{name}: error: {message}", file=sys.stderr)
     return NO_VERDICT
 
 
@@ -101,6 +102,11 @@ def rank_prefix(variables: Mapping[str, str]) -> str:
     return f"[rank{variables['RANK']}]: " if several else ""
 
 
+def printable(text: str) -> str:
+    """`text` without what would move the cursor or colour the console."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def processors() -> int:
     """Processes that a reader of many runs may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -108,7 +114,7 @@ def processors() -> int:
 
 def warn(text: str) -> None:
     """One line of warning on standard error."""
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {printable(text)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

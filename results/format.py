@@ -6,6 +6,8 @@ from collections.abc import Callable
 from results.statistics import MedianSummary
 
 NOTHING = "–"
+FORMULA = "=+@-"
+"""what a formula begins with (OWASP, "CSV Injection"); one of these characters alone is none"""
 DIGITS = 4
 """significant digits of a measurement"""
 
@@ -88,6 +90,14 @@ def spread(summary: MedianSummary, write: Callable[[float], str] = seconds) -> s
     if summary.interval is not None:
         return f" [{write(summary.interval[0])}, {write(summary.interval[1])}]"
     return f" ({write(summary.min)} to {write(summary.max)})" if summary.n > 1 else ""
+
+
+def cell(value: object) -> object:
+    """A value for a CSV file: a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if len(text) > 1 and text[0] in FORMULA else text
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ is what a trial that diverged has to show; JSON has no such numbers, so that the
 is refused. In the free-form parts (recipe, environment, notes) a number that is not finite stays such a text.
 """
 
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -153,6 +154,8 @@ class TrialRecord(_Kept):
 
     @model_validator(mode="after")
     def _no_lap_is_longer_than_total(self) -> Self:
+        if not math.isfinite(sum([lap.seconds for lap in self.laps])):
+            raise ValueError("laps: their seconds add up to more than a number holds")
         totals = [lap for lap in self.laps if lap.name == "total"]
         if len(totals) > 1:
             raise ValueError(f"laps: a trial has one total at most, not {len(totals)}")

@@ -58,7 +58,9 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row | {"notes": "; ".join(row["notes"])} for row in rows)
+    writer.writerows(
+        {key: form.cell(value) for key, value in (row | {"notes": "; ".join(row["notes"])}).items()} for row in rows
+    )
     return text.getvalue()
 
 
