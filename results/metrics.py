@@ -31,6 +31,8 @@ class Test:
     write_limit: Callable[[float], str]
 
 
+LONGEST = 1e9
+"""epochs; more are no training"""
 RATIO = Test(median, ratio_of_times, True, r"(\d+\.?\d*|\.\d+)%", "5%", form.change, lambda limit: f"{100 * limit:g}%")
 """The ratio of two quantities that are over zero."""
 DIFFERENCE = Test(
@@ -119,7 +121,7 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
     epochs = run.record.recipe.get("epochs")
-    if not isinstance(epochs, int | float):
+    if not isinstance(epochs, int | float) or not 0 < epochs < LONGEST:
         return [None] * len(run.trials)
     whole = [trial.seconds("augment", "train") if trial.outcome in ("reached", "missed") else 0 for trial in run.trials]
     return [seconds / epochs if seconds else None for seconds in whole]
