@@ -139,9 +139,10 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
     from results import gate, samples
 
-    baseline = samples.resolve(str(given.baseline), given.protocol, metrics=chosen)
+    baseline = samples.resolve(str(given.baseline), given.protocol, metrics=chosen, skip=cli.warn)
     if given.new:
-        return gate.judge(baseline, samples.resolve(str(given.new), given.protocol, metrics=chosen), chosen, None)
+        new = samples.resolve(str(given.new), given.protocol, metrics=chosen, skip=cli.warn)
+        return gate.judge(baseline, new, chosen, None)
     folder = folder_of(given)
     train(given, folder, "--suite", given.suite)
     new = samples.resolve(str(folder), given.protocol, metrics=chosen)
