@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -31,7 +32,11 @@ Main = Callable[[Sequence[str] | None], int]
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. Handled as Ctrl-C is, with exit status 143."""
+    """A signal that ends the process came. Handled as Ctrl-C is, with 128 and the number of the signal as status."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
 
 
 def command(main: Main) -> Callable[..., int]:
@@ -48,8 +53,8 @@ def command(main: Main) -> Callable[..., int]:
             make_streams_safe()
         try:
             return main(arguments)
-        except Terminated:
-            return 143
+        except Terminated as end:
+            return 128 + end.signal
         except KeyboardInterrupt:
             return INTERRUPTED
         except (ValueError, OSError) as error:
@@ -67,7 +72,8 @@ def name_of(main: Main) -> str:
 
 def print_error(name: str, error: Exception) -> int:
     """Print what the caller can mend. Returns exit status 2."""
-    print(f"{rank_prefix(os.environ)}{name}: error: {error}", file=sys.stderr)
+    message = "\n".join(map(printable, str(error).split("\n")))
+    print(f"{rank_prefix(os.environ)}{name}: error: {message}", file=sys.stderr)
     return NO_VERDICT
 
 
@@ -96,6 +102,11 @@ def rank_prefix(variables: Mapping[str, str]) -> str:
     return f"[rank{variables['RANK']}]: " if several else ""
 
 
+def printable(text: str) -> str:
+    """`text` without what would move the cursor or colour the console."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def processors() -> int:
     """Processes that a reader of many runs may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -103,7 +114,7 @@ def processors() -> int:
 
 def warn(text: str) -> None:
     """One line of warning on standard error."""
-    print(f"warning: {text}", file=sys.stderr)
+    print(f"warning: {printable(text)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

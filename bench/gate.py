@@ -232,7 +232,7 @@ def read(folder: Path, given: GateOptions, metrics: Collection[str]) -> list["Sa
     from results import samples
 
     discard = ["throttled"] if given.discard_throttled else []
-    found = samples.resolve(str(folder), given.protocol, metrics=metrics, discard=discard)
+    found = samples.resolve(str(folder), given.protocol, metrics=metrics, skip=cli.warn, discard=discard)
     for warning in dict.fromkeys(warning for one in found for warning in one.warnings):
         print(f"warning: {warning}", file=sys.stderr)
     return found

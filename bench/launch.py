@@ -212,7 +212,7 @@ class Children:
     def raise_if_stopped(self) -> None:
         """KeyboardInterrupt after SIGINT, Terminated after SIGTERM."""
         if self.stopped_by:
-            raise Terminated if self.stopped_by == signal.SIGTERM else KeyboardInterrupt
+            raise KeyboardInterrupt if self.stopped_by == signal.SIGINT else Terminated(self.stopped_by)
 
     def _until_it_waits(self, child: Child, show: Show) -> None:
         """Return when the child waits to train its next trial, or has trained them all."""

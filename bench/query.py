@@ -23,6 +23,7 @@ from bench.options import Parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, or 2 with a line for a place without runs, or SQL that DuckDB does not take."""
     options = parse(arguments)
+    from results import format as form
     from results import protocols, query, store
 
     places = store.with_scalings(options.runs or ["runs"])
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         query.close_files(connection)
     columns, rows = query.ask(connection, options.sql)
     if options.format == "csv":
-        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows(map(form.cell, row) for row in [columns, *rows])
     elif options.format == "json":
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str))
     else:

@@ -31,7 +31,7 @@ from pipelines.host import environment, gpu_sampler, load
 from pipelines.probes import energy
 from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
-from results import store
+from results import store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -235,6 +235,7 @@ def new_record(
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
         seeds=list(job.seeds),
+        writer=writer.this_process(),
         interleaved=interleaved,
     )
 
@@ -273,34 +274,44 @@ def ending(
         if directory:
             directory.finish(status, reason, {"after": environment.telemetry(world.device)})
 
+    def finish_badly(status: store.Status, reason: str) -> None:
+        """As `finish`, where an error is on its way that a full disk must not replace."""
+        try:
+            finish(status, reason)
+        except OSError as error:
+            print(f"warning: how the run ended could not be recorded: {error}", file=sys.stderr, flush=True)
+
     kept = f"; finished trials are kept; continue with --resume {directory.path}" if directory else ""
 
     def lost(cause: str) -> None:
-        finish("failed", cause)
+        finish_badly("interrupted" if failures.is_stop(cause) else "failed", cause)
         print(f"bench/run.py: error: rank {world.rank}: {cause}{kept}", file=sys.stderr, flush=True)
 
     try:
         with failures.Watcher(world, places, lost):
             yield
     except KeyboardInterrupt as interrupt:
-        cause = failures.find_cause(world, places, INTERRUPTION)[0] if world.size > 1 else None
-        if cause:  # the launcher stops all processes when one has failed
-            finish("failed", cause)
+        name = interrupt.signal.name if isinstance(interrupt, Terminated) else "Ctrl-C"
+        cause = failures.stopped(world, places, name, INTERRUPTION) if world.size > 1 else None
+        if cause and not failures.is_stop(cause):  # the launcher stops all processes when one has failed
+            finish_badly("failed", cause)
             raise failures.PeerError(cause + kept) from None
-        finish("interrupted", "SIGTERM" if isinstance(interrupt, Terminated) else "Ctrl-C")
+        finish_badly("interrupted", cause or name)
+        if cause:
+            print(f"bench/run.py: rank {world.rank}: {cause}", file=sys.stderr, flush=True)
         if directory:
             view.line(f"interrupted; finished trials are kept; continue with --resume {directory.path}")
         raise
     except GeneratorExit:
-        finish("interrupted", "a run that it was interleaved with has ended early")
+        finish_badly("interrupted", "a run that it was interleaved with has ended early")
         raise
     except OSError as error:
-        finish("failed", failures.explain(world, error, places) if world.size > 1 else str(error))
+        finish_badly("failed", failures.explain(world, error, places) if world.size > 1 else str(error))
         raise
     except Exception as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         reason = failures.explain(world, error, places)
-        finish("failed", reason)
+        finish_badly("interrupted" if failures.is_stop(reason) else "failed", reason)
         if world.size > 1 and failures.is_of_a_peer(error):
             raise failures.PeerError(reason + kept) from None
         if isinstance(error, ScriptError):
@@ -311,14 +322,19 @@ def ending(
 
 @contextlib.contextmanager
 def terminating() -> Iterator[None]:
-    """SIGTERM raises `Terminated`."""
+    """SIGTERM and SIGHUP raise `Terminated`. A SIGHUP that the caller ignores, as under nohup, stays ignored."""
 
     def terminate(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while the end is recorded
-        raise Terminated
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)  # while the end is recorded
+        raise Terminated(signum)
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    previous = {number: found for number in numbers if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

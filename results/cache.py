@@ -22,6 +22,11 @@ KEEP_FROM = 16 * 2**20
 MANY = 200
 """runs from which a second process pays"""
 
+
+class Passing(bytes):
+    """What is not kept, because it may change though the run's files do not."""
+
+
 Made = bytes | ValueError
 Make = Callable[[Path], bytes]
 
@@ -54,7 +59,7 @@ def _of_folder(
     new = [
         (path.parent.name, kind, stamps[path][1], value)
         for path, value in made.items()
-        if isinstance(value, bytes) and path in stamps
+        if isinstance(value, bytes) and not isinstance(value, Passing) and path in stamps
     ]
     if new:
         _save(folder / NAME, new)

@@ -1,21 +1,26 @@
 """Files that a crash at any moment leaves whole: replaced at once, or longer by a line."""
 
 import os
+import secrets
 from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the file by `text`, on the disk and not in a cache, so that a crash leaves the old or the new."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replace the file by `text`, on the disk and not in a cache, so that a crash leaves the old or the new.
+
+    Others may read it as far as the user's umask lets them: records are made to be shared, and what looks like a secret
+    is withheld from them when the environment is captured.
+    """
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with new.open("w", encoding="utf-8") as file:
+        with new.open("x", encoding="utf-8") as file:  # a new file, whatever else lies there
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
-    except OSError:
+    except OSError as error:
         new.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     sync_folder(path.parent)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from results.statistics import MedianSummary
 
 NOTHING = "–"
+FORMULA = "=+@-"
+"""what a formula begins with (OWASP, "CSV Injection"); one of these characters alone is none"""
 DIGITS = 4
 """significant digits of a measurement"""
 
@@ -96,6 +98,14 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.2g} {unit}"
     return f"{seconds:.2g} s"
+
+
+def cell(value: object) -> object:
+    """A value for a CSV file: a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if len(text) > 1 and text[0] in FORMULA else text
 
 
 def printable(text: str) -> str:

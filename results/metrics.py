@@ -34,6 +34,8 @@ class Test:
     """limits to suggest where one cannot be decided"""
 
 
+LONGEST = 1e9
+"""epochs; more are no training"""
 RATIO = Test(
     median,
     ratio_of_times,
@@ -137,7 +139,7 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
     """The mean epoch, so that each image size counts by its share; none of a run too short for all of its sizes."""
     epochs = run.record.recipe.get("epochs")
-    if not isinstance(epochs, int | float) or epochs <= _last_size_starts(run.record.recipe):
+    if not isinstance(epochs, int | float) or not _last_size_starts(run.record.recipe) < epochs < LONGEST:
         return [None] * len(run.trials)
     whole = [trial.seconds("augment", "train") if trial.outcome in ("reached", "missed") else 0 for trial in run.trials]
     return [seconds / epochs if seconds else None for seconds in whole]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results import cache, store
-from results.flat import COLUMNS, Row, tables
-from results.format import NOTHING
+from results.flat import COLUMNS, Column, Row, tables
+from results.format import FORMULA, NOTHING
 from results.protocols import find_protocol
 from results.tables import Table
 
@@ -84,7 +84,8 @@ def _encode(path: Path, protocol: str) -> bytes:
         "as_it_stands": not run.warnings and store.has_current_trials(path),
         "warnings": run.warnings,
     }
-    return "".join(json.dumps(_finite(row)) + "\n" for row in (head, *found.runs, *found.trials)).encode()
+    lines = "".join(json.dumps(_finite(row)) + "\n" for row in (head, *found.runs, *found.trials)).encode()
+    return cache.Passing(lines) if run.record.status == "running" else lines
 
 
 def _create(connection: "duckdb.DuckDBPyConnection", name: str, path: Path) -> None:
@@ -147,8 +148,17 @@ def write(connection: "duckdb.DuckDBPyConnection", folder: Path, form: str) -> l
     paths = [folder / f"{name}.{form}" for name in COLUMNS]
     for name, path in zip(COLUMNS, paths, strict=True):
         quoted = str(path).replace("'", "''")
-        connection.execute(f"COPY {name} TO '{quoted}' {FORMATS[form]}")
+        source = f"(SELECT {', '.join(map(_cell, COLUMNS[name]))} FROM {name})" if form == "csv" else name  # noqa: S608
+        connection.execute(f"COPY {source} TO '{quoted}' {FORMATS[form]}")
     return paths
+
+
+def _cell(column: Column) -> str:
+    """As `results.format.cell`, in SQL."""
+    if column.sql != "VARCHAR":
+        return column.name
+    text = f"regexp_replace({column.name}, '[[:cntrl:]]', ' ', 'g')"
+    return rf"regexp_replace({text}, '^([{FORMULA}].)', '''\1') AS {column.name}"
 
 
 def _finite(row: Row) -> Row:

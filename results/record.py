@@ -7,6 +7,7 @@ is refused. In the free-form parts (recipe, environment, notes) a number that is
 """
 
 import hashlib
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from pydantic import (
 
 from results.environment import Environment, known
 from results.json_values import JsonObject, Text
+from results.writer import Writer
 
 SCHEMA_VERSION = 4
 
@@ -181,6 +183,8 @@ class TrialRecord(_Kept):
 
     @model_validator(mode="after")
     def _no_lap_is_longer_than_total(self) -> Self:
+        if not math.isfinite(sum([lap.seconds for lap in self.laps])):
+            raise ValueError("laps: their seconds add up to more than a number holds")
         totals = [lap for lap in self.laps if lap.name == "total"]
         if len(totals) > 1:
             raise ValueError(f"laps: a trial has one total at most, not {len(totals)}")
@@ -238,6 +242,8 @@ class RunRecord(_Kept):
     environment: Environment
     world_size: int = Field(ge=1)
     seeds: list[Count] = Field(min_length=1)
+    writer: Writer | None = None
+    """the process that writes it; since version 4"""
     interleaved: str | None = None
     """shared by the runs whose trials were interleaved; since version 2"""
 

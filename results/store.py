@@ -9,6 +9,7 @@ import contextlib
 import gc
 import glob
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from results import lock
 from results.files import append_line, sync_folder, write_atomically
 from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
 from results.upgrades import UPGRADES, Upgrade
+from results.writer import is_gone
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 RECORD, TRIALS = "run.json", "trials.jsonl"
 T = TypeVar("T")
 
+GONE = "its process is gone: it was killed, or the machine went down"
+"""why a run ended whose process could not say so"""
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
 SAME_ENVIRONMENT = ("machine_id", "machine_class", "threads", "scheduling", "versions", "strategy")
 """What must not change between the trials of one run."""
@@ -91,16 +95,22 @@ class RunDirectory:
 def create(root: Path, record: RunRecord) -> RunDirectory:
     """A new directory `<UTC time>_<recipe>_<id>` under `root`, which is made if it is missing.
 
-    ValueError for a recipe name that leads out of `root`; FileExistsError if there is such a run.
+    ValueError for a recipe name that leads out of `root`; FileExistsError if there is such a run; OSError, which leaves
+    no directory, if the record cannot be written.
     """
     assert record.status == "running"
     root = Path(root)
     path = root / f"{record.created:%Y%m%dT%H%M%SZ}_{_file_name(record.recipe_name)}_{record.id}"
     path.mkdir(parents=True)
     held = lock.acquire(path)
-    (path / TRIALS).touch()
     run = RunDirectory(path, record, set(), held)
-    run._write()
+    try:
+        (path / TRIALS).touch()
+        run._write()
+    except OSError:  # a directory without a record would be no run
+        lock.release(path, held)
+        shutil.rmtree(path, ignore_errors=True)
+        raise
     sync_folder(root)
     return run
 
@@ -138,7 +148,7 @@ def _resume(path: Path, record: RunRecord, held: "BaseFileLock") -> RunDirectory
         if then != now:
             raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
     resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials}, held)
-    resumed._write(status="running", reason=None, interleaved=interleaved)
+    resumed._write(status="running", reason=None, interleaved=interleaved, writer=record.writer)
     return resumed
 
 
@@ -275,9 +285,12 @@ def _read_record(path: Path) -> tuple[RunRecord, list[Upgrade]]:
     for step in steps:
         loaded = step.run(loaded)
     try:
-        return RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION}), steps
+        record = RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION})
     except pydantic_core.ValidationError as error:
         raise ValueError(f"{path / RECORD}: {_first(error)}") from error
+    if record.status == "running" and record.writer and is_gone(record.writer):
+        return record.model_copy(update={"status": "interrupted", "reason": GONE}), steps
+    return record, steps
 
 
 def _load_record(path: Path) -> dict[str, Any]:

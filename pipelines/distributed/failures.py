@@ -22,6 +22,10 @@ STORE_PATIENCE = 2.0
 """seconds in which the store must answer"""
 SILENCE = 60.0
 """seconds without a sign of life after which a process counts as lost"""
+STOPPED = "was stopped by"
+"""how the report of a process begins that a signal has ended"""
+AT_ONCE = 0.3
+"""seconds within which a signal that a launcher sends to all processes reaches them"""
 _KEY = "paceline/broke_off/"
 _WATCHERS = itertools.count()
 _MAIN_REPORTED = "paceline/main_reported"
@@ -82,6 +86,39 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
         time.sleep(0.1)
 
 
+def stopped(world: World, places: Sequence[Place], signal: str, patience: float) -> str | None:
+    """Report that a signal has ended this process. Returns why the run ended, unless all processes got the signal.
+
+    That is the error of another process, or which processes got the signal before the launcher stopped the others.
+    Takes `patience` seconds where no error is found and not all processes got a signal.
+    """
+    now = time.time()
+    _report(world.rank, f"{STOPPED} {signal}", now)
+    end = time.monotonic() + patience
+    while True:
+        reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
+        errors = {rank: text for rank, text in reports.items() if not is_stop(text)}
+        if cause := _reported(errors):
+            return cause
+        times = {rank: _time(text) for rank, text in reports.items() if is_stop(text)} or {world.rank: now}
+        silent = [rank for rank in range(world.size) if rank not in times]
+        if not silent or time.monotonic() > end:
+            early = [rank for rank, at in times.items() if at <= min(times.values()) + AT_ONCE]
+            return None if len(early) == world.size else _reported({rank: reports.get(rank, "") for rank in early})
+        if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
+            return _gone(gone, places)
+        time.sleep(0.1)
+
+
+def is_stop(text: str) -> bool:
+    """Whether a report or a cause says that a signal ended a process."""
+    return STOPPED in text
+
+
+def _time(report: str) -> float:
+    return float(report.partition("|")[2])
+
+
 class Watcher:
     """A thread on every process that ends it when another one has failed, is gone or is not heard from.
 
@@ -135,7 +172,7 @@ class Watcher:
                     beats[rank], heard[rank] = latest[rank], time.monotonic()
             heard = {rank: since for rank, since in heard.items() if rank not in left}
             others = list(heard)
-            if cause := self._cause(reports, heard):
+            if (cause := self._cause(reports, heard)) and not (is_stop(cause) and self._left.wait(self._interval)):
                 self._on_failure(cause)
                 os._exit(1)
 
@@ -167,8 +204,9 @@ def wait_for_report_of_main(world: World) -> None:
         _at_store(lambda store: store.wait([_MAIN_REPORTED], timedelta(seconds=STORE_PATIENCE)))
 
 
-def _report(rank: int, text: str) -> None:
-    _at_store(lambda store: store.set(f"{_KEY}{rank}", text))
+def _report(rank: int, text: str, at: float | None = None) -> None:
+    """`at`: when a signal came, in seconds since 1970."""
+    _at_store(lambda store: store.set(f"{_KEY}{rank}", text if at is None else f"{text}|{at}"))
 
 
 def _read(store: dist.Store, key: str, ranks: Iterable[int]) -> dict[int, str]:
@@ -178,7 +216,8 @@ def _read(store: dist.Store, key: str, ranks: Iterable[int]) -> dict[int, str]:
 
 def _reported(reports: Mapping[int, str]) -> str | None:
     """The errors that the ranks have reported. A rank that is not the cause has reported an empty one."""
-    return "; ".join(f"rank {rank}: {text}" for rank, text in reports.items() if text) or None
+    parts = [(rank, text.partition("|")[0], is_stop(text)) for rank, text in reports.items() if text]
+    return "; ".join(f"rank {rank} {text}" if stop else f"rank {rank}: {text}" for rank, text, stop in parts) or None
 
 
 def _gone(ranks: Iterable[int], places: Sequence[Place]) -> str:

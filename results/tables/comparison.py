@@ -62,7 +62,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(
-        {key: "; ".join(map(str, value)) if isinstance(value, list) else value for key, value in row.items()}
+        {key: form.cell("; ".join(map(str, value)) if isinstance(value, list) else value) for key, value in row.items()}
         for row in rows
     )
     return text.getvalue()

@@ -84,7 +84,9 @@ def only_run(folder: Path) -> Run:
 
 def measured(trial: TrialRecord) -> dict[str, object]:
     """What a seed decides: all of a trial but times, memory and its place in the run."""
-    return trial.model_dump(exclude={"index", "laps", "peak_host_bytes", "peak_device_bytes"})
+    return trial.model_dump(
+        exclude={"index", "laps", "peak_host_bytes", "peak_device_bytes", "started", "ended", "foreign_load"}
+    )
 
 
 def train(*arguments: str, view: TrialLines | None = None, world: World | None = None) -> Run:

@@ -1,11 +1,13 @@
 """bench/run.py: signals and crashes keep finished trials, and --resume finishes the run."""
 
+import errno
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from bench import trainers
+from bench import run_trials, trainers
 from pipelines.host.environment import git_state
 from results import store
 from tests.bench.conftest import (
@@ -52,7 +54,8 @@ def killed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "reason"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")]
+    ("number", "status", "reason"),
+    [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP"), (signal.SIGINT, 130, "Ctrl-C")],
 )
 def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed, number, status, reason):
     ended, broken_off = killed(number)
@@ -67,7 +70,7 @@ def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed,
 def test_a_kill_keeps_finished_trials(killed, main, undisturbed):
     ended, broken_off = killed(signal.SIGKILL)
     assert (ended.status, ended.err) == (-signal.SIGKILL, "")
-    assert broken_off.record.status == "running"
+    assert (broken_off.record.status, broken_off.record.reason) == ("interrupted", store.GONE)
     assert [trial.seed for trial in broken_off.trials] in ([0], [0, 1])
     check_resumed(main, broken_off, undisturbed)
 
@@ -136,3 +139,46 @@ def test_ctrl_c_while_torch_is_imported(tmp_path):
     ended = wait(launch(RUN, cwd=tmp_path, variables=variables))
     assert ended.status in (130, -signal.SIGINT)
     assert "Traceback" not in ended.err
+
+
+def test_a_busy_machine_is_said_before_the_first_trial_and_kept_with_each(main, monkeypatch):
+    monkeypatch.setattr(run_trials.load, "foreign_load", lambda *arguments: 0.5)
+    ended = main(*SMALL, "--trials", "2")
+    assert ended.out.index("other processes keep 50% of the CPUs busy") < ended.out.index("trial 1/2")
+    run = only_run("runs")
+    assert [trial.foreign_load for trial in run.trials] == [0.5, 0.5]
+    assert all(trial.started < trial.ended for trial in run.trials)
+    assert run.trials[0].ended <= run.trials[1].started
+    assert "reached, busy" in ended.out or "missed, busy" in ended.out
+
+
+def test_it_waits_for_a_quiet_machine_outside_the_clock(main, monkeypatch):
+    waits = []
+
+    def wait_two_seconds(seconds, *rest):
+        waits.append(seconds)
+        time.sleep(2)
+        return 2.0
+
+    monkeypatch.setattr(run_trials.load, "wait_for_quiet", wait_two_seconds)
+    main(*SMALL, "--trials", "1", "--wait-for-quiet", "60")
+    assert waits == [60]
+    (total,) = [lap.seconds for lap in only_run("runs").trials[0].laps if lap.name == "total"]
+    assert total < time.perf_counter() - run_trials.PROCESS_STARTED - 2
+
+
+def test_a_full_disk_names_the_file_and_how_to_go_on_though_the_end_cannot_be_recorded_either(main, monkeypatch):
+    def full(path, what):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(store, "append_line", full)
+    real = store.RunDirectory.finish
+    monkeypatch.setattr(store.RunDirectory, "finish", lambda run, *rest: full(run.path / "run.json", ""))
+    ended = main(*SMALL, "--trials", "1")
+    monkeypatch.setattr(store.RunDirectory, "finish", real)
+    assert ended.status == 2
+    error = ended.err.splitlines()[-1]
+    assert "the trial of seed=0 could not be written (No space left on device)" in error
+    assert "make room and resume the run" in error
+    assert "trials.jsonl" in error
+    assert "how the run ended could not be recorded" in ended.err

@@ -1,11 +1,13 @@
 """bench/run.py under accelerate launch, and on a terminal."""
 
+import contextlib
 import os
 import pty
 import signal
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.bench.conftest import ONE_THREAD, RUN, SMALL, TIMEOUT, environment, launch, only_run, wait, wait_for_a_trial
@@ -114,3 +116,49 @@ def test_more_processes_than_gpus_end_at_once_with_one_line_each(tmp_path):
     assert len(lines) == len(set(lines))
     assert set(lines) <= expected
     assert not (tmp_path / "runs").exists()
+
+
+def processes_by_rank(launcher):
+    """The processes of bench/run.py that a launcher started."""
+    found = {}
+    for child in psutil.Process(launcher.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if (rank := child.environ().get("RANK")) is not None and str(RUN) in child.cmdline():
+                found[int(rank)] = child
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_stopped_is_named_by_all_and_in_the_record(tmp_path, rank):
+    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
+    process = launch(*two, RUN, "--device", "cpu", *LONG, "--threads", 1, "--trials", 30, cwd=tmp_path)
+    try:
+        wait_for_a_trial(tmp_path, process)
+        processes_by_rank(process)[rank].terminate()
+        ended = wait(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    run = only_run(tmp_path / "runs")
+    cause = f"rank {rank} was stopped by SIGTERM"
+    assert (run.record.status, run.record.reason) == ("interrupted", cause)
+    assert ended.status != 0
+    assert ended.err.count(cause) >= 2, ended.err
+    assert 1 <= len(run.trials) < 30
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_ranks_names_none(tmp_path):
+    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
+    process = launch(*two, RUN, "--device", "cpu", *LONG, "--threads", 1, "--trials", 30, cwd=tmp_path)
+    try:
+        wait_for_a_trial(tmp_path, process)
+        for child in processes_by_rank(process).values():
+            child.terminate()
+        wait(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, run.record.reason) == ("interrupted", "SIGTERM")

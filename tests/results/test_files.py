@@ -65,3 +65,12 @@ def test_a_folder_that_may_not_be_written_is_an_error(tmp_path):
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(OSError, match="Permission denied"):
         write_atomically(tmp_path / "a.json", "new\n")
+
+
+def test_a_file_is_readable_as_far_as_the_umask_lets_it(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a.json", "{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640

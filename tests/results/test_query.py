@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import results
+from bench import compare, report
 from bench import query as command
 from results import store
 from results.flat import COLUMNS, tables
@@ -97,3 +98,133 @@ def test_a_data_frame_for_a_notebook(kept):
     assert len(results.load(kept, table="laps")) == 48
     with pytest.raises(ValueError, match="table='steps': use one of runs, trials, epochs, laps"):
         results.load(kept, table="steps")
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"samples": HUGE}, "trials.jsonl: samples=over 1e300 is too large for a table (BIGINT)"),
+        ({"steps": 2**63}, "trials.jsonl: steps=9.223e+18 is too large for a table (BIGINT)"),
+        ({"epochs": [EpochResult(epoch=HUGE, accuracy=1)]}, "trials.jsonl: epoch=over 1e300 is too large"),
+    ],
+)
+def test_a_number_that_no_column_holds_is_one_line_with_file_and_field(tmp_path, capsys, changes, said):
+    pytest.importorskip("duckdb")
+    run = store.create(tmp_path / "runs", record())
+    run.append(trial(0, **changes))
+    assert command.main(["select * from trials", str(run.path)]) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+
+
+def test_every_column_can_be_selected_and_years_and_times_may_be_extreme(tmp_path, capsys):
+    pytest.importorskip("duckdb")
+    laps = [{"name": "train", "seconds": 1e308}]
+    for number, year in enumerate((1, 9999)):
+        created = f"{year:04d}-06-01T00:00:00Z"
+        run = store.create(tmp_path / "runs", record(id=f"id0{number}", created=created, seeds=[2**100 + number]))
+        run.append(trial(2**100 + number, laps=laps))
+    for table in COLUMNS:
+        assert command.main([f"select * from {table}", str(tmp_path / "runs"), "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    assert "0001-06-01 00:00:00" in shown.out
+    assert "9999-06-01 00:00:00" in shown.out
+    assert shown.err == ""
+
+
+def test_laps_that_no_number_can_add_up_are_one_line_with_file_and_field(kept, capsys):
+    pytest.importorskip("duckdb")
+    path = next(kept.glob("*aaaa"))
+    laps = '"laps":[{"name":"train","seconds":1e308},{"name":"augment","seconds":1e308}]'
+    line = trial(2, laps=[]).model_dump_json().replace('"laps":[]', laps)
+    (path / "trials.jsonl").write_text(line + "\n")
+    for main in (command.main, compare.main, report.main):
+        words = {command.main: ["select 1 from runs", str(path)], compare.main: [str(path), str(kept)]}
+        assert main(words.get(main, [str(path)])) == 2
+        said = capsys.readouterr().err
+        assert "trials.jsonl:1: cannot be: laps" in said or "laps: their seconds add up" in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:00:00-05:00"])
+def test_a_time_outside_the_calendar_is_one_line(kept, capsys, when):
+    pytest.importorskip("duckdb")
+    path = next(kept.glob("*aaaa")) / "run.json"
+    path.write_text(path.read_text().replace("2026-11-21T10:57:31Z", when))
+    assert command.main(["select 1 from runs", str(path.parent)]) == 2
+    assert "created: " in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+
+
+def test_an_unreadable_run_is_left_out_with_a_warning_unless_it_is_named_itself(kept, capsys):
+    pytest.importorskip("duckdb")
+    broken = next(kept.glob("*aaaa"))
+    (broken / "run.json").write_text("{")
+    for place in (str(kept), f"{kept}/*"):
+        assert command.main(["select count(*) n from runs", place, "--format", "csv"]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == "n\n1\n"
+        assert shown.err.startswith("warning: ")
+        assert str(broken) in shown.err
+    assert command.main(["select 1 from runs", str(broken)]) == 2
+    assert command.main(["select 1 from runs", str(kept), str(broken)]) == 2
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "copy trials to '{}/out.csv'",
+        "select * from read_text('{}/secret')",
+        "select * from '{}/secret.csv'",
+        "attach '{}/other.db'",
+        "set enable_external_access = true",
+        "install httpfs",
+    ],
+)
+def test_sql_can_neither_read_nor_write_files(kept, tmp_path, capsys, sql):
+    pytest.importorskip("duckdb")
+    (tmp_path / "secret").write_text("hunter2")
+    (tmp_path / "secret.csv").write_text("hunter2\n1\n")
+    before = sorted(tmp_path.iterdir())
+    assert command.main([sql.format(tmp_path), str(kept)]) == 2
+    shown = capsys.readouterr()
+    assert "hunter2" not in shown.out + shown.err
+    assert shown.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_with_allow_files_it_can(kept, tmp_path):
+    pytest.importorskip("duckdb")
+    assert command.main([f"copy trials to '{tmp_path}/out.csv'", str(kept), "--allow-files"]) == 0
+    assert (tmp_path / "out.csv").exists()
+
+
+def test_the_same_runs_are_counted_by_query_load_and_report(kept, tmp_path, capsys):
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pandas")
+    store.create(kept / "scaling", record(id="cccc"))
+    assert command.main(["select count(*) n from runs", str(kept), "--format", "csv"]) == 0
+    assert capsys.readouterr().out == "n\n3\n"
+    assert len(results.load(kept, table="runs")) == 3
+    pytest.importorskip("plotly")
+    assert report.main([str(kept), "-o", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert all(f'"id":"{name}"' in page for name in ("aaaa", "bbbb", "cccc"))
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@a"])
+def test_a_cell_that_would_be_a_formula_is_text(tmp_path, capsys, text):
+    pytest.importorskip("duckdb")
+    run = store.create(tmp_path / "runs", record(recipe_name=text))
+    run.append(trial(0, outcome="failed", reason=f"{text}\x1b[31m"))
+    asked = ["select recipe, reason, -1.5 as x from trials", str(tmp_path / "runs")]
+    assert command.main([*asked, "--format", "csv", "--write", str(tmp_path), "--files", "csv"]) == 0
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert row == {"recipe": f"'{text}", "reason": f"'{text} [31m", "x": "-1.5"}
+    with (tmp_path / "trials.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["recipe"], row["reason"]) == (f"'{text}", f"'{text} [31m")

@@ -84,3 +84,17 @@ def test_a_side_without_runs_is_refused(runs, word):
 def test_an_unknown_protocol_is_refused_before_anything_is_read():
     with pytest.raises(ValueError, match="protocol='mine' is unknown"):
         resolve("nowhere", "mine")
+
+
+def test_a_run_that_cannot_be_read_is_left_out_unless_it_is_named_itself(runs):
+    broken = next(runs.glob("*id00"))
+    (broken / "run.json").write_text("{")
+    told = []
+    assert ids(resolve(f"{runs}/*id0?", "strict", skip=told.append)) == ["id01"]
+    assert ids(resolve("cifar10/airnet", "strict", [runs], skip=told.append)) == ["id01"]
+    assert len(told) == 2
+    assert all(line.startswith(str(broken / "run.json")) and line.endswith("left out") for line in told)
+    with pytest.raises(ValueError, match="is damaged"):
+        resolve(str(broken), "strict", skip=told.append)
+    with pytest.raises(ValueError, match="is damaged"):
+        resolve(str(runs), "strict")
