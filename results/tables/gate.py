@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from results import format as form
-from results.gate import LEVEL, Judgement
+from results.gate import Judgement
 from results.tables.comparison import change
 from results.tables.table import Table
 
@@ -32,9 +32,8 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
         for one in judgements
     )
     caption = (
-        f"Times: medians, {protocol} protocol. Noise floor: the slow-down that runs of the same code show by chance; a "
-        "recipe whose floor is over the limit does not gate. + worse, confirmed; ~ not confirmed; = passed; - better; "
-        f"! does not gate; ? undecided. At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
+        f"Times: median, {protocol} protocol. + worse, ~ not confirmed, = passed, - better, "
+        "! unstable (noise floor over the limit), ? undecided."
     )
     return Table("gate", headers, rows, caption)
 

@@ -47,9 +47,8 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
             )
         )
     caption = (
-        "Labels: labelled images an epoch. Accuracy: mean ± half of its 95% interval. Over: difference of the means in "
-        "percentage points, and p of Welch's t-test. Times: medians; to an accuracy, of the trials that reached it; "
-        f"{protocol} protocol."
+        "Accuracy: mean ± half of the 95% interval. Over: difference in percentage points, and p of Welch's t-test. "
+        f"Times: median, {protocol} protocol."
     )
     return Table("techniques", headers, tuple(rows), caption)
 
