@@ -1,12 +1,16 @@
 """The package `paceline`: time-to-accuracy benchmarks for training recipes."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bench" / "__init__.py").read_text(encoding="utf-8"))[1]
 EXTRAS = {
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
+    "docs": ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
     "report": ["plotly>=6.1", "jinja2>=3.1", "kaleido>=1.0", "matplotlib>=3.9"],
@@ -15,17 +19,30 @@ EXTRAS = {
     "triton": ["triton>=3.4"],  # beside a CPU torch, whose tests then interpret the kernels; CUDA builds bring it
     "test": ["pytest>=9", "pytest-benchmark>=5.3", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.9"],
 }
-EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
+EXTRAS["all"] = sorted(
+    {package for name, packages in EXTRAS.items() if name not in ("docs", "test") for package in packages}
+)
 for name in ("deepspeed", "mlperf", "query", "report", "search", "track"):
     EXTRAS["test"] += EXTRAS[name]
 
 setup(
     name="paceline",
-    version="0.1.0",
-    description="Time-to-accuracy benchmarks for training recipes, on one processor or many",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    version=VERSION,
+    description="Time-to-accuracy benchmarks for training recipes",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    keywords="benchmark, training, time to accuracy, pytorch, machine learning",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: System :: Benchmark",
+    ],
     python_requires=">=3.11",
     packages=[*find_packages(include=["bench*", "kernels*", "pipelines*", "results*"]), "configs"],
     package_data={

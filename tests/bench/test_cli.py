@@ -36,7 +36,7 @@ BROKEN = {
     "estimate": "bench.jobs.select",
     "exchange": "results.store.read",
     "gate": "results.samples.resolve",
-    "measured_tables": "bench.measured_tables.with_tables",
+    "measured_tables": "bench.measured_tables.with_figures",
     "query": "results.store.find",
     "recipes": "pipelines.recipe.names",
     "report": "results.store.find",
