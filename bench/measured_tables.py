@@ -92,12 +92,18 @@ def output_of(words: Sequence[str]) -> str:
 
 
 def first_run(measured: Path) -> str:
-    """The tables of the run in `measured`/first-run."""
-    (run,) = find([measured / "first-run"])
-    console = Console(file=StringIO(), width=COLUMNS)
-    for table in (trials_table(run, DEFAULT), *summary_tables([run], DEFAULT)):
+    """The tables of the run in `measured`/first-run, as the console shows them."""
+    output = StringIO()
+    console = Console(file=output, width=COLUMNS)
+    for table in first_run_tables(measured):
         console.print(table.rich())
-    return f"```text\n{stripped(console.file.getvalue())}```\n"
+    return f"```text\n{stripped(output.getvalue())}```\n"
+
+
+def first_run_tables(measured: Path) -> list[Table]:
+    """What `bench/run.py` prints of that run."""
+    (run,) = find([measured / "first-run"])
+    return [trials_table(run, DEFAULT), *summary_tables([run], DEFAULT)]
 
 
 def stripped(output: str) -> str:
