@@ -102,11 +102,11 @@ def print_json(value: Any) -> None:
 
 
 def make_console(*, to_stderr: bool = False) -> "Console":
-    """A console with the width of the terminal or of $COLUMNS, or a wide one where the output is no terminal."""
+    """A console with the width of the terminal, or a wide one where the output is no terminal."""
     from rich.console import Console
 
     file = sys.stderr if to_stderr else sys.stdout
-    return Console(stderr=to_stderr, width=None if file.isatty() or "COLUMNS" in os.environ else WIDTH)
+    return Console(stderr=to_stderr, width=None if file.isatty() else WIDTH)
 
 
 def make_streams_safe() -> None:

@@ -9,7 +9,6 @@ A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- me
 """
 
 import importlib
-import os
 import re
 import shlex
 import sys
@@ -18,6 +17,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
+from unittest.mock import patch
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -81,13 +81,8 @@ def figure(name: str, measured: Path) -> str:
 def output_of(words: Sequence[str]) -> str:
     """What a command prints on standard output, run in this process. `words`: its path and arguments."""
     module = importlib.import_module(words[0].removesuffix(".py").replace("/", "."))
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = str(COLUMNS)
-    try:
-        with redirect_stdout(StringIO()) as output:
-            module.main(words[1:])
-    finally:
-        os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
+    with redirect_stdout(StringIO()) as output, patch.object(cli, "WIDTH", COLUMNS):
+        module.main(words[1:])
     return stripped(output.getvalue())
 
 

@@ -85,12 +85,15 @@ def test_a_command_is_shown_with_what_it_prints(measured):
     assert f"```console\n$ {command}\ntrials\n2\n```" in text
 
 
-def test_the_output_of_a_command_does_not_depend_on_the_terminal(measured, monkeypatch):
-    words = ["bench/query.py", "select * from trials", str(measured)]
-    monkeypatch.delenv("COLUMNS", raising=False)
-    wide = output_of(words)
-    monkeypatch.setenv("COLUMNS", "40")
-    assert output_of(words) == wide
+def test_the_output_of_a_command_fits_a_page(measured):
+    lines = output_of(["bench/compare.py", *two_sides(measured)]).splitlines()
+    assert 80 < max(map(len, lines)) <= measured_tables.COLUMNS
+
+
+def two_sides(measured):
+    """A comparison whose columns are wider than the page."""
+    keep(measured / "after", builders.record(id="bbbb1111", seeds=[0, 1]))
+    return str(measured), str(measured / "after")
 
 
 def test_the_command_writes_and_checks(main, measured):
