@@ -1,13 +1,17 @@
 """The package `paceline`: time-to-accuracy benchmarks for training recipes."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bench" / "__init__.py").read_text(encoding="utf-8"))[1]
 EXTRAS = {
     "completion": ["argcomplete>=3.5"],
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
+    "docs": ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],
     "lightning": ["lightning>=2.5"],  # for an example of docs/examples, as transformers
     "mlperf": ["mlperf-logging>=4.1"],
     "query": ["duckdb>=1.4", "pandas>=2.2"],
@@ -25,17 +29,30 @@ EXTRAS = {
         "check-jsonschema>=0.30",
     ],
 }
-EXTRAS["all"] = sorted({package for name, packages in EXTRAS.items() if name != "test" for package in packages})
+EXTRAS["all"] = sorted(
+    {package for name, packages in EXTRAS.items() if name not in ("docs", "test") for package in packages}
+)
 for name in ("completion", "deepspeed", "mlperf", "query", "report", "search", "track"):
     EXTRAS["test"] += EXTRAS[name]
 
 setup(
     name="paceline",
-    version="0.1.0",
-    description="Time-to-accuracy benchmarks for training recipes, on one processor or many",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    version=VERSION,
+    description="Time-to-accuracy benchmarks for training recipes",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    keywords="benchmark, training, time to accuracy, pytorch, machine learning",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: System :: Benchmark",
+    ],
     python_requires=">=3.11",
     packages=[*find_packages(include=["bench*", "kernels*", "paceline*", "pipelines*", "results*"]), "configs"],
     package_data={

@@ -1,17 +1,29 @@
-"""Write the README's tables anew from the runs that are committed under results/measured/.
+"""Write the figures of the documentation anew from the runs that are committed under results/measured/.
 
-python bench/measured_tables.py            rewrite README.md
-python bench/measured_tables.py --check    only say whether it is up to date (exit status 1 if not)
+python bench/measured_tables.py            rewrite README.md and docs/*.md
+python bench/measured_tables.py --check    only say whether they are up to date (exit status 1 if not)
+
+A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
+(every run), `headline` (the README's table), `first-run` (what the first run prints), or
+`$ python bench/COMMAND.py ...` (what that command prints).
 """
 
+import importlib
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from itertools import groupby
 from pathlib import Path
+from unittest.mock import patch
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+
+from rich.console import Console
 
 from bench import cli
 from bench.options import Parser
@@ -20,30 +32,93 @@ from results.record import Run
 from results.store import find
 from results.tables import Table
 from results.tables.overview import overview
+from results.tables.runs import summary_tables, trials_table
 from results.tables.scaling import scaling_tables
 from results.tables.techniques import BASELINES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-README = REPOSITORY / "README.md"
 MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
 """the folder under it of the runs of `bench/scale.py`, which are no runs of the recipes as they are"""
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+HEADLINE = ("mnist/base", "mnist/base-tuned", "mnist/augment-shift", "mnist/full/fast", "cifar10/airbench94")
+"""recipes of the README's table"""
+GENERATED = re.compile(r"(<!-- measured: begin (?P<name>.+?) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 LONG = 12
-"""Rows of a table that the page shows unasked; longer ones open at a click."""
+"""rows of a table that is shown open"""
+COLUMNS = 120
+"""width of a command's output"""
 
 
-def with_tables(text: str, measured: Path) -> str:
-    """`text` with what stands between the markers replaced by the table of the runs in `measured`."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the text needs the markers {BEGIN} and {END}")
+def pages() -> list[Path]:
+    """The documents with generated figures."""
+    found = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    return [page for page in found if GENERATED.search(page.read_text(encoding="utf-8"))]
+
+
+def with_figures(text: str, measured: Path) -> str:
+    """`text` with what stands between the markers generated from the runs in `measured`.
+
+    ValueError for an unknown name, and for a marker without its other half.
+    """
+    if not (text.count("<!-- measured: begin") == text.count("<!-- measured: end -->") == len(GENERATED.findall(text))):
+        raise ValueError("each <!-- measured: begin NAME --> needs a <!-- measured: end --> after it")
+    return GENERATED.sub(lambda found: found[1] + figure(found["name"], measured) + found[3], text)
+
+
+def figure(name: str, measured: Path) -> str:
+    """What a marker of this name stands for, as Markdown."""
+    if name == "tables":
+        return all_tables(measured)
+    if name == "headline":
+        return headline(measured)
+    if name == "first-run":
+        return first_run(measured)
+    if name.startswith("$ python bench/"):
+        return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
+    raise ValueError(f"measured: begin {name}: use tables, headline, first-run, or $ python bench/COMMAND.py ...")
+
+
+def output_of(words: Sequence[str]) -> str:
+    """What a command prints on standard output, run in this process. `words`: its path and arguments."""
+    module = importlib.import_module(words[0].removesuffix(".py").replace("/", "."))
+    with redirect_stdout(StringIO()) as output, patch.object(cli, "WIDTH", COLUMNS):
+        module.main(words[1:])
+    return stripped(output.getvalue())
+
+
+def first_run(measured: Path) -> str:
+    """The tables of the run in `measured`/first-run, as the console shows them."""
+    output = StringIO()
+    console = Console(file=output, width=COLUMNS)
+    for table in first_run_tables(measured):
+        console.print(table.rich())
+    return f"```text\n{stripped(output.getvalue())}```\n"
+
+
+def first_run_tables(measured: Path) -> list[Table]:
+    """What `bench/run.py` prints of that run."""
+    (run,) = find([measured / "first-run"])
+    return [trials_table(run, DEFAULT), *summary_tables([run], DEFAULT)]
+
+
+def stripped(output: str) -> str:
+    """Output of a console without blanks at the ends of lines, and without empty lines around it."""
+    return "\n".join(line.rstrip() for line in output.strip("\n").splitlines()).rstrip() + "\n"
+
+
+def headline(measured: Path) -> str:
+    """One table of the recipes in `HEADLINE`."""
+    runs = {run.record.recipe_name: run for run in find([measured]) if not run.record.smoke_test}
+    (table,) = summary_tables([runs[name] for name in HEADLINE if name in runs], DEFAULT)
+    return table.markdown()
+
+
+def all_tables(measured: Path) -> str:
+    """The tables of every run, by the folder of its recipe."""
     sections = [(name_of(runs), overview(runs, DEFAULT)) for runs in by_folder(find([measured]))]
     if (measured / SCALING).exists():
         sections.append((SCALING, scaling_tables(find([measured / SCALING]), DEFAULT)))
-    written = "\n".join("\n".join([f"### {name}\n", *map(folded, tables)]) for name, tables in sections)
-    return f"{head}{begin}\n{written}{end}{tail}"
+    return "\n".join("\n".join([f"## {name}\n", *map(folded, tables)]) for name, tables in sections)
 
 
 def folded(table: Table) -> str:
@@ -51,7 +126,7 @@ def folded(table: Table) -> str:
     text = table.markdown()
     if len(table.rows) <= LONG:
         return text
-    return f"<details><summary>{len(table.rows)} rows</summary>\n\n{text}\n</details>\n"
+    return f'<details markdown="1"><summary>{len(table.rows)} rows</summary>\n\n{text}\n</details>\n'
 
 
 def by_folder(runs: Iterable[Run]) -> list[list[Run]]:
@@ -81,13 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("bench/measured_tables.py", __doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args(arguments)
-    old = README.read_text(encoding="utf-8")
-    new = with_tables(old, MEASURED)
+    outdated = []
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        if (new := with_figures(old, MEASURED)) != old:
+            outdated.append(page.name)
+            if not options.check:
+                page.write_text(new, encoding="utf-8")
     if options.check:
-        print("README.md is up to date" if new == old else "README.md is out of date: run bench/measured_tables.py")
-        return int(new != old)
-    README.write_text(new, encoding="utf-8")
-    return 0
+        print(f"out of date: {', '.join(outdated)}: run bench/measured_tables.py" if outdated else "up to date")
+    return int(options.check and bool(outdated))
 
 
 if __name__ == "__main__":

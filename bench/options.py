@@ -22,6 +22,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
+from bench import __version__
+
 EXIT_STATUS = "exit status: 0 ok, 1 worse, 2 wrong usage or no verdict, 3 internal error, 130 Ctrl-C, 143 SIGTERM"
 MAXIMUM_WIDTH = 120
 
@@ -105,6 +107,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **more,
         )
+        self.add_argument("--version", action="version", version=f"Paceline {__version__}", help="print the version")
 
     def error(self, message: str) -> NoReturn:
         head, _, unknown = message.partition("unrecognized arguments: ")

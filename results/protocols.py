@@ -77,11 +77,6 @@ def parse(name: str) -> str:
     return RENAMED.get(name, name)
 
 
-def caption(name: str) -> str:
-    """What a protocol counts, for the caption of a table."""
-    return f"{name} time: {find_protocol(name).meaning}"
-
-
 def total_seconds(trial: TrialRecord, protocol: str) -> float | None:
     """Seconds of the whole training, whether or not it reached the target.
 

@@ -10,7 +10,7 @@ from results import benchmarks, marks
 from results import format as form
 from results.compare import Comparison, Measured, compare
 from results.metrics import Metric
-from results.protocols import caption as clock
+from results.protocols import find_protocol
 from results.record import Run
 from results.samples import of_run
 from results.statistics import Change, reached_interval
@@ -33,15 +33,21 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         for row in comparisons
     )
     caption = (
-        "Before, after: median, or mean accuracy with the trials that reached the target; of interleaved trials the "
-        "times of a typical pair. Change: in percent, or in "
-        "points of accuracy [95% interval]; p of a change this large by chance. + worse, - better, = same, "
-        f"? undecided, x not comparable. {benchmarks.CLOCK if protocol == benchmarks.PROTOCOL else clock(protocol)}"
+        f"{clock(protocol)} Of interleaved trials: of a typical pair. Change: [95% interval], p. "
+        "+ worse, - better, = same, ? undecided, x not comparable."
     )
     marked = {name for row in comparisons for one in (row.before, row.after) if one for name in one.marks}
     caption += marks.legend(marked)
     notes = dict.fromkeys(note for row in comparisons for note in row.notes)
     return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in notes)]))
+
+
+def clock(protocol: str) -> str:
+    """What the times are. ValueError for an unknown protocol."""
+    if protocol == benchmarks.PROTOCOL:
+        return benchmarks.CLOCK
+    find_protocol(protocol)
+    return f"Times: median, {protocol} protocol."
 
 
 def of_runs(before: Run, after: Run, protocol: str, across: Collection[str] = ()) -> Table:

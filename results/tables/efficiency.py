@@ -23,8 +23,7 @@ def efficiency_table(runs: Sequence[Run], protocol: str) -> Table:
         for run, one in found
     )
     caption = (
-        "TFLOP/s: operations of the network's definition over the train laps. Of the peak: dense operations in this "
-        "precision, by the maker's figure (results/peaks.yaml). W, J: measured by --energy, of all GPUs or of the "
-        f"processors. J to target: mean power times the median {protocol} time to target."
+        "TFLOP/s: the network's operations over the train laps. Peak: dense, in this precision (results/peaks.yaml). "
+        f"J to target: mean W times the median {protocol} time to target."
     )
     return Table("hardware efficiency", headers, rows, caption + legend_of(runs))

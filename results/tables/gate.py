@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from results import format as form
 from results import marks
 from results.compare import Measured
-from results.gate import LEVEL, Judgement
+from results.gate import Judgement
 from results.metrics import Metric
 from results.tables.comparison import change
 from results.tables.table import Table
@@ -43,12 +43,8 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
         for one in judgements
     )
     caption = (
-        f"Times: medians, of interleaved trials those of a typical pair; "
-        f"{protocol} protocol. Noise floor: the slow-down that runs of the same code "
-        "show by chance; a "
-        "recipe whose floor is over the limit does not gate. + worse, confirmed; ~ not confirmed; = passed; - better; "
-        "! does not gate; ? undecided; x missing. "
-        f"At most {100 * LEVEL:g}% of nights without a change raise a false alarm."
+        f"Times: median, of interleaved trials of a typical pair; {protocol} protocol. + worse, ~ not confirmed, "
+        "= passed, - better, ! unstable (noise floor over the limit), ? undecided, x missing."
     )
     sides = (row for one in judgements for row in (one.first, one.again) if row)
     marked = {name for row in sides for one in (row.before, row.after) if one for name in one.marks}

@@ -47,10 +47,8 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
         )
     )
     caption = (
-        "Accuracy: mean ± half of its 95% interval. Times: medians, total by the "
-        f"{protocol} protocol; an epoch is augmentation and training, the mean over all image sizes of "
-        "the recipe. Gain: against the step above. Published figures: "
-        "by their own hardware and clock (results/published)."
+        f"Times: median; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
+        "Gain: change from the step above. Published: on other hardware (results/published)."
     )
     return Table("ladder", headers, rows, caption + legend_of(runs))
 

@@ -38,9 +38,8 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
             )
         )
     caption = (
-        "Medians over the trials. Alone: drawing an epoch without training on it. CPU: of training and evaluation, "
-        "loader processes included. Waits: share of augmentation and training in which the next batch was not ready; "
-        f"data is the bottleneck from half on. Time to target: {protocol} protocol."
+        "Medians. Alone: the loader without training. Waits: share of the time in which the next batch was not ready. "
+        f"Time to target: {protocol} protocol."
     )
     return Table("loaders", headers, tuple(rows), caption + legend_of(runs))
 

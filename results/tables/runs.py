@@ -39,8 +39,8 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
     ValueError for an unknown protocol.
     """
     caption = (
-        "Accuracy: mean ± half of its 95% interval. p: probability of a mean at least this high if the true mean were "
-        f"the target. Times: median [95% interval], or (range) of fewer than 6 trials; {protocol} protocol."
+        "Accuracy: mean ± half of the 95% interval. p: one-sided t-test of the mean against the target. "
+        f"Times: median [95% interval], or (range) of fewer than 6 trials; {protocol} protocol."
     )
     kinds: dict[bool, list[Run]] = {False: [], True: []}
     for run in runs:

@@ -39,7 +39,7 @@ def anchors() -> Table:
         (a.training, a.hardware, f"{a.base} → {a.processes}", a.what, f"{100 * a.efficiency:g}%")
         for a in scaling_anchors()
     )
-    caption = "Efficiency relative to the first number of processes. Sources: results/published/scaling/anchors.yaml"
+    caption = "Efficiency: relative to the first number of processes. Sources: results/published/scaling/anchors.yaml."
     return Table("published scaling, on other machines", headers, rows, caption)
 
 
@@ -59,10 +59,7 @@ def strong(scaling: Curves) -> Table:
                 percent(found),
             )
         )
-    caption = (
-        "Medians over the trials, of augmentation and training. Efficiency: speed-up over the ratio of processes "
-        f"[95% interval]. {threads_of(base)}".rstrip()
-    )
+    caption = f"Medians. Efficiency: speed-up over the ratio of processes [95% interval]. {threads_of(base)}".rstrip()
     title = f"{scaling.recipe_name}: strong scaling, {base.batch_size} images a step"
     return Table(title, headers, tuple(rows), caption)
 
@@ -82,7 +79,7 @@ def weak(scaling: Curves) -> Table:
         for point in scaling.weak
     )
     share = base.batch_size // base.processes
-    caption = "Medians over the trials. Efficiency: images/s over those of the first row, times the ratio of processes."
+    caption = "Medians. Efficiency: images/s per process, relative to the first row [95% interval]."
     title = f"{scaling.recipe_name}: weak scaling, {share} images a process and step"
     return Table(title, headers, rows if len(rows) > 1 else (), caption)
 
@@ -102,10 +99,7 @@ def to_target(scaling: Curves, protocol: str) -> Table:
         )
         for point in points
     )
-    caption = (
-        f"Medians over the trials that reached the target; {protocol} protocol. The recipe scales the learning rate of "
-        "a larger batch."
-    )
+    caption = f"Medians over the trials that reached the target; {protocol} protocol."
     return Table(f"{scaling.recipe_name}: time to target", headers, rows, caption)
 
 
@@ -127,8 +121,8 @@ def all_reduce(scaling: Curves) -> Table:
         if point.processes in synchronised
     )
     caption = (
-        "Without: the same recipe with sync_gradients off. The share leaves out what overlaps with the backward pass. "
-        "Modelled: a ring, its connection fitted to all-reduces measured alone."
+        "Without: parallel.sync_gradients=false. Share: what does not overlap with the backward pass. Modelled: ring, "
+        "fitted to all-reduces measured alone."
     )
     return Table(f"{scaling.recipe_name}: gradient all-reduce", headers, rows, caption)
 
@@ -151,9 +145,8 @@ def prediction(scaling: Curves) -> Table:
     )
     bandwidth = f"{form.number(1e-9 / link.seconds_per_byte, 3)} GB/s" if link.seconds_per_byte else "no bound"
     caption = (
-        f"From {form.milliseconds(base.step)} ms of computation a step ({base.batch_size} images a process, measured), "
-        f"{form.number(size / 1e6, 3)} MB of gradients, and a ring of connections of "
-        f"{form.number(1e6 * link.latency, 3)} microseconds and {bandwidth} (fitted to the measured all-reduces)."
+        f"Model: {form.milliseconds(base.step)} ms of computation, {form.number(size / 1e6, 3)} MB of gradients, "
+        f"ring of {form.number(1e6 * link.latency, 3)} µs and {bandwidth}."
     )
     return Table(title, headers, rows, caption)
 

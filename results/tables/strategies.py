@@ -34,8 +34,8 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
             )
         )
     caption = (
-        "Accuracy: mean ± half of its 95% interval. A step: median over the trials. Memory: the largest of any process "
-        "and trial, of its GPU; on a CPU of the process, Python and torch included."
+        "Accuracy: mean ± half of the 95% interval. Step: median. Memory: peak of the largest process (its GPU; on a "
+        "CPU the whole process)."
     )
     return Table("strategies", headers, tuple(rows), caption + legend_of(runs))
 

@@ -48,11 +48,9 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
             )
         )
     caption = (
-        "Labels: labelled images an epoch. Accuracy: mean ± half of its 95% interval. Over: difference of the means in "
-        "percentage points, and p of Welch's t-test, adjusted in each column for "
-        f"its {len(runs) - 1} comparisons (Benjamini-Hochberg): of those with p up to 0.05, at most 5% on average are "
-        "no difference. Times: medians; to an accuracy, of the trials that reached it; "
-        f"{protocol} protocol."
+        "Accuracy: mean ± half of the 95% interval. Over: difference in percentage points, and p of Welch's t-test, "
+        f"adjusted for the {len(runs) - 1} comparisons of its column (Benjamini-Hochberg). "
+        f"Times: median, {protocol} protocol."
     )
     return Table("techniques", headers, tuple(rows), caption + legend_of(runs))
 

@@ -39,7 +39,7 @@ BROKEN = {
     "estimate": "bench.jobs.select",
     "exchange": "results.store.read",
     "gate": "results.samples.resolve",
-    "measured_tables": "bench.measured_tables.with_tables",
+    "measured_tables": "bench.measured_tables.with_figures",
     "query": "results.query.database",
     "recipes": "pipelines.recipe.names",
     "report": "results.samples.find_runs",

@@ -4,10 +4,11 @@ import sys
 import pytest
 
 from bench import measured_tables
-from bench.measured_tables import BEGIN, END, MEASURED, README, with_tables
+from bench.measured_tables import MEASURED, REPOSITORY, output_of, pages, with_figures
 from results import store
 from tests.results import builders
 
+BEGIN, END = "<!-- measured: begin tables -->", "<!-- measured: end -->"
 PAGE = f"# Before\n{BEGIN}\nold figures\n{END}\n## After\n"
 
 
@@ -28,22 +29,25 @@ def keep(folder, record):
 
 @pytest.fixture
 def main(tmp_path, measured, monkeypatch, capsys):
-    """The command, for a README of ours."""
-    readme = tmp_path / "README.md"
-    monkeypatch.setattr(measured_tables, "README", readme)
+    """The command, for a tree of ours with a README and a page under docs/."""
+    readme, page = tmp_path / "README.md", tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    monkeypatch.setattr(measured_tables, "REPOSITORY", tmp_path)
     monkeypatch.setattr(measured_tables, "MEASURED", measured)
 
     def call(text, *arguments):
         readme.write_text(text)
+        page.write_text(text)
         monkeypatch.setattr(sys, "argv", ["bench/measured_tables.py", *arguments])
         status = measured_tables.main()
+        assert page.read_text() == readme.read_text()
         return status, readme.read_text(), capsys.readouterr().out
 
     return call
 
 
 def test_only_what_is_between_the_markers_is_replaced(measured):
-    text = with_tables(PAGE, measured)
+    text = with_figures(PAGE, measured)
     head, _, rest = text.partition(BEGIN)
     table, _, tail = rest.partition(END)
     assert (head, tail) == ("# Before\n", "\n## After\n")
@@ -52,30 +56,52 @@ def test_only_what_is_between_the_markers_is_replaced(measured):
     assert "| 2 |" in row
     assert "95.00" in row
     assert "2 of 2 (94%)" in row
-    assert with_tables(text, measured) == text
+    assert with_figures(text, measured) == text
 
 
 def test_every_run_has_a_row_and_samples_are_apart(measured):
     keep(measured, builders.record(id="bbbb1111", recipe_name="mnist/base", seeds=[0]))
     keep(measured, builders.record(id="cccc2222", recipe_name="digits/quick", seeds=[0], smoke_test=True))
-    text = with_tables(PAGE, measured)
+    text = with_figures(PAGE, measured)
     measurements, _, samples = text.partition("(smoke test:")
     assert [name in measurements for name in ("cifar10/airnet", "mnist/base", "digits/quick")] == [True, True, False]
     assert "digits/quick" in samples
 
 
-@pytest.mark.parametrize("text", ["no markers", f"{BEGIN} no end", f"no beginning {END}", f"{END} and {BEGIN}"])
-def test_missing_markers_are_an_error(measured, text):
-    with pytest.raises(ValueError, match="needs the markers <!-- measured: begin --> and <!-- measured: end -->"):
-        with_tables(text, measured)
+@pytest.mark.parametrize("text", [f"{BEGIN} no end", f"no beginning {END}", f"{END} and {BEGIN}"])
+def test_a_marker_without_its_other_half_is_an_error(measured, text):
+    with pytest.raises(ValueError, match="needs a <!-- measured: end --> after it"):
+        with_figures(text, measured)
+
+
+def test_an_unknown_name_is_an_error(measured):
+    with pytest.raises(ValueError, match="measured: begin chart: use tables, headline, first-run"):
+        with_figures(f"<!-- measured: begin chart -->\n{END}", measured)
+
+
+def test_a_command_is_shown_with_what_it_prints(measured):
+    command = f"python bench/query.py 'select count(*) as trials from trials' {measured} --format csv"
+    text = with_figures(f"<!-- measured: begin $ {command} -->\n{END}", measured)
+    assert f"```console\n$ {command}\ntrials\n2\n```" in text
+
+
+def test_the_output_of_a_command_fits_a_page(measured):
+    lines = output_of(["bench/compare.py", *two_sides(measured)]).splitlines()
+    assert 80 < max(map(len, lines)) <= measured_tables.COLUMNS
+
+
+def two_sides(measured):
+    """A comparison whose columns are wider than the page."""
+    keep(measured / "after", builders.record(id="bbbb1111", seeds=[0, 1]))
+    return str(measured), str(measured / "after")
 
 
 def test_the_command_writes_and_checks(main, measured):
     status, text, out = main(PAGE, "--check")
     assert (status, text) == (1, PAGE)
-    assert "out of date: run bench/measured_tables.py" in out
+    assert "out of date: README.md, page.md: run bench/measured_tables.py" in out
     status, new, _ = main(PAGE)
-    assert (status, new) == (0, with_tables(PAGE, measured))
+    assert (status, new) == (0, with_figures(PAGE, measured))
     status, text, out = main(new, "--check")
     assert (status, text) == (0, new)
     assert "up to date" in out
@@ -89,20 +115,20 @@ def test_a_changed_measurement_is_noticed(main, measured):
     assert main(page, "--check")[0] == 1
 
 
-def test_the_readme_is_up_to_date():
-    if not list(MEASURED.glob("*/run.json")):
-        pytest.skip(f"no run is committed under {MEASURED}")
-    text = README.read_text(encoding="utf-8")
-    assert text == with_tables(text, MEASURED), "run bench/measured_tables.py"
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_a_page_is_up_to_date(page, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    text = page.read_text(encoding="utf-8")
+    assert text == with_figures(text, MEASURED), "run bench/measured_tables.py"
 
 
 def test_runs_of_a_scaling_have_tables_of_their_own(measured):
-    before = with_tables(PAGE, measured)
+    before = with_figures(PAGE, measured)
     for size, run in ((1, "bbbb1111"), (2, "cccc2222")):
         keep(
             measured / "scaling",
             builders.record(id=run, seeds=[0], world_size=size, recipe={"epochs": 3, "batch_size": 64}),
         )
-    after = with_tables(PAGE, measured)
+    after = with_figures(PAGE, measured)
     assert after.startswith(before[: before.index(END)])
     assert "strong scaling, 64 images a step" in after

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from bench.measured_tables import BEGIN, END, with_tables
+from bench.measured_tables import all_tables
 from results import store
 from results.compare import compare
 from results.flat import tables
@@ -130,7 +130,7 @@ def test_readme_page_comparison_and_query_show_the_same_numbers(folder):
     runs, wanted = store.find([folder]), expected(folder)
     assert wanted["mnist/init-small"][1] is None
     readme = {}
-    for line in with_tables(f"{BEGIN}\n{END}", folder).splitlines():
+    for line in all_tables(folder).splitlines():
         if line.startswith("| recipe"):
             columns = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| mnist/"):

@@ -1,0 +1,85 @@
+"""The documentation: links lead somewhere, the navigation is complete, and commands exist with their options."""
+
+import contextlib
+import importlib
+import io
+import re
+from functools import cache
+
+import pytest
+import yaml
+
+from bench import __version__
+from tests.test_architecture import REPOSITORY
+
+README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
+PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"bench/(\w+)\.py((?: [^\n`#|]*)?)")
+
+
+def name(path):
+    return str(path.relative_to(REPOSITORY))
+
+
+def anchors(path):
+    """As GitHub and Python-Markdown make them of headings."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files_and_headings(page):
+    broken = []
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_is_in_the_navigation():
+    text = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r": (\S+\.md)$", text, re.MULTILINE)) == {page.name for page in DOCS.glob("*.md")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_exist_with_the_options_that_are_shown(page):
+    for command, rest in COMMAND.findall(page.read_text(encoding="utf-8")):
+        source = REPOSITORY / "bench" / f"{command}.py"
+        assert source.is_file(), source
+        known = {f"--{option}" for option in options_of(command)}
+        given = {word.partition("=")[0] for word in rest.split() if re.fullmatch(r"--[a-z][\w-]*(=.*)?", word)}
+        assert given <= known | {"--help", "--version"}, f"bench/{command}.py"
+
+
+@cache
+def options_of(command):
+    """The long options of a command, from its help."""
+    module = importlib.import_module(f"bench.{command}")
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
+        module.main(["--help"])
+    return re.findall(r"--([a-z][\w-]*)", output.getvalue())
+
+
+def test_the_readme_is_short():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 180
+    assert len(text.split()) < 1500
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert re.search(r"^## (\S+)$", (DOCS / "changelog.md").read_text(encoding="utf-8"), re.MULTILINE)[1] == __version__
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=name)
+def test_an_issue_template_has_what_github_needs(path):
+    template = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= template.keys()
+    assert all({"type", "attributes"} <= field.keys() for field in template["body"])
