@@ -236,10 +236,13 @@ def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def reached_interval(reached: int, n: int) -> tuple[float, float]:
-    """95% for the true share of trials that reach the target (Wilson 1927). ValueError for no trials."""
+    """At least 95% for the true share of trials that reach the target (Clopper and Pearson 1934).
+
+    ValueError for no trials.
+    """
     from scipy import stats
 
-    interval = stats.binomtest(reached, n).proportion_ci(CONFIDENCE, method="wilson")
+    interval = stats.binomtest(reached, n).proportion_ci(CONFIDENCE, method="exact")
     return float(interval.low), float(interval.high)
 
 
