@@ -120,7 +120,7 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
     that the true mean is at the target or under it: a small p says that it is over it. Equal samples give an interval
     of no width and no p, because they show no spread to hold the difference against. ValueError for no samples.
     """
-    from scipy import stats
+    from scipy import special
 
     _check(accuracies)
     n, reached = len(accuracies), sum(accuracy >= target for accuracy in accuracies)
@@ -129,7 +129,7 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
         return AccuracySummary(n, mean, None, None, reached, None)
     if std == 0:
         return AccuracySummary(n, mean, 0.0, (mean, mean), reached, None)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     p = p_over_target(Moments(mean, std, n), target)
     return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
 
@@ -139,11 +139,11 @@ def p_over_target(moments: Moments, target: float) -> float:
 
     ValueError for fewer than two samples, and for a standard deviation of 0.
     """
-    from scipy import stats
+    from scipy import special
 
     if moments.n < 2 or not moments.std:
         raise ValueError(f"{moments}: a t-test needs two samples and a spread")
-    return float(stats.t.sf((moments.mean - target) / (moments.std / math.sqrt(moments.n)), moments.n - 1))
+    return float(special.stdtr(moments.n - 1, (target - moments.mean) / (moments.std / math.sqrt(moments.n))))
 
 
 def median_summary(samples: Sequence[float]) -> MedianSummary:
@@ -206,7 +206,7 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     A side of one sample has no spread of its own: its `std` is taken as known, and the degrees of freedom are those of
     the other side. ValueError where neither side has a spread, or both have but one sample.
     """
-    from scipy import stats
+    from scipy import special
 
     size, n = after.mean - before.mean, min(before.n, after.n)
     variances = [side.std**2 / side.n for side in (before, after)]
@@ -217,8 +217,8 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     freedom = sum(variances) ** 2 / sum(shares)
     if before.n == 1 or after.n == 1:
         freedom = max(before.n, after.n) - 1
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(size) / error, freedom))
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(size) / error))
     return Change(size, (size - half, size + half), p, n, none=0.0)
 
 
