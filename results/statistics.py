@@ -207,7 +207,7 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     A side of one sample has no spread of its own: its `std` is taken as known, and the degrees of freedom are those of
     the other side. ValueError where neither side has a spread, or both have but one sample.
     """
-    from scipy import stats
+    from scipy import special
 
     size, n = after.mean - before.mean, min(before.n, after.n)
     variances = [side.std**2 / side.n for side in (before, after)]
@@ -218,8 +218,8 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     freedom = sum(variances) ** 2 / sum(shares)
     if before.n == 1 or after.n == 1:
         freedom = max(before.n, after.n) - 1
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(size) / error, freedom))
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(size) / error))
     return Change(size, (size - half, size + half), p, n, none=0.0)
 
 
@@ -237,10 +237,13 @@ def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def reached_interval(reached: int, n: int) -> tuple[float, float]:
-    """95% for the true share of trials that reach the target (Wilson 1927). ValueError for no trials."""
+    """At least 95% for the true share of trials that reach the target (Clopper and Pearson 1934).
+
+    ValueError for no trials.
+    """
     from scipy import stats
 
-    interval = stats.binomtest(reached, n).proportion_ci(CONFIDENCE, method="wilson")
+    interval = stats.binomtest(reached, n).proportion_ci(CONFIDENCE, method="exact")
     return float(interval.low), float(interval.high)
 
 

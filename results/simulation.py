@@ -1,0 +1,178 @@
+"""How often verdicts are wrong, intervals hold the truth and nights raise an alarm, from samples with a known effect.
+
+Times are log-normal and spread by 2%, and one trial in twenty takes 30% longer; accuracies are normal and spread by 0.1
+points. `bench/simulate.py` writes the rates under `results/measured/statistics/`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.compare import decide
+from results.gate import judge, status
+from results.metrics import METRICS, Metric
+from results.rules import Rule
+from results.samples import FACTS, Samples
+from results.statistics import (
+    LEVEL,
+    accuracy_summary,
+    adjust_for_many,
+    difference_of_means,
+    median_summary,
+    ratio_of_times,
+    reached_interval,
+)
+
+TRIALS = (3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
+SPREAD, SLOW, SLOWER = 0.02, 0.05, 1.3
+"""of times; the share of slow trials; how much longer they take"""
+POINTS = 0.001
+"""standard deviation of accuracies"""
+CHANGES = {"none": 0.0, "+1 limit": 1.0, "-1 limit": -1.0, "+2.5 limits": 2.5}
+"""true changes, in limits of the metric"""
+TIME, ACCURACY = METRICS["time"], METRICS["accuracy"]
+
+Row = dict[str, object]
+Draw = np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides that are compared in one way."""
+
+    name: str
+    metric: Metric
+    draw: Callable[[np.random.Generator, tuple[int, ...], float], Draw]
+    """(generator, shape (draws, 2, n), effect as a ratio or a difference) -> samples, the effect on the second side"""
+    paired: bool = False
+
+    def verdicts(self, generator: np.random.Generator, n: int, draws: int, effect: float) -> list[str]:
+        """Of each draw, against the metric's own limit."""
+        given = {"paired": True} if self.paired else {}
+        sides = self.draw(generator, (draws, 2, n), effect).tolist()
+        changes = (self.metric.test.change(before, after, **given) for before, after in sides)
+        return [decide(change, self.metric, self.metric.limit)[0] for change in changes]
+
+
+def times(generator: np.random.Generator, shape: tuple[int, ...], factor: float = 1.0) -> Draw:
+    """Times of both sides, those of the second longer by `factor`."""
+    drawn = generator.lognormal(0, SPREAD, shape) * np.where(generator.random(shape) < SLOW, SLOWER, 1.0)
+    drawn[:, 1:] *= factor
+    return drawn
+
+
+def drifting_times(generator: np.random.Generator, shape: tuple[int, ...], factor: float = 1.0) -> Draw:
+    """As `times`, of interleaved trials on a machine that slows down by 30% meanwhile."""
+    return times(generator, shape, factor) * np.linspace(1, 1.3, shape[-1])
+
+
+def accuracies(generator: np.random.Generator, shape: tuple[int, ...], difference: float = 0.0) -> Draw:
+    """Accuracies of both sides, those of the second higher by `difference`."""
+    drawn = generator.normal(0.94, POINTS, shape)
+    drawn[:, 1:] += difference
+    return drawn
+
+
+COMPARISONS = (
+    Comparison("time", TIME, times),
+    Comparison("time, interleaved", TIME, drifting_times, paired=True),
+    Comparison("accuracy", ACCURACY, accuracies),
+)
+
+
+def verdict_rates(n: int, draws: int, seed: int = 0) -> list[Row]:
+    """The share of each verdict with `n` trials a side: without a change, at the limit, and at 2.5 times the limit."""
+    rows = []
+    for place, one in enumerate(COMPARISONS):
+        for index, (change, multiple) in enumerate(CHANGES.items()):
+            generator = np.random.default_rng([seed, n, place, index])
+            none = 1.0 if one.metric.test.by_ranks else 0.0
+            found = one.verdicts(generator, n, draws, none + multiple * one.metric.limit)
+            shares = {name: found.count(name) / draws for name in ("worse", "better", "same", "undecided")}
+            rows.append({"compared": one.name, "trials": n, "true change": change, "draws": draws} | shares)
+    return rows
+
+
+def interval_rates(n: int, draws: int, seed: int = 0) -> list[Row]:
+    """How often each 95% interval of `n` trials (a side) holds the true value; None where there is no interval."""
+    from scipy import special
+
+    middle = float(np.exp(SPREAD * special.ndtri(0.5 / (1 - SLOW))))
+    reached = 0.9
+
+    def sides(draw: Callable[..., Draw], effect: float) -> list[list[list[float]]]:
+        return draw(generator, (draws, 2, n), effect).tolist()
+
+    generator = np.random.default_rng([seed, n])
+    found = {
+        "median time": (middle, [median_summary(a).interval for a, _ in sides(times, 1.0)]),
+        "ratio of times": (1.05, [ratio_of_times(a, b).interval for a, b in sides(times, 1.05)]),
+        "ratio of times, interleaved": (
+            1.05,
+            [ratio_of_times(a, b, paired=True).interval for a, b in sides(drifting_times, 1.05)],
+        ),
+        "mean accuracy": (0.94, [accuracy_summary(a, 0.94).interval for a, _ in sides(accuracies, 0.0)]),
+        "difference of accuracies": (
+            0.002,
+            [difference_of_means(a, b).interval for a, b in sides(accuracies, 0.002)],
+        ),
+        "share of trials that reach the target": (
+            reached,
+            [reached_interval(int(k), n) for k in generator.binomial(n, reached, draws)],
+        ),
+    }
+    return [
+        {"interval of": name, "trials": n, "draws": draws, "holds": _share_that_holds(truth, intervals)}
+        for name, (truth, intervals) in found.items()
+    ]
+
+
+def discovery_rates(draws: int, seed: int = 0) -> list[Row]:
+    """False among the differences called real, of 40 techniques against one base; ten differ, 10 trials each."""
+    generator = np.random.default_rng(seed)
+    false: dict[str, list[float]] = {"p as it is": [], "p adjusted": []}
+    for _ in range(draws):
+        base = list(generator.normal(0, 1, 10))
+        others = generator.normal(3.0 * (np.arange(40) < 10)[:, None], 1, (40, 10))
+        p = [difference_of_means(base, list(other)).p for other in others]
+        for name, values in (("p as it is", p), ("p adjusted", adjust_for_many(p))):
+            claimed = [index for index, value in enumerate(values) if value is not None and value <= LEVEL]
+            false[name].append(sum(index >= 10 for index in claimed) / max(1, len(claimed)))
+    return [{"of": name, "draws": draws, "false": float(np.mean(shares))} for name, shares in false.items()]
+
+
+def night_rates(nights: int, slow_down: float, between: float, seed: int = 0) -> Row:
+    """Nights that end with an alarm, of a suite of two recipes of which one is slower by `slow_down`.
+
+    12 trials that spread by 1%, nights that differ by `between`, six runs in the baseline, a limit of 3%, and a
+    confirmation run.
+    """
+    generator, alarms = np.random.default_rng(seed), 0
+    rules = {"time": Rule("time", 0.03)}
+    factors = {"a": 1 + slow_down, "b": 1.0}
+    runs = iter(range(10**9))
+
+    def run(recipe: str, factor: float) -> Samples:
+        seconds = factor * generator.lognormal(0, between) * generator.lognormal(0, 0.01, 12)
+        return _run(recipe, f"run {next(runs)}", seconds)
+
+    for _ in range(nights):
+        baseline = [run(recipe, 1.0) for recipe in factors for _ in range(6)]
+        new = [run(recipe, factor) for recipe, factor in factors.items()]
+        found = judge(baseline, new, rules, lambda recipe: [run(recipe, factors[recipe])])
+        alarms += status(found) == 1
+    return {"nights": nights, "slow-down": slow_down, "nights differ by": between, "alarms": alarms / nights}
+
+
+def _run(recipe: str, origin: str, seconds: Sequence[float]) -> Samples:
+    values = {"time": tuple(seconds), "time-to-target": tuple(seconds), "accuracy": (0.95,) * len(seconds)}
+    facts = dict.fromkeys(FACTS, "the same")
+    seeds = tuple(range(len(seconds)))
+    return Samples(recipe, origin, facts, {}, {}, 0.94, seeds, values, len(seconds))
+
+
+def _share_that_holds(truth: float, intervals: Sequence[tuple[float, float] | None]) -> float | None:
+    if any(interval is None for interval in intervals):
+        return None
+    return sum(low <= truth <= high for low, high in filter(None, intervals)) / len(intervals)
