@@ -58,6 +58,6 @@ class BatchSelection:
         )
         chosen = hardest(losses, self._config.keep)
         if learns:
-            state.loss_function(logits[chosen], state.labels[chosen]).backward()
+            self._optimizer.backward(state.loss_function(logits[chosen], state.labels[chosen]))
             self._optimizer.step(state.step)
         state.images, state.labels = state.images[chosen], state.labels[chosen]

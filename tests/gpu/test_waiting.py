@@ -1,15 +1,18 @@
 """The host waits for the device where it is meant to and nowhere else."""
 
+import time
+
 import pytest
 import torch
 
 from pipelines import recipe as recipes
+from pipelines.data.resident import Epoch
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.recipe.training import Evaluation
 from pipelines.train import run_trial, set_up
 from tests.fake_cuda.simulate import noise, shortened
-from tests.gpu.trials import CUDA, counted_waiting, no_waiting
+from tests.gpu.trials import CUDA, counted_waiting, dataset_for, no_waiting
 
 pytestmark = pytest.mark.gpu
 
@@ -40,3 +43,19 @@ def test_an_evaluation_waits_once(tta, share):
     with counted_waiting() as messages:
         evaluate(forward, images, labels, options, World(0, 1, CUDA))
     assert len(messages) == 1
+
+
+def test_a_slow_loader_makes_the_device_wait(monkeypatch):
+    pause, fast = 0.02, Epoch.__iter__
+
+    def slow(self):
+        for batch in fast(self):
+            time.sleep(pause)
+            yield batch
+
+    recipe = recipes.load("mnist/base", ["epochs=1", "loader={name: bulk}", "techniques={loader_costs: {}}"])
+    setup = set_up(recipe, dataset_for(recipe), World(0, 1, CUDA))
+    run_trial(setup, 0)
+    monkeypatch.setattr(Epoch, "__iter__", slow)
+    trial = run_trial(setup, 0)
+    assert trial.notes["loader_costs"]["waited_seconds"] > 0.5 * pause * trial.steps

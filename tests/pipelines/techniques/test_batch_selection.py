@@ -121,6 +121,22 @@ def test_the_proxy_steps_on_one_of_every_so_many_batches(coloured, monkeypatch):
     assert steps == [0, 3, 6, 9]
 
 
+def test_the_proxy_s_loss_is_scaled_as_its_optimizer_wants(coloured, monkeypatch):
+    """In float16 its gradients are those of the summed loss, whatever the recipe minimises."""
+    losses = []
+    make_optimizer = techniques.batch_selection.make_optimizer
+
+    def watched(*args, **kwargs):
+        optimizer = make_optimizer(*args, **kwargs)
+        backward = optimizer.backward
+        monkeypatch.setattr(optimizer, "backward", lambda loss: (losses.append(loss), backward(loss)))
+        return optimizer
+
+    monkeypatch.setattr(techniques.batch_selection, "make_optimizer", watched)
+    run_trial(bench_for(coloured, "techniques.batch_selection.every=3"), 0)
+    assert len(losses) == 4
+
+
 def test_it_trains_in_one_process(coloured):
     with pytest.raises(ValueError, match=r"techniques\.batch_selection trains in one process"):
         bench_for(coloured, world=World(size=2))
