@@ -51,17 +51,14 @@ class ConsoleTable:
         return sum(self._column_width(column) + GAP for column in columns) + GAP
 
     def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
-        """The width of each column: what is over when each has its least goes to the one that lacks most."""
+        """The width of each column: what is over when each has its least goes to the narrowest that lacks some."""
         widths = {column: self._column_width(column) for column in columns}
-        lacking = {
-            column: max(len(row[column]) for row in [self._headers, *self._rows]) - widths[column] for column in columns
-        }
+        whole = {column: max(len(row[column]) for row in [self._headers, *self._rows]) for column in columns}
         for _ in range(width - self._least_width(columns)):
-            most = max(lacking, key=lambda column: lacking[column])
-            if lacking[most] <= 0:
+            lacking = [column for column in columns if widths[column] < whole[column]]
+            if not lacking:
                 break
-            widths[most] += 1
-            lacking[most] -= 1
+            widths[min(lacking, key=lambda column: widths[column])] += 1
         return widths
 
     def _as_columns(self, columns: Sequence[int], alike: Sequence[int], width: int) -> rich.table.Table:

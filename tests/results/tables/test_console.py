@@ -76,5 +76,10 @@ def test_on_a_very_narrow_one_each_row_is_a_block():
     assert "p: –" not in lines
 
 
+def test_a_long_text_folds_before_short_ones_do():
+    table = Table("", ("recipe", "decision"), (("/a/very/long/path" * 9, "worse: confirmed"),))
+    assert "worse: confirmed" in shown(table, 80)
+
+
 def test_a_table_without_rows_is_no_error():
     assert "recipe" in shown(Table("", HEADERS, ()), 20) + shown(Table("", HEADERS, ()), 160)
