@@ -71,7 +71,7 @@ class Batch(Options):
     title = WHERE
 
     batch_per_process: Annotated[int, Argument(positive, "B")] | None = None
-    """images per process and step (default: a share of the batch)"""
+    """images per process and step (default: its share)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +81,17 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Record
     command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
     """start a command per trial, with its {seed}"""
     metrics: Annotated[str, Argument(metrics_of, "HOW")] = "json"
-    """a command's: json, json:FILE or a regex"""
+    """its figures: json, json:FILE or a regex"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
     """accuracy to reach (default: the recipe's)"""
     folds: Annotated[int, Argument(at_least_two, "K")] | None = None
     """cross-validation: K runs, a part held out in each"""
     interleave: bool = False
-    """alternate the trials of the recipes, then compare them"""
+    """alternate the recipes' trials, then compare them"""
     across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
     """what the comparison lets differ; may be repeated"""
-    wait_for_quiet: Annotated[int, Argument(positive, "SECONDS")] | None = None
-    """wait so long at most until other processes leave the CPUs free"""
+    wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
+    """seconds to wait at most for idle CPUs"""
     resume: Annotated[Path, Argument(metavar="RUN")] | None = None
     """train the seeds that an interrupted run lacks"""
 

@@ -62,7 +62,7 @@ class Suite(Recipes):
     """A suite in place of recipes."""
 
     suite: Annotated[str, Argument(metavar="NAME", choices=suites.names)] | None = None
-    """recipes and trials of configs/suites/NAME.yaml or a file"""
+    """the recipes and trials of a suite, by name or file"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class SmokeTest(Options):
     renamed: ClassVar = {"--sample": "--smoke-test"}
 
     smoke_test: bool = False
-    """a few hundred images, a few steps, no download: does it work?"""
+    """a few images and steps, no download: does it work?"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ class Machine(Options):
     title = WHERE
 
     device: Annotated[str, Argument(metavar="DEVICE")] = "auto"
-    """cpu, cuda, cuda:N, or auto: CUDA if there is a GPU"""
+    """cpu, cuda, cuda:N, or auto: a GPU if any"""
     threads: Count | None = None
-    """CPU threads per process (default: its share of the cores)"""
+    """CPU threads a process (default: its share of cores)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Timeout(Options):
     title = WHERE
 
     timeout: Annotated[int, Argument(positive, "SECONDS")] = 300
-    """a process or command that is silent so long is lost"""
+    """silence after which a process is lost"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ class Probes(Track):
     profile: bool = False
     """trace a few steps after the trials, for Perfetto"""
     energy: bool = False
-    """measure joules per trial after the trials (NVML, powercap)"""
+    """measure joules per trial afterwards (NVML, powercap)"""
 
 
 @dataclass(frozen=True, kw_only=True)

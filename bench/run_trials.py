@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from bench import events, profiles, trainers
-from bench.cli import Terminated
+from bench.cli import Terminated, rank_prefix
 from bench.jobs import Job, RunOptions, encodable
 from bench.live_view import TrialLines
 from bench.trainers import Described, Trainer
@@ -285,7 +285,7 @@ def ending(
 
     def lost(cause: str) -> None:
         finish_badly("interrupted" if failures.is_stop(cause) else "failed", cause)
-        print(f"bench/run.py: error: rank {world.rank}: {cause}{kept}", file=sys.stderr, flush=True)
+        print(f"{rank_prefix(os.environ)}bench/run.py: error: {cause}{kept}", file=sys.stderr, flush=True)
 
     try:
         with failures.Watcher(world, places, lost):
@@ -298,7 +298,7 @@ def ending(
             raise failures.PeerError(cause + kept) from None
         finish_badly("interrupted", cause or name)
         if cause:
-            print(f"bench/run.py: rank {world.rank}: {cause}", file=sys.stderr, flush=True)
+            print(f"{rank_prefix(os.environ)}bench/run.py: {cause}", file=sys.stderr, flush=True)
         if directory:
             view.line(f"interrupted; finished trials are kept; continue with --resume {directory.path}")
         raise

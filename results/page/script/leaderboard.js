@@ -85,7 +85,7 @@ function times(row, name) {
 }
 
 function tick(run, chosen) {
-  if (run.source) return el("td", { class: "tick" });
+  if (run.source || !run.facts) return el("td", { class: "tick" }); // nothing of it can be drawn
   const place = chosen.indexOf(run);
   const change = () => {
     const ids = place < 0 ? [...chosen, run] : chosen.filter((other) => other !== run);

@@ -60,7 +60,7 @@ function ticked(lists) {
   if (state.runs === "none") return [];
   if (state.runs) {
     const ids = new Set(state.runs.split(","));
-    return runs.filter((run) => ids.has(run.id));
+    return runs.filter((run) => ids.has(run.id) && run.facts); // only of these the page has curves
   }
   const real = lists.map((list) => list.filter((run) => run.trials.length && !run.smoke_test)).filter((list) => list.length);
   return real.slice(0, LISTS).flatMap((list) => list.slice(0, FIRST));
