@@ -28,6 +28,7 @@ COMMANDS = {
     "run": ["digits/quick"],
     "scale": ["digits/quick"],
     "search": ["digits/quick", "optimizer.lr=1..2"],
+    "simulate": ["--draws", "20"],
     "sweep": ["digits/quick"],
 }
 """every command, with arguments that it accepts"""

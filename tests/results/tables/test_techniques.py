@@ -47,7 +47,7 @@ def test_each_run_is_compared_with_both_baselines():
 
 
 def test_the_table_says_that_p_is_adjusted_and_for_how_many():
-    assert "its 2 comparisons (Benjamini-Hochberg)" in techniques_table(all_runs(), "strict").caption
+    assert "the 2 comparisons of its column (Benjamini-Hochberg)" in techniques_table(all_runs(), "strict").caption
 
 
 def test_a_baseline_is_not_compared_with_itself():
