@@ -26,6 +26,7 @@ COMMANDS = {
     "run": ["digits/quick"],
     "scale": ["digits/quick"],
     "search": ["digits/quick", "optimizer.lr=1..2"],
+    "simulate": [],
     "sweep": ["digits/quick"],
 }
 """every command, with arguments that it accepts"""
@@ -43,6 +44,7 @@ BROKEN = {
     "run": "bench.jobs.jobs",
     "scale": "bench.jobs.load",
     "search": "bench.search_space.split",
+    "simulate": "bench.simulate.simulate",
     "sweep": "bench.jobs.select",
 }
 """a function that each command calls"""
