@@ -28,7 +28,7 @@ COMMANDS = {
     "run": ["digits/quick"],
     "scale": ["digits/quick"],
     "search": ["digits/quick", "optimizer.lr=1..2"],
-    "simulate": ["--draws", "20"],
+    "simulate": [],
     "sweep": ["digits/quick"],
 }
 """every command, with arguments that it accepts"""
@@ -48,6 +48,7 @@ BROKEN = {
     "run": "bench.jobs.jobs",
     "scale": "bench.jobs.load",
     "search": "bench.search_space.split",
+    "simulate": "bench.simulate.simulate",
     "sweep": "bench.jobs.select",
 }
 """a function that each command calls"""
