@@ -84,7 +84,9 @@ def _encode(path: Path, protocol: str) -> bytes:
         "as_it_stands": not run.warnings and store.has_current_trials(path),
         "warnings": run.warnings,
     }
-    lines = "".join(json.dumps(_finite(row)) + "\n" for row in (head, *found.runs, *found.trials)).encode()
+    rows = (json.dumps(_finite(row), ensure_ascii=False) for row in (*found.runs, *found.trials))
+    # a byte of a path that is no UTF-8 is a question mark in the rows; the head keeps it, to find the file again
+    lines = "\n".join([json.dumps(head), *rows, ""]).encode("utf-8", "replace")
     return cache.Passing(lines) if run.record.status == "running" else lines
 
 
@@ -98,7 +100,7 @@ def _create_nested(connection: "duckdb.DuckDBPyConnection", names: Collection[st
     """Tables of the lists within the trials. Files with lines that are no trials are written again without them."""
     found = [json.loads(line) for line in heads.read_bytes().splitlines()]
     for number, head in enumerate(found):
-        if not head["as_it_stands"] or set("*?[") & set(head["file"]):  # DuckDB would take it for a glob
+        if not head["as_it_stands"] or not _is_plain(head["file"]):
             run = store.read(Path(head["file"]).parent)
             head["file"] = str(folder / f"{number}.jsonl")
             with Path(head["file"]).open("w", encoding="utf-8") as file:
@@ -118,6 +120,11 @@ def _create_nested(connection: "duckdb.DuckDBPyConnection", names: Collection[st
             f"columns = {{seed: 'HUGEINT', {name}: 'STRUCT({struct})[]'}})) JOIN files ON filename = file",
             {"files": [head["file"] for head in found]},
         )
+
+
+def _is_plain(path: str) -> bool:
+    """Whether DuckDB can open a path as it is: it reads UTF-8, and takes some characters for a glob."""
+    return not set("*?[") & set(path) and path == path.encode("utf-8", "replace").decode()
 
 
 def close_files(connection: "duckdb.DuckDBPyConnection") -> None:
