@@ -1,6 +1,7 @@
 """The commands: `paceline run …`, or `python -m paceline run …`."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -8,12 +9,14 @@ COMMANDS = {
     "run": "train recipes, or a training of your own, and record the trials",
     "compare": "compare runs: what became faster, slower or less accurate",
     "gate": "train a suite and compare it with an accepted baseline",
+    "bisection": "find the commit that made a suite worse",
     "report": "make a page of results",
     "search": "search the options of a recipe",
-    "sweep": "train a recipe with several values of its options",
+    "sweep": "train many recipes, several at a time",
     "scale": "train a recipe on several numbers of processes",
     "doctor": "check a recipe before a long training",
     "query": "ask SQL of runs",
+    "roofline": "say what of a step's time is left to the limit of the machine",
     "recipes": "list and show recipes",
     "estimate": "say what a recipe will cost",
     "data": "download and verify data sets",
@@ -32,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"paceline: error: there is no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    if "_ARGCOMPLETE" in os.environ:
+        os.environ["_ARGCOMPLETE"] = "2"  # the words before the first option are two, `paceline run`
     sys.argv = [f"bench/{name}.py", *words[1:]]  # what the command reads, and a record keeps
     return importlib.import_module(f"bench.{name}").main()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import cli
 from results import store
 from results.notebook import compare
 from results.protocols import seconds_to_target, total_seconds
@@ -84,7 +85,7 @@ def test_two_functions_are_interleaved_and_compared(main):
 
 
 def test_a_function_beside_a_recipe_is_not_comparable_unless_asked_for(main, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(cli, "WIDTH", 300)
     both = ("mine.py:train", "digits/quick", "--target", "0.5", "--interleave", "--trials", "2")
     ended = main(*both)
     assert ended.status == 0
@@ -224,7 +225,7 @@ def test_a_command_gives_a_run_whose_trials_have_an_outcome_each(main):
 
 
 def test_a_command_is_interleaved_with_a_function(main, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(cli, "WIDTH", 300)
     Path("learn.py").write_text(LEARN)
     shared = ("--target", "0.6", "--trials", "1", "--interleave")
     ended = main("mine.py:train", "--command", COMMAND, *shared)

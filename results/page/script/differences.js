@@ -3,7 +3,7 @@ function differences(first, second) {
   const properties = (run) => new Map([
     ...(run.facts ?? []).map(([word, text]) => [word, String(current(text) ?? "–")]),
     ...flat(data.recipes[run.recipe] ?? {}, "recipe"),
-    ...flat((data.environments ? data.environments[run.environment] : run.environment) ?? {}, "environment"),
+    ...flat(data.environments[run.environment] ?? {}, "environment"),
   ]);
   const [one, other] = [first, second].map(properties);
   const names = [...new Set([...one.keys(), ...other.keys()])];
