@@ -39,7 +39,7 @@ PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_t
 """when this process was started, before Python began, on the clock that laps are measured with"""
 
 
-INTERRUPTION = 2.0
+INTERRUPTION = 0.8
 """seconds that interrupted processes have to report that they are not the cause"""
 
 

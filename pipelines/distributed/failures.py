@@ -24,7 +24,7 @@ SILENCE = 60.0
 """seconds without a sign of life after which a process counts as lost"""
 STOPPED = "was stopped by"
 """how the report of a process begins that a signal has ended"""
-AT_ONCE = 1.5
+AT_ONCE = 0.6
 """seconds within which a signal that a launcher sends to all processes reaches them"""
 _KEY = "paceline/broke_off/"
 _WATCHERS = itertools.count()
