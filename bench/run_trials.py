@@ -248,9 +248,9 @@ def without_folders(arguments: list[str]) -> list[str]:
     return options.parse_known_args(arguments)[1]
 
 
-def to_record(trial: Trial, index: int, more: Mapping[str, Any]) -> TrialRecord:
-    """A trial as it is recorded, with what was observed around it."""
-    return TrialRecord(index=index, **dataclasses.asdict(trial), **more)
+def to_record(trial: Trial, index: int, observed: Mapping[str, Any] | None = None) -> TrialRecord:
+    """A trial as it is recorded. observed: what is known of the time around it."""
+    return TrialRecord(index=index, **dataclasses.asdict(trial), **(observed or {}))
 
 
 def busy_warning(foreign: float | None) -> str:

@@ -27,7 +27,6 @@ def import_torchvision() -> ModuleType:
     return torchvision
 
 
-@cache
 def make_importable() -> None:
     """Let `import torchvision` succeed from now on, where it is installed, also in code that is not ours."""
     if torch.version.cuda is None and not _operators_load():

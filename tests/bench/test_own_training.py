@@ -299,4 +299,4 @@ def test_a_recipe_trains_on_arrays_of_one_s_own_and_compares_by_their_content(ma
     same = compare("a", "b")
     assert not any("data" in row.reason for row in same.rows)
     other = compare("a", "c")
-    assert all(row.reason.startswith("data: ") for row in other.rows)
+    assert all(row.reason.startswith("data hash: ") for row in other.rows)
