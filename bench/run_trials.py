@@ -37,10 +37,8 @@ from results.record import Run, RunRecord, TrialRecord
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
 """when this process was started, before Python began, on the clock that laps are measured with"""
-
-
-INTERRUPTION = 0.8
-"""seconds that interrupted processes have to report that they are not the cause"""
+INTERRUPTION = 3.0
+"""seconds that a stopped process waits for the others, which may have been stopped too"""
 
 
 def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool = True) -> Run:

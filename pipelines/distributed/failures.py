@@ -24,8 +24,8 @@ SILENCE = 60.0
 """seconds without a sign of life after which a process counts as lost"""
 STOPPED = "was stopped by"
 """how the report of a process begins that a signal has ended"""
-AT_ONCE = 0.6
-"""seconds within which a signal that a launcher sends to all processes reaches them"""
+UNDECIDED = "\n?"
+"""how that report ends as long as the process waits for the others, which may have got the signal too"""
 _KEY = "paceline/broke_off/"
 _WATCHERS = itertools.count()
 _MAIN_REPORTED = "paceline/main_reported"
@@ -76,7 +76,7 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
     end = time.monotonic() + patience
     while True:
         reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
-        if cause := _reported(reports):
+        if cause := _reported(_decided(reports)):
             return cause, []
         silent = [rank for rank in range(world.size) if rank not in reports and rank != world.rank]
         if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
@@ -89,34 +89,31 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
 def stopped(world: World, places: Sequence[Place], signal: str, patience: float) -> str | None:
     """Report that a signal has ended this process. Returns why the run ended, unless all processes got the signal.
 
-    That is the error of another process, or which processes got the signal before the launcher stopped the others.
-    Takes `patience` seconds where no error is found and not all processes got a signal.
+    That is the error of another process, or which processes got the signal alone. A launcher sends the signal to all
+    at once, or to the others when one process has ended. So a process that got it does not end before all have got it
+    or `patience` seconds are over. Then it reports that it was stopped alone, for those that get it later.
     """
-    now = time.time()
-    _report(world.rank, f"{STOPPED} {signal}", now)
+    report = f"{STOPPED} {signal}"
+    _report(world.rank, report + UNDECIDED)
     end = time.monotonic() + patience
     while True:
         reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
-        errors = {rank: text for rank, text in reports.items() if not is_stop(text)}
-        if cause := _reported(errors):
+        if cause := _reported(_decided(reports)):
             return cause
-        times = {rank: _time(text) for rank, text in reports.items() if is_stop(text)} or {world.rank: now}
-        silent = [rank for rank in range(world.size) if rank not in times]
-        if not silent or time.monotonic() > end:
-            early = [rank for rank, at in times.items() if at <= min(times.values()) + AT_ONCE]
-            return None if len(early) == world.size else _reported({rank: reports.get(rank, "") for rank in early})
+        silent = [rank for rank in range(world.size) if rank not in reports]
+        if not silent:
+            return None
         if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
             return _gone(gone, places)
+        if time.monotonic() > end:
+            _report(world.rank, report)
+            return _reported(reports | {world.rank: report})
         time.sleep(0.1)
 
 
 def is_stop(text: str) -> bool:
     """Whether a report or a cause says that a signal ended a process."""
     return STOPPED in text
-
-
-def _time(report: str) -> float:
-    return float(report.partition("|")[2])
 
 
 class Watcher:
@@ -184,7 +181,7 @@ class Watcher:
 
     def _cause(self, reports: dict[int, str], heard: dict[int, float]) -> str | None:
         """Why the run cannot go on; None: it can."""
-        if cause := _reported(reports):
+        if cause := _reported(_decided(reports)):
             return cause
         if gone := [rank for rank in heard if _is_gone(self._places[rank], self._places[self._world.rank])]:
             return _gone(gone, self._places)
@@ -204,9 +201,8 @@ def wait_for_report_of_main(world: World) -> None:
         _at_store(lambda store: store.wait([_MAIN_REPORTED], timedelta(seconds=STORE_PATIENCE)))
 
 
-def _report(rank: int, text: str, at: float | None = None) -> None:
-    """`at`: when a signal came, in seconds since 1970."""
-    _at_store(lambda store: store.set(f"{_KEY}{rank}", text if at is None else f"{text}|{at}"))
+def _report(rank: int, text: str) -> None:
+    _at_store(lambda store: store.set(f"{_KEY}{rank}", text))
 
 
 def _read(store: dist.Store, key: str, ranks: Iterable[int]) -> dict[int, str]:
@@ -214,10 +210,15 @@ def _read(store: dist.Store, key: str, ranks: Iterable[int]) -> dict[int, str]:
     return {rank: store.get(f"{key}{rank}").decode() for rank in ranks if store.check([f"{key}{rank}"])}
 
 
+def _decided(reports: Mapping[int, str]) -> dict[int, str]:
+    """The reports without those of processes that wait whether the others are stopped too."""
+    return {rank: text for rank, text in reports.items() if not text.endswith(UNDECIDED)}
+
+
 def _reported(reports: Mapping[int, str]) -> str | None:
     """The errors that the ranks have reported. A rank that is not the cause has reported an empty one."""
-    parts = [(rank, text.partition("|")[0], is_stop(text)) for rank, text in reports.items() if text]
-    return "; ".join(f"rank {rank} {text}" if stop else f"rank {rank}: {text}" for rank, text, stop in parts) or None
+    parts = [(rank, text.removesuffix(UNDECIDED)) for rank, text in reports.items() if text]
+    return "; ".join(f"rank {rank} {text}" if is_stop(text) else f"rank {rank}: {text}" for rank, text in parts) or None
 
 
 def _gone(ranks: Iterable[int], places: Sequence[Place]) -> str:
