@@ -161,6 +161,7 @@ def facts(job: Job, trainer: Trainer) -> dict[str, str]:
     """What must be the same on all processes of a run."""
     commit, _ = environment.git_state(REPOSITORY)
     return {
+        "recipe": f"{job.name} {trainer.hash}",
         "seeds": str(list(job.seeds)),
         "commit": str(commit),
         "code": environment.code_digest(REPOSITORY),

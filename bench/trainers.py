@@ -99,9 +99,8 @@ class RecipeTrainer:
         self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
         del whole  # of which the recipe may leave most out
         self.facts: Mapping[str, str] = {
-            "recipe": recipe.hash,
             "number formats": str(number_formats(recipe, world.device)),
-            "data": str(self.data),
+            "data": self.data.digest,
         }
         self._recipe, self._world, self._dataset = recipe, world, dataset
         self.description: Mapping[str, Any] = recipe.model_dump(mode="json")
@@ -144,6 +143,7 @@ class OwnTrainer:
     """Trains a function of the user's own. Its laps are the author's word."""
 
     data: DataHashes | None = None
+    facts: Mapping[str, str] = {}
     environment: Mapping[str, object] = {}
     starts_with_process = True
 
@@ -159,7 +159,6 @@ class OwnTrainer:
         resolved = self._trainer.config
         self.description: Mapping[str, Any] = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
         self.hash = resolved.hash
-        self.facts: Mapping[str, str] = {"function": f"{resolved.entry} {resolved.hash}"}
         self.sources: Mapping[str, str] = {resolved.path.name: self._trainer.source}
         self.warnings: Sequence[str] = ()
 

@@ -5,8 +5,6 @@ import random
 import time
 from pathlib import Path
 
-import pytest
-
 from results.store import create, read, resume
 from tests.results.builders import record, trial
 
@@ -53,9 +51,3 @@ def kill_writers(root, times: int, seed: int = 0) -> None:
 
 def test_twenty_killed_writers(tmp_path):
     kill_writers(tmp_path, 20)
-
-
-@pytest.mark.slow
-def test_two_hundred_killed_writers(tmp_path):
-    for seed in range(10):  # a run each, because every reader reads all of it
-        kill_writers(tmp_path / str(seed), 20, seed)
