@@ -10,13 +10,17 @@ RULES = {"linear": lambda k: k, "sqrt": math.sqrt, "none": lambda k: 1.0}
 
 
 def scaling_factor(config: Scaling, batch_size: int) -> ScheduleFunction:
-    """The factor on the learning rate as a function of the epochs done: 1 at the reference batch."""
+    """The factor on the learning rate as a function of the epochs done: 1 at the reference batch.
+
+    A warm-up never starts above its end: under the reference batch the rate is the scaled one from the first step.
+    """
     full = RULES[config.lr](batch_size / config.reference_batch)
+    start = min(1.0, full)
 
     def factor(epoch: float) -> float:
         if epoch >= config.warmup_epochs or config.warmup == "none":
             return full
-        return 1 + (full - 1) * epoch / config.warmup_epochs if config.warmup == "gradual" else 1.0
+        return start + (full - start) * epoch / config.warmup_epochs if config.warmup == "gradual" else start
 
     return factor
 

@@ -44,8 +44,7 @@ def select(patterns: Iterable[str]) -> list[str]:
         is_path = pattern.endswith((".yaml", ".yml")) or is_entry(pattern)
         matches = [pattern] if is_path else [name for name in names() if _matches(name, pattern)]
         if not matches:
-            meant = messages.did_you_mean(pattern, names(), count=3, cutoff=0.5)
-            raise RecipeError(f"no recipe is called {pattern!r}{meant}; bench/recipes.py list shows them all")
+            raise _unknown(pattern)
         chosen.update(dict.fromkeys(matches))
     return list(chosen)
 
@@ -160,7 +159,14 @@ def _path(name: str) -> Path:
         raise RecipeError(
             f"{name!r} is not the name of a recipe: names stay inside {CONFIGS}; give a path ending in .yaml"
         )
+    if not path.exists():
+        raise _unknown(name)
     return path
+
+
+def _unknown(name: str) -> RecipeError:
+    meant = messages.did_you_mean(name, names(), count=3, cutoff=0.5)
+    return RecipeError(f"no recipe is called {name!r}{meant}; bench/recipes.py list shows them all")
 
 
 def _real(path: Path) -> Path:

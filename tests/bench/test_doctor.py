@@ -61,7 +61,7 @@ def test_something_broken_is_exit_status_1(examine):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere/at-all"], "there is no such recipe file"),
+        (["nowhere/at-all"], "no recipe is called 'nowhere/at-all'"),
         (["digits/quick", "optimizer.rl=1"], "optimizer.rl"),
         (["digits/quick", "batch_size=5000"], "batch_size=5000"),
         ([], "see --help"),

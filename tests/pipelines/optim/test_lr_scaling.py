@@ -32,6 +32,11 @@ def test_the_reference_batch_is_left_as_it_is(warmup):
     assert {factor(256, warmup=warmup)(epoch / 10) for epoch in range(100)} == {1}
 
 
+@pytest.mark.parametrize("warmup", ["gradual", "constant", "none"])
+def test_a_smaller_batch_has_its_smaller_rate_from_the_first_step(warmup):
+    assert {factor(64, warmup=warmup)(epoch / 10) for epoch in range(100)} == {0.25}
+
+
 def test_no_warm_up_is_a_warm_up_of_no_epochs():
     assert factor(512, warmup_epochs=0)(0) == factor(512, warmup="none")(0) == 2
 

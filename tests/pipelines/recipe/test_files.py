@@ -93,7 +93,7 @@ def test_a_base_that_is_not_there_is_named_with_who_asked_for_it(write):
     write("a/lost", "base: a/nowhere\n")
     (line,) = refused("a/lost")
     assert "lost.yaml: base=a/nowhere" in line
-    assert "nowhere.yaml: there is no such recipe file" in line
+    assert "no recipe is called 'a/nowhere'" in line
     write("a/many", "base: [a/base, a/lost]\n")
     (line,) = refused("a/many")
     assert "must be the name of one recipe" in line
