@@ -159,7 +159,7 @@ def _path(name: str) -> Path:
         raise RecipeError(
             f"{name!r} is not the name of a recipe: names stay inside {CONFIGS}; give a path ending in .yaml"
         )
-    if not path.exists():
+    if not os.path.lexists(path):
         raise _unknown(name)
     return path
 

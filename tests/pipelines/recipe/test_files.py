@@ -280,7 +280,7 @@ def test_a_file_that_is_no_text_is_named(write):
     (line,) = refused("a/binary")
     assert "binary.yaml: cannot be read" in line
     (line,) = refused("a/missing")
-    assert "missing.yaml: there is no such recipe file" in line
+    assert "no recipe is called 'a/missing'" in line
 
 
 @pytest.mark.parametrize(("accumulation", "batch_size"), [(10, 500), (4, 2048), (1, 512), (3, 48)])
