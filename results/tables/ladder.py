@@ -26,6 +26,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
         "gain",
         "published %",
         "published s",
+        "commit",
     )
     summaries = [summarize(run, protocol, METRICS) for run in runs]
     totals, epochs = (values(summaries, name) for name in METRICS)
@@ -41,6 +42,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
             form.seconds(epoch),
             epoch_gain,
             *published_cells(run.record.recipe_name),
+            (run.record.commit or form.NOTHING)[:7],
         )
         for run, summary, total, gain, epoch, epoch_gain in zip(
             runs, summaries, totals, gains(totals), epochs, gains(epochs), strict=True

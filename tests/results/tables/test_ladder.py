@@ -51,8 +51,9 @@ def test_published_figures_stand_beside_it_as_their_source_gives_them():
     name = "cifar10/ladder/02-preprocess-once"
     figure = published()[name]
     _, (ours, none) = rows(step(name, 1.0), step("a/ladder/00-a", 1.0))
-    assert ours[9:] == [f"{100 * figure.accuracy:g}", f"{figure.seconds:g} ({figure.hardware})"]
-    assert none[9:] == ["–", "–"]
+    assert ours[9:11] == [f"{100 * figure.accuracy:g}", f"{figure.seconds:g} ({figure.hardware})"]
+    assert none[9:11] == ["–", "–"]
+    assert ours[11] == record().commit[:7]
 
 
 def test_a_step_without_a_trial_or_epochs_is_a_row_of_dashes():
