@@ -31,7 +31,7 @@ from pipelines.host import environment, gpu_sampler, load
 from pipelines.probes import energy
 from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
-from results import store, writer
+from results import marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def _trials(
         host = captured[world.rank]["host_hash"]
         waited = 0.0
         if seeds and options.wait_for_quiet:
-            waited = load.wait_for_quiet(options.wait_for_quiet, world, host)
+            waited = load.wait_for_quiet(options.wait_for_quiet, marks.BUSY, world, host)
             began = load.read()
         if seeds:
             with gpu_sampler.sampled(world.device) as samples:
@@ -254,7 +254,7 @@ def to_record(trial: Trial, index: int, observed: Mapping[str, Any] | None = Non
 
 def busy_warning(foreign: float | None) -> str:
     """A line about a machine that is too busy for times that compare; empty for any other."""
-    if foreign is None or foreign < load.BUSY:
+    if foreign is None or foreign < marks.BUSY:
         return ""
     return (
         f"warning: other processes keep {foreign:.0%} of the CPUs busy: these times will not compare with others; wait "

@@ -32,3 +32,16 @@ class Dataset:
         """(channels, height, width), as a network sees an image."""
         height, width, channels = self.train_images.shape[1:]
         return channels, height, width
+
+
+def labelled(
+    name: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    class_names: tuple[str, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Dataset:
+    """A data set whose training images all have labels, so that the pool is empty. train, test: images and labels."""
+    (images, labels), (test_images, test_labels) = train, test
+    return Dataset(name, images, labels, test_images, test_labels, images[:0], labels[:0], class_names, mean, std)

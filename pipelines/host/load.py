@@ -10,8 +10,6 @@ from pipelines.distributed.process_group import World
 
 SHORTEST = 0.5
 """seconds under which the kernel's count, in hundredths of a second, says too little"""
-BUSY = 0.1
-"""share of the CPUs in other hands from which times no longer compare"""
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,15 @@ def foreign_load(before: Reading | None, world: World, host: object) -> float | 
     return max(0.0, foreign) / ((after.at - before.at) * after.cpus)
 
 
-def wait_for_quiet(seconds: float, world: World, host: object, interval: float = 1.0) -> float:
-    """Wait until less than `BUSY` of the CPUs are in other hands, at most so long. Returns the seconds waited."""
+def wait_for_quiet(seconds: float, busy: float, world: World, host: object, interval: float = 1.0) -> float:
+    """Wait until a smaller share of the CPUs than `busy` is in other hands, at most so long. Returns the seconds."""
     started = time.perf_counter()
     while True:
         before = read()
         time.sleep(interval)
         load = foreign_load(before, world, host)
         waited = time.perf_counter() - started
-        is_over = load is None or load < BUSY or waited >= seconds
+        is_over = load is None or load < busy or waited >= seconds
         if world.broadcast_object(is_over):
             return waited
 

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from pipelines.data.dataset import Dataset
+from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
 from pipelines.recipe.training import OWN, Data
@@ -104,15 +104,4 @@ def blank(name: str) -> Dataset:
     module = source(name)
     train, test = (np.broadcast_to(np.uint8(0), shape) for shape in module.SHAPES)
     train_labels, test_labels = (np.arange(len(images)) % len(module.CLASS_NAMES) for images in (train, test))
-    return Dataset(
-        name=name,
-        train_images=train,
-        train_labels=train_labels,
-        test_images=test,
-        test_labels=test_labels,
-        pool_images=train[:0],
-        pool_labels=train_labels[:0],
-        class_names=module.CLASS_NAMES,
-        mean=module.MEAN,
-        std=module.STD,
-    )
+    return labelled(name, (train, train_labels), (test, test_labels), module.CLASS_NAMES, module.MEAN, module.STD)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.dataset import Dataset
+from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
 from pipelines.data.files import check_labels, damaged, missing, opened, present, read_rest
 
@@ -72,18 +72,8 @@ def read(folder: Path) -> Dataset:
         )
     train_images, train_labels = _read_batches([_path(layout, name) for name in TRAIN])
     test_images, test_labels = _read_batches([_path(layout, TEST)])
-    return Dataset(
-        name="cifar10",
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        pool_images=train_images[:0],
-        pool_labels=train_labels[:0],
-        class_names=CLASS_NAMES,
-        mean=MEAN,
-        std=STD,
-    )
+    train, test = (train_images, train_labels), (test_images, test_labels)
+    return labelled("cifar10", train, test, CLASS_NAMES, MEAN, STD)
 
 
 def _path(layout: Path, name: str) -> Path:

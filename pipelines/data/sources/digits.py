@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.dataset import Dataset
+from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
 
 CLASS_NAMES = tuple("0123456789")
@@ -44,15 +44,5 @@ def read(folder: Path) -> Dataset:
     train_images, test_images, train_labels, test_labels = train_test_split(
         images, labels, test_size=TEST_FRACTION, stratify=labels, random_state=SPLIT_SEED
     )
-    return Dataset(
-        name="digits",
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        pool_images=train_images[:0],
-        pool_labels=train_labels[:0],
-        class_names=CLASS_NAMES,
-        mean=MEAN,
-        std=STD,
-    )
+    train, test = (train_images, train_labels), (test_images, test_labels)
+    return labelled("digits", train, test, CLASS_NAMES, MEAN, STD)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.dataset import Dataset
+from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
 from pipelines.data.files import check_labels, damaged, missing, opened, present, read_rest
 
@@ -54,18 +54,8 @@ def read(folder: Path) -> Dataset:
     train_images, test_images = (
         _read_idx(_path(folder, f"{part}-images-idx3-ubyte"))[..., np.newaxis] for part in ("train", "t10k")
     )
-    return Dataset(
-        name="mnist",
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        pool_images=train_images[:0],
-        pool_labels=train_labels[:0],
-        class_names=CLASS_NAMES,
-        mean=MEAN,
-        std=STD,
-    )
+    train, test = (train_images, train_labels), (test_images, test_labels)
+    return labelled("mnist", train, test, CLASS_NAMES, MEAN, STD)
 
 
 def _path(folder: Path, name: str) -> Path:

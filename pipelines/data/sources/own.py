@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.dataset import Dataset
+from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.files import DataError, opened, read_rest
 from pipelines.recipe.training import Data
 
@@ -35,18 +35,9 @@ def read(config: Data) -> Dataset:
     if names and len(names) < classes:
         raise DataError(f"{path}: has labels up to {classes - 1} and {len(names)} class names")
     mean, std = _statistics(train_images)
-    return Dataset(
-        name=config.name,
-        train_images=train_images,
-        train_labels=train_labels.astype(np.int64),
-        test_images=test_images,
-        test_labels=test_labels.astype(np.int64),
-        pool_images=train_images[:0],
-        pool_labels=train_labels[:0].astype(np.int64),
-        class_names=tuple(names) or tuple(map(str, range(classes))),
-        mean=mean,
-        std=std,
-    )
+    train = train_images, train_labels.astype(np.int64)
+    test = test_images, test_labels.astype(np.int64)
+    return labelled(config.name, train, test, tuple(names) or tuple(map(str, range(classes))), mean, std)
 
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Sequence[str]]

@@ -1,12 +1,14 @@
 """What a function may do with its run."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
 from pipelines.clock import Clock
 from pipelines.scripts.run import LAPS, Run, ScriptError
+from results.record import LapName
 
 
 @pytest.fixture
@@ -99,3 +101,7 @@ def test_epochs_count_from_one_to_the_limit(run):
 def test_without_a_data_set_it_is_said_how_to_name_one(run):
     with pytest.raises(ScriptError, match=r"say data\.name=cifar10"):
         run.dataset()
+
+
+def test_the_laps_of_an_author_are_those_of_the_record_but_the_processes_own():
+    assert set(LAPS) == set(get_args(LapName)) - {"startup", "total", "command"}
