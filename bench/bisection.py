@@ -20,10 +20,10 @@ from typing import Annotated, Literal
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
-from bench.launch import ROOT
-from bench.option_groups import Data, Machine, Timeout
-from bench.options import Argument, Count, Folder
+from bench.command_line import cli, options
+from bench.command_line.option_groups import Data, Machine, Timeout
+from bench.command_line.options import Argument, Count, Folder
+from bench.training.launch import ROOT
 
 PROG = "bench/bisection.py"
 EXAMPLES = """\

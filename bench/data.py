@@ -15,9 +15,9 @@ import numpy as np
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
-from bench.option_groups import Data
-from bench.options import Argument
+from bench.command_line import cli, options
+from bench.command_line.option_groups import Data
+from bench.command_line.options import Argument
 from pipelines.data.dataset import Dataset
 from pipelines.data.files import DataError
 from pipelines.data.fingerprint import fingerprint

@@ -14,11 +14,11 @@ from typing import Annotated
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
-from bench.jobs import run_name
-from bench.option_groups import Data, Machine
-from bench.options import Argument, Folder
-from bench.recipe_help import HelpAction
+from bench.command_line import cli, options
+from bench.command_line.jobs import run_name
+from bench.command_line.option_groups import Data, Machine
+from bench.command_line.options import Argument, Folder
+from bench.command_line.recipe_help import HelpAction
 from pipelines import recipe
 from pipelines.host import runtime
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path) -> int:
     """Run the checks and show them. Imports torch, which --help need not wait for."""
     from bench import doctor_view
-    from bench.trainers import load_data
+    from bench.training.trainers import load_data
     from pipelines import doctor
     from pipelines.distributed.process_group import World
     from pipelines.host.devices import find_device

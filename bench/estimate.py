@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, jobs, options
-from bench.option_groups import SmokeTest, Suite
-from bench.options import Argument
+from bench.command_line import cli, jobs, options
+from bench.command_line.option_groups import SmokeTest, Suite
+from bench.command_line.options import Argument
 from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import baselines, cli, options
-from bench.events import Event
-from bench.launch import ROOT, Children, Launch
-from bench.option_groups import Data, Machine, Records, Timeout
-from bench.options import Argument, Count, File, Folder, Options
+from bench import baselines
+from bench.command_line import cli, options
+from bench.command_line.option_groups import Data, Machine, Records, Timeout
+from bench.command_line.options import Argument, Count, File, Folder, Options
+from bench.training.events import Event
+from bench.training.launch import ROOT, Children, Launch
 
 if TYPE_CHECKING:
     from results.gate import Judgement
@@ -162,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
     """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
-    from bench import jobs, suites
+    from bench.command_line import jobs, suites
     from results import gate
 
     own = own_rules(given.suite)
@@ -186,11 +187,11 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
 
 def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
     """Train the suite with both checkouts, interleaved. ValueError where the other one is no checkout of Paceline."""
-    from bench import jobs, suites
+    from bench.command_line import jobs, suites
     from results import gate
 
     assert given.against
-    if not (given.against / "bench" / "launch.py").is_file():
+    if not any((given.against / place).is_file() for place in ("bench/training/launch.py", "bench/launch.py")):
         raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
     checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
     entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
@@ -216,7 +217,7 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
 
 def own_rules(suite: str) -> dict[str, Mapping[str, "Rule"]]:
     """The limits that entries of a suite have of their own, by the name of the recipe."""
-    from bench import jobs, suites
+    from bench.command_line import jobs, suites
     from results import rules
 
     return {jobs.run_name(entry.recipe): rules.rules(entry.fail_on) for entry in suites.load(suite) if entry.fail_on}

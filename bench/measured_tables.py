@@ -25,8 +25,8 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from rich.console import Console
 
-from bench import cli
-from bench.options import Parser
+from bench.command_line import cli
+from bench.command_line.options import Parser
 from results.protocols import DEFAULT
 from results.record import Run
 from results.store import find

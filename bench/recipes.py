@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
-from bench.options import Argument, Options
+from bench.command_line import cli, options
+from bench.command_line.options import Argument, Options
 from pipelines import recipe
 
 PROG = "bench/recipes.py"

@@ -12,8 +12,8 @@ from pathlib import Path
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli
-from bench.options import Parser
+from bench.command_line import cli
+from bench.command_line.options import Parser
 
 
 @cli.command

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options
-from bench.jobs import run_name
-from bench.option_groups import Machine
-from bench.options import Argument
-from bench.recipe_help import HelpAction
+from bench.command_line import cli, options
+from bench.command_line.jobs import run_name
+from bench.command_line.option_groups import Machine
+from bench.command_line.options import Argument
+from bench.command_line.recipe_help import HelpAction
 from pipelines import recipe
 from pipelines.host import runtime
 from results import format as form

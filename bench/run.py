@@ -8,8 +8,8 @@ from pathlib import Path
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, jobs
-from bench.jobs import Job, RunOptions
+from bench.command_line import cli, jobs
+from bench.command_line.jobs import Job, RunOptions
 from pipelines.distributed import launch_variables
 from pipelines.host import runtime
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: RunOptions, planned: Sequence[Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help need not wait for."""
-    from bench import live_view, ranks, run_trials, summaries
+    from bench.training import live_view, ranks, run_trials, summaries
 
     status = cli.OK
     with ranks.joined(options.device, options.timeout) as world:

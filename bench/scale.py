@@ -17,9 +17,8 @@ from typing import Annotated
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, jobs, options
-from bench.launch import Children, Launch
-from bench.option_groups import (
+from bench.command_line import cli, jobs, options
+from bench.command_line.option_groups import (
     DEFAULT_TRIALS,
     WHAT,
     WHERE,
@@ -34,7 +33,8 @@ from bench.option_groups import (
     Timeout,
     Trials,
 )
-from bench.options import Argument, positive
+from bench.command_line.options import Argument, positive
+from bench.training.launch import Children, Launch
 from pipelines import recipe as recipes
 from pipelines.host import runtime
 
@@ -168,7 +168,7 @@ def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
 
 def show(folder: Path, given: ScaleOptions) -> None:
     """Print the tables of the runs in a folder, or a JSON object per run, if there are any."""
-    from bench.summaries import run_object
+    from bench.training.summaries import run_object
     from results import store
     from results.tables.scaling import scaling_tables
 

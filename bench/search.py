@@ -18,11 +18,12 @@ import yaml
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, options, search_space
-from bench.jobs import run_name
-from bench.option_groups import Data, Machine
-from bench.options import Argument, Count, File, Seed
-from bench.recipe_help import HelpAction
+from bench.command_line import cli, options
+from bench.command_line.jobs import run_name
+from bench.command_line.option_groups import Data, Machine
+from bench.command_line.options import Argument, Count, File, Seed
+from bench.command_line.recipe_help import HelpAction
+from bench.searching import search_space
 from pipelines.host import runtime
 from pipelines.host.extras import require
 
@@ -91,7 +92,7 @@ def read_space(path: Path) -> dict[str, str]:
 
 def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ...]) -> int:
     """Run the search and show it. Imports torch and Optuna, which --help need not wait for."""
-    from bench import search_study, search_view
+    from bench.searching import search_study, search_view
     from pipelines import recipe
     from pipelines.data import sources
     from pipelines.host.devices import find_device

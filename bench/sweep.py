@@ -17,11 +17,22 @@ from typing import TYPE_CHECKING, Annotated
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cli, jobs, options
-from bench.events import Event, RunRecorded
-from bench.launch import Children, Launch
-from bench.option_groups import WHERE, Data, DryRun, Json, Machine, Records, SmokeTest, Suite, Track, Trials
-from bench.options import Argument, at_least_two
+from bench.command_line import cli, jobs, options
+from bench.command_line.option_groups import (
+    WHERE,
+    Data,
+    DryRun,
+    Json,
+    Machine,
+    Records,
+    SmokeTest,
+    Suite,
+    Track,
+    Trials,
+)
+from bench.command_line.options import Argument, at_least_two
+from bench.training.events import Event, RunRecorded
+from bench.training.launch import Children, Launch
 from pipelines.host import nvml, runtime
 
 if TYPE_CHECKING:
@@ -129,7 +140,7 @@ def planned(given: SweepOptions) -> list[Launch]:
 
 def print_runs(console: "Console", paths: Sequence[Path], given: SweepOptions) -> None:
     """Print the tables of these runs, or a JSON object per run, if there are any."""
-    from bench import summaries
+    from bench.training import summaries
     from results import store
 
     runs = sorted(store.find(paths), key=lambda run: run.record.recipe_name) if paths else []

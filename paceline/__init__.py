@@ -10,7 +10,7 @@ from paceline import own_tree
 
 own_tree.import_packages()  # before anything else of Paceline is imported
 
-from bench.recording import record
+from bench.training.recording import record
 from paceline import trial
 from results.notebook import Comparisons, compare, load
 

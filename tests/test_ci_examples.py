@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import compare, gate, report, suites
-from bench import jobs as run_jobs
+from bench import compare, gate, report
+from bench.command_line import jobs as run_jobs
+from bench.command_line import suites
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "configs" / "ci").glob("*.yml"))
 PARSERS = {"gate": gate.parse, "compare": compare.parse, "run": run_jobs.parse, "report": report.parse}

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from bench import jobs, run, run_trials
-from bench.live_view import TrialLines, make_view
+from bench import run
+from bench.command_line import jobs
+from bench.training import run_trials
+from bench.training.live_view import TrialLines, make_view
 from pipelines.distributed.process_group import World
 from pipelines.host import runtime
 from results import store

@@ -101,7 +101,7 @@ def test_help_waits_for_neither_scipy_nor_pydantic():
     assert done.returncode == 0
     assert "exit status: 0 ok, 1 worse, 2 " in done.stdout
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "bench.options" in modules
+    assert "bench.command_line.options" in modules
     assert modules.isdisjoint({"numpy", "pydantic", "rich", "scipy", "torch"})
 
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import gate, jobs
+from bench import gate
+from bench.command_line import jobs
 from results import store
 from results.record import Lap
 from tests.bench.conftest import ROOT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
+from bench.command_line import cli
 from results import store
 from results.notebook import compare
 from results.protocols import seconds_to_target, total_seconds

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bench import trainers
+from bench.training import trainers
 from results import store
 from tests.bench.conftest import SMALL, error_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import run_trials, trainers
+from bench.training import run_trials, trainers
 from pipelines.host.environment import git_state
 from results import store
 from tests.bench.conftest import (

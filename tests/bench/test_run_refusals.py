@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import trainers
+from bench.training import trainers
 from tests.bench.conftest import ONE_THREAD, ROOT, SMALL, command, environment, error_of, launch, only_run, wait
 
 LONG = ("model.widths=[16]", "epochs=10")

@@ -5,8 +5,9 @@ import shlex
 
 import pytest
 
-from bench import jobs, scale
-from bench.launch import Children
+from bench import scale
+from bench.command_line import jobs
+from bench.training.launch import Children
 from results import store
 from tests.bench.conftest import ROOT, SMALL, launch, wait
 from tests.results import builders

@@ -13,8 +13,8 @@ from pipelines.host import runtime
 from tests.bench.conftest import Ended, launch, wait
 
 optuna = pytest.importorskip("optuna")
-from bench import search_study  # noqa: E402  it imports Optuna
-from bench.search_study import Plan  # noqa: E402
+from bench.searching import search_study  # noqa: E402  it imports Optuna
+from bench.searching.search_study import Plan  # noqa: E402
 
 CPU = torch.device("cpu")
 SMALL = ("digits/quick", "optimizer.lr=log:1e-3..1", "model.widths=[4]", "epochs=1", "--threads", "1")

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from bench import jobs, sweep
-from bench.events import Message, RunRecorded
-from bench.launch import Children
+from bench import sweep
+from bench.command_line import jobs
 from bench.sweep import Place, places
+from bench.training.events import Message, RunRecorded
+from bench.training.launch import Children
 from pipelines.host import runtime
 from results import store
 from tests.bench.conftest import ROOT, SMALL, launch, wait

@@ -35,7 +35,7 @@ class Trap:
 
 def spring(options, planned):
     """Set the trap after the threads are settled, which comes before torch."""
-    from bench import trainers
+    from bench.training import trainers
     from pipelines.data import sources
 
     whole_trial, whole_load = trainers.run_trial, sources.load

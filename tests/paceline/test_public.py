@@ -50,7 +50,7 @@ def test_it_imports_no_torch(tmp_path):
 
 
 def test_it_finds_its_own_packages_in_a_folder_that_has_others_of_their_names(cluttered):
-    code = "import paceline, results, bench.cli; from results import store; print(results.__path__)"
+    code = "import paceline, results, bench.command_line.cli; from results import store; print(results.__path__)"
     ended = python("-c", code, cwd=cluttered)
     assert ended.stderr == ""
     assert str(ROOT / "results") in ended.stdout

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
-from bench.profiles import energy_line, phases_table, write
+from bench.training.profiles import energy_line, phases_table, write
 from pipelines.distributed.process_group import World
 from pipelines.probes.profiling import STEPS, busy_share, covered, profile_training
 from pipelines.recipe import load

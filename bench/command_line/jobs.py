@@ -1,0 +1,211 @@
+"""What the command line of `bench/run.py` and its relatives asks for: recipes, their trials and seeds."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from bench.command_line import moved_options, options, suites
+from bench.command_line.option_groups import (
+    DEFAULT_TRIALS,
+    OUTPUT,
+    WHERE,
+    Data,
+    Json,
+    Machine,
+    Probes,
+    Records,
+    SmokeTest,
+    Suite,
+    Timeout,
+    Trials,
+)
+from bench.command_line.options import Argument, Options, at_least_two, positive, share
+from pipelines import recipe as recipes
+from pipelines.recipe import Recipe, Script
+from pipelines.recipe.scripts import Command, display_name, is_entry
+from pipelines.scripts.metrics import reader
+from results import store
+from results.samples import FACTS
+
+PROG = "bench/run.py"
+DESCRIPTION = "Train recipes under the clock and record the trials."
+EXAMPLES = """\
+examples:
+  accelerate launch bench/run.py                                 a first run of a few seconds
+  accelerate launch bench/run.py mnist/base --trials 10
+  accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
+  accelerate launch bench/run.py 'cifar10/*' --smoke-test        does each of them work?
+  accelerate launch bench/run.py mnist/base my.yaml --interleave
+  accelerate launch bench/run.py my_file.py:train --target 0.94 lr=0.3
+  python bench/run.py --command 'python train.py --seed {seed}' --target 0.94
+  accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3"""
+
+
+def metrics_of(text: str) -> str:
+    """What `--metrics` may be."""
+    try:
+        reader(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--metrics ")) from None
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quiet(Options):
+    """How much is printed."""
+
+    title = OUTPUT
+
+    quiet: bool = False
+    """one line per trial in place of live progress"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Options):
+    """A batch that grows with the number of processes."""
+
+    title = WHERE
+
+    batch_per_process: Annotated[int, Argument(positive, "B")] | None = None
+    """images per process and step (default: its share)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Records, Probes, Quiet, Json):
+    """The options of bench/run.py."""
+
+    command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
+    """start a command per trial, with its {seed}"""
+    metrics: Annotated[str, Argument(metrics_of, "HOW")] = "json"
+    """its figures: json, json:FILE or a regex"""
+    target: Annotated[float, Argument(share, "SHARE")] | None = None
+    """accuracy to reach (default: the recipe's)"""
+    folds: Annotated[int, Argument(at_least_two, "K")] | None = None
+    """cross-validation: K runs, a part held out in each"""
+    interleave: bool = False
+    """alternate the recipes' trials, then compare them"""
+    across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
+    """what the comparison lets differ; may be repeated"""
+    wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
+    """seconds to wait at most for idle CPUs"""
+    resume: Annotated[Path, Argument(metavar="RUN")] | None = None
+    """train the seeds that an interrupted run lacks"""
+
+    def __post_init__(self) -> None:
+        what = self.words or self.suite or self.command or self.trials or self.seed is not None
+        how = self.smoke_test or self.folds or self.target or self.batch_per_process
+        if self.resume and (what or how):
+            raise ValueError("--resume continues with the recipe, trials and seeds of the run: give no others")
+        if self.resume and self.interleave:
+            raise ValueError("--interleave starts new runs: resume each run alone")
+        if self.across and not self.interleave:
+            raise ValueError("--across belongs to the comparison of --interleave: add that, or use bench/compare.py")
+        if unknown := set(self.across) - set(FACTS):
+            raise ValueError(f"--across {min(unknown)}: use one of {', '.join(FACTS)}")
+        check_suite(self)
+
+
+def parse(arguments: Sequence[str] | None = None) -> RunOptions:
+    """The options of bench/run.py. Exits with status 2 and one line for a command line that is wrong."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if command := moved_options.new_command(words):
+        print(f"{PROG}: error: this is a command of its own now: {command}", file=sys.stderr)
+        raise SystemExit(2)
+    return options.parse(RunOptions, PROG, words, description=DESCRIPTION, epilog=EXAMPLES)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make, or to finish."""
+
+    name: str
+    recipe: Recipe | Script
+    seeds: tuple[int, ...]
+    smoke_test: bool = False
+    resume: Path | None = None
+
+
+def check_suite(options: Suite) -> None:
+    """ValueError for a suite together with recipes or a number of trials."""
+    if options.suite and (getattr(options, "trials", None) or any("=" not in word for word in options.words)):
+        raise ValueError("--suite says which recipes and how many trials: give no others")
+
+
+def jobs(options: RunOptions) -> list[Job]:
+    """The runs that a command line asks for. ValueError for a recipe, an option or a run that is missing or wrong."""
+    if options.resume:
+        return [job_of_run(options.resume)]
+    is_named = options.suite or not options.command or any("=" not in word for word in options.words)
+    named = select(options, options.trials, repeat=options.interleave) if is_named else []
+    target = [] if options.target is None else [f"target={options.target}"]
+    if options.interleave and len(named) * len(folds_of(options.folds)) + len(options.command) < 2:
+        raise ValueError("--interleave needs two recipes or more; the same recipe twice is allowed")
+    first = options.seed or 0
+    found = []
+    for name, trials in named:
+        if options.folds and is_entry(name):
+            raise ValueError(f"{name}: --folds needs the images of a recipe, and a function has its own")
+        for fold in folds_of(options.folds):
+            recipe = load_any(name, [*options.overrides, *target, *fold], smoke_test=options.smoke_test)
+            if options.batch_per_process:
+                processes = int(os.environ.get("WORLD_SIZE", "1"))
+                recipe = recipe.with_batch(options.batch_per_process * processes)
+            means_nothing = options.smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
+            found.append(Job(run_name(name), recipe, tuple(range(first, first + trials)), means_nothing))
+    for text in options.command:
+        settings: dict[str, object] = {"command": text, "metrics": options.metrics, "title": text[:100]}
+        command = recipes.load_own(settings, text, [*options.overrides, *target])
+        assert isinstance(command, Command)
+        seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
+        found.append(Job(command.name, command, seeds, options.smoke_test))
+    return found
+
+
+def job_of_run(path: Path) -> Job:
+    """What is left to do of a run. ValueError where it cannot be read, or its recipe is no longer valid."""
+    record = store.read(path).record
+    recipe = recipes.validate_any(record.recipe, str(path))
+    return Job(record.recipe_name, recipe, tuple(record.seeds), record.smoke_test, path)
+
+
+def select(options: Suite, trials: int | None = None, *, repeat: bool = False) -> list[tuple[str, int]]:
+    """The recipes that are asked for, by name, with their number of trials. `repeat`: one may be named twice."""
+    if options.suite:
+        return [(entry.recipe, entry.trials) for entry in suites.load(options.suite)]
+    groups = [[name] for name in options.names] if repeat else [options.names]
+    return [(name, trials or DEFAULT_TRIALS) for group in groups for name in recipes.select(group)]
+
+
+def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe:
+    """A recipe as it is trained."""
+    recipe = recipes.load(name, overrides)
+    return recipes.smoke_test(recipe) if smoke_test else recipe
+
+
+def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Script:
+    """A recipe, or a training of the user's own, as it is trained."""
+    recipe = recipes.load_any(name, overrides)
+    return recipes.smoke_test(recipe) if smoke_test and isinstance(recipe, Recipe) else recipe
+
+
+def folds_of(count: int | None) -> list[list[str]]:
+    """The overrides of each run of a recipe: one run without any, or one for each fold that is held out."""
+    if count is None:
+        return [[]]
+    return [[f"data.folds={count}", f"data.fold={fold}", "data.evaluate=validation"] for fold in range(count)]
+
+
+def run_name(recipe_name: str) -> str:
+    """The name of a recipe, of a YAML file anywhere or of a function, as records have it."""
+    if is_entry(recipe_name):
+        return encodable(display_name(recipe_name))
+    return encodable(Path(recipe_name).stem) if recipe_name.endswith((".yaml", ".yml")) else recipe_name
+
+
+def encodable(text: str) -> str:
+    """A text of the command line as UTF-8 has it: a byte of a path that is no UTF-8 becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,203 @@
+"""One search: trials of a recipe with other options, scored on held-out images, kept in an Optuna study.
+
+The study is a journal file. Any number of processes can share it, and a later search continues it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from filelock import FileLock
+from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from bench.searching import search_space
+from bench.searching.search_space import Choices, Range, Space
+from pipelines import recipe as recipes
+from pipelines.data import split
+from pipelines.data.dataset import Dataset
+from pipelines.distributed.process_group import World
+from pipelines.events import State
+from pipelines.recipe import Function, Recipe, Script
+from pipelines.scripts.function import FunctionTrainer
+from pipelines.train import run_trial, set_up
+from pipelines.trial import Trial
+
+STAGES = ("coarse", "refined")
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": optuna.pruners.MedianPruner,
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "none": optuna.pruners.NopPruner,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched, and how."""
+
+    name: str
+    """of the recipe, or a path to its YAML file"""
+    space: Space
+    fixed: tuple[str, ...] = ()
+    """overrides that all trials have"""
+    sampler: str = "tpe"
+    pruner: str = "median"
+    trials: int = 20
+    """of each stage, pruned ones included, over all processes"""
+    points: int = 4
+    """values of a range in a grid"""
+    validation: float = 0.1
+    seeds: int = 1
+    """trainings that a score is the mean of"""
+    sampler_seed: int | None = None
+
+    def recipe(self, values: dict[str, search_space.Value]) -> Recipe | Script:
+        """What is trained with these values. A recipe measures its accuracy on held-out images; RecipeError if it has
+        none. A function of the user's own reports what it wants to be scored by."""
+        held_out = [f"data.validation={self.validation}", "data.evaluate=validation"]
+        changes = [*self.fixed, *([] if self.is_own else held_out), *search_space.overrides(values)]
+        return recipes.load_any(self.name, changes)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a function of the user's own that is searched."""
+        return recipes.is_own(self.name)
+
+
+class Pruning:
+    """Reports the accuracy of each epoch to the study, and ends a trial that is behind the others."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+
+    def epoch_end(self, state: State) -> None:
+        accuracy = state.history[-1].accuracy
+        if accuracy is not None:
+            self._trial.report(accuracy, state.history[-1].epoch)
+            if self._trial.should_prune():
+                raise optuna.TrialPruned
+
+
+def without_test_set(dataset: Dataset) -> Dataset:
+    """No search can look at what it does not have."""
+    return replace(dataset, test_images=dataset.test_images[:0], test_labels=dataset.test_labels[:0])
+
+
+def trial_of(
+    recipe: Recipe | Script, dataset: Dataset | None, device: torch.device
+) -> Callable[[int, Sequence[Any]], Trial]:
+    """What trains one seed, with observers. ValueError where the recipe, the data or the function will not do."""
+    world = World(device=device)
+    if isinstance(recipe, Function):
+        return FunctionTrainer(recipe, world).run_trial
+    assert isinstance(recipe, Recipe)
+    assert dataset
+    return partial(run_trial, set_up(recipe, split.select(dataset, recipe.data), world))
+
+
+def score(plan: Plan, dataset: Dataset | None, device: torch.device, trial: optuna.Trial) -> float:
+    """Mean accuracy on the held-out images, as a fraction; 0 when a training diverged."""
+    space = search_space.from_json(trial.study.user_attrs["space"])
+    train = trial_of(plan.recipe({key: suggest(trial, key, part) for key, part in space.items()}), dataset, device)
+    accuracies = [train(seed, [Pruning(trial)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
+    return sum(accuracy or 0.0 for accuracy in accuracies) / plan.seeds
+
+
+def suggest(trial: optuna.Trial, key: str, part: Range | Choices) -> search_space.Value:
+    """A value for an option, from the study's sampler."""
+    if isinstance(part, Choices):
+        return trial.suggest_categorical(key, part.options)
+    if part.whole:
+        return trial.suggest_int(key, int(part.low), int(part.high), log=part.log)
+    return trial.suggest_float(key, part.low, part.high, log=part.log)
+
+
+def make_sampler(plan: Plan, space: Space) -> BaseSampler:
+    """What draws the next trial's values."""
+    if plan.sampler == "grid":
+        return GridSampler(search_space.grid(space, plan.points), seed=plan.sampler_seed)
+    return {"random": RandomSampler, "tpe": TPESampler}[plan.sampler](seed=plan.sampler_seed)
+
+
+def run(
+    plan: Plan, dataset: Dataset | None, device: torch.device, journal: Path, print_line: Callable[[str], None]
+) -> list[optuna.Study]:
+    """Search in two stages: the whole space, then a quarter of each range around the best. Returns both studies.
+
+    Continues what is in the journal. ValueError for a search of another space, or a trial that cannot be run.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    dataset = dataset and without_test_set(dataset)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    studies: list[optuna.Study] = []
+    for stage in STAGES:
+        with FileLock(f"{journal}.stage"):  # one process says where a stage searches
+            study = optuna.create_study(
+                storage=storage,
+                study_name=stage,
+                direction="maximize",
+                pruner=PRUNERS[plan.pruner](),
+                load_if_exists=True,
+            )
+            best = studies[0].best_params if studies else None
+            space = search_space.refined(plan.space, best) if best else plan.space
+            if "space" not in study.user_attrs:
+                study.set_user_attr("space", search_space.to_json(space))
+        space = search_space.from_json(study.user_attrs["space"])
+        if stage == STAGES[0] and space != plan.space:
+            raise ValueError(f"{journal} is a search of another space: give another --study")
+        study.sampler = make_sampler(plan, space)
+        search_stage(study, plan, space, dataset, device, print_line)
+        studies.append(study)
+    return studies
+
+
+def search_stage(
+    study: optuna.Study,
+    plan: Plan,
+    space: Space,
+    dataset: Dataset | None,
+    device: torch.device,
+    print_line: Callable[[str], None],
+) -> None:
+    """Train until all processes together have finished as many trials as the plan wants, one of them to the end."""
+    wanted = plan.trials
+    if plan.sampler == "grid":
+        sizes = [len(values) for values in search_space.grid(space, plan.points).values()]
+        wanted = min(wanted, math.prod(sizes))
+
+    def report(study: optuna.Study, trial: FrozenTrial) -> None:
+        result = f"{trial.value:.2%}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+        values = ", ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+        print_line(f"{study.study_name} {trial.number + 1}: {result}  {values}")
+
+    while len(study.get_trials(deepcopy=False, states=FINISHED)) < wanted:
+        study.optimize(lambda trial: score(plan, dataset, device, trial), n_trials=1, callbacks=[report])
+
+
+def best_of(studies: list[optuna.Study]) -> FrozenTrial:
+    """The best trial of all stages."""
+    return max((study.best_trial for study in studies), key=lambda trial: trial.value)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """The share of the score's variance that each option explains (functional ANOVA, Hutter et al. 2014)."""
+    scores = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
+    if len(scores) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+
+
+def shown(value: search_space.Value) -> str:
+    """A value as tables have it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

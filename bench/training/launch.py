@@ -1,0 +1,234 @@
+"""Runs as child processes: how one is started, what it reports, and how it ends with the process that started it."""
+
+import contextlib
+import os
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from bench.command_line.cli import NO_VERDICT, Terminated
+from bench.training import events
+from bench.training.events import Event
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+"""seconds that children have to end after SIGTERM, before they are killed"""
+
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
+LAUNCHER_PREFIXES = ("ACCELERATE_", "MASTER_", "TORCHELASTIC_", "GROUP_", "LOCAL_", "ROLE_")
+"""What `accelerate launch` and torchrun set for the processes that they start. Our children must not see ours."""
+
+STARTER = """
+import os, signal, sys
+parent, cores, *command = sys.argv[1:]
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, which execve keeps
+if os.getppid() != int(parent):
+    sys.exit(143)
+if cores:
+    os.sched_setaffinity(0, map(int, cores.split(",")))
+os.execvp(command[0], command)
+"""
+"""Becomes the command, after it has asked for SIGTERM at its parent's death and has bound itself to its cores."""
+
+
+Show = Callable[[Event], None]
+"""prints an event"""
+
+
+class LaunchError(ValueError):
+    """A run that was launched has failed."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One `bench/run.py` to start."""
+
+    arguments: tuple[str, ...]
+    """of bench/run.py"""
+    launcher: tuple[str, ...] = (sys.executable,)
+    """what starts it, such as `accelerate launch`"""
+    checkout: Path = ROOT
+    """the tree whose bench/run.py it is"""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """set in its environment"""
+    cores: tuple[int, ...] = ()
+    """that it is bound to; empty: those of this process"""
+    gpu: str | None = None
+    """as CUDA_VISIBLE_DEVICES names it; None: those of this process"""
+
+    @property
+    def command(self) -> list[str]:
+        """As a command line."""
+        return [*self.launcher, str(self.checkout / "bench" / "run.py"), *self.arguments]
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The variables of the child, made from those of this process."""
+        own = {events.REPORTS: "1", "OMP_NUM_THREADS": "1"}  # without it torchrun warns; bench/run.py sets its own
+        own |= {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
+        return without_launcher(given) | own | self.variables
+
+
+def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a launcher of this process left in it."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name not in LAUNCHER_VARIABLES and not name.startswith(LAUNCHER_PREFIXES)
+    }
+
+
+class Child:
+    """A launch that runs, in a process group of its own: a Ctrl-C in the terminal reaches it once, through us."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self._is_stopped = False
+        starter = [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, launch.cores))]
+        self._process = subprocess.Popen(  # noqa: S603  no shell
+            [*starter, *launch.command],
+            env=launch.environment(os.environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            process_group=0,
+        )
+
+    def events(self) -> Iterator[Event]:
+        """What it reports until it ends. A line that is no event goes to standard error."""
+        assert self._process.stdout
+        for line in self._process.stdout:
+            event = events.decode(line)
+            if event:
+                yield event
+            else:
+                print(line, end="", file=sys.stderr)
+
+    def permit_trial(self) -> None:
+        """Let a child that waits train its next trial."""
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its status says how
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+
+    def stop(self, number: int) -> None:
+        """Send a signal, once, to the process that was started. A launcher passes it on."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status, as a shell counts it: 128 + N where signal N ended it.
+
+        2 in place of 1, which bench/run.py never returns: launchers do, whatever the status of their processes.
+        """
+        status = self._process.wait()
+        return NO_VERDICT if status == 1 else status if status >= 0 else 128 - status
+
+    def terminate(self) -> None:
+        """Ask it to end, if it runs."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def close(self) -> None:
+        """Return when it has ended; kill it where that takes too long."""
+        try:
+            self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+
+
+class Children:
+    """The children of a command. A context: none of them outlives it, and SIGINT and SIGTERM are passed on once."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self.stopped_by: int | None = None
+        """the signal that came, if one did"""
+
+    def __enter__(self) -> "Children":
+        """ValueError in one of several processes, each of which would start the same children."""
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ValueError("this command starts processes itself: run it with python, without a launcher")
+        self._handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        for child in self._children:
+            child.terminate()
+        for child in self._children:
+            child.close()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def start(self, launch: Launch) -> Child:
+        """Start one. Raises as `raise_if_stopped`."""
+        self.raise_if_stopped()
+        child = Child(launch)
+        self._children.append(child)
+        if self.stopped_by:  # in the meantime
+            child.stop(self.stopped_by)
+        return child
+
+    def run(self, launch: Launch, show: Show) -> int:
+        """Start one, show what it reports, and return its exit status."""
+        child = self.start(launch)
+        for event in child.events():
+            show(event)
+        return child.wait()
+
+    def run_or_raise(self, launch: Launch, show: Show) -> None:
+        """Run one to its end. LaunchError where it fails; raises as `raise_if_stopped`."""
+        self._require_success(launch, self.run(launch, show))
+
+    def interleave(self, launches: Mapping[str, Launch], trials: int, show: Callable[[str, Event], None]) -> None:
+        """Train `trials` trials of each launch, one at a time: A B, B A, A B, … `show` gets the name of the launch too.
+
+        A drift of the machine then affects all launches equally. Raises as `run_or_raise`.
+        """
+        shared = {events.INTERLEAVED: secrets.token_hex(4)}
+        running = [
+            (self.start(replace(one, variables={**one.variables, **shared})), partial(show, name))
+            for name, one in launches.items()
+        ]
+        for child, show_its in running:
+            self._until_it_waits(child, show_its)
+        for _ in range(trials):
+            for child, show_its in running:
+                child.permit_trial()
+                self._until_it_waits(child, show_its)
+            running.reverse()
+
+    def raise_if_stopped(self) -> None:
+        """KeyboardInterrupt after SIGINT, Terminated after SIGTERM."""
+        if self.stopped_by:
+            raise KeyboardInterrupt if self.stopped_by == signal.SIGINT else Terminated(self.stopped_by)
+
+    def _until_it_waits(self, child: Child, show: Show) -> None:
+        """Return when the child waits to train its next trial, or has trained them all."""
+        for event in child.events():
+            if isinstance(event, events.Waiting):
+                return
+            show(event)
+        self._require_success(child.launch, child.wait())
+
+    def _require_success(self, launch: Launch, status: int) -> None:
+        self.raise_if_stopped()
+        if status:
+            raise LaunchError(f"{shlex.join(launch.command)} ended with status {status}")
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped_by is None:
+            self.stopped_by = number
+            for child in self._children:
+                child.stop(number)

@@ -1,0 +1,41 @@
+"""This process among all that train a run: joining them, and leaving them in order whatever happens."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+
+from bench.command_line import cli
+from pipelines.distributed import failures, process_group
+from pipelines.distributed.process_group import World
+
+
+@contextlib.contextmanager
+def joined(device: str, timeout: float) -> Iterator[World]:
+    """The processes of this run. Raises as `process_group.join`.
+
+    Where another process is lost, this one cannot leave the group in order, which would wait for the lost one. It
+    prints why and ends at once.
+    """
+    world = process_group.join(device, timeout)
+    try:
+        yield world
+    except failures.PeerError as error:
+        cli.print_error("bench/run.py", error)
+        sys.stdout.flush()
+        os._exit(cli.INTERNAL)
+    except BaseException as error:
+        if isinstance(error, ValueError | OSError):
+            failures.wait_for_report_of_main(world)
+        _drop_locals(error)
+        raise
+    finally:
+        process_group.leave(world)
+
+
+def _drop_locals(error: BaseException | None) -> None:
+    """Release what the frames of an exception hold. A replicated network must be gone before its process group is."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,84 @@
+"""One trial from the cells of a notebook, recorded as a run."""
+
+import contextlib
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.command_line.jobs import Job
+from pipelines.recipe.scripts import Cells
+from pipelines.recipe.training import Data
+from pipelines.scripts.run import Run
+from results import store
+from results.record import DataHashes
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What the record says of the cells."""
+
+    description: Mapping[str, Any]
+    hash: str
+    data: DataHashes | None = None
+    environment: Mapping[str, object] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def record(
+    name: str,
+    *,
+    target: float,
+    seed: int = 0,
+    data: str | None = None,
+    device: str = "auto",
+    out: str | Path = "runs",
+    **arguments: Any,
+) -> Iterator[Run]:
+    """Record what happens inside as one trial: `with record("idea", target=0.94, lr=0.3) as run:`.
+
+    Time the phases with `run.lap`, and report the accuracy with `run.evaluated`; the last one is that of the trial.
+    target: the accuracy to reach, as a fraction. data: what is trained on, as you say. arguments: kept in the record;
+    runs of other arguments are other recipes. In IPython the record keeps the text of the cell.
+
+    ValueError for a device that is not there, a run that is used wrongly, and a trial without an accuracy. The run's
+    record says how it ended, also where an exception ended it.
+    """
+    from bench.training import run_trials
+    from pipelines.distributed.process_group import World
+    from pipelines.host import environment
+    from pipelines.host.devices import find_device, make_clock
+    from pipelines.scripts.function import finish, seed_everything
+
+    text = _cell()
+    code = hashlib.sha256(text.encode()).hexdigest() if text else None
+    described = Data.model_validate({"name": data}) if data else None
+    config = Cells(title=name[:100], target=target, data=described, arguments=arguments, code=code)
+    world = World(device=find_device(device))
+    trained = _Trained(config.model_dump(mode="json"), config.hash)
+    job = Job(name, config, (seed,))
+    written = run_trials.new_record(job, trained, world, [environment.capture(world.device)], [])
+    directory = store.create(Path(out), written.model_copy(update={"command": ["paceline.record"]}))
+    run_trials.keep_sources(directory.path, {"cell.py": text} if text else {})
+    run = Run(seed, world.device, target, clock=make_clock(world.device))
+    try:
+        seed_everything(seed)
+        start = run.clock.now()
+        yield run
+        run.clock.synchronize()
+        seconds = run.clock.now() - start
+        run.check_ended()
+        directory.append(run_trials.to_record(finish(run, None, seconds, name, world), 0))
+    except BaseException as error:
+        is_stopped = isinstance(error, KeyboardInterrupt)
+        directory.finish("interrupted" if is_stopped else "failed", f"{type(error).__name__}: {error}".strip(": "))
+        raise
+    directory.finish("finished", None, {"after": environment.telemetry(world.device)})
+
+
+def _cell() -> str:
+    """The text of the notebook's cell that is running; empty outside IPython."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return str(shell.user_ns["In"][-1]) if shell else ""

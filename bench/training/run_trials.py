@@ -1,0 +1,339 @@
+"""Train the trials of a recipe and record them: where pipelines and results meet."""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import secrets
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import torch
+
+from bench.command_line.cli import Terminated, rank_prefix
+from bench.command_line.jobs import Job, RunOptions, encodable
+from bench.training import events, profiles, trainers
+from bench.training.live_view import TrialLines
+from bench.training.trainers import Described, Trainer
+from pipelines.clock import Lap
+from pipelines.distributed import all_reduce, failures, process_group
+from pipelines.distributed.process_group import World
+from pipelines.host import environment, gpu_sampler, load
+from pipelines.probes import energy
+from pipelines.scripts.run import ScriptError
+from pipelines.trial import Trial
+from results import marks, store, writer
+from results.record import Run, RunRecord, TrialRecord
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
+"""when this process was started, before Python began, on the clock that laps are measured with"""
+INTERRUPTION = 3.0
+"""seconds that a stopped process waits for the others, which may have been stopped too"""
+
+
+def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool = True) -> Run:
+    """Run the trials of a job, or those that its run still misses. Returns the run as it was recorded.
+
+    is_first: the first job of this process, whose first trial is timed from the start of the process.
+
+    Raises ValueError for data, a recipe or a resumed run that cannot be used, and OSError for a record that cannot be
+    written. Any other error ends the run with a RuntimeError, after the record says so.
+    """
+    interleaved = os.environ.get(events.INTERLEAVED)
+    (run,) = _alternate([_trials(job, options, world, view, is_first=is_first, interleaved=interleaved)])
+    return run
+
+
+def train_interleaved(jobs: Sequence[Job], options: RunOptions, world: World, views: Sequence[TrialLines]) -> list[Run]:
+    """Train all jobs, one trial of each in turn, so that a drift of the machine affects all of them equally.
+
+    No trial is timed from the start of the process, which all jobs share. Raises as `train`.
+    """
+    shared = world.broadcast_object(secrets.token_hex(4))
+    each = zip(jobs, views, strict=True)
+    return _alternate([_trials(job, options, world, view, is_first=False, interleaved=shared) for job, view in each])
+
+
+def _alternate(runs: Sequence[Generator[None, None, Run]]) -> list[Run]:
+    """The finished runs in their order. Each goes on to its next trial in turn. If one fails, all end."""
+    ended: dict[int, Run] = {}
+    with terminating():
+        try:
+            while len(ended) < len(runs):
+                for index, trials in enumerate(runs):
+                    if index not in ended:
+                        try:
+                            next(trials)
+                        except StopIteration as end:
+                            ended[index] = end.value
+        finally:
+            for trials in runs:
+                trials.close()
+    return [run for _, run in sorted(ended.items())]
+
+
+def _trials(
+    job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
+) -> Generator[None, None, Run]:
+    """One run. Yields before each of its trials, so that others can train one of theirs."""
+    startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
+    trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
+    is_first = is_first and trainer.starts_with_process
+    if world.size > 1:
+        process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
+    trainer.set_up()
+
+    began = load.read()
+    captured = world.gather(environment.capture(world.device))
+    places = world.gather(failures.place(captured[world.rank]["host_hash"]))
+    link = all_reduce.all_reduce_seconds(world)
+    record = new_record(job, trainer, world, captured, link, interleaved)
+    directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
+    seeds = world.broadcast_object(directory.missing_seeds if directory else None)
+    observers: list[Any] = [view]
+    if options.track and directory:
+        observers.append(trainer.tracker(directory.path))
+    if directory:
+        keep_sources(directory.path, trainer.sources)
+    view.start_run(job.name, len(seeds))
+    for warning in trainer.warnings:
+        view.line(warning)
+    with ending(directory, world, places, view):
+        before_first = [startup] if is_first else []
+        before_first += trainer.laps
+        host = captured[world.rank]["host_hash"]
+        waited = 0.0
+        if seeds and options.wait_for_quiet:
+            waited = load.wait_for_quiet(options.wait_for_quiet, marks.BUSY, world, host)
+            began = load.read()
+        if seeds:
+            with gpu_sampler.sampled(world.device) as samples:
+                before_first += filter(None, [trainer.warm_up()])
+            warnings = busy_warning(load.foreign_load(began, world, host)), gpu_sampler.unlocked_clocks(samples)
+            for warning in filter(None, warnings):
+                view.line(warning)
+        else:
+            view.line("nothing to do: no trial is missing")
+        for seed in seeds:
+            yield
+            if events.INTERLEAVED in os.environ:
+                world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
+            before, started = load.read(), datetime.now(UTC)
+            trial = trainer.run_trial(seed, observers)
+            times = {"started": started, "ended": datetime.now(UTC)}
+            if before_first:
+                total = [Lap("total", time.perf_counter() - PROCESS_STARTED - waited)] if is_first else []
+                trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
+                before_first = []
+            foreign = load.foreign_load(before, world, host)
+            if directory:
+                directory.append(to_record(trial, job.seeds.index(seed), times | {"foreign_load": foreign}))
+            view.trial_finished(trial)
+        if directory and seeds and (flops := trainer.train_flops()):
+            directory.note({"train_flops": flops})
+        if options.profile:
+            profiles.keep(trainer.profile(job.seeds[0]), directory, view)
+        if options.energy:
+            train = partial(trainer.run_trial, job.seeds[0])
+            joules = energy.measure(world, train, str(captured[world.rank]["host_hash"]))
+            profiles.keep_energy(joules, directory, view)
+    return store.read(directory.path) if directory else Run(record, (), options.out)
+
+
+def keep_sources(folder: Path, sources: Mapping[str, str]) -> None:
+    """Write the texts that were trained into `folder`/source."""
+    for name, text in sources.items():
+        (folder / "source").mkdir(exist_ok=True)
+        (folder / "source" / name).write_text(text, encoding="utf-8")
+
+
+def facts(job: Job, trainer: Trainer) -> dict[str, str]:
+    """What must be the same on all processes of a run."""
+    commit, _ = environment.git_state(REPOSITORY)
+    return {
+        "recipe": f"{job.name} {trainer.hash}",
+        "seeds": str(list(job.seeds)),
+        "commit": str(commit),
+        "code": environment.code_digest(REPOSITORY),
+        "torch": str(torch.__version__),
+        **trainer.facts,
+    }
+
+
+def keep_traceback(directory: store.RunDirectory | None, error: ScriptError) -> str:
+    """Write the traceback of the user's own code beside the record; where it is, for the message."""
+    if directory is None or error.__cause__ is None:
+        return ""
+    path = directory.path / "traceback.txt"
+    path.write_text("".join(traceback.format_exception(error.__cause__)), encoding="utf-8")
+    return f"; the traceback is in {path}"
+
+
+def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
+    """The directory of a new run, or of the run to continue: after a restart by torchrun, that of the last attempt."""
+    is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.interleaved else None)
+    return store.resume(earlier, record) if earlier else store.create(options.out, record)
+
+
+def last_attempt(folder: Path, record: RunRecord) -> Path | None:
+    """The run of the same recipe and seeds that this launcher has started before, if there is one."""
+    alike = (
+        run
+        for run in (store.find([folder]) if any(folder.glob("*/run.json")) else [])
+        if run.record.environment.launcher == record.environment.launcher
+        and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
+    )
+    return next((run.path for run in alike), None)
+
+
+def launcher() -> dict[str, str]:
+    """Which torchrun, or `accelerate launch` for several processes, started this process; nothing if none did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    parent = psutil.Process().parent()
+    return {"launcher": f"{parent.pid} since {parent.create_time():.2f}"} if parent else {}
+
+
+def new_record(
+    job: Job,
+    trained: Described,
+    world: World,
+    captured: list[dict[str, object]],
+    link: list[tuple[int, float]],
+    interleaved: str | None = None,
+) -> RunRecord:
+    """What is known of a run before it begins.
+
+    captured: the environment of every process. link: as `all_reduce_seconds` measured it.
+    """
+    commit, dirty = environment.git_state(REPOSITORY)
+    return RunRecord(
+        recipe_name=job.name,
+        recipe=dict(trained.description),
+        recipe_hash=trained.hash,
+        smoke_test=job.smoke_test,
+        data=trained.data,
+        command=["bench/run.py", *map(encodable, without_folders(sys.argv[1:]))],
+        commit=commit,
+        dirty=dirty,
+        environment=captured[0]
+        | launcher()
+        | dict(trained.environment)
+        | {"before": environment.telemetry(world.device)}
+        | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
+        world_size=world.size,
+        seeds=list(job.seeds),
+        writer=writer.this_process(),
+        interleaved=interleaved,
+    )
+
+
+def without_folders(arguments: list[str]) -> list[str]:
+    """A command line without the folders of this machine, which do not describe a run and may name a person."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
+    for option in ("--out", "--data-dir", "--resume"):
+        options.add_argument(option)
+    return options.parse_known_args(arguments)[1]
+
+
+def to_record(trial: Trial, index: int, observed: Mapping[str, Any] | None = None) -> TrialRecord:
+    """A trial as it is recorded. observed: what is known of the time around it."""
+    return TrialRecord(index=index, **dataclasses.asdict(trial), **(observed or {}))
+
+
+def busy_warning(foreign: float | None) -> str:
+    """A line about a machine that is too busy for times that compare; empty for any other."""
+    if foreign is None or foreign < marks.BUSY:
+        return ""
+    return (
+        f"warning: other processes keep {foreign:.0%} of the CPUs busy: these times will not compare with others; wait "
+        "with --wait-for-quiet SECONDS, or leave CPUs free with --threads"
+    )
+
+
+@contextlib.contextmanager
+def ending(
+    directory: store.RunDirectory | None, world: World, places: Sequence[failures.Place], view: TrialLines
+) -> Iterator[None]:
+    """Record how the run ended."""
+
+    def finish(status: store.Status, reason: str | None = None) -> None:
+        view.end_run()
+        if directory:
+            directory.finish(status, reason, {"after": environment.telemetry(world.device)})
+
+    def finish_badly(status: store.Status, reason: str) -> None:
+        """As `finish`, where an error is on its way that a full disk must not replace."""
+        try:
+            finish(status, reason)
+        except OSError as error:
+            print(f"warning: how the run ended could not be recorded: {error}", file=sys.stderr, flush=True)
+
+    kept = f"; finished trials are kept; continue with --resume {directory.path}" if directory else ""
+
+    def lost(cause: str) -> None:
+        finish_badly("interrupted" if failures.is_stop(cause) else "failed", cause)
+        print(f"{rank_prefix(os.environ)}bench/run.py: error: {cause}{kept}", file=sys.stderr, flush=True)
+
+    try:
+        with failures.Watcher(world, places, lost):
+            yield
+    except KeyboardInterrupt as interrupt:
+        name = interrupt.signal.name if isinstance(interrupt, Terminated) else "Ctrl-C"
+        cause = failures.stopped(world, places, name, INTERRUPTION) if world.size > 1 else None
+        if cause and not failures.is_stop(cause):  # the launcher stops all processes when one has failed
+            finish_badly("failed", cause)
+            raise failures.PeerError(cause + kept) from None
+        finish_badly("interrupted", cause or name)
+        if cause:
+            print(f"{rank_prefix(os.environ)}bench/run.py: {cause}", file=sys.stderr, flush=True)
+        if directory:
+            view.line(f"interrupted; finished trials are kept; continue with --resume {directory.path}")
+        raise
+    except GeneratorExit:
+        finish_badly("interrupted", "a run that it was interleaved with has ended early")
+        raise
+    except OSError as error:
+        finish_badly("failed", failures.explain(world, error, places) if world.size > 1 else str(error))
+        raise
+    except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        reason = failures.explain(world, error, places)
+        finish_badly("interrupted" if failures.is_stop(reason) else "failed", reason)
+        if world.size > 1 and failures.is_of_a_peer(error):
+            raise failures.PeerError(reason + kept) from None
+        if isinstance(error, ScriptError):
+            raise ScriptError(f"{error}{keep_traceback(directory, error)}{kept}") from error
+        raise RuntimeError(f"a trial of {view.name} failed: {reason}{kept}") from error
+    finish("finished")
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Terminated`. A SIGHUP that the caller ignores, as under nohup, stays ignored."""
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)  # while the end is recorded
+        raise Terminated(signum)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    previous = {number: found for number in numbers if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

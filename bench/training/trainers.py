@@ -1,0 +1,266 @@
+"""What trains the trials of a run: a recipe, or a function of the user's own. `run_trials.py` records them."""
+
+import hashlib
+import os
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from bench.command_line.jobs import RunOptions
+from bench.training import tracking
+from bench.training.launch import without_launcher
+from pipelines.clock import Lap
+from pipelines.data import fingerprint, sources, split
+from pipelines.data.dataset import Dataset
+from pipelines.distributed.process_group import World
+from pipelines.estimate import estimate
+from pipelines.host.devices import make_clock, number_formats
+from pipelines.probes.profiling import Profile, profile_function, profile_training
+from pipelines.recipe import Command, Function, Recipe, Script
+from pipelines.recipe.scripts import display_name
+from pipelines.recipe.training import Data
+from pipelines.scripts import command
+from pipelines.scripts.function import EpochProgress, FunctionTrainer, notify
+from pipelines.scripts.metrics import Reported
+from pipelines.train import run_trial, set_up
+from pipelines.trial import Trial
+from pipelines.warmup import warm_up
+from results.record import DataHashes
+
+MOST_KEPT = 1_000_000
+"""bytes of a file that a command names, up to which its text is kept beside the record"""
+
+
+class Described(Protocol):
+    """What the record of a run says of what it trains."""
+
+    description: Mapping[str, Any]
+    """the resolved recipe, as the record has it"""
+    hash: str
+    """of what is trained"""
+    data: DataHashes | None
+    environment: Mapping[str, object]
+    """what the record says of the processes"""
+
+
+class Trainer(Described, Protocol):
+    """Trains the trials of one run, in each of its processes."""
+
+    laps: Sequence[Lap]
+    """what was timed before the first trial"""
+    facts: Mapping[str, str]
+    """what must be the same in all processes"""
+    sources: Mapping[str, str]
+    """texts to keep beside the record, by file name"""
+    warnings: Sequence[str]
+    starts_with_process: bool
+    """whether the first trial also has the laps `startup` and `total` of this process"""
+
+    def set_up(self) -> None:
+        """Build what the trials share, once the processes have agreed on the facts."""
+
+    def tracker(self, folder: Path) -> Any:
+        """An observer that writes TensorBoard events below a folder."""
+
+    def warm_up(self) -> Lap | None:
+        """Compile, tune and allocate, before the first trial."""
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        """Train once."""
+
+    def train_flops(self) -> float | None:
+        """Floating-point operations of one trial, if they are known."""
+
+    def profile(self, seed: int) -> Profile:
+        """Where the time goes, from trials that are not timed."""
+
+
+class RecipeTrainer:
+    """Trains a recipe."""
+
+    sources: Mapping[str, str] = {}
+    starts_with_process = True
+
+    def __init__(self, recipe: Recipe, folder: Path, world: World, *, smoke_test: bool, track: bool) -> None:
+        """Load the data. ValueError where it cannot be had."""
+        clock = make_clock(world.device)
+        name = recipe.data.name
+        with clock.lap("load"):
+            # a run without gradient all-reduce counts as a smoke test too, but its times are compared with others
+            is_for_smoke = smoke_test and recipe.parallel.sync_gradients and not recipe.data.path
+            is_made_up = is_for_smoke and is_missing(name, folder, world)
+            whole = sources.made_up(name) if is_made_up else load_whole(recipe.data, folder, world)
+            dataset = split.select(whole, recipe.data)
+        self.laps: Sequence[Lap] = clock.laps
+        published = recipe.data.path is None and fingerprint.is_published(whole)
+        self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
+        del whole  # of which the recipe may leave most out
+        self.facts: Mapping[str, str] = {
+            "number formats": str(number_formats(recipe, world.device)),
+            "data": self.data.digest,
+        }
+        self._recipe, self._world, self._dataset = recipe, world, dataset
+        self.description: Mapping[str, Any] = recipe.model_dump(mode="json")
+        self.hash = recipe.hash
+        warning = (
+            f"{name} is not in {folder}: the smoke test trains on made-up images of its shape"
+            if is_made_up
+            else f"warning: the images or labels of {name} are not the published ones: the record says so"
+        )
+        self.warnings: Sequence[str] = () if published or recipe.data.path else (warning,)
+        self._track = track
+
+    def set_up(self) -> None:
+        """Build what the trials share, after the processes have agreed on what they train."""
+        self._setup = set_up(self._recipe, self._dataset, self._world)
+        if self._track:
+            tracking.check(self._setup)
+        self.environment: Mapping[str, object] = {
+            "strategy": self._setup.strategy.name,
+            "gradient_bytes": self._setup.gradient_bytes,
+        }
+
+    def tracker(self, folder: Path) -> tracking.Tracker:
+        return tracking.Tracker(self._setup, folder)
+
+    def warm_up(self) -> Lap:
+        return warm_up(self._setup)
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        return run_trial(self._setup, seed, observers)
+
+    def train_flops(self) -> float:
+        return estimate(self._recipe, self._dataset, self._world.device).train_flops
+
+    def profile(self, seed: int) -> Profile:
+        return profile_training(self._setup, seed)
+
+
+class OwnTrainer:
+    """Trains a function of the user's own. Its laps are the author's word."""
+
+    data: DataHashes | None = None
+    facts: Mapping[str, str] = {}
+    environment: Mapping[str, object] = {}
+    starts_with_process = True
+
+    def __init__(self, config: Function, folder: Path, world: World, *, smoke_test: bool, track: bool) -> None:
+        """Import the file. ScriptError where the function or its arguments will not do."""
+        if track:
+            tracking.check_packages()
+        load = partial(load_data, config.data, folder, world) if config.data else None
+        clock = make_clock(world.device)
+        with clock.lap("load"):
+            self._trainer = FunctionTrainer(config, world, cache(load) if load else None, smoke_test=smoke_test)
+        self.laps: Sequence[Lap] = clock.laps
+        resolved = self._trainer.config
+        self.description: Mapping[str, Any] = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
+        self.hash = resolved.hash
+        self.sources: Mapping[str, str] = {resolved.path.name: self._trainer.source}
+        self.warnings: Sequence[str] = ()
+
+    def set_up(self) -> None:
+        """Nothing: the function builds its network itself."""
+
+    def tracker(self, folder: Path) -> tracking.Curves:
+        return tracking.Curves(folder)
+
+    def warm_up(self) -> Lap | None:
+        return self._trainer.warm_up()
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        return self._trainer.run_trial(seed, observers)
+
+    def train_flops(self) -> None:
+        return None
+
+    def profile(self, seed: int) -> Profile:
+        return profile_function(self._trainer, seed)
+
+
+class CommandTrainer:
+    """Starts a command of the user's own, one process a trial."""
+
+    data: DataHashes | None = None
+    environment: Mapping[str, object] = {}
+    laps: Sequence[Lap] = ()
+    facts: Mapping[str, str] = {}
+    warnings: Sequence[str] = ()
+    starts_with_process = False
+
+    def __init__(self, config: Command, world: World, timeout: float, *, probes: bool) -> None:
+        """Read the files that it names. ValueError where it cannot be timed as was asked for."""
+        if world.size > 1:
+            raise ValueError("a command starts its processes itself: run bench/run.py --command without a launcher")
+        if probes:
+            raise ValueError("--track and --profile look into a training, and a command is timed from outside")
+        program = shlex.split(config.command)[0]
+        if shutil.which(program) is None:
+            raise ValueError(f"--command: there is no program {program!r}")
+        texts = config.texts()
+        files = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        if changed := [name for name, code in config.files.items() if files.get(name) != code]:
+            raise ValueError(f"{changed[0]}: has changed since this run began: start a new run")
+        config = config.model_copy(update={"files": files})
+        self.description: Mapping[str, Any] = config.model_dump(mode="json")
+        self.hash = config.hash
+        self.sources: Mapping[str, str] = {
+            Path(name).name: text.decode("utf-8", errors="replace")
+            for name, text in texts.items()
+            if len(text) <= MOST_KEPT
+        }
+        self._trainer = command.CommandTrainer(config, timeout, without_launcher(os.environ))
+
+    def set_up(self) -> None:
+        """Nothing: the command does that."""
+
+    def tracker(self, folder: Path) -> None:
+        """Refused before."""
+
+    def warm_up(self) -> None:
+        """Nothing: each process is a new one."""
+
+    def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
+        def tell(reported: Reported) -> None:
+            if results := reported.results:
+                notify(observers, "epoch_end", EpochProgress(seed, results[-1].epoch, 0, results))
+
+        notify(observers, "trial_start", EpochProgress(seed, 0, 0, ()))
+        return self._trainer.run_trial(seed, tell)
+
+    def train_flops(self) -> None:
+        return None
+
+    def profile(self, seed: int) -> NoReturn:
+        raise AssertionError("refused before")
+
+
+def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, smoke_test: bool) -> Trainer:
+    """The trainer of a job. ValueError where it cannot train here."""
+    if isinstance(recipe, Recipe):
+        return RecipeTrainer(recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track)
+    if isinstance(recipe, Command):
+        return CommandTrainer(recipe, world, options.timeout, probes=options.track or options.profile)
+    assert isinstance(recipe, Function)
+    return world.run_on_all(
+        lambda: OwnTrainer(recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track)
+    )
+
+
+def load_data(config: Data, folder: Path, world: World) -> Dataset:
+    """The recipe's part of its data set; rank 0 downloads what is missing, alone."""
+    return split.select(load_whole(config, folder, world), config)
+
+
+def is_missing(name: str, folder: Path, world: World) -> bool:
+    """Whether rank 0 does not find a data set in the folder."""
+    return world.broadcast_object(world.is_main and sources.source(name).find(folder) is None)
+
+
+def load_whole(config: Data, folder: Path, world: World) -> Dataset:
+    """A whole data set; rank 0 downloads what is missing, alone."""
+    first = world.run_on_all(lambda: sources.load_of(config, folder) if world.is_main else None)
+    return world.run_on_all(lambda: first or sources.load_of(config, folder, download=False))

@@ -1,0 +1,75 @@
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from bench.training import events, summaries
+from pipelines import recipe
+from results import store
+from results.record import Run
+from tests.results import builders
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """An interrupted run of two trials of three, of which one missed the target."""
+    run = store.create(tmp_path, builders.record(seeds=[0, 1, 2]))
+    run.append(builders.trial(0))
+    run.append(builders.missed(1))
+    run.finish("interrupted", "Ctrl-C")
+    return store.read(run.path)
+
+
+def written(console):
+    return console.file.getvalue()
+
+
+def test_a_run_as_json_has_what_the_documentation_says(kept):
+    found = summaries.run_object(kept, "airbench")
+    documented = set(summaries.__doc__.split("`")[1::2])
+    assert set(found) | set(found["trials"][0]) <= documented
+    assert (found["recipe"], found["status"], found["target"]) == ("cifar10/airnet", "interrupted", 0.94)
+    assert (found["path"], found["missing_seeds"], found["smoke_test"]) == (str(kept.path), [2], False)
+    reached, missed = found["trials"]
+    assert (reached["outcome"], missed["outcome"]) == ("reached", "missed")
+    assert reached["time_to_target"] > 0
+    assert missed["time_to_target"] is None
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("is_main", "as_json", "kind"),
+    [(False, True, summaries.Report), (True, True, summaries.Objects), (True, False, summaries.Tables)],
+)
+def test_who_prints_what(is_main, as_json, kind):
+    report = summaries.make_report(Console(), "airbench", is_main=is_main, as_json=as_json, interleaved=False)
+    assert type(report) is kind
+
+
+def test_a_launched_process_reports_its_runs(kept, monkeypatch):
+    sent = []
+    monkeypatch.setenv(events.REPORTS, "1")
+    monkeypatch.setattr(events, "send", sent.append)
+    report = summaries.make_report(Console(), "airbench", is_main=True, as_json=False, interleaved=False)
+    report.run_ended(kept)
+    report.all_ended()
+    assert sent == [events.RunRecorded("cifar10/airnet", str(kept.path), "interrupted")]
+
+
+def test_records_and_warnings_are_named_in_one_line_each(tmp_path):
+    path = tmp_path / "a long way to go" / "[run]"
+    run = Run(builders.record(recipe_name="mnist/base"), (), path, ("line 3 [is] damaged",))
+    console = Console(file=io.StringIO(), width=20)
+    summaries.print_lines(console, [run])
+    assert written(console).splitlines() == [f"record: {path}", "warning: line 3 [is] damaged"]
+
+
+def test_after_the_first_run_there_is_a_hint_at_the_next(tmp_path):
+    console = Console(file=io.StringIO(), width=160)
+    first = Run(builders.record(recipe_name="digits/quick"), (), tmp_path)
+    summaries.print_lines(console, [first, replace(first, path=tmp_path / "second")])
+    assert written(console).count("next: accelerate launch bench/run.py mnist/base") == 1
+    names = [line.partition("bench/run.py ")[2].split()[0] for line in summaries.NEXT_STEPS.splitlines()[:2]]
+    assert set(names) <= set(recipe.names())
