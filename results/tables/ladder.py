@@ -35,8 +35,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
             name_of(run),
             run.change or form.NOTHING,
             epochs_of(run),
-            summary.accuracy_text,
-            summary.reached_text,
+            *accuracy_cells(run, summary),
             form.seconds(total),
             gain,
             form.seconds(epoch),
@@ -50,7 +49,8 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
     )
     caption = (
         f"Times: median; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
-        "Gain: change from the step above. Published: on other hardware (results/published)."
+        "Gain: change from the step above. Published: on other hardware (results/published). "
+        "Steps trained on part of the images (data.limit) show no accuracy."
     )
     return Table("ladder", headers, rows, caption + legend_of(runs))
 
@@ -67,6 +67,14 @@ def gains(values: Sequence[float | None]) -> list[str]:
         for before, after in pairwise(values)
     ]
     return [form.NOTHING, *changes]
+
+
+def accuracy_cells(run: Run, summary: RunSummary) -> tuple[str, str]:
+    """Accuracy and reached trials; dashes for a run on part of the images, which measures time alone."""
+    data = run.record.recipe.get("data")
+    if isinstance(data, dict) and data.get("limit") is not None:
+        return form.NOTHING, form.NOTHING
+    return summary.accuracy_text, summary.reached_text
 
 
 def epochs_of(run: Run) -> str:
