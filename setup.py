@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bench" / "__init__.py").read_text(encoding="utf-8"))[1]
 EXTRAS = {
+    "browser": ["playwright>=1.50", "axe-playwright-python>=0.1.4"],  # for the tests of the page, as Chromium itself
     "completion": ["argcomplete>=3.5"],
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],
@@ -30,7 +31,7 @@ EXTRAS = {
     ],
 }
 EXTRAS["all"] = sorted(
-    {package for name, packages in EXTRAS.items() if name not in ("docs", "test") for package in packages}
+    {package for name, packages in EXTRAS.items() if name not in ("browser", "docs", "test") for package in packages}
 )
 for name in ("completion", "deepspeed", "mlperf", "query", "report", "search", "track"):
     EXTRAS["test"] += EXTRAS[name]

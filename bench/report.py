@@ -1,7 +1,7 @@
 """A page of results: python bench/report.py runs -o report/
 
 One file, report/index.html, that opens from disk and needs no network: leaderboard, accuracy over time, laps, ladders,
-scaling, histories, and a page for each run.
+scaling, histories, and a page for each run. Commits are linked to the page of the remote `origin`.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.command_line import cli
+from bench.command_line import cli, repository
 from bench.command_line.options import Parser
 
 
@@ -26,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         protocol = protocols.parse(options.protocol)
+        code = code_page(options.repository)
         discard = ["throttled"] if options.discard_throttled else []
         places = store.with_scalings(options.runs or ["runs"])
         found = samples.find_runs(places, cli.processors(), cli.warn, discard)
         runs = [run for run, _ in found]
-        shown = data.page_data(runs, published().values(), {run.record.id: of for run, of in found})
+        shown = data.page_data(runs, published().values(), {run.record.id: of for run, of in found}, code)
         options.out.mkdir(parents=True, exist_ok=True)
         page = options.out / "index.html"
         files.write_atomically(page, build.page(shown, options.title))
@@ -45,12 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def code_page(given: str | None) -> str | None:
+    """The web page of the code: as it was given, or of this checkout. ValueError for what is no address."""
+    if given is None:
+        return repository.web_page(Path(__file__).parent)
+    if not (address := repository.web_address(given)):
+        raise ValueError(f"--repository {given}: give an address such as https://github.com/OWNER/NAME")
+    return address
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
     parser = Parser("bench/report.py", __doc__)
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
     add("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: %(default)s)")
+    add("--repository", metavar="URL", help="web page of the code, for links of commits (default: that of `origin`)")
     add("--title", default="Paceline", help="of the page (default: %(default)s)")
     add(
         "--png",

@@ -10,7 +10,18 @@ from typing import Any
 from results import format as form
 
 INSTALL = "pip install -e '.[report]' -c constraints.txt"
-SCRIPTS = ("elements", "state", "exports", "leaderboard", "charts", "run", "differences", "start")
+SCRIPTS = (
+    "elements",
+    "state",
+    "exports",
+    "leaderboard",
+    "charts",
+    "history",
+    "run",
+    "differences",
+    "sections",
+    "start",
+)
 """the files of `script/`, in their order: each may call what any of them defines, and the last starts the page"""
 
 
@@ -47,9 +58,9 @@ def choices(data: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     runs = data["runs"]
     targets = sorted({run["target"] for run in runs} - {None})
     return {
-        "data": [(name, name) for name in sorted({run["data_set"] for run in runs})],
-        "machine": [(name, name) for name in sorted({run["machine"] for run in runs})],
-        "target": [(str(target), form.target(target)) for target in targets],
+        "data": [("*", "all"), *((name, name) for name in sorted({run["data_set"] for run in runs}))],
+        "machine": [("", "all"), *((name, name) for name in sorted({run["machine"] for run in runs}))],
+        "target": [("", "all"), *((str(target), form.target(target)) for target in targets)],
     }
 
 

@@ -1,6 +1,7 @@
 """What the page shows of runs, as plain JSON: texts, and the figures that plotly draws; nothing that is markup."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -33,11 +34,12 @@ def page_data(
     runs: Sequence[Run],
     published: Iterable[Published],
     samples: Mapping[str, Mapping[str, Samples]] | None = None,
+    repository: str | None = None,
 ) -> Json:
     """All that the page knows. Runs in the order given, the oldest first.
 
-    samples: those of every run by its id and by protocol, where they are known already. Of more than `DETAILED` runs,
-    those that are newest among the runs of their recipe are shown in detail.
+    samples: those of every run by its id and by protocol, where they are known already. repository: web page of the
+    code, to which commits are linked. Of more than `DETAILED` runs, the page shows the newest of each recipe in detail.
     """
     data_sets = [data_set(run) for run in runs]
     if samples is None:
@@ -49,13 +51,18 @@ def page_data(
     shown = []
     for run, of in zip(runs, data_sets, strict=True):
         marked_trials = marked(samples[run.record.id][DEFAULT])
-        one = run_data(run, of, summaries[run.record.id], marked_trials)
+        marked_names = samples[run.record.id][DEFAULT].marks
+        one = run_data(run, of, summaries[run.record.id], marked_trials) | {"marks": list(marked_names)}
         if run.record.id in detailed:
             one |= details(run, of, summaries[run.record.id], marked_trials)
             one["recipe"] = recipes.place(run.record.recipe)
             one["environment"] = environments.place(run.record.environment.model_dump(mode="json"))
         shown.append(one)
+    disturbed = {one["id"] for one in shown if one["marks"]}
     return {
+        "repository": repository,
+        "opening": opening(shown),
+        "marks": {mark.name: [mark.symbol, mark.caption] for mark in marks.MARKS},
         "protocols": {name: one.meaning for name, one in PROTOCOLS.items()},
         "runs": shown,
         "detailed": len(detailed),
@@ -66,11 +73,19 @@ def page_data(
         "lap_names": figures.LAPS,
         "lap_bars": figures.lap_bars(),
         "laps": figures.laps_layouts(),
-        "histories": histories(runs, data_sets, summaries),
+        "histories": histories(runs, data_sets, summaries, disturbed),
         "ladders": ladders(runs, data_sets, summaries),
         "scalings": scalings(runs, data_sets),
         "published": [published_data(one) for one in published],
     }
+
+
+def opening(runs: Sequence[Json]) -> str:
+    """The data set that the page opens with: the one with the most runs that reached a target. Empty without a run."""
+    counted: Counter[str] = Counter()
+    for run in runs:
+        counted[run["data_set"]] += run["ranked"]
+    return max(counted, key=lambda name: counted[name], default="")
 
 
 class _Distinct:
@@ -129,10 +144,12 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "target": summary.target,
         "goal": "no trial yet" if summary.target is None else f"to {form.target(summary.target)}",
         "smoke_test": record.smoke_test,
+        "ranked": summary.reached > 0 and not record.smoke_test,
         "origin": origin,
         "note": " · ".join(word for word in (*notes, *run.warnings[:1]) if word),
         "cells": cells,
         "directory": run.path.name,
+        "command": command(run),
         "trials": [],
         "times": {},
         "warnings": list(run.warnings),
@@ -185,10 +202,9 @@ def facts(
         ("time to target", _by_known(protocols, lambda name: time(name, "time-to-target"))),
         ("total time", _by_known(protocols, lambda name: time(name, "time"))),
         ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
-        ("commit", (record.commit or form.NOTHING) + (" with changes" if record.dirty else "")),
+        ("commit", (record.commit or form.NOTHING) + (" with uncommitted changes" if record.dirty else "")),
         ("recipe hash", record.recipe_hash),
         *fidelity_of(record.recipe_name),
-        ("command", " ".join(record.command)),
         ("directory", run.path.name),
     ]
     return [[word, text] for word, text in pairs if text]
@@ -236,6 +252,17 @@ def known_protocols(run: Run) -> list[str]:
 def commit(run: Run) -> str:
     """The beginning of its hash, with a + where files differed from it."""
     return form.NOTHING if run.record.commit is None else run.record.commit[:7] + "+" * bool(run.record.dirty)
+
+
+def command(run: Run) -> str:
+    """The command line that trained the run, quoted for a shell. Launchers are not recorded: of several processes it is
+    started by `accelerate launch`, on one machine."""
+    script, *arguments = run.record.command or [""]
+    if not script.endswith(".py"):
+        return shlex.join(run.record.command)
+    world = run.record.world_size
+    launcher = ["python"] if world == 1 else ["accelerate", "launch", "--num_processes", str(world)]
+    return shlex.join([*launcher, script, *arguments])
 
 
 def published_data(one: Published) -> Json:

@@ -6,7 +6,7 @@ picks one. Texts of records go through `plain`, because plotly reads tags, entit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress, pairwise
+from itertools import compress, groupby, pairwise
 from statistics import fmean, median
 from typing import Any, get_args
 
@@ -45,8 +45,10 @@ MIDDLE_FROM = 3
 """trials from which a run's median curve is drawn"""
 LINES = 10
 """trials of a run whose curves are drawn beside its median"""
-DOTS = 300
+DOTS = 150
 """trials that are drawn behind a history, which has no room for more"""
+BOUNDARIES = 60
+"""commits of a history up to which lines between them are drawn"""
 CROWDED = 16
 """steps of a ladder from which their labels stand upright and gains are not written"""
 
@@ -423,11 +425,13 @@ def history(
     figures: Mapping[str, Sequence[Figure]],
     levels: Mapping[str, Sequence[Level]],
     enough: Sequence[bool],
+    disturbed: Sequence[bool],
 ) -> Json:
     """One run a point in the order of time, its trials behind it, and the levels between steps.
 
     figures: by protocol, of each run; levels: by protocol, starting at positions among the runs. enough: whether the
-    mean accuracy of a run is at or over its target; else its point is hollow.
+    mean accuracy of a run is at or over its target; else its point is hollow. disturbed: whether a trial of the run is
+    marked as busy or throttled; then its point is a diamond. Successive runs of one commit share one label.
     """
     metric = figures[DEFAULT][0].metric
     is_share = metric.unit == "%"
@@ -439,7 +443,6 @@ def history(
     places = list(range(len(runs)))
     each = max(3, DOTS // len(runs))
     dots = {name: [thinned(one.samples, each) for one in of] for name, of in figures.items()}
-    names = [(run.record.commit or f"{run.record.created:%Y-%m-%d}")[:7] for run in runs]
     about = [
         plain(f"{(run.record.commit or 'no commit')[:7]}, {run.record.created:%Y-%m-%d %H:%M}, run {run.record.id}")
         for run in runs
@@ -476,14 +479,24 @@ def history(
             "marker": {
                 "color": [stroke if one else colour("paper") for one in enough],
                 "size": 8,
+                "symbol": ["diamond" if one else "circle" for one in disturbed] if any(disturbed) else "circle",
                 "line": {"color": stroke, "width": 1.5},
             },
             "customdata": about,
             "hovertemplate": f"%{{y:.5~g}} {metric.unit}<br>%{{customdata}}<extra></extra>",
         },
     ]
-    every = max(1, len(runs) // 10)
-    xaxis = axis("commit", range=[-0.7, len(runs) - 0.3], tickvals=places[::every], ticktext=names[::every])
+    groups = commits(runs)
+    every = max(1, len(groups) // 10)
+    boundaries = [first - 0.5 for _, first, _ in groups[1:]] if len(groups) <= BOUNDARIES else []
+    xaxis = axis(
+        "commit",
+        range=[-0.7, len(runs) - 0.3],
+        tickvals=[(first + last) / 2 for _, first, last in groups[::every]],
+        ticktext=[name if first == last else f"{name} × {last - first + 1}" for name, first, last in groups[::every]],
+        showgrid=False,
+        minor={"tickvals": boundaries, "showgrid": True, "gridcolor": colour("line")},
+    )
     annotations = steps(
         lambda before, after: {
             "x": after.start - 0.5,
@@ -492,7 +505,7 @@ def history(
             "yanchor": "bottom",
             "showarrow": False,
             "font": {"color": step},
-            "text": metric.test.write(after.median - before.median if is_share else after.median / before.median),
+            "text": step_size(metric, before.median, after.median),
         }
     )
     lines = {
@@ -507,6 +520,24 @@ def history(
         "data": [compact(trace) for trace in data],
         "layout": layout(xaxis, axis(metric.title if is_share else clocked(metric.title)), **more),
     }
+
+
+def commits(runs: Sequence[Run]) -> list[tuple[str, int, int]]:
+    """Successive runs of one commit: its name, or the date of a run without one, and the first and last position."""
+
+    def key(place: int) -> tuple[str, object]:
+        record = runs[place].record
+        if record.commit is None:
+            return f"{record.created:%Y-%m-%d}", place
+        return record.commit[:7] + "+" * bool(record.dirty), record.commit
+
+    grouped = [(name, list(places)) for (name, _), places in groupby(range(len(runs)), key)]
+    return [(name, places[0], places[-1]) for name, places in grouped]
+
+
+def step_size(metric: Metric, before: float, after: float) -> str:
+    """How a step between two levels is written."""
+    return metric.test.write(after - before if metric.unit == "%" else after / before)
 
 
 def _upright(x: float, stroke: str, dash: str) -> Json:

@@ -1,7 +1,7 @@
 """What the page draws of several runs together: histories, ladders, scaling."""
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby, pairwise
 from typing import Any
 
 from results import steps
@@ -26,8 +26,13 @@ METRICS = (*DEFAULT, EPOCH_TIME.name)
 """those that the page shows of a run"""
 
 
-def histories(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> list[Json]:
-    """Real runs of one recipe and target on one machine class, where there are several, the oldest first."""
+def histories(
+    runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries, disturbed: Collection[str] = ()
+) -> list[Json]:
+    """Real runs of one recipe and target on one machine class, where there are several, the oldest first.
+
+    disturbed: ids of the runs with a marked trial.
+    """
     grouped: dict[tuple[str, ...], list[Run]] = {}
     for run, data_set in zip(runs, data_sets, strict=True):
         if not run.record.smoke_test and run.trials:
@@ -35,21 +40,39 @@ def histories(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summarie
             goal = target(summaries[run.record.id][DEFAULT_PROTOCOL].target)
             key = (run.record.recipe_name, data_set, run.machine, *strategy, goal)
             grouped.setdefault(key, []).append(run)
-    return [_history(key, members, summaries) for key, members in grouped.items() if len(members) > 1]
+    return [_history(key, members, summaries, disturbed) for key, members in grouped.items() if len(members) > 1]
 
 
-def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries) -> Json:
+def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries, disturbed: Collection[str]) -> Json:
+    marked = [run.record.id in disturbed for run in runs]
     enough = [_is_enough(next(iter(summaries[run.record.id].values()))) for run in runs]
-    drawn, counted = {}, {}
+    drawn, found = {}, {}
     for choice, metric in {"": TOTAL_TIME, "target": TIME_TO_TARGET, "accuracy": ACCURACY}.items():
         of = {name: [summaries[run.record.id][name].figures[metric.name] for run in runs] for name in PROTOCOLS}
         smallest = 0.0 if metric is ACCURACY else steps.SMALLEST
         levels = {name: _levels(figures_of, smallest) for name, figures_of in of.items()}
-        drawn[choice] = figures.history(runs, of, levels, enough)
-        counted[choice] = {BY_PROTOCOL: {name: max(0, len(found) - 1) for name, found in levels.items()}}
+        drawn[choice] = figures.history(runs, of, levels, enough, marked)
+        found[choice] = by_protocol(lambda name, of=of, levels=levels: _steps(of[name], levels[name]))
     changed = any(one.record.recipe_hash != runs[0].record.recipe_hash for one in runs)
-    ids = [run.record.id for run in runs]
-    return {"key": " · ".join(key), "figures": drawn, "steps": counted, "ids": ids, "changed": changed}
+    return {
+        "key": " · ".join(key),
+        "figures": drawn,
+        "steps": found,
+        "runs": [[run.record.id, run.record.commit, f"{run.record.created:%Y-%m-%d}"] for run in runs],
+        "changed": changed,
+    }
+
+
+def _steps(of: Sequence[Figure], levels: Sequence[steps.Level]) -> list[list[Any]]:
+    """Of each step: the positions of the last run before it and of the first run after it, its size in words, and
+    whether it is for the worse."""
+    found = []
+    for before, after in pairwise(levels):
+        last = max(place for place in range(after.start) if of[place].value is not None)
+        metric = of[last].metric
+        is_worse = (after.median < before.median) == metric.higher_is_better
+        found.append([last, after.start, figures.step_size(metric, before.median, after.median), is_worse])
+    return found
 
 
 def _is_enough(summary: RunSummary) -> bool:

@@ -1,11 +1,13 @@
 """A table on the console, in whatever width there is. No number is cut or broken.
 
 As columns where they fit. Else columns that say the same in every row become a line above the table, or nothing where
-they are empty. Where that is still too wide, each row becomes a block with a line for each column.
+they are empty. Where that is still too wide, each row becomes a block with a line for each column. A long reason in the
+last column, such as "undecided: 47 more trials ...", goes below the table.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 import rich.table
 from rich import box
@@ -17,6 +19,10 @@ from results.format import NOTHING, printable
 WORD = 8
 """letters of a word that are kept together: so many that a summary still fits in 80 columns"""
 NUMBER = re.compile(r"[\[(]?[+\-−±]?[\d,]+(\.\d+)?%?[\]),;]*")
+REASON = re.compile(r"(?P<verdict>[^:]{1,20}): (?P<reason>.+)")
+"""a cell of the last column"""
+LINES = 3
+"""of a cell in the last column, at most, before its reason goes below the table"""
 EMPTY = ("", NOTHING)
 GAP = 2
 """columns between two columns of a table"""
@@ -64,17 +70,22 @@ class ConsoleTable:
     def _as_columns(self, columns: Sequence[int], alike: Sequence[int], width: int) -> rich.table.Table:
         common = [f"{self._headers[column]}: {self._rows[0][column]}" for column in alike]
         common = [line for line, column in zip(common, alike, strict=True) if self._rows[0][column] not in EMPTY]
+        widths = self._widths(columns, width)
+        rows, reasons = self._rows, []
+        if any(len(wrap(row[-1], widths.get(len(row) - 1, width))) > LINES for row in rows):
+            rows, reasons = without_reasons(rows)
+            widths = ConsoleTable("", self._headers, rows, "")._widths(columns, width)
         table = rich.table.Table(
             title=Text("\n".join([self._title, *common])),
-            caption=Text(self._caption),
+            caption=Text("\n".join([*reasons, self._caption])),
             caption_justify="left",
             box=box.SIMPLE,
             collapse_padding=True,
             pad_edge=False,
         )
-        for column, column_width in self._widths(columns, width).items():
+        for column, column_width in widths.items():
             table.add_column(Text(self._headers[column]), overflow="fold", width=column_width)
-        for row in self._rows:
+        for row in rows:
             table.add_row(*(Text(row[column]) for column in columns))
         return table
 
@@ -84,3 +95,16 @@ class ConsoleTable:
             named = (f"{header}: {cell}" if header else cell for header, cell in zip(self._headers, row, strict=True))
             yield Text("\n  ".join(line for line, cell in zip(named, row, strict=True) if cell not in EMPTY))
         yield Text(self._caption, style="dim italic")
+
+
+def without_reasons(rows: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[str]]:
+    """The rows with a number in place of the reason in their last column; the reasons, with their numbers."""
+    numbers: dict[str, int] = {}
+    short = []
+    for row in rows:
+        *cells, last = row
+        if found := REASON.fullmatch(last):
+            number = numbers.setdefault(found["reason"], len(numbers) + 1)
+            last = f"{found['verdict']} ({number})"
+        short.append([*cells, last])
+    return short, [f"({number}) {reason}" for reason, number in numbers.items()]

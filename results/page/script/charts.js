@@ -39,9 +39,24 @@ function fewTicks({ tickvals, ticktext }) {
   return { tickvals: thinned(tickvals), ticktext: thinned(ticktext) };
 }
 
+/** A waterfall with its steps from top to bottom: a phone has room for their names there. */
+function transposed({ data: [trace], layout: { xaxis, yaxis, ...rest } }) {
+  const { x, y, ...own } = trace;
+  const steps = { ...xaxis, autorange: "reversed", tickangle: 0, tickfont: { ...xaxis.tickfont, size: 10 } };
+  const height = 90 + 20 * (x?.length ?? 0);
+  return {
+    data: [{ ...own, x: y, y: x, orientation: "h" }],
+    layout: { ...rest, xaxis: yaxis, yaxis: steps, height, margin: { ...rest.margin, r: 48 } },
+  };
+}
+
 function draw(parent, description, traces, layout) {
   const narrow = isNarrow();
+  const named = layout.showlegend === false ? 0 : traces.filter((trace) => trace.name && trace.showlegend !== false).length;
+  const legend = narrow && named > 2 ? 20 * named : 0; // it has one column there
   const fitted = merged(layout, {
+    height: layout.height + legend,
+    ...(legend ? { legend: { maxheight: legend + 10 } } : {}),
     font: { family: getComputedStyle(document.body).fontFamily },
     xaxis: { fixedrange: narrow, ...(narrow ? fewTicks(layout.xaxis) : {}) },
     yaxis: { fixedrange: narrow },
@@ -99,10 +114,8 @@ function drawLaps(body, chosen) {
       return [{ ...resolved(data.lap_bars[index]), x, y: places, customdata }];
     });
     const names = group.map((run) => (isNarrow() ? run.plain.split("/").pop() : run.label));
-    const listed = isNarrow() ? 20 * traces.length : 0; // the legend has one column there
     const layout = merged(resolved(data.laps[state.unit]), {
-      height: 110 + 36 * group.length + listed, yaxis: { tickvals: places, ticktext: names },
-      ...(listed ? { legend: { maxheight: listed + 10 } } : {}),
+      height: 110 + 36 * group.length, yaxis: { tickvals: places, ticktext: names },
     });
     draw(body, `Laps of ${count(group.length, "run")}, ${title}`, traces, layout);
   });
@@ -116,7 +129,8 @@ function drawSeries(body, all, choice, empty) {
   if (!found.length) nothing(body, empty);
   for (const one of found) {
     const title = `${one.name} · ${one.data_set} · ${one.machine}`;
-    const figure = resolved(one.figures[choice]);
+    const upright = resolved(one.figures[choice]);
+    const figure = isNarrow() && upright.data[0]?.type === "waterfall" ? transposed(upright) : upright;
     body.append(el("h3", {}, title));
     if (figure.data.some((trace) => trace.y?.length)) draw(body, title, figure.data, figure.layout);
     for (const entry of one.tables) {
@@ -124,20 +138,4 @@ function drawSeries(body, all, choice, empty) {
       body.append(el("p", { class: "muted" }, one.tables.length > 1 ? shown.title : ""), table(shown));
     }
   }
-}
-
-function drawHistory(body) {
-  const chosen = data.histories.find((one) => one.key === state.history) ?? data.histories[0];
-  form.elements.history.value = chosen ? chosen.key : "";
-  body.replaceChildren();
-  body.parentElement.classList.toggle("bare", !chosen);
-  if (!chosen) {
-    nothing(body, "No recipe was run twice on one machine class yet.");
-    return;
-  }
-  const figure = resolved(chosen.figures[state.figure]);
-  const steps = count(current(chosen.steps[state.figure]), "step");
-  const chart = draw(body, `History of ${chosen.key}: ${steps}`, figure.data, figure.layout);
-  chart.on("plotly_click", (event) => go({ run: chosen.ids[event.points[0].x] }));
-  if (chosen.changed) body.append(el("p", { class: "note" }, "A grey dashed line: the recipe itself changed there."));
 }

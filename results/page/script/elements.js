@@ -31,7 +31,7 @@ function grouped(items, key) {
 
 /** A table that scrolls where it is wider than the page, and the buttons that export it. */
 const scrolling = (table, title) => [
-  el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, table),
+  el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": title }, table),
   exporting(table, title),
 ];
 

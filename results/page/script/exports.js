@@ -1,9 +1,12 @@
 // Any table as a CSV file, or as Markdown on the clipboard.
 
-/** The cells of a table as texts, without ticks and without the marks of trials. */
+/** The cells of a table as texts, without ticks, buttons and the marks of trials. */
 function cells(table) {
-  const text = (cell) =>
-    [...cell.childNodes].filter((node) => !node.classList?.contains("strip")).map((node) => node.textContent.trim()).filter(Boolean).join(" ");
+  const text = (cell) => {
+    const own = cell.cloneNode(true);
+    for (const node of own.querySelectorAll(".strip, .copy")) node.remove();
+    return [...own.childNodes].map((node) => node.textContent.trim()).filter(Boolean).join(" ");
+  };
   return [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.classList.contains("tick")).map(text));
 }
 
@@ -25,7 +28,7 @@ function download(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-/** What is written on a button is another word for a moment. */
+/** Copies, and says so on the button for a moment. */
 async function copy(button, text) {
   const before = button.textContent;
   try {
@@ -36,6 +39,10 @@ async function copy(button, text) {
   }
   setTimeout(() => { button.textContent = before; }, 1500);
 }
+
+/** A button that copies a text; `label` says which, where the words do not. */
+const copyButton = (words, text, label = words) =>
+  el("button", { type: "button", class: "copy", title: text, "aria-label": label, onclick: (event) => copy(event.currentTarget, text) }, words);
 
 /** Buttons that export a table. */
 function exporting(table, title) {

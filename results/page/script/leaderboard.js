@@ -32,13 +32,22 @@ function sorted(rows) {
   );
 }
 
-/** Lists that may be ranked: one data set and target, one machine class unless asked otherwise, smoke tests apart. */
-function leaderboards() {
-  const groups = grouped(shown(), (run) => [run.smoke_test, run.data_set, run.target, state.across ? "" : run.machine]);
-  return groups.map(sorted).sort((a, b) => a[0].smoke_test - b[0].smoke_test);
+/** Lists of runs that compare: one data set and target, one machine class unless asked otherwise, smoke tests apart. The
+ *  longest comes first. */
+function listed(some) {
+  const groups = grouped(some, (run) => [run.smoke_test, run.data_set, run.target, state.across ? "" : run.machine]);
+  return groups.map(sorted).sort((a, b) => a[0].smoke_test - b[0].smoke_test || b.length - a.length);
 }
 
 function drawLeaderboard(body, lists, chosen) {
+  drawLists(body, lists, chosen);
+  if (!lists.length) nothing(body, "No run that passes these filters reached its target.");
+  if (state.published) body.append(...publishedTables().flat());
+  const names = Object.entries(data.marks).filter(([name]) => lists.some((list) => list.some((run) => run.marks.includes(name))));
+  document.getElementById("marks").textContent = names.map(([, [symbol, caption]]) => `${symbol} ${caption}.`).join(" ");
+}
+
+function drawLists(body, lists, chosen) {
   const parts = lists.map((list) => {
     const { data_set, goal, target, machine, smoke_test } = list[0];
     const others = data.published.filter(
@@ -51,8 +60,6 @@ function drawLeaderboard(body, lists, chosen) {
       leaderboardTable(rows, chosen, title),
     ];
   });
-  if (!lists.length) parts.push([el("p", { class: "empty" }, "No run passes these filters.")]);
-  if (state.published) parts.push(...publishedTables(lists));
   body.replaceChildren(...parts.flat());
 }
 
@@ -67,7 +74,7 @@ function leaderboardTable(rows, chosen, title) {
     const button = el("button", { type: "button", "data-key": `sort-${title}-${name}`, onclick: sort }, column.title);
     return el("th", { scope: "col", "aria-sort": way, class: kind(name) }, button);
   });
-  const head = el("tr", {}, el("th", { scope: "col", class: "tick" }, el("span", { "aria-label": "drawn in the charts" })), heads);
+  const head = el("tr", {}, el("th", { scope: "col", class: "tick" }, el("span", { class: "unseen" }, "drawn in the charts")), heads);
   const isCut = !state.full && rows.length > SHORT + 2; // a button instead of two rows would save nothing
   const drawn = isCut ? rows.slice(0, SHORT) : rows;
   const ends = Object.fromEntries(["target", "total"].map((name) => [name, Math.max(...drawn.flatMap((row) => times(row, name)))]));
@@ -100,10 +107,14 @@ function tick(run, chosen) {
   return el("td", { class: "tick" }, box);
 }
 
+/** The symbols of what disturbed a run. */
+const marksOf = (run) => (run.marks ?? []).map((name) => el("abbr", { class: "mark", title: `${name}: ${data.marks[name][1]}` }, data.marks[name][0]));
+
 function cell(name, row, ends) {
   if (name === "name") {
     const link = row.source ? row.name : el("a", { href: address({ run: row.id }), "data-key": `run-${row.id}` }, row.name);
-    return el("td", { class: kind(name) }, link, ...tag(row), (row.source || row.note) && el("small", {}, row.source || row.note));
+    const about = [row.source || row.note, row.command && copyButton("copy command", row.command, `copy the command of ${row.name}, run ${row.id}`)];
+    return el("td", { class: kind(name) }, link, ...marksOf(row), ...tag(row), el("small", {}, about));
   }
   if (name === "machine") return el("td", { class: kind(name) }, row.machine);
   const [text, small] = cellOf(row, name);
@@ -112,8 +123,8 @@ function cell(name, row, ends) {
 }
 
 /** Figures of others beside ours, never in one list with them: another machine, another clock. */
-function publishedTables(lists) {
-  const sets = [...new Set(lists.map((list) => list[0].data_set))];
+function publishedTables() {
+  const sets = state.data === ALL ? [...new Set(shown().map((run) => run.data_set))] : [state.data];
   return sets.map((name) => {
     const figures = data.published.filter((one) => one.data_set === name);
     if (!figures.length) return [el("p", { class: "empty" }, `No published figure for ${name}.`)];

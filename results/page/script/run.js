@@ -6,6 +6,12 @@ function flat(value, path = "") {
   return Object.entries(value).flatMap(([key, item]) => flat(item, path ? `${path}.${key}` : key));
 }
 
+/** Its commit, as a link where the repository is known. */
+function commitLink(run) {
+  const commit = run.cells.commit[2];
+  return data.repository && commit && el("p", {}, el("a", { href: `${data.repository}/commit/${commit}`, rel: "noreferrer" }, `commit ${commit.slice(0, 10)}`));
+}
+
 const pairs = (rows) => el("dl", {}, rows.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 
 function drawRun(main, run) {
@@ -15,7 +21,9 @@ function drawRun(main, run) {
     el("h2", {}, run.name),
     el("p", { class: "muted" }, run.subtitle ?? run.note),
     ...warnings.map((text) => el("p", { class: "warning" }, text)),
-  ];
+    run.command && el("p", { class: "command" }, el("code", {}, run.command), " ", copyButton("copy command", run.command)),
+    commitLink(run),
+  ].filter(Boolean);
   if (!run.facts) {
     const command = el("code", {}, `python bench/report.py runs/${run.directory}`);
     main.replaceChildren(...head, el("p", {}, `This page shows the trials of ${data.detailed} runs, and this run is not one of them. `, command, " makes a page of it."));

@@ -1,3 +1,5 @@
+const TITLE = document.title;
+
 function render() {
   const before = state.run;
   const key = document.activeElement?.dataset.key;
@@ -8,6 +10,7 @@ function render() {
   const [overview, single] = ["overview", "run"].map((id) => document.getElementById(id));
   overview.hidden = Boolean(run);
   single.hidden = !run;
+  document.title = run ? `${run.name}, run ${run.id} · ${TITLE}` : TITLE;
   if (run) {
     drawRun(single, run);
     if (before !== state.run) {
@@ -17,17 +20,31 @@ function render() {
     return;
   }
   single.replaceChildren();
-  const lists = leaderboards();
-  const chosen = ticked(lists);
-  const body = (id) => document.querySelector(`#${id} .body`);
+  const seen = shown();
+  const [ranked, others] = [true, false].map((isRanked) => listed(seen.filter((run) => run.ranked === isRanked)));
+  const chosen = ticked(ranked.length ? ranked : others);
+  const drawings = {
+    leaderboard: (body) => drawLeaderboard(body, ranked, chosen),
+    curves: (body) => drawCurves(body, chosen),
+    laps: (body) => drawLaps(body, chosen),
+    differences: (body) => drawDifferences(body, chosen),
+    ladder: (body) => drawSeries(body, data.ladders, state.ladder, "No ladder here: it takes two steps, trained on one machine class."),
+    scaling: (body) => drawSeries(body, data.scalings, state.scaling, "No recipe was run here with several numbers of processes yet."),
+    history: drawHistory,
+    unranked: (body) => drawLists(body, others, chosen),
+  };
   document.getElementById("clock").textContent = `${state.protocol} time: ${data.protocols[state.protocol]}`;
-  drawLeaderboard(body("leaderboard"), lists, chosen);
-  drawCurves(body("curves"), chosen);
-  drawLaps(body("laps"), chosen);
-  drawDifferences(body("differences"), chosen);
-  drawSeries(body("ladder"), data.ladders, state.ladder, "No ladder here: it takes two steps, trained on one machine class.");
-  drawSeries(body("scaling"), data.scalings, state.scaling, "No recipe was run here with several numbers of processes yet.");
-  drawHistory(body("history"));
+  document.getElementById("unranked").hidden = !others.length;
+  for (const link of contents) {
+    link.href = address({ section: link.dataset.section });
+    link.parentElement.hidden = document.getElementById(link.dataset.section).hidden;
+  }
+  foldSections();
+  for (const fold of folds) {
+    const body = fold.querySelector(".body");
+    if (fold.open) drawings[idOf(fold)](body);
+    else body.replaceChildren();
+  }
   if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
   if (before) document.querySelector(`[data-key="${CSS.escape(`run-${before}`)}"]`)?.focus();
 }
@@ -75,7 +92,9 @@ function begin() {
   dress();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", render);
   window.addEventListener("popstate", render);
+  beginSections();
   render();
+  if (!state.run) visitSection(state.section);
 }
 
 begin();

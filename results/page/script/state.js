@@ -1,7 +1,9 @@
 // What is shown is the state, and the state is the address, so that a link shows the same.
+const ALL = "*"; // of the data sets
 const DEFAULTS = {
-  data: "", machine: "", target: "", protocol: "strict", find: "", every: "", published: "", across: "", full: "",
-  sort: "target", runs: "", axis: "", unit: "", ladder: "", scaling: "", history: "", figure: "", run: "",
+  data: data.opening || ALL, machine: "", target: "", protocol: "strict", find: "", every: "", calm: "", published: "",
+  across: "", full: "", sort: "target", runs: "", axis: "", unit: "", ladder: "", scaling: "", history: "", figure: "",
+  run: "", fold: "", section: "",
 };
 const FIRST = 6; // runs of a list that are drawn where none is ticked
 const LISTS = 3; // lists of which they are drawn
@@ -41,7 +43,7 @@ function go(changes, { replace = false } = {}) {
 /** Whether the filters let something pass that has these. */
 function passes({ data_set, machine, target, name }) {
   return (
-    (!state.data || data_set === state.data) &&
+    (state.data === ALL || data_set === state.data) &&
     (!state.machine || machine === state.machine) &&
     (!state.target || target === undefined || target === Number(state.target)) &&
     name.toLowerCase().includes(state.find.toLowerCase())
@@ -49,7 +51,7 @@ function passes({ data_set, machine, target, name }) {
 }
 
 function shown() {
-  const found = runs.filter(passes);
+  const found = runs.filter((run) => passes(run) && !(state.calm && run.marks.length));
   if (state.every) return found;
   const same = (run) => [run.name, run.data_set, run.machine, run.strategy, run.target, run.smoke_test];
   return grouped(found, same).map((group) => group.at(-1));
@@ -62,7 +64,7 @@ function ticked(lists) {
     const ids = new Set(state.runs.split(","));
     return runs.filter((run) => ids.has(run.id) && run.facts); // only of these the page has curves
   }
-  const real = lists.map((list) => list.filter((run) => run.trials.length && !run.smoke_test)).filter((list) => list.length);
+  const real = lists.map((list) => list.filter((run) => run.trials.length)).filter((list) => list.length);
   return real.slice(0, LISTS).flatMap((list) => list.slice(0, FIRST));
 }
 

@@ -22,7 +22,7 @@ def _has_chrome():
 needs_chrome = pytest.mark.skipif(not _has_chrome(), reason="pictures need kaleido, and Chrome or Chromium")
 
 
-def run(number=0, trials=2, factor=1.0, **changes):
+def run(number=0, trials=2, factor=1.0, foreign_load=0.0, **changes):
     """A run of its own day, whose laps last `factor` times as long as the builders'."""
     record = builders.record(
         **(
@@ -36,8 +36,15 @@ def run(number=0, trials=2, factor=1.0, **changes):
         )
     )
     laps = [Lap(name=lap.name, epoch=lap.epoch, seconds=lap.seconds * factor) for lap in builders.laps()]
-    own = tuple(builders.trial(seed, laps=tuple(laps)) for seed in range(trials))
+    own = tuple(builders.trial(seed, laps=tuple(laps), foreign_load=foreign_load) for seed in range(trials))
     return Run(record, own, Path(f"runs/{number}"))
+
+
+def one_epoch(number, **changes):
+    """A run that was timed for one epoch and reached nothing."""
+    made = run(number, **changes)
+    trials = tuple(builders.missed(seed, laps=builders.laps()) for seed in range(len(made.trials)))
+    return Run(made.record, trials, made.path)
 
 
 def machine(name, **more):

@@ -1,6 +1,7 @@
 """The page in a real browser: Chromium, headless, through Playwright."""
 
 import csv
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from results.literature import published
 from results.page.build import page
 from results.page.data import page_data
-from tests.results.page.planted import HOSTILE, machine, processes, run
+from tests.results.page.planted import HOSTILE, machine, one_epoch, processes, run
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
@@ -37,9 +38,10 @@ def address(tmp_path_factory):
     )
     others = [
         run(40, recipe_name="cifar10/airnet", environment=machine("NVIDIA H100"), factor=0.5),
-        run(41, recipe_name="mnist/base", factor=0.1),
+        run(41, recipe_name="mnist/base", factor=0.1, foreign_load=0.5, command=["bench/run.py", "mnist/*"]),
         run(42, recipe_name="mnist/base", smoke_test=True),
         *(run(50 + number, trials=3, recipe_name=f"mnist/net-{number:02}", factor=1 + number) for number in range(14)),
+        *(one_epoch(90 + number, recipe_name=f"mnist/once-{number}") for number in range(20)),
         *(processes(70 + world, world) for world in (1, 2, 4)),
         processes(75, 2, strategy=HOSTILE),
         run(
@@ -49,7 +51,7 @@ def address(tmp_path_factory):
             environment=machine("1 x V100", origin="DAWNBench, Some Body", protocol="dawnbench"),
         ),
     ]
-    data = page_data([*nights, *steps, hostile, *others], published().values())
+    data = page_data([*nights, *steps, hostile, *others], published().values(), repository="https://host.org/a/b")
     path = tmp_path_factory.mktemp("report") / "index.html"
     path.write_text(page(data, "Nights"), encoding="utf-8")
     return path.as_uri()
@@ -69,26 +71,40 @@ def browser():
         found.close()
 
 
+class Watched:
+    """A page that remembers what it logged and what it loaded from elsewhere."""
+
+    def __init__(self, browser, **options):
+        self.messages = []
+        self.view = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        self.view.set_default_timeout(120_000)
+        self.view.on("console", lambda message: self.messages.append(message.text))
+        self.view.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.view.on("request", lambda request: self.messages.append(request.url) if "http" in request.url else None)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """Those that are open, by their options. All that a page shows depends on its address, so that tests share it."""
+    return {}
+
+
 @pytest.fixture
-def visit(browser, address):
+def visit(browser, pages, address):
     """Opens the page at a state; at the end it must have logged and loaded nothing, and run no script of a record."""
-    messages, pages = [], []
 
     def visit(state="", **options):
-        view = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
-        view.set_default_timeout(120_000)
-        view.on("console", lambda message: messages.append(message.text))
-        view.on("pageerror", lambda error: messages.append(str(error)))
-        view.on("request", lambda request: messages.append(request.url) if request.url.startswith("http") else None)
-        view.goto(f"{address}#{state}")
-        pages.append(view)
-        return view
+        key = json.dumps(options)
+        if key not in pages:
+            pages[key] = Watched(browser, **options)
+        page = pages[key]
+        page.view.goto(f"{address}#{state}")
+        return page.view
 
     yield visit
-    assert messages == []
-    for view in pages:
-        assert view.evaluate("window.broken") is None
-        view.close()
+    for one in pages.values():
+        assert one.messages == []
+        assert one.view.evaluate("window.broken") is None
 
 
 def names(view, table=0):
@@ -97,6 +113,13 @@ def names(view, table=0):
 
 def titles(view, section="leaderboard"):
     return view.locator(f"#{section} h3").all_inner_texts()
+
+
+def clipboard(view, button):
+    view.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button.click()
+    view.locator("button:visible", has_text="copied").wait_for()
+    return view.evaluate("navigator.clipboard.readText()")
 
 
 def state(view):
@@ -112,19 +135,88 @@ def hover(view, points):
     view.wait_for_selector(".hoverlayer .hovertext")
 
 
-def test_machines_and_smoke_tests_have_lists_of_their_own(visit):
-    view = visit()
-    assert titles(view) == [
-        "cifar10 to 94% · NVIDIA H200",
+def test_machines_have_lists_of_their_own_the_longest_first(visit):
+    view = visit("data=*")
+    assert titles(view)[:2] == ["mnist to 94% · NVIDIA H200", "cifar10 to 94% · NVIDIA H200"]
+    assert set(titles(view)[2:]) == {
         "cifar10 to 94% · NVIDIA H100",
-        "mnist to 94% · NVIDIA H200",
         "digits to 94% · NVIDIA H200",
         "digits to 94% · 2 × NVIDIA H200",
         "digits to 94% · 4 × NVIDIA H200",
         "cifar10 to 94% · 1 x V100",
+    }
+    assert names(view, titles(view).index("cifar10 to 94% · NVIDIA H100")) == ["cifar10/airnet"]
+
+
+def test_it_opens_with_the_data_set_of_most_runs_that_reached_their_target(visit):
+    view = visit()
+    assert view.locator("select[name=data]").input_value() == "cifar10"
+    assert titles(view)[0] == "cifar10 to 94% · NVIDIA H200"
+
+
+def test_what_reached_nothing_and_smoke_tests_are_in_a_closed_section(visit):
+    view = visit("data=mnist")
+    assert "mnist/once-0" not in names(view)
+    section = view.locator("#unranked")
+    assert section.locator("table").count() == 0
+    section.locator("summary").click()
+    section.locator("table").first.wait_for()
+    assert state(view) == {"data": "mnist", "fold": "unranked"}
+    assert titles(view, "unranked") == [
+        "mnist to 94% · NVIDIA H200",
         "mnist to 94% · NVIDIA H200: smoke tests, whose numbers mean nothing",
     ]
-    assert names(view, 1) == ["cifar10/airnet"]
+    assert "mnist/once-0" in section.inner_text()
+
+
+def test_sections_fold_and_a_link_keeps_them_folded(visit):
+    view = visit("data=cifar10&fold=laps,curves")
+    assert view.locator("#laps .chart").count() == view.locator("#curves .chart").count() == 0
+    view.locator("#laps summary").click()
+    view.locator("#laps .chart").first.wait_for()
+    assert state(view)["fold"] == "curves"
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_contents_stay_and_lead_to_their_section(visit, width):
+    view = visit("data=mnist&find=base", viewport={"width": width, "height": 800})
+    contents = view.get_by_role("navigation", name="Contents")
+    contents.get_by_role("link", name="Not ranked").click()
+    title = view.locator("#unranked-title")
+    assert title.is_visible()
+    assert view.locator("#unranked details").get_attribute("open") is not None
+    assert contents.bounding_box()["y"] == pytest.approx(0, abs=2)
+    contents.get_by_role("link", name="Laps").click()
+    bar = contents if width < 700 else view.locator(".bar")
+    below = bar.bounding_box()["y"] + bar.bounding_box()["height"]
+    assert below <= view.locator("#laps-title").bounding_box()["y"] < below + 100
+    assert state(view)["section"] == "laps"
+
+
+def test_busy_runs_are_marked_and_can_be_left_out(visit):
+    view = visit("data=mnist")
+    assert view.locator("#leaderboard tbody tr", has_text="mnist/base").first.locator(".mark").inner_text() == "‡"
+    assert "other processes kept at least 10% of the CPUs busy" in view.locator("#marks").inner_text()
+    view.get_by_label("no busy or throttled runs").check()
+    assert "mnist/base" not in names(view)
+    assert state(view)["calm"] == "1"
+
+
+def test_the_command_of_a_row_can_be_copied(visit):
+    view = visit("data=mnist&find=base")
+    row = view.locator("#leaderboard tbody tr").first
+    row.hover()
+    button = row.get_by_role("button", name="copy the command of mnist/base, run abcd0041")
+    assert clipboard(view, button) == "python bench/run.py 'mnist/*'"
+    view = visit("run=abcd0041")
+    assert clipboard(view, view.get_by_role("button", name="copy command")) == "python bench/run.py 'mnist/*'"
+
+
+def test_the_title_follows_the_run(visit):
+    view = visit("run=abcd0041")
+    assert view.title() == "mnist/base, run abcd0041 · Nights"
+    view.get_by_role("link", name="all runs").click()
+    assert view.title() == "Nights"
 
 
 def test_filters_act_and_stand_in_the_address(visit):
@@ -146,10 +238,10 @@ def test_a_link_brings_back_what_was_seen(visit):
     assert view.locator("#curves .ytitle").all_text_contents() == ["error %"]
 
 
-def test_a_link_to_what_is_not_there_shows_the_whole(visit):
-    view = visit("data=nothing&protocol=fast&run=ffff&sort=luck&runs=none")
-    assert len(titles(view)) == 8
+def test_a_link_to_what_is_not_there_shows_the_opening_view(visit):
+    view = visit("data=nothing&protocol=fast&run=ffff&sort=luck&runs=none&section=nowhere&fold=nowhere")
     assert "Tick runs" in view.locator("#curves").inner_text()
+    assert titles(view) == titles(visit())
 
 
 def test_headers_sort_by_keyboard_too(visit):
@@ -178,28 +270,24 @@ def test_a_table_can_be_downloaded_as_csv(visit):
         view.get_by_role("button", name="download CSV: mnist").first.click()
     rows = list(csv.reader(Path(started.value.path()).read_text().splitlines()))
     assert rows[0][:2] == ["recipe", "accuracy %"]
-    assert rows[1][0] == "mnist/base running"
+    assert rows[1][0] == "mnist/base ‡ running · 2 of 2 busy ‡"
     assert len({len(row) for row in rows}) == 1
     assert len(rows) == 2
 
 
 def test_a_table_can_be_copied_as_markdown(visit):
     view = visit("data=mnist&find=base")
-    view.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    view.get_by_role("button", name="copy Markdown: mnist").first.click()
-    view.get_by_text("copied").wait_for()
-    head, line, row, *_ = view.evaluate("navigator.clipboard.readText()").splitlines()
+    text = clipboard(view, view.get_by_role("button", name="copy Markdown: mnist").first)
+    head, line, row, *_ = text.splitlines()
     assert head.startswith("| recipe | accuracy % | ")
     assert set(line) == set("| -")
-    assert row.startswith("| mnist/base running | ")
+    assert row.startswith("| mnist/base ‡ running · 2 of 2 busy ‡ | ")
 
 
 def test_texts_of_records_are_escaped_where_they_are_exported(visit):
     view = visit("data=cifar10&every=1")
-    view.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    view.get_by_role("button", name="copy Markdown: cifar10").first.click()
-    view.get_by_text("copied").wait_for()
-    assert "<img" not in view.evaluate("navigator.clipboard.readText()").replace(r"\<img", "")
+    text = clipboard(view, view.get_by_role("button", name="copy Markdown: cifar10").first)
+    assert "<img" not in text.replace(r"\<img", "")
 
 
 def test_two_ticked_runs_are_compared_by_what_differs(visit):
@@ -210,7 +298,7 @@ def test_two_ticked_runs_are_compared_by_what_differs(visit):
         "JSON.parse(document.getElementById('data').textContent).runs.map((run) => [run.plain, run.id])"
     )
     first, other = dict(runs)["cifar10/airnet"], dict(runs)["mnist/base"]
-    view = visit(f"runs={first},{other}")
+    view = visit(f"data=*&runs={first},{other}")
     text = view.locator("#differences table").inner_text()
     assert "cifar10/airnet" in text.splitlines()[0]
     assert "mnist/base" in text.splitlines()[0]
@@ -293,7 +381,7 @@ def test_a_runs_page_can_be_linked_and_left(visit):
     view = visit("run=abcd0041")
     text = view.locator("#run").inner_text()
     assert view.locator("#run h2").inner_text() == "mnist/base"
-    for piece in ("0123456789ab", "optimizer.lr", "versions.torch", "2.13.0", "bench/run.py cifar10/airnet"):
+    for piece in ("0123456789ab", "optimizer.lr", "versions.torch", "2.13.0", "python bench/run.py 'mnist/*'"):
         assert piece in text
     view.get_by_role("link", name="all runs").click()
     assert view.locator("#overview").is_visible()
@@ -313,6 +401,12 @@ def test_the_ladder_is_a_waterfall_with_published_figures_beside_it(visit):
 def test_the_history_shows_the_step(visit):
     view = visit(f"history={quote('cifar10/airnet · cifar10 · NVIDIA H200 · 94%')}")
     assert view.locator("#history .annotation-text").all_text_contents() == ["+10.0%"]
+    step = view.locator("#history tbody tr")
+    assert step.locator("td").nth(0).inner_text().split() == ["+10.0%", "worse"]
+    assert step.locator("td").nth(2).inner_text() == "2026-11-29, 0000000"
+    link = step.get_by_role("link", name="...").get_attribute("href")
+    assert link == f"https://host.org/a/b/compare/{7:040x}...{8:040x}"
+    assert clipboard(view, step.get_by_role("button")) == f"git log --oneline {7:040x}..{8:040x}"
     view.locator("select[name=figure]").select_option("accuracy")
     assert view.locator("#history .annotation-text").count() == 0
 
@@ -331,12 +425,23 @@ def test_themes_follow_the_system_and_the_switch(visit):
     assert paper(light) != paper(dark)
     light.get_by_label("theme").select_option("dark")
     assert paper(light) == paper(dark)
+    light.get_by_label("theme").select_option("")
+    assert paper(light) != paper(dark)
 
 
 @pytest.mark.parametrize("shown", ["", "published=1&across=1&protocol=dawnbench", "run=abcd0030"])
 def test_a_phone_shows_it_without_scrolling_sideways(visit, shown):
     view = visit(shown, viewport={"width": 390, "height": 800})
     assert view.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_phone_shows_a_ladder_from_top_to_bottom(visit):
+    view = visit("data=cifar10", viewport={"width": 390, "height": 800})
+    boxes = [one.bounding_box() for one in view.locator("#ladder .waterfalllayer .point").all()]
+    assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
+    assert all(box["height"] > 8 for box in boxes)
+    labels = view.locator("#ladder .yaxislayer-above text").all_text_contents()
+    assert labels == ["00-resnet18", "01-no-duplicate", "02-preprocess-once", "all steps"]
 
 
 def test_a_phone_hides_the_columns_of_less_weight(visit):
@@ -351,3 +456,12 @@ def test_a_picture_of_it_is_no_blank(visit):
     for section in ("curves", "laps", "ladder", "history"):
         picture = view.locator(f"#{section}").screenshot()
         assert len(picture) > 8000, section
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1200), ("dark", 1200), ("dark", 390)])
+@pytest.mark.parametrize("shown", ["data=mnist&published=1&fold=unranked", "data=cifar10", "run=abcd0041"])
+def test_axe_finds_no_violation(visit, theme, width, shown):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    view = visit(shown, color_scheme=theme, viewport={"width": width, "height": 800}, bypass_csp=True)
+    found = axe.Axe().run(view, options={"resultTypes": ["violations"]}).response["violations"]
+    assert {rule["id"]: [node["html"] for node in rule["nodes"][:3]] for rule in found} == {}

@@ -74,8 +74,8 @@ def test_only_our_scripts_may_run_and_nothing_may_be_loaded(page):
 
 def test_choices_are_what_the_runs_have(data):
     choices = build.choices(data)
-    assert choices["target"] == [("0.94", "94%")]
-    assert {name for name, _ in choices["data"]} == {HOSTILE, "cifar10"}
+    assert choices["target"] == [("", "all"), ("0.94", "94%")]
+    assert {name for name, _ in choices["data"]} == {"*", HOSTILE, "cifar10"}
 
 
 def test_every_file_of_the_script_is_in_the_page():

@@ -12,7 +12,7 @@ from results.record import Run
 from results.samples import of_run
 from results.statistics import median_summary
 from tests.results import builders
-from tests.results.page.planted import HOSTILE, machine, processes, run
+from tests.results.page.planted import HOSTILE, machine, one_epoch, processes, run
 
 LADDER = {"epochs": 3, "change": "a change", "table": "ladder"}
 
@@ -150,7 +150,7 @@ def test_histories_never_mix_machines_targets_or_smoke_tests():
         harder,
     ]
     (history,) = shown(*runs)["histories"]
-    assert history["ids"] == ["abcd0000", "abcd0001"]
+    assert [one[0] for one in history["runs"]] == ["abcd0000", "abcd0001"]
     assert history["figures"][""]["data"][2]["x"] == [0, 1]
 
 
@@ -162,8 +162,54 @@ def test_a_step_of_the_history_is_found_with_its_size():
         assert (note["x"], note["text"]) == (7.5, "+10.0%")
         assert [line["x0"] for line in by(protocol, layout["shapes"])] == [7.5]
     steps = {choice: by("strict", found) for choice, found in history["steps"].items()}
-    assert steps == {"": 1, "target": 1, "accuracy": 0}
+    assert steps == {"": [[7, 8, "+10.0%", True]], "target": [[7, 8, "+10.0%", True]], "accuracy": []}
+    assert history["runs"][8] == ["abcd0008", f"{8:040x}", "2026-11-29"]
     assert by("strict", history["figures"]["accuracy"]["layout"]["annotations"]) == []
+
+
+def test_a_step_down_is_for_the_better_and_ends_at_runs_that_have_a_time():
+    nights = [run(day, factor=1.0 - 0.1 * (day >= 8)) for day in range(16)]
+    nights[7] = one_epoch(7)
+    (history,) = shown(*nights)["histories"]
+    assert by("strict", history["steps"][""]) == [[6, 8, "-10.0%", False]]
+
+
+def test_successive_runs_of_one_commit_share_a_label():
+    commits = ["a" * 40, "b" * 40, "b" * 40, "b" * 40, None, None, "a" * 40]
+    runs = [run(number, commit=commit) for number, commit in enumerate(commits)]
+    axis = shown(*runs)["histories"][0]["figures"][""]["layout"]["xaxis"]
+    assert axis["ticktext"] == ["aaaaaaa", "bbbbbbb × 3", "2026-11-25", "2026-11-26", "aaaaaaa"]
+    assert axis["tickvals"] == [0, 2, 4, 5, 6]
+    assert axis["minor"]["tickvals"] == [0.5, 3.5, 4.5, 5.5]
+
+
+def test_disturbed_runs_are_marked_here_and_in_their_history():
+    found = shown(run(0), run(1, foreign_load=0.5))
+    assert [one["marks"] for one in found["runs"]] == [[], ["busy"]]
+    assert found["histories"][0]["figures"][""]["data"][2]["marker"]["symbol"] == ["circle", "diamond"]
+
+
+def test_it_opens_with_the_data_set_of_most_runs_that_reached_a_target():
+    cifar = [one_epoch(number) for number in range(3)]
+    mnist = [run(number, recipe_name="mnist/base") for number in range(3, 5)]
+    smoke_tests = [run(number, recipe_name="digits/quick", smoke_test=True) for number in range(5, 9)]
+    found = shown(*cifar, *mnist, *smoke_tests)
+    assert found["opening"] == "mnist"
+    assert [one["ranked"] for one in found["runs"]] == [False] * 3 + [True] * 2 + [False] * 4
+    assert shown()["opening"] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ({"command": ["bench/run.py", "mnist/*", "lr=[1, 2]"]}, "python bench/run.py 'mnist/*' 'lr=[1, 2]'"),
+        ({"command": ["bench/run.py", "a"], "world_size": 2}, "accelerate launch --num_processes 2 bench/run.py a"),
+        ({"command": ["paceline.record"]}, "paceline.record"),
+        ({"command": []}, ""),
+    ],
+)
+def test_the_command_of_a_run_can_be_pasted_into_a_shell(changes, command):
+    assert shown(run(**changes))["runs"][0]["command"] == command
 
 
 def test_a_run_whose_mean_missed_the_target_is_hollow_and_without_a_time():

@@ -83,3 +83,30 @@ def test_a_long_text_folds_before_short_ones_do():
 
 def test_a_table_without_rows_is_no_error():
     assert "recipe" in shown(Table("", HEADERS, ()), 20) + shown(Table("", HEADERS, ()), 160)
+
+
+REASON = "47 more trials (about 9.1 s) a side would decide, if the change stays as it is; with time:5% it is the same"
+
+
+def judged(*verdicts):
+    rows = tuple((f"mnist/{place}", "0.09779 s (20 pairs)", verdict) for place, verdict in enumerate(verdicts))
+    return Table("comparison", ("recipe", "before", "verdict"), rows, "A caption.")
+
+
+def test_long_reasons_are_numbered_below_the_table():
+    text = shown(judged(f"undecided: {REASON}", "same", f"undecided: {REASON}", "not comparable: data"), 60)
+    assert text.count("undecided (1)") == 2
+    assert "not comparable (2)" in text
+    assert f"(1) {REASON} (2) data A caption." in " ".join(text.split())
+
+
+def test_short_reasons_stay_in_their_row():
+    text = shown(judged(f"undecided: {REASON}", "not comparable: data"), 120)
+    assert "not comparable: data" in text
+    assert "(1)" not in text
+
+
+def test_a_reason_is_in_every_width_and_in_markdown():
+    table = judged(f"undecided: {REASON}", "worse")
+    assert all(REASON in " ".join(shown(table, width).split()) for width in range(50, 140, 10))
+    assert "undecided: 47 more trials" in table.markdown()

@@ -1,0 +1,29 @@
+"""The web page of a repository, to which commits can be linked."""
+
+import re
+import subprocess
+from pathlib import Path
+
+REMOTE = re.compile(
+    r"(?:(?:https?|ssh|git)://(?:[^@/]*@)?|[^@/:]+@)"  # a protocol or a user; never a folder of this machine
+    r"(?P<host>[^/:@]+)(?::\d+)?[:/]/*(?P<path>[^?#\s]+?)(?:\.git)?/*"
+)
+
+
+def web_page(folder: Path) -> str | None:
+    """Of the remote `origin` of the repository in `folder`; None without git, a repository or a remote on a host."""
+    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603  no shell
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return web_address(found.stdout.strip())
+
+
+def web_address(remote: str) -> str | None:
+    """`https://HOST/OWNER/NAME` of a remote, without user and password; None of a remote that is no host's.
+
+    GitHub, GitLab, Gitea and Forgejo have the pages `/commit/HASH` and `/compare/FROM...TO` under it.
+    """
+    found = REMOTE.fullmatch(remote)
+    return found and f"https://{found['host']}/{found['path']}"
