@@ -1,7 +1,8 @@
 """Download data sets and verify them: python bench/data.py cifar10 mnist
 
-What is missing is downloaded (CIFAR-10: 170 MB, MNIST: 12 MB; digits come with scikit-learn). Then every image is read
-and compared with the published ones.
+What is missing is downloaded (CIFAR-10: 170 MB, CIFAR-100: 169 MB, MNIST: 12 MB, Fashion-MNIST: 31 MB, SVHN: 246 MB;
+digits come with scikit-learn). Then every image is read, and the images or their files are compared with the published
+ones.
 """
 
 import sys
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verified(dataset: Dataset) -> str:
     found, expected = fingerprint(dataset), source(dataset.name).FINGERPRINT
-    if found != expected:
+    if expected is not None and found != expected:
         raise DataError(
             f"{dataset.name}: its images or labels are not the published ones (SHA-256 {found}, expected {expected}); "
             "delete its files and run this again without --verify to download them"

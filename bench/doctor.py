@@ -2,7 +2,7 @@
 
 Initial loss, memorising a few images, a learning-rate range test, training and evaluation mode, gradients and updates
 layer by layer, time, and what the network is fed. Each check is ok, suspicious or broken. Exit status 1 when something
-is broken.
+is broken. Of a function of your own, my_file.py:train, those checks are made that can be made from outside.
 """
 
 import sys
@@ -21,6 +21,7 @@ from bench.command_line.options import Argument, Folder
 from bench.command_line.recipe_help import HelpAction
 from pipelines import recipe
 from pipelines.host import runtime
+from pipelines.recipe.scripts import is_entry
 
 PROG = "bench/doctor.py"
 
@@ -33,7 +34,7 @@ class DoctorOptions(Machine, Data):
     help_action = HelpAction
 
     recipe: Annotated[str, Argument(metavar="RECIPE", positional=True)]
-    """a recipe by name, or a path to a YAML file"""
+    """a recipe by name, a path to a YAML file, or FILE.py:FUNCTION"""
     overrides: Annotated[list[str], Argument(metavar="key=value", positional=True)] = field(default_factory=list)
     """options of it to set"""
     out: Folder = Path("runs/doctor")
@@ -44,9 +45,18 @@ class DoctorOptions(Machine, Data):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, examine, print."""
     given = options.parse(DoctorOptions, PROG, arguments, description=__doc__)
-    chosen = recipe.load(given.recipe, given.overrides)
+    overrides = given.overrides
+    if is_entry(given.recipe) and not any(override.startswith("target=") for override in overrides):
+        overrides = [*overrides, "target=0.5"]  # which no check depends on
+    chosen = recipe.load_any(given.recipe, overrides)
+    if isinstance(chosen, recipe.Command):
+        raise ValueError(f"{given.recipe}: a command is timed from outside: there is nothing to examine")
     runtime.prepare(given.threads)
-    return examine(run_name(given.recipe), chosen, given.device, given.data_dir, given.out)
+    name = run_name(given.recipe)
+    if isinstance(chosen, recipe.Function):
+        return examine_function(name, chosen, given.device, given.data_dir)
+    assert isinstance(chosen, recipe.Recipe)
+    return examine(name, chosen, given.device, given.data_dir, given.out)
 
 
 def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path) -> int:
@@ -61,6 +71,20 @@ def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path
     world = World(device=find_device(device))
     examination = doctor.examine(set_up(chosen, load_data(chosen.data, data, world), world))
     doctor_view.show(cli.make_console(), name, chosen, examination, out)
+    return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK
+
+
+def examine_function(name: str, chosen: recipe.Function, device: str, data: Path) -> int:
+    """As `examine`, of a function of the user's own: it trains three epochs, each in a trial of its own."""
+    from bench import doctor_view
+    from bench.training.trainers import OwnTrainer
+    from pipelines import doctor
+    from pipelines.distributed.process_group import World
+    from pipelines.host.devices import find_device
+
+    trainer = OwnTrainer(chosen, data, World(device=find_device(device)), smoke_test=True, track=False)
+    examination = doctor.examine_function(trainer.run_trial)
+    cli.make_console().print(doctor_view.function_table(name, examination).rich())
     return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK
 
 

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from pipelines.doctor import Examination, Sweep
+from pipelines.doctor import Examination, FunctionExamination, Sweep
 from pipelines.host.extras import MissingExtraError, require
 from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe import Recipe
@@ -38,6 +38,13 @@ def findings_table(name: str, examination: Examination) -> Table:
     """One row a check."""
     rows = tuple((finding.check, finding.verdict, finding.sentence) for finding in examination.findings)
     return Table(f"{name}: examination", ("check", "verdict", "what was seen"), rows)
+
+
+def function_table(name: str, examination: FunctionExamination) -> Table:
+    """One row a check, and one for each that was not made, with the reason."""
+    found = tuple((finding.check, finding.verdict, finding.sentence) for finding in examination.findings)
+    absent = tuple((check, NOTHING, f"not examined: {why}") for check, why in examination.absent.items())
+    return Table(f"{name}: examination", ("check", "verdict", "what was seen"), (*found, *absent))
 
 
 def layers_table(examination: Examination) -> Table:

@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files.write_atomically(page, build.page(shown, options.title))
         written = [page, *pictures.write(shown, options.out, options.formats, protocol)]
     except (ValueError, OSError) as error:
-        print(f"bench/report.py: error: {error}", file=sys.stderr)
-        return 2
+        return cli.print_error("bench/report.py", error)
     for warning in (warning for run in runs for warning in run.warnings):
         cli.warn(warning)
     for path in written:

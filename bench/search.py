@@ -19,6 +19,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli, options
+from bench.command_line.invocation import as_typed
 from bench.command_line.jobs import run_name
 from bench.command_line.option_groups import Data, Machine
 from bench.command_line.options import Argument, Count, File, Seed
@@ -126,7 +127,7 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
         console.print(table.rich())
     search_view.write_winner(out, plan, studies)
     print_line(f"study: {journal}")
-    print_line(f"winner: {out} (train it with: accelerate launch bench/run.py {out})")
+    print_line(as_typed(f"winner: {out} (train it with: accelerate launch bench/run.py {out})"))
     return cli.OK
 
 

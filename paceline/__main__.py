@@ -4,6 +4,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+from bench.command_line import invocation
 
 COMMANDS = {
     "run": "train recipes, or a training of your own, and record the trials",
@@ -37,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if "_ARGCOMPLETE" in os.environ:
         os.environ["_ARGCOMPLETE"] = "2"  # the words before the first option are two, `paceline run`
+    program = "python -m paceline" if Path(sys.argv[0]).name == "__main__.py" else "paceline"
     sys.argv = [f"bench/{name}.py", *words[1:]]  # what the command reads, and a record keeps
-    return importlib.import_module(f"bench.{name}").main()
+    command = importlib.import_module(f"bench.{name}")
+    with invocation.typed_as(program):
+        return command.main()
 
 
 def usage() -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.command_line.invocation import as_typed
+
 if TYPE_CHECKING:  # --help need not wait for it
     from rich.console import Console
 
@@ -73,7 +75,7 @@ def name_of(main: Main) -> str:
 def print_error(name: str, error: Exception) -> int:
     """Print what the caller can mend. Returns exit status 2."""
     message = "\n".join(map(printable, str(error).split("\n")))
-    print(f"{rank_prefix(os.environ)}{name}: error: {message}", file=sys.stderr)
+    print(as_typed(f"{rank_prefix(os.environ)}{name}: error: {message}"), file=sys.stderr, flush=True)
     return NO_VERDICT
 
 
@@ -92,7 +94,8 @@ def print_internal_error(name: str, error: Exception) -> int:
         where = "above"
     else:
         where = f"in {file.name}"
-    print(f"{rank_prefix(os.environ)}{name}: internal error: {summary}; the traceback is {where}", file=sys.stderr)
+    message = f"{rank_prefix(os.environ)}{name}: internal error: {summary}; the traceback is {where}"
+    print(as_typed(message), file=sys.stderr)
     return INTERNAL
 
 
@@ -114,7 +117,7 @@ def processors() -> int:
 
 def warn(text: str) -> None:
     """One line of warning on standard error."""
-    print(f"warning: {printable(text)}", file=sys.stderr)
+    print(as_typed(f"warning: {printable(text)}"), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

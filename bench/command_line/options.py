@@ -23,6 +23,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
 from bench import __version__
+from bench.command_line.invocation import as_typed
 
 EXIT_STATUS = "exit status: 0 ok, 1 worse, 2 wrong usage or no verdict, 3 internal error, 130 Ctrl-C, 143 SIGTERM"
 MAXIMUM_WIDTH = 120
@@ -108,6 +109,9 @@ class Parser(argparse.ArgumentParser):
             **more,
         )
         self.add_argument("--version", action="version", version=f"Paceline {__version__}", help="print the version")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(as_typed(message), file)
 
     def error(self, message: str) -> NoReturn:
         head, _, unknown = message.partition("unrecognized arguments: ")

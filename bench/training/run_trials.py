@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 import torch
 
-from bench.command_line.cli import Terminated, rank_prefix
+from bench.command_line.cli import Terminated, print_error, rank_prefix
+from bench.command_line.invocation import as_typed
 from bench.command_line.jobs import Job, RunOptions, encodable
 from bench.training import events, profiles, trainers
 from bench.training.live_view import TrialLines
@@ -284,7 +285,7 @@ def ending(
 
     def lost(cause: str) -> None:
         finish_badly("interrupted" if failures.is_stop(cause) else "failed", cause)
-        print(f"{rank_prefix(os.environ)}bench/run.py: error: {cause}{kept}", file=sys.stderr, flush=True)
+        print_error("bench/run.py", RuntimeError(f"{cause}{kept}"))
 
     try:
         with failures.Watcher(world, places, lost):
@@ -297,7 +298,7 @@ def ending(
             raise failures.PeerError(cause + kept) from None
         finish_badly("interrupted", cause or name)
         if cause:
-            print(f"{rank_prefix(os.environ)}bench/run.py: {cause}", file=sys.stderr, flush=True)
+            print(as_typed(f"{rank_prefix(os.environ)}bench/run.py: {cause}"), file=sys.stderr, flush=True)
         if directory:
             view.line(f"interrupted; finished trials are kept; continue with --resume {directory.path}")
         raise

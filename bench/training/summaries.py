@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bench.command_line import cli
+from bench.command_line.invocation import as_typed
 from bench.command_line.option_groups import DEFAULT_RECIPE
 from bench.training import events
 from results.efficiency import is_known
@@ -121,7 +122,7 @@ def print_lines(console: "Console", runs: Sequence[Run]) -> None:
     for run in runs:
         lines += [*outside_laps(run), f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
     if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
-        lines.append(NEXT_STEPS)
+        lines.append(as_typed(NEXT_STEPS))
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -95,7 +95,7 @@ class RecipeTrainer:
             whole = sources.made_up(name) if is_made_up else load_whole(recipe.data, folder, world)
             dataset = split.select(whole, recipe.data)
         self.laps: Sequence[Lap] = clock.laps
-        published = recipe.data.path is None and fingerprint.is_published(whole)
+        published = recipe.data.path is None and not is_made_up and fingerprint.is_published(whole)
         self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
         del whole  # of which the recipe may leave most out
         self.facts: Mapping[str, str] = {

@@ -1,6 +1,7 @@
 """Files of a data set, which may be missing, damaged or not what they seem: every fault becomes one DataError."""
 
 import gzip
+import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,15 +61,25 @@ def present(path: Path) -> bool:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
     """The bytes of a file, unpacked if its name ends in .gz. Faults while reading them become DataErrors."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if unpack and path.suffix == ".gz" else path.open("rb") as file:
             yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise damaged(path, f"corrupt gzip ({error})") from error
     except OSError as error:
         raise unusable(path, error) from error
+
+
+def read_published(path: Path, md5: str) -> bytes:
+    """The bytes of a file that has the published MD5. DataError for any other file, of which nothing is interpreted."""
+    with opened(path, unpack=False) as file:
+        content = file.read()
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise damaged(path, f"its MD5 is {found}, expected {md5}: it was not opened")
+    return content
 
 
 def read_rest(file: BinaryIO, path: Path, count: int) -> np.ndarray:

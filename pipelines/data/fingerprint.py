@@ -27,7 +27,8 @@ def in_order(dataset: Dataset) -> dict[str, str]:
 
 def is_published(dataset: Dataset) -> bool:
     """Whether a whole data set, as its source read it, is the published one. ValueError for a name without a source."""
-    return fingerprint(dataset) == source(dataset.name).FINGERPRINT
+    expected = source(dataset.name).FINGERPRINT
+    return expected is None or fingerprint(dataset) == expected
 
 
 def _digests(images: np.ndarray, labels: np.ndarray) -> list[bytes]:

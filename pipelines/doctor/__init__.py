@@ -10,10 +10,23 @@ from pipelines.doctor import checks, fitting
 from pipelines.doctor.costs import Costs, check_costs, measure
 from pipelines.doctor.findings import Finding, Verdict, worst
 from pipelines.doctor.fitting import Sweep
+from pipelines.doctor.functions import FunctionExamination, examine_function
 from pipelines.doctor.short_trial import Observed, observe
 from pipelines.train import TrainingSetup
 
-__all__ = ["Costs", "Examination", "Finding", "Layer", "Observed", "Sweep", "Verdict", "examine", "worst"]
+__all__ = [
+    "Costs",
+    "Examination",
+    "Finding",
+    "FunctionExamination",
+    "Layer",
+    "Observed",
+    "Sweep",
+    "Verdict",
+    "examine",
+    "examine_function",
+    "worst",
+]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def check_modes(setup: TrainingSetup, observed: Observed) -> Finding:
         return Finding(check, "broken", f"evaluation mode updates {moved[0]}")
     differs = (_logits(setup, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
     setup.network.load_state_dict(start)
-    has_modes = any(map(_has_two_modes, setup.network.modules()))
+    has_modes = any(map(has_two_modes, setup.network.modules()))
     if has_modes and not differs:
         return Finding(
             check, "suspicious", "norm or dropout layers are there, but training and evaluation mode do the same"
@@ -120,7 +120,7 @@ def check_modes(setup: TrainingSetup, observed: Observed) -> Finding:
     return Finding(check, "ok", "they differ" if differs else "the network has no layer in which they would differ")
 
 
-def _has_two_modes(module: nn.Module) -> bool:
+def has_two_modes(module: nn.Module) -> bool:
     """Whether it does something in training, as it is now, that it must not do in evaluation."""
     if isinstance(module, Dropout):
         return module.keep.item() < 1

@@ -216,7 +216,7 @@ def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[st
     merged = dict(base)
     for key, value in changes.items():
         old = base.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and _same_kind(value, old):
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and (key == "data" or _same_kind(value, old)):
             merged[key] = _merge(old, value)
         else:
             merged[key] = value
@@ -224,7 +224,10 @@ def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[st
 
 
 def _same_kind(changes: Mapping[str, object], old: Mapping[str, object]) -> bool:
-    """Whether both speak of one network, optimizer or schedule: another `name:` starts from nothing."""
+    """Whether both speak of one network, optimizer or schedule: another `name:` starts from nothing.
+
+    The options of `data` are the same for every data set, so that another name keeps them.
+    """
     return changes.get("name", old.get("name")) == old.get("name")
 
 

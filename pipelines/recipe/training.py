@@ -15,9 +15,9 @@ OWN = ("folder", "idx", "arrays")
 class Data(Config):
     """Which images a recipe trains on."""
 
-    name: Literal["cifar10", "digits", "mnist", "folder", "idx", "arrays"]
-    """a published data set, which `pipelines/data/sources/<name>.py` reads; or what is at `path`: a `folder` of images
-    by class, files in MNIST's format (`idx`), or NumPy `arrays` (.npz)"""
+    name: Literal["cifar10", "cifar100", "digits", "fashion-mnist", "mnist", "svhn", "folder", "idx", "arrays"]
+    """a published data set (`pipelines/data/sources/`), or what is at `path`: a `folder` of images by class, files in
+    MNIST's format (`idx`), or NumPy `arrays` (.npz)"""
     path: str | None = None
     """where a folder, idx files or arrays are"""
     resize: Annotated[int, Field(ge=1)] | None = None

@@ -1,6 +1,7 @@
 """A function of the user's own as a trainer: loading its file, its arguments, one trial."""
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import gc
@@ -11,7 +12,7 @@ import math
 import random
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -161,10 +162,11 @@ class FunctionTrainer:
         name, ours = self.config.entry, TorchSettings.capture()
         self._settings.apply()
         try:
-            start = run.clock.now()
-            returned = function(run, **self._call)
-            run.clock.synchronize()
-            seconds = run.clock.now() - start
+            with arguments_of(self.config.path):
+                start = run.clock.now()
+                returned = function(run, **self._call)
+                run.clock.synchronize()
+                seconds = run.clock.now() - start
             run.check_ended()
         except (Exception, SystemExit) as error:
             if failures.is_of_a_peer(error) or error is self._observer_error:
@@ -278,11 +280,22 @@ def load_module(path: Path, text: str) -> ModuleType:
     module.__file__ = str(path.resolve())
     sys.modules[name] = module
     try:
-        exec(compile(text, module.__file__, "exec"), module.__dict__)  # noqa: S102  what the user asked to run
+        with arguments_of(path):
+            exec(compile(text, module.__file__, "exec"), module.__dict__)  # noqa: S102  what the user asked to run
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ScriptError(f"{path}: cannot be imported: {_place(error, path)}{_words(error)}") from error
     return module
+
+
+@contextlib.contextmanager
+def arguments_of(path: Path) -> Iterator[None]:
+    """Let `sys.argv` be that of `python FILE`, so that a file which parses its command line finds its defaults."""
+    before, sys.argv = sys.argv, [str(path)]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def function_of(module: ModuleType, config: Function) -> Callable[..., Any]:

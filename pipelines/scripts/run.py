@@ -118,9 +118,9 @@ class Run:
             raise ScriptError(f"run.evaluated({epoch}): epoch {epoch} is reported {what}; epochs rise from 1")
         found = {"accuracy": accuracy, "train_accuracy": train_accuracy}
         fractions = {name: fraction(value, f"run.evaluated({epoch}, {name}=…)") for name, value in found.items()}
-        self.history.append(EpochResult(epoch, None if loss is None else float(loss), **fractions))
+        self.history.append(EpochResult(epoch, None if loss is None else number(loss), **fractions))
         if scores:
-            numbers = {name: float(score) for name, score in scores.items()}
+            numbers = {name: number(score) for name, score in scores.items()}
             self.notes.setdefault("scores", []).append({"epoch": epoch, **numbers})
         self.on_epoch(self)
 
@@ -155,9 +155,14 @@ def fraction(value: SupportsFloat | None, what: str) -> float | None:
     if value is None:
         return None
     try:
-        number = float(value)
+        found = number(value)
     except (TypeError, ValueError, RuntimeError):
         raise ScriptError(f"{what} is {value!r}: an accuracy is a number from 0 to 1") from None
-    if not (math.isnan(number) or 0 <= number <= 1):
-        raise ScriptError(f"{what} is {number:g}: an accuracy is a fraction from 0 to 1")
-    return number
+    if not (math.isnan(found) or 0 <= found <= 1):
+        raise ScriptError(f"{what} is {found:g}: an accuracy is a fraction from 0 to 1")
+    return found
+
+
+def number(value: SupportsFloat) -> float:
+    """The value of a number, or of a tensor with one element, also of one that requires a gradient."""
+    return float(value.detach() if hasattr(value, "detach") else value)

@@ -94,3 +94,22 @@ def test_the_shipped_recipes_pass(examine, name):
         pytest.skip(f"{name}: its data are not in {folder}; PACELINE_DATA names the folder with the data sets")
     ended = examine(name, "--data-dir", folder)
     assert (ended.status, ended.err) == (0, ""), ended.out
+
+
+def test_a_function_is_examined_from_outside(examine, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "mine_to_examine.py").write_text(
+        "def train(run):\n    run.evaluated(1, accuracy=0.5)\n    return float('nan')\n"
+    )
+    ended = examine("mine_to_examine.py:train")
+    assert (ended.status, ended.err) == (1, "")
+    assert "mine_to_examine.py:train: examination" in ended.out
+    assert "the accuracy at the end is NaN" in words(ended.out)
+    assert "not examined: the function feeds its network itself" in words(ended.out)
+
+
+def test_a_command_is_not_examined(examine, tmp_path):
+    (tmp_path / "mine.yaml").write_text("command: python train.py\ntarget: 0.5\n")
+    ended = examine("mine.yaml")
+    assert ended.status == 2
+    assert "mine.yaml: a command is timed from outside" in ended.err

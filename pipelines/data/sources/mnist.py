@@ -52,7 +52,7 @@ def read(folder: Path) -> Dataset:
         raise missing("mnist", folder, absent, "put them there, plain or gzipped (.gz)")
     train_labels, test_labels = (_read_labels(_path(folder, f"{part}-labels-idx1-ubyte")) for part in ("train", "t10k"))
     train_images, test_images = (
-        _read_idx(_path(folder, f"{part}-images-idx3-ubyte"))[..., np.newaxis] for part in ("train", "t10k")
+        _read(_path(folder, f"{part}-images-idx3-ubyte"))[..., np.newaxis] for part in ("train", "t10k")
     )
     train, test = (train_images, train_labels), (test_images, test_labels)
     return labelled("mnist", train, test, CLASS_NAMES, MEAN, STD)
@@ -69,14 +69,20 @@ def _missing(folder: Path) -> list[Path]:
 
 
 def _read_labels(path: Path) -> np.ndarray:
-    labels = _read_idx(path)
+    labels = _read(path)
     check_labels(labels, path, len(CLASS_NAMES))
     return labels.astype(np.int64)
 
 
-def _read_idx(path: Path) -> np.ndarray:
-    """An idx file: two zero bytes, the type (8: bytes), the number of dimensions, each one as a big-endian int32."""
-    shape = FILE_SHAPES[path.name.removesuffix(".gz")]
+def _read(path: Path) -> np.ndarray:
+    return read_idx(path, FILE_SHAPES[path.name.removesuffix(".gz")])
+
+
+def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The bytes of an idx file, plain or gzipped. DataError unless its header says `shape`.
+
+    The header is two zero bytes, the type (8: bytes), the number of dimensions, and each one as a big-endian int32.
+    """
     magic = bytes((0, 0, 8, len(shape)))
     with opened(path) as file:
         found = file.read(4)

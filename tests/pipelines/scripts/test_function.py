@@ -248,3 +248,22 @@ def test_observers_hear_of_each_epoch(trainer):
 
     trainer().run_trial(7, [Observer()])
     assert heard == [(7, 1, 2, 0.4), (7, 2, 2, 0.8)]
+
+
+def test_a_file_that_reads_itself_and_parses_its_command_line_finds_its_own_path(trainer, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bench/run.py", "mine.py:train", "--target", "0.5"])
+    text = """
+        import argparse
+        import sys
+
+        with open(sys.argv[0]) as file:
+            code = file.read()
+
+
+        def train(run):
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--accuracy", type=float, default=0.75)
+            return parser.parse_args().accuracy if "argparse" in code else 0.0
+    """
+    assert trainer(text).run_trial(0).accuracy == 0.75
+    assert sys.argv == ["bench/run.py", "mine.py:train", "--target", "0.5"]

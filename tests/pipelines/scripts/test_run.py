@@ -16,6 +16,13 @@ def run():
     return Run(seed=3, device=torch.device("cpu"), target=0.9)
 
 
+def test_a_loss_may_require_a_gradient(run, recwarn):
+    run.evaluated(1, accuracy=0.5, loss=torch.ones((), requires_grad=True), margin=torch.ones(1, requires_grad=True))
+    assert run.history[0].train_loss == 1.0
+    assert run.notes["scores"] == [{"epoch": 1, "margin": 1.0}]
+    assert not recwarn.list
+
+
 def test_a_lap_is_timed_between_two_synchronisations():
     times, synchronised = iter([10.0, 12.5]), []
     clock = Clock(now=lambda: next(times), synchronize=lambda: synchronised.append(True))

@@ -1,0 +1,30 @@
+"""How messages write the commands: `bench/run.py` in a checkout, `paceline run` where that was typed."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+LAUNCHED = re.compile(r"(?P<launcher>accelerate launch(?: [^\s/]+)*?) bench/(?P<name>\w+)\.py\b")
+ALONE = re.compile(r"(?<![\w./-])(?:python )?bench/(?P<name>\w+)\.py\b")
+
+_program: str | None = None
+"""`paceline` or `python -m paceline`; None: the commands are the files of bench/"""
+
+
+@contextlib.contextmanager
+def typed_as(program: str) -> Iterator[None]:
+    """Let `as_typed` write the commands of `program` until the block ends."""
+    global _program
+    before, _program = _program, program
+    try:
+        yield
+    finally:
+        _program = before
+
+
+def as_typed(text: str) -> str:
+    """A message with every command written as the user would type it."""
+    if _program is None:
+        return text
+    text = LAUNCHED.sub(r"\g<launcher> -m paceline \g<name>", text)
+    return ALONE.sub(rf"{_program} \g<name>", text)
