@@ -7,6 +7,8 @@ from collections.abc import Iterator
 LAUNCHED = re.compile(r"(?P<launcher>accelerate launch(?: [^\s/]+)*?) bench/(?P<name>\w+)\.py\b")
 ALONE = re.compile(r"(?<![\w./-])(?:python )?bench/(?P<name>\w+)\.py\b")
 
+EXTRA = re.compile(r"pip install -e '\.(?P<extra>\[\w+\])' -c constraints\.txt")
+
 _program: str | None = None
 """`paceline` or `python -m paceline`; None: the commands are the files of bench/"""
 
@@ -23,8 +25,9 @@ def typed_as(program: str) -> Iterator[None]:
 
 
 def as_typed(text: str) -> str:
-    """A message with every command written as the user would type it."""
+    """A message with every command written as the user would type it, who may have no checkout."""
     if _program is None:
         return text
     text = LAUNCHED.sub(r"\g<launcher> -m paceline \g<name>", text)
+    text = EXTRA.sub(r"pip install 'PATH/TO/PACELINE\g<extra>'", text)
     return ALONE.sub(rf"{_program} \g<name>", text)

@@ -54,21 +54,17 @@ class Reported:
 
     def add(self, values: Values) -> None:
         """Take in the values of a line. ScriptError for what is no number, and epochs that go back or come twice."""
-        numbers = {key: _number(key, value) for key, value in values.items() if value is not None}
-        if (percent := numbers.pop("accuracy_percent", None)) is not None:
-            numbers["accuracy"] = percent / 100
-        for key in ("accuracy", "train_accuracy"):
-            fraction(numbers.get(key), key)
-        self.accuracy = numbers.get("accuracy", self.accuracy)
-        if "epoch" not in numbers:
+        found = numbers(values)
+        self.accuracy = found.get("accuracy", self.accuracy)
+        if "epoch" not in found:
             return
-        epoch, last = int(numbers.pop("epoch")), max(self.epochs, default=-1)
+        epoch, last = int(found.pop("epoch")), max(self.epochs, default=-1)
         if epoch < max(last, 0):
             raise ScriptError(f"epoch {epoch} is reported after epoch {last}")
         known = self.epochs.setdefault(epoch, {})
-        if twice := known.keys() & numbers.keys():
+        if twice := known.keys() & found.keys():
             raise ScriptError(f"{min(twice)} of epoch {epoch} is reported twice")
-        known |= numbers
+        known |= found
 
     @property
     def results(self) -> tuple[EpochResult, ...]:
@@ -93,6 +89,16 @@ class Reported:
     def _counted_from_one(self) -> list[tuple[int, dict[str, float]]]:
         shift = 1 if 0 in self.epochs else 0
         return [(epoch + shift, said) for epoch, said in self.epochs.items()]
+
+
+def numbers(values: Values) -> dict[str, float]:
+    """The values of a line, accuracies as fractions. ScriptError for what is no number or no fraction."""
+    found = {key: _number(key, value) for key, value in values.items() if value is not None}
+    if (percent := found.pop("accuracy_percent", None)) is not None:
+        found["accuracy"] = percent / 100
+    for key in ("accuracy", "train_accuracy"):
+        fraction(found.get(key), key)
+    return found
 
 
 def _number(key: str, value: Any) -> float:

@@ -69,6 +69,8 @@ class Run:
     planned: int = 0
     """epochs that `epochs` gives; 0 before it was called"""
     _open: str | None = field(default=None, repr=False)
+    _is_to_show: bool = field(default=False, repr=False)
+    """whether an epoch was reported inside a lap"""
 
     @property
     def is_main(self) -> bool:
@@ -107,7 +109,7 @@ class Run:
         train_accuracy: SupportsFloat | None = None,
         **scores: SupportsFloat,
     ) -> None:
-        """Report what was measured after an epoch, counted from 1. Call it outside the laps.
+        """Report what was measured after an epoch, counted from 1. What is shown of it is shown outside the laps.
 
         accuracy: of the test set, as a fraction. loss: mean training loss. scores: other numbers, kept in the notes.
         ScriptError for an epoch that was reported, or that is before one that was, and for an accuracy outside [0, 1].
@@ -122,7 +124,10 @@ class Run:
         if scores:
             numbers = {name: number(score) for name, score in scores.items()}
             self.notes.setdefault("scores", []).append({"epoch": epoch, **numbers})
-        self.on_epoch(self)
+        if self._open:
+            self._is_to_show = True
+        else:
+            self.on_epoch(self)
 
     def dataset(self) -> "Dataset":
         """The data set that `data.name=…` names, in host memory. ScriptError where none is named."""
@@ -148,6 +153,9 @@ class _Lap:
     def __exit__(self, *error: Any) -> None:
         self._run._open = None
         self._timed.__exit__(*error)
+        if self._run._is_to_show:
+            self._run._is_to_show = False
+            self._run.on_epoch(self._run)
 
 
 def fraction(value: SupportsFloat | None, what: str) -> float | None:

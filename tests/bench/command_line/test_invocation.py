@@ -16,6 +16,7 @@ from bench.command_line.invocation import as_typed, typed_as
         ),
         ("../mine/bench/run.py: is not Python", "../mine/bench/run.py: is not Python"),
         ("bench/training/launch.py", "bench/training/launch.py"),
+        ("pip install -e '.[report]' -c constraints.txt", "pip install 'PATH/TO/PACELINE[report]'"),
     ],
 )
 def test_commands_are_written_as_they_were_typed(text, expected):

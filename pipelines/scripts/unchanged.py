@@ -1,0 +1,104 @@
+"""For files that nobody wants to edit: laps around functions of theirs, and accuracies from what they print."""
+
+import contextlib
+import functools
+import io
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from pipelines.scripts import metrics
+from pipelines.scripts.run import LAPS, Run, ScriptError
+
+LAPS_OF_EPOCHS = ("augment", "train", "evaluate")
+"""laps that have the number of their epoch"""
+
+
+@contextlib.contextmanager
+def timed(run: Run, module: object, **laps: str) -> Iterator[None]:
+    """Time each call of functions of a module until the block ends: `timed(run, peer, train="train", test="evaluate")`.
+
+    laps: by the name of a function, the lap that a call of it is. The n-th call of a function is epoch n. ScriptError
+    for a function that the module does not have, and for a lap that no protocol knows.
+    """
+    for name, lap in laps.items():
+        if not callable(getattr(module, name, None)):
+            raise ScriptError(f"trial.timed: {getattr(module, '__name__', module)} has no function {name!r}")
+        if lap not in LAPS:
+            raise ScriptError(f"trial.timed({name}={lap!r}): the laps are {', '.join(LAPS)}")
+    before = {name: getattr(module, name) for name in laps}
+    for name, lap in laps.items():
+        setattr(module, name, _timed(run, before[name], lap))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(module, name, function)
+
+
+def _timed(run: Run, function: Callable[..., Any], lap: str) -> Callable[..., Any]:
+    calls = 0
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        with run.lap(lap, calls if lap in LAPS_OF_EPOCHS else None):
+            return function(*arguments, **options)
+
+    return called
+
+
+@contextlib.contextmanager
+def printed(run: Run, pattern: str) -> Iterator[None]:
+    """Report what is printed on standard output until the block ends, as `run.evaluated` does.
+
+    pattern: a regular expression that is searched in each line, with the group `accuracy` or `accuracy_percent`, and
+    perhaps `epoch`, `loss` and `train_accuracy`. Without `epoch`, each line that matches is the next epoch. Epochs may
+    be counted from 0. ScriptError for another pattern, and where no line matches.
+    """
+    try:
+        read, first = metrics.reader(pattern), None
+    except ValueError as error:
+        raise ScriptError(f"trial.printed: {str(error).removeprefix('--metrics ')}") from None
+
+    def take(line: str) -> None:
+        nonlocal first
+        if values := metrics.numbers(read(line)):
+            if "seconds" in values:
+                raise ScriptError("trial.printed: Paceline's clock runs: leave the group seconds out")
+            epoch = int(values.pop("epoch", len(run.history) + 1))
+            first = epoch if first is None else first
+            run.evaluated(epoch + (first == 0), **values)
+
+    with contextlib.redirect_stdout(_Lines(sys.stdout, take)):  # type: ignore[type-var]
+        yield
+    if first is None:
+        raise ScriptError(f"trial.printed: no line that was printed matches {pattern!r}")
+
+
+class _Lines(io.TextIOBase):
+    """Hands on what is written, and each whole line to a function."""
+
+    def __init__(self, stream: TextIO, take: Callable[[str], None]) -> None:
+        self._stream, self._take, self._begun = stream, take, ""
+
+    def write(self, text: str) -> int:
+        self._stream.write(text)
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._take(line)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
