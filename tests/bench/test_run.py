@@ -120,9 +120,9 @@ def test_a_smoke_test_works_and_is_kept_apart(main, name):
     run = only_run("runs")
     assert (run.record.smoke_test, run.record.status) == (True, "finished")
     assert run.record.recipe_hash != chosen.hash
-    assert run.record.recipe["data"]["limit"] <= 256
+    assert run.record.recipe["data"]["limit"] <= 128
     assert "(smoke test: its numbers mean nothing" in " ".join(ended.out.split())
-    assert run.trials[0].samples <= 512
+    assert run.trials[0].samples <= 256
 
 
 @pytest.mark.parametrize("name", ["mnist/base", "mnist/fixmatch"])
