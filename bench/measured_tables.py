@@ -5,14 +5,18 @@ python bench/measured_tables.py --check    only say whether they are up to date 
 
 A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
 (every run), `headline` (the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a
-class in bench/command_line/json_output.py), or `$ python bench/COMMAND.py ...` (what that command prints).
+class in bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
+`nights $ python bench/COMMAND.py ...` (likewise, where docs/nights.py has written its runs).
 """
 
+import contextlib
 import importlib
 import json
 import re
+import runpy
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -77,6 +81,8 @@ def figure(name: str, measured: Path) -> str:
         return first_run(measured)
     if name.startswith("json "):
         return json_schema(name.removeprefix("json "))
+    if name.startswith("nights $ python bench/"):
+        return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
     names = "tables, headline, first-run, json NAME, or $ python bench/COMMAND.py ..."
@@ -106,10 +112,24 @@ def json_type(value: dict[str, Any]) -> str:
 
 def output_of(words: Sequence[str]) -> str:
     """What a command prints on standard output, run in this process. `words`: its path and arguments."""
+    return ran(words)[0]
+
+
+def ran(words: Sequence[str]) -> tuple[str, int]:
+    """What a command prints, and its exit status."""
     module = importlib.import_module(words[0].removesuffix(".py").replace("/", "."))
     with redirect_stdout(StringIO()) as output, patch.object(cli, "WIDTH", COLUMNS):
-        module.main(words[1:])
-    return stripped(output.getvalue())
+        status = module.main(words[1:])
+    return stripped(output.getvalue()), status
+
+
+def among_nights(command: str) -> str:
+    """What a command prints, and its exit status, in a folder in which docs/nights.py has written `nights/`."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        with redirect_stdout(StringIO()):
+            runpy.run_path(str(REPOSITORY / "docs" / "nights.py"))["main"](Path("nights"))
+        output, status = ran(shlex.split(command)[2:])
+    return f"```console\n{command}\n{output}$ echo $?\n{status}\n```\n"
 
 
 def first_run(measured: Path) -> str:
