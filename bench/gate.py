@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -136,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert given.baseline
         print(baselines.accept(given.baseline, given.accept))
         return cli.OK
+    from bench.command_line import json_output
     from results import gate, rules
     from results.tables import gate as gate_reports
 
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
     if given.json:
         for judgement in judgements:
-            cli.print_json(verdict_object(judgement))
+            cli.print_json(json_output.verdict_object(judgement).model_dump())
     else:
         cli.make_console().print(table.rich())
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -264,26 +265,6 @@ def show(event: Event) -> None:
 def show_side(side: str, event: Event) -> None:
     """Print what one of two interleaved trainings reports."""
     print(f"{side}: {event}", file=sys.stderr, flush=True)
-
-
-def verdict_object(judgement: "Judgement") -> dict[str, Any]:
-    """A verdict as JSON: `change` and its interval are ratios of times or differences of accuracies."""
-    first, again = judgement.first, judgement.again
-    interval = first.change.interval if first.change else None
-    return {
-        "recipe": first.recipe,
-        "metric": first.metric.name,
-        "decision": judgement.decision,
-        "reason": judgement.reason,
-        "baseline": first.before and first.before.value,
-        "new": first.after and first.after.value,
-        "change": first.change and first.change.size,
-        "low": interval and interval[0],
-        "high": interval and interval[1],
-        "confirmation": again and again.change and again.change.size,
-        "noise_floor": judgement.floor,
-        "notes": list(judgement.notes),
-    }
 
 
 if __name__ == "__main__":

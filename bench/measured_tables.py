@@ -4,19 +4,25 @@ python bench/measured_tables.py            rewrite README.md and docs/*.md
 python bench/measured_tables.py --check    only say whether they are up to date (exit status 1 if not)
 
 A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
-(every run), `headline` (the README's table), `first-run` (what the first run prints), or
-`$ python bench/COMMAND.py ...` (what that command prints).
+(every run), `headline` (the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a
+class in bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
+`nights $ python bench/COMMAND.py ...` (likewise, where docs/nights.py has written its runs).
 """
 
+import contextlib
 import importlib
+import json
 import re
+import runpy
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 if __name__ == "__main__":  # this tree, whatever else is installed
@@ -25,7 +31,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from rich.console import Console
 
-from bench.command_line import cli
+from bench.command_line import cli, json_output
 from bench.command_line.options import Parser
 from results.protocols import DEFAULT
 from results.record import Run
@@ -73,17 +79,57 @@ def figure(name: str, measured: Path) -> str:
         return headline(measured)
     if name == "first-run":
         return first_run(measured)
+    if name.startswith("json "):
+        return json_schema(name.removeprefix("json "))
+    if name.startswith("nights $ python bench/"):
+        return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    raise ValueError(f"measured: begin {name}: use tables, headline, first-run, or $ python bench/COMMAND.py ...")
+    names = "tables, headline, first-run, json NAME, or $ python bench/COMMAND.py ..."
+    raise ValueError(f"measured: begin {name}: use {names}")
+
+
+def json_schema(name: str) -> str:
+    """What `--json` prints of a class: a table of its fields, and its JSON schema."""
+    schema = getattr(json_output, name).model_json_schema()
+    rows = [f"| `{key}` | {json_type(value)} | {value['description']} |" for key, value in schema["properties"].items()]
+    text = json.dumps(schema, indent=2)
+    table = ["| key | type | meaning |", "|---|---|---|", *rows, ""]
+    closed = ['<details markdown="1"><summary>JSON schema</summary>', "", "```json", text, "```", "", "</details>", ""]
+    return "\n".join([*table, *closed])
+
+
+def json_type(value: dict[str, Any]) -> str:
+    """The type of a property, in words."""
+    if "anyOf" in value:
+        return " or ".join(json_type(one) for one in value["anyOf"])
+    if "$ref" in value:
+        return f"[{value['$ref'].rpartition('/')[2]}](#{value['$ref'].rpartition('/')[2].lower()})"
+    if "enum" in value:
+        return ", ".join(f"`{one}`" for one in value["enum"])
+    return f"array of {json_type(value['items'])}" if value["type"] == "array" else value["type"]
 
 
 def output_of(words: Sequence[str]) -> str:
     """What a command prints on standard output, run in this process. `words`: its path and arguments."""
+    return ran(words)[0]
+
+
+def ran(words: Sequence[str]) -> tuple[str, int]:
+    """What a command prints, and its exit status."""
     module = importlib.import_module(words[0].removesuffix(".py").replace("/", "."))
     with redirect_stdout(StringIO()) as output, patch.object(cli, "WIDTH", COLUMNS):
-        module.main(words[1:])
-    return stripped(output.getvalue())
+        status = module.main(words[1:])
+    return stripped(output.getvalue()), status
+
+
+def among_nights(command: str) -> str:
+    """What a command prints, and its exit status, in a folder in which docs/nights.py has written `nights/`."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        with redirect_stdout(StringIO()):
+            runpy.run_path(str(REPOSITORY / "docs" / "nights.py"))["main"](Path("nights"))
+        output, status = ran(shlex.split(command)[2:])
+    return f"```console\n{command}\n{output}$ echo $?\n{status}\n```\n"
 
 
 def first_run(measured: Path) -> str:

@@ -168,7 +168,7 @@ def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
 
 def show(folder: Path, given: ScaleOptions) -> None:
     """Print the tables of the runs in a folder, or a JSON object per run, if there are any."""
-    from bench.training.summaries import run_object
+    from bench.command_line.json_output import run_object
     from results import store
     from results.tables.scaling import scaling_tables
 
@@ -177,7 +177,7 @@ def show(folder: Path, given: ScaleOptions) -> None:
     runs = store.find([folder])
     if given.json:
         for run in runs:
-            cli.print_json(run_object(run, given.protocol) | {"processes": run.record.world_size})
+            cli.print_json(run_object(run, given.protocol).model_dump())
         return
     console = cli.make_console()
     for table in scaling_tables(runs, given.protocol):

@@ -140,13 +140,14 @@ def planned(given: SweepOptions) -> list[Launch]:
 
 def print_runs(console: "Console", paths: Sequence[Path], given: SweepOptions) -> None:
     """Print the tables of these runs, or a JSON object per run, if there are any."""
+    from bench.command_line.json_output import run_object
     from bench.training import summaries
     from results import store
 
     runs = sorted(store.find(paths), key=lambda run: run.record.recipe_name) if paths else []
     if given.json:
         for run in runs:
-            cli.print_json(summaries.run_object(run, given.protocol))
+            cli.print_json(run_object(run, given.protocol).model_dump())
     elif runs:
         summaries.print_overview(console, runs, given.protocol)
         summaries.print_lines(console, runs)

@@ -1,30 +1,19 @@
-"""What is printed of runs that have ended: tables for people, or JSON for machines.
-
-The JSON of `--json` is one object per run and line:
-
-- `recipe`: the name; `path`: the directory of the run; `status`: finished, interrupted or failed
-- `smoke_test`: true for a shortened training, whose numbers mean nothing
-- `protocol`: which laps the times below count
-- `target`: the accuracy to reach, as a fraction; null without a trial
-- `missing_seeds`: the seeds that were asked for and have no trial
-- `trials`: of each trial `seed`, `outcome` (reached, missed, diverged, failed), `accuracy` (fraction or null),
-  `time_to_target` and `total_time` (seconds, or null where the trial has none), `marks` (such as "busy")
-"""
+"""What is printed of runs that have ended: tables for people, or JSON for machines."""
 
 import os
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.command_line import cli
 from bench.command_line.invocation import as_typed
+from bench.command_line.json_output import run_object
 from bench.command_line.option_groups import DEFAULT_RECIPE
 from bench.training import events
 from results.efficiency import is_known
 from results.error_split import error_lines
 from results.folds import fold_lines
-from results.marks import counts, spread_warning
-from results.protocols import seconds_to_target, total_seconds
+from results.marks import spread_warning
 from results.record import Run
 from results.tables import comparison
 from results.tables.efficiency import efficiency_table
@@ -67,7 +56,7 @@ class Objects(Report):
         self._protocol = protocol
 
     def run_ended(self, run: Run) -> None:
-        cli.print_json(run_object(run, self._protocol))
+        cli.print_json(run_object(run, self._protocol).model_dump())
 
 
 class Tables(Report):
@@ -136,27 +125,3 @@ def outside_laps(run: Run) -> list[str]:
     if share < MUCH:
         return []
     return [f"warning: {run.record.recipe_name}: {share:.0%} of its time is outside every lap, and is not counted"]
-
-
-def run_object(run: Run, protocol: str) -> dict[str, Any]:
-    """A run as the JSON that the head of this file describes."""
-    return {
-        "recipe": run.record.recipe_name,
-        "path": str(run.path),
-        "status": run.record.status,
-        "smoke_test": run.record.smoke_test,
-        "protocol": protocol,
-        "target": run.target,
-        "missing_seeds": run.missing_seeds,
-        "trials": [
-            {
-                "seed": trial.seed,
-                "outcome": trial.outcome,
-                "accuracy": trial.accuracy,
-                "time_to_target": seconds_to_target(trial, protocol),
-                "total_time": total_seconds(trial, protocol),
-                "marks": list(counts([trial])),
-            }
-            for trial in run.trials
-        ],
-    }

@@ -143,9 +143,9 @@ def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
 
 
 def smoke_test(recipe: Recipe) -> Recipe:
-    """The recipe on at most 256 images for two epochs: enough to see that it runs. Its accuracy means nothing."""
-    batch_size = min(recipe.batch_size, 64)
-    data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 256, 256)})
+    """The recipe on at most 128 images for two epochs: enough to see that it runs. Its accuracy means nothing."""
+    batch_size = min(recipe.batch_size, 32)
+    data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 128, 128)})
     accumulation = math.gcd(recipe.accumulation, batch_size)
     shorter = {"data": data, "batch_size": batch_size, "accumulation": accumulation, "epochs": min(recipe.epochs, 2.0)}
     return recipe.model_copy(update=shorter)

@@ -165,7 +165,7 @@ def test_another_checkout_must_be_one(tmp_path, capsys):
 
 @pytest.fixture
 def slower(tmp_path):
-    """A checkout in which every epoch takes 2 s more: more than a busy machine adds to the other one."""
+    """A checkout in which every epoch takes 1 s more: more than a busy machine adds to the other one."""
     checkout = tmp_path / "slower"
     for folder in ("bench", "configs", "kernels", "pipelines"):
         shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -174,7 +174,7 @@ def slower(tmp_path):
     train = checkout / "pipelines" / "train.py"
     head = "    losses, sizes = [], []\n    steps_left"
     assert head in train.read_text()
-    train.write_text(train.read_text().replace(head, "    __import__('time').sleep(2)\n" + head))
+    train.write_text(train.read_text().replace(head, "    __import__('time').sleep(1)\n" + head))
     return checkout
 
 

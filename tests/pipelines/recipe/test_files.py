@@ -294,8 +294,8 @@ def test_a_sample_accumulates_what_divides_its_batch(accumulation, batch_size):
 def test_a_sample_is_small_and_still_a_recipe(write):
     chosen = recipe.load("a/base", ["epochs=30", "batch_size=512"])
     small = recipe.smoke_test(chosen)
-    assert (small.data.limit, small.batch_size, small.epochs) == (256, 64, 2)
-    assert small.steps(256) == 8
+    assert (small.data.limit, small.batch_size, small.epochs) == (128, 32, 2)
+    assert small.steps(128) == 8
     tiny = recipe.smoke_test(recipe.load("a/base", ["epochs=0.5", "batch_size=8", "data.limit=20"]))
     assert (tiny.data.limit, tiny.batch_size, tiny.epochs) == (20, 8, 0.5)
     assert type(small).model_validate_json(small.model_dump_json()) == small
