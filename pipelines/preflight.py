@@ -71,22 +71,23 @@ def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """There is a batch, every process has the same share of it, and an epoch's last batch has an image for each."""
     images, batch_size = len(dataset.train_images), recipe.batch_size
     recipe.steps_per_epoch(images)
-    if batch_size % world.size:
-        nearest = max(batch_size // world.size, 1) * world.size
+    size = world.data.size
+    if batch_size % size:
+        nearest = max(batch_size // size, 1) * size
         raise ValueError(
-            f"batch_size={batch_size} cannot be shared equally by {world.size} processes; say batch_size={nearest}"
+            f"batch_size={batch_size} cannot be shared equally by {size} processes; say batch_size={nearest}"
         )
     rest = images % batch_size
-    if not recipe.drop_last and 0 < rest < world.size:
+    if not recipe.drop_last and 0 < rest < size:
         raise ValueError(
-            f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
+            f"drop_last=false leaves a last batch of {rest} images, too few for {size} processes: "
             "say drop_last=true or another batch_size"
         )
 
 
 def micro_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """A process's share of a batch divides into micro-batches of equal size."""
-    share = recipe.batch_size // world.size
+    share = recipe.batch_size // world.data.size
     if share % recipe.accumulation:
         raise ValueError(
             f"accumulation={recipe.accumulation} does not divide the {share} images that a process has a step: say a "
