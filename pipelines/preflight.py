@@ -11,7 +11,7 @@ from pipelines import models
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
 from pipelines.distributed import launch_options as launched
-from pipelines.distributed.process_group import World
+from pipelines.distributed.process_group import World, with_mesh
 from pipelines.host.devices import number_formats
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
@@ -21,6 +21,19 @@ def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """ValueError from the first check that fails."""
     for each in CHECKS:
         each(recipe, dataset, world)
+
+
+def meshed(recipe: Recipe, world: World) -> World:
+    """The world as the mesh that the strategy needs. ValueError where `parallel.size` does not divide it."""
+    size = recipe.parallel.size or world.size
+    if world.size == 1 or not recipe.parallel.sync_gradients:
+        return world
+    if world.size % size:
+        raise ValueError(
+            f"parallel.size={size} does not divide {world.size} processes: launch a multiple of {size}, or say "
+            "parallel.size=null"
+        )
+    return with_mesh(world, size) if recipe.parallel.shares_images else world
 
 
 def launch_options(recipe: Recipe, dataset: Dataset, world: World) -> None:
@@ -95,6 +108,23 @@ def micro_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
         )
 
 
+def stages(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The schedule of a pipeline has the micro-batches that it needs."""
+    count, size, schedule = recipe.accumulation, world.model.size, recipe.parallel.schedule
+    if recipe.parallel.strategy != "pipeline" or size == 1:
+        return
+    if schedule == "1f1b" and count < size:
+        raise ValueError(
+            f"parallel.schedule=1f1b needs as many micro-batches as stages, {size}, and accumulation={count}: say "
+            f"accumulation={size} or parallel.schedule=gpipe"
+        )
+    if schedule == "interleaved" and count % max(1, count // size):
+        raise ValueError(
+            f"parallel.schedule=interleaved takes rounds of {size} micro-batches, and accumulation={count}: say "
+            f"accumulation={count // size * size}"
+        )
+
+
 def techniques(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """The techniques have the unlabelled images and the single process that they need."""
     for name, technique in recipe.techniques.chosen().items():
@@ -145,6 +175,7 @@ CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (
     device_formats,
     batches,
     micro_batches,
+    stages,
     techniques,
     augmentation,
     class_weights,

@@ -64,6 +64,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
 
     ValueError when recipe, data and machine do not go together.
     """
+    world = preflight.meshed(recipe, world)
     preflight.check(recipe, dataset, world)
     torch.backends.cudnn.benchmark = True
     if world.device.type == "cuda":
@@ -191,7 +192,7 @@ def begin_trial(
         laps=clock.laps,
         class_names=dataset.class_names,
     )
-    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers])
+    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers, *prepared.callbacks])
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> tuple[list[Tensor], list[int]]:
