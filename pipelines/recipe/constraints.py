@@ -192,7 +192,7 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
             f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: say parallel.bucket_mb=null"
         )
     for option, strategies in (
-        ("size", ("pipeline", "model")),
+        ("size", ("pipeline", "model", "tensor", "fsdp2")),
         ("cut", ("pipeline", "model")),
         ("schedule", ("pipeline",)),
         ("stages_per_process", ("pipeline",)),
@@ -205,7 +205,7 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
     return None
 
 
-def stages_of_a_pipeline(recipe: Recipe) -> str | None:
+def what_shares_one_network(recipe: Recipe) -> str | None:
     parallel = recipe.parallel
     if not parallel.shares_images:
         return None
@@ -217,13 +217,13 @@ def stages_of_a_pipeline(recipe: Recipe) -> str | None:
         )
     if parallel.strategy == "model" and recipe.accumulation > 1:
         return f"accumulation={recipe.accumulation} does not go with {name}: say parallel.strategy=pipeline"
-    if recipe.precision == "autocast":
+    if recipe.precision == "autocast" and parallel.strategy != "tensor":
         return f"precision=autocast does not go with {name}, whose stages exchange float32: say precision=float32"
     norm = getattr(recipe.model, "norm", None)
     if norm and norm.sync:
         return f"model.norm.sync=true does not go with {name}: its processes do not all have this norm; say sync=false"
-    if objectives := chosen(recipe, lambda technique: technique.own_objective):
-        return f"techniques.{objectives[0]} calls the network itself, of which {name} has a part: say ddp"
+    if recipe.model.drop_connect and parallel.strategy == "tensor":
+        return f"model.drop_connect does not go with {name}, which slices the weights: say model.drop_connect=0"
     return None
 
 
@@ -285,5 +285,5 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     mode_of_no_compilation,
     options_of_another_strategy,
     what_cannot_be_sharded,
-    stages_of_a_pipeline,
+    what_shares_one_network,
 )

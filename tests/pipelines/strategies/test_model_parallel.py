@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch.distributed.tensor import DTensor
 
 from pipelines import preflight, recipe
 from pipelines.data import split
 from pipelines.distributed.process_group import World
 from pipelines.models import build_network, sequence
+from pipelines.strategies import tensor
 from pipelines.train import run_trial, set_up
 from tests.pipelines.processes import in_processes
 
@@ -26,10 +28,15 @@ JOBS = {
         "1F1B": (["parallel={strategy: pipeline, cut: [head]}"], MICRO_BATCHES),
         "interleaved": (["parallel={strategy: pipeline, schedule: interleaved, stages_per_process: 2}"], MICRO_BATCHES),
         "model": (["parallel.strategy=model"], UNEVEN),
+        "tensor": (["parallel.strategy=tensor"], UNEVEN),
+        "tensor, no hidden layer": (["parallel.strategy=tensor", "model.hidden=null"], MICRO_BATCHES),
     },
     4: {
         "four stages": (["parallel.strategy=pipeline"], MICRO_BATCHES),
         "two stages, two copies": (["parallel={strategy: pipeline, size: 2}", "model.norm=null"], MICRO_BATCHES),
+        "tensor": (["parallel.strategy=tensor"], MICRO_BATCHES),
+        "tensor, two copies": (["parallel={strategy: tensor, size: 2}", "model.norm=null"], UNEVEN),
+        "HSDP": (["parallel={strategy: fsdp2, size: 2}", "model.norm=null"], UNEVEN),
         "model, two copies": (["parallel={strategy: model, size: 2}", "model.norm=null"], UNEVEN),
     },
 }
@@ -42,8 +49,10 @@ class WholeWeights:
         named = [*state.network.named_parameters(), *state.network.named_buffers()]
         self.weights = {name: self.whole(tensor.detach(), state.world.model) for name, tensor in named}
 
-    def whole(self, tensor, model):
-        held = model.gather(None if tensor.is_meta else tensor.clone())
+    def whole(self, values, model):
+        if isinstance(values, DTensor):
+            return values.full_tensor()
+        held = model.gather(None if values.is_meta else values.clone())
         return next(each for each in held if each is not None)
 
 
@@ -72,7 +81,9 @@ def test_the_weights_of_one_process(tmp_path, digits, size):
         assert (ours - theirs).norm() < RELATIVE * theirs.norm(), name
         assert first[1] == last[1] == pytest.approx(one[1], rel=1e-5), name
         assert first[2] == last[2] == one[2], name
-        assert 0 < first[3]["pipeline"]["bubble"] < 1
+        is_pipeline = any(strategy in JOBS[size][name][0][0] for strategy in ("pipeline", "model"))
+        assert ("pipeline" in first[3]) == is_pipeline, name
+        assert not is_pipeline or 0 < first[3]["pipeline"]["bubble"] < 1
 
 
 def network(*overrides):
@@ -114,12 +125,19 @@ def test_cuts_that_cannot_be(stages, names, message):
         (["parallel={strategy: pipeline}", "model.norm={sync: true}"], "say sync=false"),
         (["parallel={strategy: pipeline}", "techniques.ema={}"], "techniques.ema needs weights"),
         (["parallel={strategy: pipeline, schedule: interleaved}"], "stages_per_process=2"),
+        (["parallel={strategy: tensor}", "model.drop_connect=0.5"], "say model.drop_connect=0"),
+        (["parallel={strategy: deepspeed, size: 2}"], "parallel.size does nothing"),
         (["parallel={strategy: model, schedule: gpipe}"], "parallel.schedule does nothing"),
     ],
 )
 def test_what_cannot_be_combined(overrides, message):
     with pytest.raises(ValueError, match=message):
         recipe.load("digits/quick", overrides)
+
+
+def test_linear_layers_have_equal_slices():
+    with pytest.raises(ValueError, match="12 features of head into equal slices, and 5 processes"):
+        tensor.plan(network(), 5)
 
 
 def test_the_size_divides_the_processes(digits):
