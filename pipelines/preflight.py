@@ -11,7 +11,7 @@ from pipelines import models
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
 from pipelines.distributed import launch_options as launched
-from pipelines.distributed.process_group import World
+from pipelines.distributed.process_group import World, with_mesh
 from pipelines.host.devices import number_formats
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
@@ -21,6 +21,19 @@ def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """ValueError from the first check that fails."""
     for each in CHECKS:
         each(recipe, dataset, world)
+
+
+def meshed(recipe: Recipe, world: World) -> World:
+    """The world as the mesh that the strategy needs. ValueError where `parallel.size` does not divide it."""
+    size = recipe.parallel.size or world.size
+    if world.size == 1 or not recipe.parallel.sync_gradients:
+        return world
+    if world.size % size:
+        raise ValueError(
+            f"parallel.size={size} does not divide {world.size} processes: launch a multiple of {size}, or say "
+            "parallel.size=null"
+        )
+    return with_mesh(world, size) if recipe.parallel.shares_images else world
 
 
 def launch_options(recipe: Recipe, dataset: Dataset, world: World) -> None:
@@ -71,26 +84,44 @@ def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """There is a batch, every process has the same share of it, and an epoch's last batch has an image for each."""
     images, batch_size = len(dataset.train_images), recipe.batch_size
     recipe.steps_per_epoch(images)
-    if batch_size % world.size:
-        nearest = max(batch_size // world.size, 1) * world.size
+    size = world.data.size
+    if batch_size % size:
+        nearest = max(batch_size // size, 1) * size
         raise ValueError(
-            f"batch_size={batch_size} cannot be shared equally by {world.size} processes; say batch_size={nearest}"
+            f"batch_size={batch_size} cannot be shared equally by {size} processes; say batch_size={nearest}"
         )
     rest = images % batch_size
-    if not recipe.drop_last and 0 < rest < world.size:
+    if not recipe.drop_last and 0 < rest < size:
         raise ValueError(
-            f"drop_last=false leaves a last batch of {rest} images, too few for {world.size} processes: "
+            f"drop_last=false leaves a last batch of {rest} images, too few for {size} processes: "
             "say drop_last=true or another batch_size"
         )
 
 
 def micro_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """A process's share of a batch divides into micro-batches of equal size."""
-    share = recipe.batch_size // world.size
+    share = recipe.batch_size // world.data.size
     if share % recipe.accumulation:
         raise ValueError(
             f"accumulation={recipe.accumulation} does not divide the {share} images that a process has a step: say a "
             "divisor of that number"
+        )
+
+
+def stages(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """The schedule of a pipeline has the micro-batches that it needs."""
+    count, size, schedule = recipe.accumulation, world.model.size, recipe.parallel.schedule
+    if recipe.parallel.strategy != "pipeline" or size == 1:
+        return
+    if schedule == "1f1b" and count < size:
+        raise ValueError(
+            f"parallel.schedule=1f1b needs as many micro-batches as stages, {size}, and accumulation={count}: say "
+            f"accumulation={size} or parallel.schedule=gpipe"
+        )
+    if schedule == "interleaved" and count % max(1, count // size):
+        raise ValueError(
+            f"parallel.schedule=interleaved takes rounds of {size} micro-batches, and accumulation={count}: say "
+            f"accumulation={count // size * size}"
         )
 
 
@@ -144,6 +175,7 @@ CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (
     device_formats,
     batches,
     micro_batches,
+    stages,
     techniques,
     augmentation,
     class_weights,

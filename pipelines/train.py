@@ -56,7 +56,7 @@ class TrainingSetup:
     @property
     def local_batch_size(self) -> int:
         """Images per step in one process."""
-        return self.recipe.batch_size // self.world.size
+        return self.recipe.batch_size // self.world.data.size
 
 
 def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
@@ -64,6 +64,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
 
     ValueError when recipe, data and machine do not go together.
     """
+    world = preflight.meshed(recipe, world)
     preflight.check(recipe, dataset, world)
     torch.backends.cudnn.benchmark = True
     if world.device.type == "cuda":
@@ -93,7 +94,8 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
     use_float32(recipe.float32_precision)
     reset_peak_bytes(world.device)
 
-    loader = make_loader(LoaderContext(recipe, dataset, world, setup.dtype, seed, seed_of_rank(seed, world.rank)))
+    own_seed = seed_of_rank(seed, world.data.rank)
+    loader = make_loader(LoaderContext(recipe, dataset, world.data, setup.dtype, seed, own_seed))
     with clock.lap("transfer"):
         loader.transfer()
         test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, world.device)
@@ -105,7 +107,7 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
     with clock.lap("build"):
         network = strategy.new_network()
         models.initialize(network, seed, recipe.initialization)
-        torch.manual_seed(seed_of_rank(seed, world.rank))  # for what the network itself draws, such as dropout
+        torch.manual_seed(own_seed)  # for what the network itself draws, such as dropout
         network.zero_grad(set_to_none=True)  # left by a trial that was interrupted
         network.train()
 
@@ -136,7 +138,7 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
         with clock.lap("train", epoch + 1):
             losses, sizes = train_epoch(batches, backward, state, hooks)
 
-        result = EpochResult(epoch + 1, mean_loss(losses, sizes, recipe, world))
+        result = EpochResult(epoch + 1, mean_loss(losses, sizes, recipe, world.data))
         diverged = not math.isfinite(result.train_loss)
         if hooks.train_epoch_end and not diverged:
             with clock.lap("evaluate", epoch + 1):
@@ -172,7 +174,7 @@ def begin_trial(
             steps_per_epoch=steps_per_epoch,
         )
     )
-    loss_function, callbacks = match_single_process(make_loss(recipe.loss), recipe, images, world)
+    loss_function, callbacks = match_single_process(make_loss(recipe.loss), recipe, images, world.data)
     state = State(
         recipe,
         setup.network,
@@ -186,11 +188,11 @@ def begin_trial(
         gradient_scale=gradient_scale(recipe, setup.local_batch_size, setup.dtype),
         held_out=partial(held_out, dataset, setup.dtype, world.device),
         loader=loader,
-        pool=partial(ImagePool, dataset, setup.dtype, world.device, seed_of_rank(seed, world.rank)),
+        pool=partial(ImagePool, dataset, setup.dtype, world.device, seed_of_rank(seed, world.data.rank)),
         laps=clock.laps,
         class_names=dataset.class_names,
     )
-    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers])
+    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers, *prepared.callbacks])
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> tuple[list[Tensor], list[int]]:
@@ -221,7 +223,7 @@ def evaluate_epoch(
     images: the test images, (N, C, H, W). The evaluation of the last epoch is part of the recipe and has a lap of its
     own; the others only tell how the training goes.
     """
-    config, world = state.recipe.evaluation, state.world
+    config, world = state.recipe.evaluation, state.world.data
     with clock.lap("final_evaluate") if state.step == state.steps else clock.lap("evaluate", result.epoch):
         for hook in hooks.evaluation_start:
             hook(state)
@@ -273,7 +275,7 @@ def broadcast_weights(network: nn.Module, world: World) -> None:
 
 
 def seed_of_rank(seed: int, rank: int) -> int:
-    """A seed of its own for each process and trial, for what must differ between the processes."""
+    """A seed of its own for each data-parallel process and trial, for what must differ between them."""
     return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
 
 

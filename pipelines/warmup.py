@@ -29,8 +29,8 @@ def warm_up(setup: TrainingSetup) -> Lap:
     def few(images: np.ndarray) -> int:
         if recipe.evaluation.tta != "none" and recipe.evaluation.tta_share < 1:
             return len(images)  # on which it depends how many are uncertain, and so the sizes of their batches
-        share, more = divmod(len(images), world.size)
-        return world.size * min(share, batch + share % batch) + more
+        share, more = divmod(len(images), world.data.size)
+        return world.data.size * min(share, batch + share % batch) + more
 
     def noise(train: int) -> Dataset:
         counts = {

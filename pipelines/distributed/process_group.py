@@ -3,7 +3,7 @@
 import gc
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from pipelines.host.devices import find_device
 
@@ -28,12 +29,30 @@ class JoinError(ValueError):
 
 @dataclass(frozen=True)
 class World:
-    """This process among all processes of the run."""
+    """This process among all processes of the run, or among those of a dimension of its device mesh."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = CPU
     """where this process computes, and what its group of processes can send"""
+    group: dist.ProcessGroup | None = None
+    """torch's group of these processes; None: that of all processes of the run"""
+    mesh: DeviceMesh | None = None
+    """of the dimensions `data` and `model`; None: all processes are data-parallel"""
+
+    @property
+    def data(self) -> "World":
+        """The data-parallel processes: loaders, evaluation and statistics share images among these alone."""
+        return self if self.mesh is None else self._dimension(self.mesh, "data")
+
+    @property
+    def model(self) -> "World":
+        """The processes that share one copy of the network, and train on the same images."""
+        return World(device=self.device) if self.mesh is None else self._dimension(self.mesh, "model")
+
+    def _dimension(self, mesh: DeviceMesh, name: str) -> "World":
+        sub_mesh = mesh[name]
+        return World(sub_mesh.get_local_rank(), sub_mesh.size(), self.device, sub_mesh.get_group())
 
     @property
     def is_main(self) -> bool:
@@ -52,19 +71,19 @@ class World:
         if self.size == 1:
             return values
         on_device = values.to(self.device)  # nccl knows nothing of host memory
-        dist.all_reduce(on_device, operation)
+        dist.all_reduce(on_device, operation, group=self.group)
         return on_device.to(values.device)
 
     def broadcast(self, tensor: Tensor) -> None:
         """Put rank 0's values into the tensor of every process."""
         if self.size > 1:
-            dist.broadcast(tensor, 0)
+            dist.broadcast(tensor, group=self.group, group_src=0)
 
     def broadcast_object(self, value: Any) -> Any:
         """Rank 0's value, on every process."""
         values = [value]
         if self.size > 1:
-            dist.broadcast_object_list(values)
+            dist.broadcast_object_list(values, group=self.group, group_src=0)
         return values[0]
 
     def gather(self, value: Any) -> list[Any]:
@@ -72,7 +91,7 @@ class World:
         values = [value]
         if self.size > 1:
             values = [None] * self.size
-            dist.all_gather_object(values, value)
+            dist.all_gather_object(values, value, group=self.group)
         return values
 
     def run_on_all(self, action: Callable[[], Result]) -> Result:
@@ -98,7 +117,15 @@ class World:
     def barrier(self) -> None:
         """Return when every process has called this."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(self.group)
+
+
+def with_mesh(world: World, model_size: int) -> World:
+    """The world as a device mesh of two dimensions: `model_size` processes with neighbouring ranks share a copy of the
+    network, and the copies are data-parallel. Every process has to call it. `model_size` divides the world's size."""
+    assert world.size % model_size == 0
+    shape = (world.size // model_size, model_size)
+    return replace(world, mesh=init_device_mesh(world.device.type, shape, mesh_dim_names=("data", "model")))
 
 
 def check_alike(world: World, facts: Mapping[str, str]) -> None:

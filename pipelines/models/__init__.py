@@ -22,6 +22,7 @@ def build_network(config: Network, image_shape: tuple[int, int, int], classes: i
     """
     module = import_module(f"pipelines.models.{config.name}")
     network: nn.Module = getattr(module, type(config).__name__)(config, image_shape, classes)
+    network.image_shape = image_shape
     return network
 
 

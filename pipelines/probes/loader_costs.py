@@ -59,11 +59,12 @@ class LoaderCosts:
             return
         cpu = cpu_seconds() - self._cpu_before
         images, seconds = drained(state)
-        sums = state.world.sum(torch.tensor([images, cpu], dtype=torch.float64)).tolist()
+        images_of_all = state.world.data.sum(torch.tensor(images, dtype=torch.float64))
+        cpu_of_all = state.world.sum(torch.tensor(cpu, dtype=torch.float64))
         maxima = state.world.maximum(torch.tensor([seconds, self._waited], dtype=torch.float64)).tolist()
         state.notes["loader_costs"] = {
-            "images": int(sums[0]),
+            "images": int(images_of_all),
             "seconds": maxima[0],
             "waited_seconds": maxima[1],
-            "cpu_seconds": sums[1],
+            "cpu_seconds": float(cpu_of_all),
         }

@@ -191,6 +191,39 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
         return (
             f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: say parallel.bucket_mb=null"
         )
+    for option, strategies in (
+        ("size", ("pipeline", "model", "tensor", "fsdp2")),
+        ("cut", ("pipeline", "model")),
+        ("schedule", ("pipeline",)),
+        ("stages_per_process", ("pipeline",)),
+    ):
+        if option in parallel.model_dump(exclude_defaults=True) and parallel.strategy not in strategies:
+            return (
+                f"parallel.{option} does nothing under parallel.strategy={parallel.strategy}: say parallel.strategy="
+                f"{strategies[0]}"
+            )
+    return None
+
+
+def what_shares_one_network(recipe: Recipe) -> str | None:
+    parallel = recipe.parallel
+    if not parallel.shares_images:
+        return None
+    name = f"parallel.strategy={parallel.strategy}"
+    if (parallel.schedule == "interleaved") != (parallel.stages_per_process > 1):
+        return (
+            f"parallel.schedule={parallel.schedule} does not go with parallel.stages_per_process="
+            f"{parallel.stages_per_process}: say schedule=interleaved stages_per_process=2, or schedule=1f1b"
+        )
+    if parallel.strategy == "model" and recipe.accumulation > 1:
+        return f"accumulation={recipe.accumulation} does not go with {name}: say parallel.strategy=pipeline"
+    if recipe.precision == "autocast" and parallel.strategy != "tensor":
+        return f"precision=autocast does not go with {name}, whose stages exchange float32: say precision=float32"
+    norm = getattr(recipe.model, "norm", None)
+    if norm and norm.sync:
+        return f"model.norm.sync=true does not go with {name}: its processes do not all have this norm; say sync=false"
+    if recipe.model.drop_connect and parallel.strategy == "tensor":
+        return f"model.drop_connect does not go with {name}, which slices the weights: say model.drop_connect=0"
     return None
 
 
@@ -252,4 +285,5 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     mode_of_no_compilation,
     options_of_another_strategy,
     what_cannot_be_sharded,
+    what_shares_one_network,
 )

@@ -27,11 +27,26 @@ class Scaling(Config):
 class Parallel(Config):
     """How several processes share the work of a step. It has no effect on a single process."""
 
-    strategy: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
+    strategy: Literal["ddp", "fsdp2", "deepspeed", "pipeline", "model", "tensor"] = "ddp"
     """`ddp`: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel);
     `fsdp2`: each has a shard of weights, gradients and optimizer state, and the weights of a block are gathered when it
-    is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`).
-    Under the latter two only the images are in the memory order of `channels_last`"""
+    is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`);
+    `pipeline`: each has a stage of consecutive layers, through which `accumulation` micro-batches pass (torch's
+    distributed.pipelining); `model`: the same with the whole batch at once, so that one process computes at a time;
+    `tensor`: each has a slice of the linear layers' weights (torch's parallelize_module), and convolutions are whole.
+    Under all but `ddp` only the images are in the memory order of `channels_last`"""
+    size: Annotated[int, Field(ge=2)] | None = None
+    """processes with neighbouring ranks that share one copy of the network, under all but `ddp` and `deepspeed`; the
+    copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
+    schedule: Literal["gpipe", "1f1b", "interleaved"] = "1f1b"
+    """order of the micro-batches under `pipeline`: `gpipe`, all forward passes first (Huang et al. 2019); `1f1b`, one
+    forward, one backward, which keeps fewer activations (Narayanan et al. 2019); `interleaved`, 1F1B with
+    `stages_per_process` (Narayanan et al. 2021)"""
+    stages_per_process: Annotated[int, Field(ge=1)] = 1
+    """stages of each process under `schedule: interleaved`, which are not consecutive"""
+    cut: tuple[str, ...] | None = None
+    """layers with which the second and later stages begin, such as `[layers.3, head]`; null: where the most expensive
+    stage has the fewest floating-point operations"""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """what DeepSpeed shards: nothing; optimizer state; gradients as well; weights as well, except those of fewer than
     100,000 numbers (ZeRO, Rajbhandari et al. 2020, arXiv 1910.02054)"""
@@ -52,6 +67,11 @@ class Parallel(Config):
         return self.strategy == "ddp"
 
     @property
+    def shares_images(self) -> bool:
+        """Whether the processes that share a copy of the network train on the same images."""
+        return self.strategy in ("pipeline", "model", "tensor")
+
+    @property
     def has_whole_weights(self) -> bool:
         """Whether every process has the whole weights between two steps."""
         return self.strategy == "ddp" or (self.strategy == "deepspeed" and self.zero_stage < 3)
@@ -59,5 +79,5 @@ class Parallel(Config):
     @property
     def allows_missing_gradients(self) -> bool:
         """Whether a parameter without a gradient is left alone. DeepSpeed gives it a gradient of zero, and momentum
-        and weight decay go on changing it."""
-        return self.strategy != "deepspeed"
+        and weight decay go on changing it; stages are called without what switches the gradient off."""
+        return self.strategy in ("ddp", "fsdp2", "tensor")

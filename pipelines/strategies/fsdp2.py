@@ -2,7 +2,8 @@
 
 A block's weights are gathered for its forward and its backward pass. Its gradients are averaged and scattered after it.
 The idea is ZeRO's (Rajbhandari et al. 2020, arXiv 1910.02054), the implementation PyTorch's (Zhao et al. 2023, arXiv
-2304.11277).
+2304.11277). With `parallel.size`, so many processes share the weights, and the gradients of a shard are averaged over
+the copies too: HSDP.
 """
 
 from torch import nn
@@ -18,13 +19,20 @@ from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, mat
 class FSDP2:
     """`fully_shard` on every block that has weights, and on the network for the rest: whitening layer and head."""
 
-    name = "FSDP2"
     has_whole_weights = False
 
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
         self.network = self._meta_model = network.to("meta")
         self._recipe, self._world = recipe, world
-        self._mesh = init_device_mesh(world.device.type, (world.size,))
+        size = recipe.parallel.size or world.size
+        if size == world.size:
+            self.name = "FSDP2"
+            self._mesh = init_device_mesh(world.device.type, (size,))
+        else:
+            copies = world.size // size
+            self.name = f"HSDP ({size} shards, {copies} data-parallel)"
+            names = ("replicate", "shard")
+            self._mesh = init_device_mesh(world.device.type, (copies, size), mesh_dim_names=names)
 
     def new_network(self) -> nn.Module:
         self.network = materialize(self._meta_model, self._world.device)

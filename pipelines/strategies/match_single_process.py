@@ -21,7 +21,7 @@ class AveragedStatistics:
 
     @torch.no_grad()
     def evaluation_start(self, state: State) -> None:
-        buffers = [buffer for buffer in state.network.buffers() if buffer.is_floating_point()]
+        buffers = [buffer for buffer in state.network.buffers() if buffer.is_floating_point() and not buffer.is_meta]
         if not buffers:
             return
         flat = self._world.sum(torch.cat([buffer.float().flatten() for buffer in buffers])) / self._world.size

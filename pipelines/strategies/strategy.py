@@ -1,9 +1,9 @@
 """What a strategy is: how the processes of a run share a network and the work of a step."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class Prepared:
     forward: Forward
     backward: Backward
     optimizer: ScheduledOptimizer
+    callbacks: Sequence[Any] = ()
+    """called at the events (`pipelines/events.py`) after the observers"""
 
 
 class Strategy(Protocol):

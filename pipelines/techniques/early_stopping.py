@@ -45,7 +45,7 @@ class EarlyStopping:
 
     def train_epoch_end(self, state: State) -> None:
         state.network.eval()
-        accuracy = evaluate(state.predict, self._images, self._labels, self._config, state.world).with_tta
+        accuracy = evaluate(state.predict, self._images, self._labels, self._config, state.world.data).with_tta
         state.network.train()
         if self._patience.see(accuracy):
             self._best_epoch = state.epoch + 1

@@ -32,7 +32,7 @@ def is_on(config: techniques.Mixing) -> Callable[[State], bool]:
 
 def generator_of(state: State, purpose: str) -> np.random.Generator:
     """Random numbers of this trial, process and purpose alone: torch's own generator goes its way as before."""
-    return np.random.default_rng([state.seed, state.world.rank, *purpose.encode()])
+    return np.random.default_rng([state.seed, state.world.data.rank, *purpose.encode()])
 
 
 class MixUp:

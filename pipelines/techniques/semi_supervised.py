@@ -20,7 +20,7 @@ def probabilities(network: nn.Module, images: Tensor, batch_size: int) -> Tensor
 
 def unlabelled_per_step(state: State, ratio: float) -> int:
     """Unlabelled images that this process takes a step, `ratio` for each labelled one."""
-    return max(1, round(ratio * state.recipe.batch_size / state.world.size))
+    return max(1, round(ratio * state.recipe.batch_size / state.world.data.size))
 
 
 def ramp_up(epoch: float, epochs: float) -> float:

@@ -44,7 +44,7 @@ def estimate_statistics(
 
 def micro_batches(state: State) -> Iterator[Tensor]:
     """The images of the epoch in progress, as many at a time as the training takes."""
-    size = state.recipe.batch_size // state.world.size // state.recipe.accumulation
+    size = state.recipe.batch_size // state.world.data.size // state.recipe.accumulation
     for images, _ in state.batches:
         yield from images.split(size)
 
@@ -71,7 +71,7 @@ class SWA:
         self._trained = [tensor.clone() for tensor in self._current]
         if self._averaged:
             self._put(state, self._average)
-            estimate_statistics(state.network, state.forward, micro_batches(state), state.world)
+            estimate_statistics(state.network, state.forward, micro_batches(state), state.world.data)
 
     def evaluation_end(self, state: State) -> None:
         self._put(state, self._trained)

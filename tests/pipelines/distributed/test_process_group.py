@@ -27,6 +27,23 @@ def basics(world):
     }
 
 
+def dimensions(world):
+    """The dimensions of the meshes of two processes, and what they add up."""
+    found = []
+    for model_size in (1, 2):
+        meshed = process_group.with_mesh(world, model_size)
+        value = torch.tensor(1.0 + world.rank)
+        for one in (meshed, meshed.data, meshed.model):
+            found.append((one.rank, one.size, float(one.sum(value.clone())), one.gather(world.rank)))
+    return found
+
+
+def test_processes_are_data_parallel_or_share_a_network(tmp_path):
+    for rank, found in enumerate(in_processes(tmp_path, dimensions)):
+        everyone, alone = (rank, 2, 3.0, [0, 1]), (0, 1, 1.0 + rank, [rank])
+        assert found == [everyone, everyone, alone, everyone, alone, everyone]
+
+
 def test_one_process_is_a_world_of_its_own():
     world = World()
     values = torch.ones(2)
@@ -34,6 +51,7 @@ def test_one_process_is_a_world_of_its_own():
     assert world.sum(values) is values
     assert world.maximum(values) is values
     assert world.broadcast_object([3]) == [3]
+    assert world.data == world.model == world
     world.barrier()
     process_group.leave(world)
 

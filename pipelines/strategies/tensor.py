@@ -1,0 +1,83 @@
+"""Tensor: each process has a slice of every linear layer's weights (torch's `parallelize_module`, Shoeybi et al. 2019,
+Megatron-LM, arXiv 1909.08053).
+
+Of two linear layers in a row, the first has its outputs cut and the second its inputs, so that one all-reduce follows
+the two. Every process computes the other layers whole: a DTensor of torch 2.13 does not cut a convolution by its
+outputs (its shape is wrong, and the backward pass fails).
+"""
+
+from torch import Tensor, nn
+from torch.distributed.tensor import Replicate
+from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
+
+from pipelines.distributed.process_group import World
+from pipelines.events import State
+from pipelines.models.sequence import in_sequence
+from pipelines.recipe import Recipe
+from pipelines.strategies.accumulation import make_backward
+from pipelines.strategies.gradients import average_gradients
+from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, materialize
+
+
+class TensorParallel:
+    """`parallelize_module` on the linear layers that the network calls one after the other."""
+
+    has_whole_weights = False
+
+    def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
+        self.network = self._meta_model = network.to("meta")
+        self._recipe, self._world = recipe, world
+        self._plan = plan(network, world.model.size)
+        copies = f", {world.data.size} data-parallel" if world.data.size > 1 else ""
+        self.name = f"tensor ({world.model.size} slices{copies})"
+        self._backward = make_backward(recipe, recipe.batch_size // world.data.size)
+
+    def new_network(self) -> nn.Module:
+        self.network = materialize(self._meta_model, self._world.device)
+        return self.network
+
+    def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
+        assert self._world.mesh is not None
+        parallelize_module(self.network, self._world.mesh["model"], self._plan)
+        for name, style in self._plan.items():
+            if isinstance(style, ColwiseParallel):  # an activation in place may not change a view of a DTensor
+                self.network.get_submodule(name).register_forward_hook(lambda module, inputs, output: output.clone())
+        self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = make_optimizer(self.network)
+        for inner in optimizer.optimizers:
+            for group in inner.param_groups:
+                group.update(fused=False, foreach=False)  # neither takes tensors and DTensors together (torch 2.13)
+        return Prepared(autocast(self.network, self._recipe, self._world), self.backward, optimizer)
+
+    def backward(self, state: State) -> Tensor:
+        """The gradients of a batch in each process's slices, and its loss."""
+        loss = self._backward(state)
+        average_gradients(self._trained, self._world.data)
+        return loss
+
+    def close(self) -> None:
+        """Nothing to free: the slices go with the network."""
+
+
+make_strategy = TensorParallel
+
+
+def plan(network: nn.Module, size: int) -> dict[str, ParallelStyle]:
+    """How each linear layer is cut: from the last one backwards, by inputs and by outputs in turn. ValueError where a
+    layer has not the same share for each of `size` processes."""
+    linear = [(name, module) for name, module in in_sequence(network) if isinstance(module, nn.Linear)]
+    styles: dict[str, ParallelStyle] = {}
+    for place, (name, module) in enumerate(reversed(linear), start=1):
+        is_by_inputs = place % 2 == 1
+        features = module.in_features if is_by_inputs else module.out_features
+        if features % size:
+            raise ValueError(
+                f"parallel.strategy=tensor cuts the {features} features of {name} into equal slices, and {size} "
+                "processes share them: say another parallel.size"
+            )
+        is_first = place == len(linear)
+        if is_by_inputs:
+            styles[name] = RowwiseParallel(input_layouts=Replicate()) if is_first else RowwiseParallel()
+        else:
+            styles[name] = ColwiseParallel()
+    return styles

@@ -1,0 +1,146 @@
+"""Processes that share one copy of a network train the weights of one process, up to float32's rounding."""
+
+import pytest
+import torch
+from torch.distributed.tensor import DTensor
+
+from pipelines import preflight, recipe
+from pipelines.data import split
+from pipelines.distributed.process_group import World
+from pipelines.models import build_network, sequence
+from pipelines.strategies import tensor
+from pipelines.train import run_trial, set_up
+from tests.pipelines.processes import in_processes
+
+RELATIVE = 1e-5
+"""to the norm of all weights and statistics: sums in another order are rounded differently"""
+SMALL = [
+    *("data.limit=101", "batch_size=16", "epochs=2", "augment.crop=0", "evaluation.batch_size=50"),
+    *("model.widths=[8,16]", "model.hidden=12", "model.norm={}", "optimizer.lr=0.02"),
+]
+MICRO_BATCHES = ["accumulation=4"]
+UNEVEN = ["drop_last=false"]
+"""the last batch has 5 images"""
+
+JOBS = {
+    2: {
+        "GPipe": (["parallel={strategy: pipeline, schedule: gpipe}"], MICRO_BATCHES),
+        "1F1B": (["parallel={strategy: pipeline, cut: [head]}"], MICRO_BATCHES),
+        "interleaved": (["parallel={strategy: pipeline, schedule: interleaved, stages_per_process: 2}"], MICRO_BATCHES),
+        "model": (["parallel.strategy=model"], UNEVEN),
+        "tensor": (["parallel.strategy=tensor"], UNEVEN),
+        "tensor, no hidden layer": (["parallel.strategy=tensor", "model.hidden=null"], MICRO_BATCHES),
+    },
+    4: {
+        "four stages": (["parallel.strategy=pipeline"], MICRO_BATCHES),
+        "two stages, two copies": (["parallel={strategy: pipeline, size: 2}", "model.norm=null"], MICRO_BATCHES),
+        "tensor": (["parallel.strategy=tensor"], MICRO_BATCHES),
+        "tensor, two copies": (["parallel={strategy: tensor, size: 2}", "model.norm=null"], UNEVEN),
+        "HSDP": (["parallel={strategy: fsdp2, size: 2}", "model.norm=null"], UNEVEN),
+        "model, two copies": (["parallel={strategy: model, size: 2}", "model.norm=null"], UNEVEN),
+    },
+}
+
+
+class WholeWeights:
+    """The weights and statistics at the end of a trial, of all processes."""
+
+    def trial_end(self, state):
+        named = [*state.network.named_parameters(), *state.network.named_buffers()]
+        self.weights = {name: self.whole(tensor.detach(), state.world.model) for name, tensor in named}
+
+    def whole(self, values, model):
+        if isinstance(values, DTensor):
+            return values.full_tensor()
+        held = model.gather(None if values.is_meta else values.clone())
+        return next(each for each in held if each is not None)
+
+
+def train(world, jobs):
+    """What is left of the second of two trials, for each recipe."""
+    found = []
+    for chosen, dataset in jobs:
+        setup, observer = set_up(chosen, split.select(dataset, chosen.data), world), WholeWeights()
+        run_trial(setup, seed=4)
+        trial = run_trial(setup, seed=5, observers=[observer])
+        losses = [result.train_loss for result in trial.epochs]
+        found.append((observer.weights, losses, [result.accuracy for result in trial.epochs], trial.notes))
+    return found
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_the_weights_of_one_process(tmp_path, digits, size):
+    jobs = [
+        (recipe.load("digits/quick", [*SMALL, *changes, *parallel]), digits)
+        for parallel, changes in JOBS[size].values()
+    ]
+    alone = train(World(), jobs)
+    ranks = in_processes(tmp_path, train, jobs, size=size)
+    for name, one, first, last in zip(JOBS[size], alone, ranks[0], ranks[-1], strict=True):
+        ours, theirs = (torch.cat([tensor.flatten() for tensor in each[0].values()]) for each in (first, one))
+        assert (ours - theirs).norm() < RELATIVE * theirs.norm(), name
+        assert first[1] == last[1] == pytest.approx(one[1], rel=1e-5), name
+        assert first[2] == last[2] == one[2], name
+        is_pipeline = any(strategy in JOBS[size][name][0][0] for strategy in ("pipeline", "model"))
+        assert ("pipeline" in first[3]) == is_pipeline, name
+        assert not is_pipeline or 0 < first[3]["pipeline"]["bubble"] < 1
+
+
+def network(*overrides):
+    return build_network(recipe.load("digits/quick", [*SMALL, *overrides]).model, (1, 8, 8), 10)
+
+
+def starts(stages):
+    return [part[0][0] for part in stages]
+
+
+def test_a_stage_begins_with_weights_and_the_most_expensive_one_is_cheap():
+    whole = network()
+    assert starts(sequence.units(whole)) == ["layers.0", "layers.4", "layers.9", "head"]
+    assert starts(sequence.cut(whole, 2, [1, 1, 1, 9])) == ["layers.0", "head"]
+    assert starts(sequence.cut(whole, 2, [5, 3, 1, 1])) == ["layers.0", "layers.4"]
+    assert starts(sequence.cut(whole, 3, [1, 1, 1, 1], ["layers.4", "head"])) == ["layers.0", "layers.4", "head"]
+
+
+@pytest.mark.parametrize(
+    ("stages", "names", "message"),
+    [
+        (5, [], "a network of 4 layers with weights has no 5 stages"),
+        (2, ["layers.5"], "layers.5.*of .'layers.4', 'layers.9', 'head'"),
+        (3, ["head", "layers.4"], "in their order"),
+        (3, ["head"], "3 stages need 2 of"),
+    ],
+)
+def test_cuts_that_cannot_be(stages, names, message):
+    with pytest.raises(ValueError, match=message):
+        sequence.cut(network(), stages, [1, 1, 1, 1], names)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["parallel.size=2"], "parallel.size does nothing under parallel.strategy=ddp"),
+        (["parallel={strategy: model}", "accumulation=2"], "accumulation=2 does not go with parallel.strategy=model"),
+        (["parallel={strategy: pipeline}", "precision=autocast"], "say precision=float32"),
+        (["parallel={strategy: pipeline}", "model.norm={sync: true}"], "say sync=false"),
+        (["parallel={strategy: pipeline}", "techniques.ema={}"], "techniques.ema needs weights"),
+        (["parallel={strategy: pipeline, schedule: interleaved}"], "stages_per_process=2"),
+        (["parallel={strategy: tensor}", "model.drop_connect=0.5"], "say model.drop_connect=0"),
+        (["parallel={strategy: deepspeed, size: 2}"], "parallel.size does nothing"),
+        (["parallel={strategy: model, schedule: gpipe}"], "parallel.schedule does nothing"),
+    ],
+)
+def test_what_cannot_be_combined(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.load("digits/quick", overrides)
+
+
+def test_linear_layers_have_equal_slices():
+    with pytest.raises(ValueError, match="12 features of head into equal slices, and 5 processes"):
+        tensor.plan(network(), 5)
+
+
+def test_the_size_divides_the_processes(digits):
+    chosen = recipe.load("digits/quick", ["parallel={strategy: pipeline, size: 2}"])
+    with pytest.raises(ValueError, match="parallel.size=2 does not divide 3 processes"):
+        preflight.meshed(chosen, World(0, 3))
