@@ -93,7 +93,8 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
     use_float32(recipe.float32_precision)
     reset_peak_bytes(world.device)
 
-    loader = make_loader(LoaderContext(recipe, dataset, world, setup.dtype, seed, seed_of_rank(seed, world.rank)))
+    augment_seed = seed_of_rank(seed, 0 if recipe.shares_augmentation else world.rank)
+    loader = make_loader(LoaderContext(recipe, dataset, world, setup.dtype, seed, augment_seed))
     with clock.lap("transfer"):
         loader.transfer()
         test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, world.device)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from pipelines.recipe.loaders import Torchvision
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
 
@@ -38,9 +37,9 @@ def what_other_libraries_cannot_do(recipe: Recipe) -> str | None:
 
 def what_single_images_cannot_have(recipe: Recipe) -> str | None:
     loader = recipe.loader
-    if recipe.augment.flip == "alternating" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
+    if recipe.augment.flip == "alternating" and not loader.draws_in_bulk:
         return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
-    if recipe.augment.draw == "even" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
+    if recipe.augment.draw == "even" and not loader.draws_in_bulk:
         return "augment.draw=even is not drawn image by image; say loader.choices=bulk or augment.draw=independent"
     if recipe.techniques.swa and not loader.repeats_epochs:
         return (

@@ -41,6 +41,13 @@ class Parallel(Config):
     """false: every process trains on its share alone. It shows what the gradient all-reduce costs and is no training of
     the recipe"""
 
+    augmentation: Literal["shared", "per_rank"] = "shared"
+    """`shared`: every process draws the augmentation of all images from the same stream and uses that of its share, so
+    that any number of processes trains the same weights; it draws as many random numbers as a single process does;
+    `per_rank`: each draws for its own images alone, from a stream of its own. That is less work for each (`elastic`
+    holds displacements of all images in memory while it draws), and another number of processes trains on other
+    images"""
+
     @property
     def package(self) -> str | None:
         """The package that the strategy needs, which comes with the extra of the same name; None: none."""
