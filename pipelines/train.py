@@ -191,7 +191,7 @@ def begin_trial(
         laps=clock.laps,
         class_names=dataset.class_names,
     )
-    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers])
+    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *prepared.callbacks, *observers])
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> tuple[list[Tensor], list[int]]:

@@ -186,10 +186,48 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
             f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.strategy={parallel.strategy}: say "
             "parallel.strategy=deepspeed"
         )
-    if parallel.bucket_mb and parallel.strategy != "ddp":
+    if parallel.bucket_mb and not parallel.is_replicated:
         return (
             f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: say parallel.bucket_mb=null"
         )
+    for option, strategy in (
+        ("compression", "ddp"),
+        ("local_sgd_period", "local_sgd"),
+        ("local_sgd_start", "local_sgd"),
+    ):
+        value = getattr(parallel, option)
+        if value != type(parallel).model_fields[option].default and parallel.strategy != strategy:
+            return (
+                f"parallel.{option}={value} does nothing under parallel.strategy={parallel.strategy}: say "
+                f"parallel.strategy={strategy}"
+            )
+    for option in ("power_sgd_rank", "power_sgd_start"):
+        value = getattr(parallel, option)
+        if value != type(parallel).model_fields[option].default and parallel.compression != "power_sgd":
+            return f"parallel.{option}={value} does nothing without parallel.compression=power_sgd: say it"
+    return None
+
+
+def gradients_that_are_not_sent_whole(recipe: Recipe) -> str | None:
+    if recipe.parallel.compression != "none" and recipe.precision == "half":
+        return (
+            f"parallel.compression={recipe.parallel.compression} compresses float32 gradients, and precision=half has "
+            "none: say precision=autocast or parallel.compression=none"
+        )
+    return None
+
+
+def what_local_steps_cannot_have(recipe: Recipe) -> str | None:
+    if recipe.parallel.strategy != "local_sgd":
+        return None
+    if using_weights := chosen(recipe, lambda technique: technique.weight_access != "none"):
+        return (
+            f"techniques.{using_weights[0]} needs the same weights and gradients on all processes, which "
+            f"parallel.strategy=local_sgd has every few steps alone: say techniques.{using_weights[0]}=null or "
+            "parallel.strategy=ddp"
+        )
+    if recipe.precision == "half":
+        return "precision=half does not go with parallel.strategy=local_sgd: say precision=autocast or float32"
     return None
 
 
@@ -250,5 +288,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     pretraining_in_half_precision,
     mode_of_no_compilation,
     options_of_another_strategy,
+    gradients_that_are_not_sent_whole,
+    what_local_steps_cannot_have,
     what_cannot_be_sharded,
 )

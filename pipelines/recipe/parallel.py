@@ -27,16 +27,32 @@ class Scaling(Config):
 class Parallel(Config):
     """How several processes share the work of a step. It has no effect on a single process."""
 
-    strategy: Literal["ddp", "fsdp2", "deepspeed"] = "ddp"
+    strategy: Literal["ddp", "fsdp2", "deepspeed", "local_sgd"] = "ddp"
     """`ddp`: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel);
     `fsdp2`: each has a shard of weights, gradients and optimizer state, and the weights of a block are gathered when it
-    is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`).
-    Under the latter two only the images are in the memory order of `channels_last`"""
+    is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`);
+    `local_sgd`: every process has the whole network and steps on its own gradients, and weights are averaged every few
+    steps (torch's PostLocalSGDOptimizer). Under `fsdp2` and `deepspeed` only the images are in the memory order of
+    `channels_last`"""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """what DeepSpeed shards: nothing; optimizer state; gradients as well; weights as well, except those of fewer than
     100,000 numbers (ZeRO, Rajbhandari et al. 2020, arXiv 1910.02054)"""
     bucket_mb: Positive | None = None
     """DDP reduces gradients in buckets of this many MiB, each as soon as it is full; null: torch's own size"""
+    compression: Literal["none", "fp16", "bf16", "power_sgd"] = "none"
+    """what DDP sends: whole gradients; gradients in 16 bits, of which `fp16` overflows above 65,504; or two thin
+    matrices for each gradient of two or more dimensions (PowerSGD, Vogels et al. 2019, arXiv 1905.13727), which keeps
+    the rest for the next step, a copy of the gradients. torch's communication hooks. The weights are no longer those
+    of one process"""
+    power_sgd_rank: Annotated[int, Field(ge=1)] = 1
+    """columns of the thin matrices"""
+    power_sgd_start: Annotated[int, Field(ge=2)] = 10
+    """steps with whole gradients before PowerSGD begins; torch's own 1,000 is more than a short training has"""
+    local_sgd_period: Annotated[int, Field(ge=1)] = 4
+    """steps from one averaging of the weights to the next. Before every evaluation they are averaged too"""
+    local_sgd_start: Annotated[int, Field(ge=0)] = 0
+    """steps with an all-reduce of the gradients before local SGD begins (post-local SGD, Lin et al. 2020, arXiv
+    1808.07217)"""
     sync_gradients: bool = True
     """false: every process trains on its share alone. It shows what the gradient all-reduce costs and is no training of
     the recipe"""
@@ -54,14 +70,28 @@ class Parallel(Config):
         return "deepspeed" if self.strategy == "deepspeed" else None
 
     @property
+    def passes_over_ring(self) -> float | None:
+        """How often all weights or gradients go round a ring of processes in a step; None where that is not known.
+
+        Two for an all-reduce, one each for gathering weights and for scattering gradients (Rajbhandari et al. 2020,
+        section 7).
+        """
+        if self.strategy == "ddp":
+            return {"none": 2.0, "fp16": 1.0, "bf16": 1.0}.get(self.compression)
+        if self.strategy == "local_sgd":
+            return 2 / self.local_sgd_period
+        is_gathered_twice = self.strategy == "fsdp2" or (self.strategy == "deepspeed" and self.zero_stage == 3)
+        return 3.0 if is_gathered_twice else 2.0
+
+    @property
     def is_replicated(self) -> bool:
         """Whether every process has the whole network, its gradients and the optimizer's state."""
-        return self.strategy == "ddp"
+        return self.strategy in ("ddp", "local_sgd")
 
     @property
     def has_whole_weights(self) -> bool:
         """Whether every process has the whole weights between two steps."""
-        return self.strategy == "ddp" or (self.strategy == "deepspeed" and self.zero_stage < 3)
+        return self.is_replicated or (self.strategy == "deepspeed" and self.zero_stage < 3)
 
     @property
     def allows_missing_gradients(self) -> bool:
