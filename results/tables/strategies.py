@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from results import format as form
-from results.environment import known
+from results.environment import Communication, known
 from results.metrics import peak_mebibytes
 from results.record import Run
 from results.summary import summarize
@@ -33,11 +33,25 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 form.number(max(peaks) if peaks else None),
             )
         )
+    counted = [run.record.environment.communication for run in runs]
+    if any(counted):
+        headers += ("MB sent a step", "by formula")
+        rows = [(*row, *sent(one)) for row, one in zip(rows, counted, strict=True)]
     caption = (
         "Accuracy: mean ± half of the 95% interval. Step: median. Memory: peak of the largest process (its GPU; on a "
         "CPU the whole process)."
     )
+    if any(counted):
+        caption += " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
     return Table("strategies", headers, tuple(rows), caption + legend_of(runs))
+
+
+def sent(counted: Communication | None) -> tuple[str, str]:
+    """Megabytes that a process sends in a step, counted and by the formula."""
+    if counted is None:
+        return form.NOTHING, form.NOTHING
+    found = (counted.bytes_per_step, counted.formula_bytes)
+    return tuple(form.number(None if one is None else one / 1e6, 3) for one in found)
 
 
 def strategy(run: Run) -> str:

@@ -60,11 +60,21 @@ def test_by_seed_each_seed_goes_through_all_sizes_before_the_next(capsys):
 
 
 def test_a_launch_is_given_every_option_that_concerns_a_run(tmp_path):
-    words = "digits/quick epochs=2 --smoke-test --track --profile --energy --protocol cold --timeout 9 --device cpu"
-    given = scale.parse([*words.split(), "--data-dir", str(tmp_path)])
+    words = "digits/quick epochs=2 --smoke-test --track --profile --energy --communication --protocol cold --timeout 9"
+    given = scale.parse([*words.split(), "--device", "cpu", "--data-dir", str(tmp_path)])
     for _, one in scale.planned(given, 64, tmp_path / "out"):
         passed = jobs.parse(list(one.arguments))
-        shared = ("smoke_test", "track", "profile", "energy", "protocol", "timeout", "device", "data_dir")
+        shared = (
+            "smoke_test",
+            "track",
+            "profile",
+            "energy",
+            "communication",
+            "protocol",
+            "timeout",
+            "device",
+            "data_dir",
+        )
         assert all(getattr(passed, name) == getattr(given, name) for name in shared)
         assert passed.out == tmp_path / "out"
 
