@@ -98,3 +98,15 @@ class Parallel(Config):
         """Whether a parameter without a gradient is left alone. DeepSpeed gives it a gradient of zero, and momentum
         and weight decay go on changing it."""
         return self.strategy != "deepspeed"
+
+
+STRATEGIES: dict[str, tuple[str, ...]] = {
+    "ddp": ("parallel.strategy=ddp",),
+    "ddp-fp16": ("parallel.strategy=ddp", "parallel.compression=fp16"),
+    "ddp-bf16": ("parallel.strategy=ddp", "parallel.compression=bf16"),
+    "ddp-power-sgd": ("parallel.strategy=ddp", "parallel.compression=power_sgd"),
+    "local-sgd": ("parallel.strategy=local_sgd",),
+    "fsdp2": ("parallel.strategy=fsdp2",),
+    **{f"zero-{stage}": ("parallel.strategy=deepspeed", f"parallel.zero_stage={stage}") for stage in range(4)},
+}
+"""What a recipe says for each strategy, by the name that it has in comparisons"""

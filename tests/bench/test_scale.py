@@ -33,6 +33,21 @@ def test_every_size_trains_at_the_fixed_batch_and_without_the_all_reduce_and_at_
     ]
 
 
+def test_strategies_train_at_a_fixed_batch_on_several_processes_and_one_alone():
+    found = [(size.processes, size.changes) for size in scale.all_sizes([1, 2, 4], 128, ["ddp", "zero-1"])]
+    ddp = ("parallel.strategy=ddp", "--communication")
+    zero = ("parallel.strategy=deepspeed", "parallel.zero_stage=1", "--communication")
+    assert found == [(1, ()), (2, ddp), (4, ddp), (2, zero), (4, zero)]
+
+
+@pytest.mark.parametrize(("names", "message"), [("ddp,nccl", "there is no strategy 'nccl'"), ("ddp,ddp", "twice")])
+def test_strategies_are_known_and_different(capsys, names, message):
+    with pytest.raises(SystemExit) as leaving:
+        scale.parse(["--strategies", names])
+    assert leaving.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_from_two_processes_on_the_share_is_theirs():
     assert scale.all_sizes([2, 4], 128)[-1].changes == ("--batch-per-process", "64")
 

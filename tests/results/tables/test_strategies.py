@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from results.record import Lap, Run
-from results.tables.strategies import strategies_table
+from results.tables.strategies import scaling_by_strategy, strategies_table
 from tests.results.builders import record, trial
 
 
@@ -40,3 +40,17 @@ def test_bytes_are_a_column_where_a_run_has_counted_them():
     found = [(row["MB sent a step"], row["by formula"]) for row in rows(counting, without_formula, plain)]
     assert found == [("2.50", "2.00"), ("1.00", "–"), ("–", "–")]
     assert "MB sent a step" not in rows(plain)[0]
+
+
+def test_strategies_are_set_beside_the_fewest_processes():
+    def of(name, seconds, size, **parallel):
+        run = of_strategy("ddp", name, seconds, size)
+        recipe = {"epochs": 3, "batch_size": 100, "parallel": parallel}
+        return Run(run.record.model_copy(update={"recipe": recipe}), run.trials, Path("runs"))
+
+    runs = [of("none", 1.0, 1), of("DDP", 0.625, 2, compression="fp16"), of("FSDP2", 1.0, 2, compression="none")]
+    table = scaling_by_strategy(runs, "strict")
+    found = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    assert [row["strategy"] for row in found] == ["none", "DDP, fp16", "FSDP2"]
+    assert [row["efficiency"] for row in found] == ["100%", "80%", "50%"]
+    assert found[0]["ms a step"] == "10.00"
