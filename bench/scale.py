@@ -37,12 +37,14 @@ from bench.command_line.options import Argument, positive
 from bench.training.launch import Children, Launch
 from pipelines import recipe as recipes
 from pipelines.host import runtime
+from pipelines.recipe.parallel import STRATEGIES
 
 PROG = "bench/scale.py"
 EXAMPLES = """\
 examples:
   python bench/scale.py mnist/base batch_size=512 --processes 1,2
-  python bench/scale.py cifar10/davidnet-10 --processes 1,2,4,8 --trials 10 --by-seed"""
+  python bench/scale.py cifar10/davidnet-10 --processes 1,2,4,8 --trials 10 --by-seed
+  python bench/scale.py mnist/engines/ddp --strategies ddp,fsdp2,local-sgd --processes 1,2"""
 
 
 def sizes(text: str) -> list[int]:
@@ -51,6 +53,16 @@ def sizes(text: str) -> list[int]:
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         raise ArgumentTypeError(f"{text!r} is not two or more different numbers, such as 1,2,4")
     return numbers
+
+
+def strategy_names(text: str) -> list[str]:
+    """Names of strategies, all different, with commas between them."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in STRATEGIES]:
+        raise ArgumentTypeError(f"there is no strategy {unknown[0]!r}: there are {', '.join(STRATEGIES)}")
+    if len(set(names)) < len(names):
+        raise ArgumentTypeError(f"{text!r} names a strategy twice")
+    return names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +80,8 @@ class ScaleOptions(Recipes, Trials, Passed, Json, DryRun):
 
     processes: Annotated[list[int], Argument(sizes, "1,2,4")] = field(default_factory=lambda: [1, 2])
     """numbers of processes"""
+    strategies: Annotated[list[str], Argument(strategy_names, "ddp,fsdp2,zero-1")] = field(default_factory=list)
+    """compare strategies at a fixed batch, bytes sent included"""
     by_seed: bool = False
     """all sizes with one seed before the next seed, so that drift affects all sizes"""
 
@@ -138,13 +152,14 @@ def planned(given: ScaleOptions, batch_size: int, folder: Path) -> list[tuple[Si
     found = []
     for seed, count in rounds:
         own = ["--trials", str(count), "--seed", str(seed), "--threads", str(threads), "--out", str(folder)]
-        for size in all_sizes(given.processes, batch_size):
+        for size in all_sizes(given.processes, batch_size, given.strategies):
             found.append((size, size.launch([*given.names, *given.overrides, *passed, *own])))
     return found
 
 
-def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
+def all_sizes(processes: Sequence[int], batch_size: int, strategies: Sequence[str] = ()) -> list[Size]:
     """Strong scaling at `batch_size`, the same without the gradient all-reduce, and weak scaling from the smallest on.
+    Or strong scaling alone, under each of the strategies.
 
     ValueError for a batch that one of the sizes cannot share.
     """
@@ -154,6 +169,14 @@ def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
                 f"--processes {size}: batch_size={batch_size} cannot be shared equally by {size} processes; "
                 f"say batch_size={max(batch_size // size, 1) * size}"
             )
+    if strategies:
+        alone = [Size(1, f"{batch_size} images per step")] if 1 in processes else []
+        several = sorted(size for size in processes if size > 1)
+        return alone + [
+            Size(size, strategy, (*STRATEGIES[strategy], "--communication"))
+            for strategy in strategies
+            for size in several
+        ]
     smallest = min(processes)
     found = []
     for size in sorted(processes):
@@ -171,6 +194,7 @@ def show(folder: Path, given: ScaleOptions) -> None:
     from bench.command_line.json_output import run_object
     from results import store
     from results.tables.scaling import scaling_tables
+    from results.tables.strategies import scaling_by_strategy
 
     if not any(folder.glob("*/run.json")):
         return
@@ -180,7 +204,8 @@ def show(folder: Path, given: ScaleOptions) -> None:
             cli.print_json(run_object(run, given.protocol).model_dump())
         return
     console = cli.make_console()
-    for table in scaling_tables(runs, given.protocol):
+    tables = [scaling_by_strategy(runs, given.protocol)] if given.strategies else scaling_tables(runs, given.protocol)
+    for table in tables:
         console.print(table.rich())
     console.print(f"records: {folder}", highlight=False, soft_wrap=True)
 

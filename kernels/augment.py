@@ -40,8 +40,8 @@ class Choices:
     cutout: int = 0
     """side of the square in pixels"""
 
-    def of(self, part: slice) -> Self:
-        """What is done to some of the images."""
+    def of(self, part: slice | Tensor) -> Self:
+        """What is done to some of the images: a slice of them, or those at these places, (M,) int64."""
         tensors = {name: value[part] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)
 

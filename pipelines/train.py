@@ -94,8 +94,8 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
     use_float32(recipe.float32_precision)
     reset_peak_bytes(world.device)
 
-    own_seed = seed_of_rank(seed, world.data.rank)
-    loader = make_loader(LoaderContext(recipe, dataset, world.data, setup.dtype, seed, own_seed))
+    augment_seed = seed_of_rank(seed, 0 if recipe.shares_augmentation else world.data.rank)
+    loader = make_loader(LoaderContext(recipe, dataset, world.data, setup.dtype, seed, augment_seed))
     with clock.lap("transfer"):
         loader.transfer()
         test_bytes, test_labels = to_device(dataset.test_images, dataset.test_labels, world.device)
@@ -107,7 +107,7 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
     with clock.lap("build"):
         network = strategy.new_network()
         models.initialize(network, seed, recipe.initialization)
-        torch.manual_seed(own_seed)  # for what the network itself draws, such as dropout
+        torch.manual_seed(seed_of_rank(seed, world.data.rank))  # for what the network itself draws, such as dropout
         network.zero_grad(set_to_none=True)  # left by a trial that was interrupted
         network.train()
 
@@ -192,7 +192,7 @@ def begin_trial(
         laps=clock.laps,
         class_names=dataset.class_names,
     )
-    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *observers, *prepared.callbacks])
+    return state, prepared.backward, Hooks([*make_techniques(recipe), *callbacks, *prepared.callbacks, *observers])
 
 
 def train_epoch(batches: Batches, backward: Backward, state: State, hooks: Hooks) -> tuple[list[Tensor], list[int]]:

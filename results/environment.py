@@ -130,6 +130,15 @@ class Energy(_Part):
     joules_per_trial: float
 
 
+class Communication(_Part):
+    """What a process sends in a training step, in bytes: the mean over the processes."""
+
+    bytes_per_step: float
+    """counted"""
+    formula_bytes: float | None = None
+    """by the strategy's formula; None: it has none"""
+
+
 class Environment(_Part):
     """The environment of a run: of rank 0, where there are several processes."""
 
@@ -159,6 +168,7 @@ class Environment(_Part):
     before: Telemetry | None = None
     after: Telemetry | None = None
     energy: Energy | Unknown | None = None
+    communication: Communication | None = None
     launcher: Str = None
     """process and start time of the launcher, by which a restart finds the run of the attempt before"""
     ranks: list[JsonObject] = []

@@ -150,6 +150,8 @@ class Probes(Track):
     """trace a few steps after the trials, for Perfetto"""
     energy: bool = False
     """measure joules per trial afterwards (NVML, powercap)"""
+    communication: bool = False
+    """count the bytes that a step sends, after the trials"""
 
 
 @dataclass(frozen=True, kw_only=True)

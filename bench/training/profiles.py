@@ -1,9 +1,11 @@
 """What `--profile` and `--energy` record: phases, a trace and joules, from trials that are not timed."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from bench.training.live_view import TrialLines
+from pipelines.probes.communication import Communication
 from pipelines.probes.profiling import Profile
 from results.store import RunDirectory
 from results.tables import NOTHING, Table
@@ -24,6 +26,16 @@ def keep_energy(measured: dict[str, object], directory: RunDirectory | None, vie
     if directory:
         directory.note({"energy": measured})
         view.line(f"energy: {energy_line(measured)}")
+
+
+def keep_communication(counted: Communication, directory: RunDirectory | None, view: TrialLines) -> None:
+    """Record the bytes that a process sends in a step and print them."""
+    if directory:
+        directory.note({"communication": asdict(counted)})
+        formula = (
+            "no formula" if counted.formula_bytes is None else f"by its formula {counted.formula_bytes / 1e6:.4g} MB"
+        )
+        view.line(f"communication: a process sends {counted.bytes_per_step / 1e6:.4g} MB a step, {formula}")
 
 
 def energy_line(measured: dict[str, object]) -> str:

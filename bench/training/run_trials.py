@@ -148,6 +148,8 @@ def _trials(
             train = partial(trainer.run_trial, job.seeds[0])
             joules = energy.measure(world, train, str(captured[world.rank]["host_hash"]))
             profiles.keep_energy(joules, directory, view)
+        if options.communication:
+            profiles.keep_communication(trainer.communication(job.seeds[0]), directory, view)
     return store.read(directory.path) if directory else Run(record, (), options.out)
 
 

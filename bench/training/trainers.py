@@ -18,6 +18,8 @@ from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
 from pipelines.host.devices import make_clock, number_formats
+from pipelines.probes import communication
+from pipelines.probes.communication import Communication
 from pipelines.probes.profiling import Profile, profile_function, profile_training
 from pipelines.recipe import Command, Function, Recipe, Script
 from pipelines.recipe.scripts import display_name
@@ -76,6 +78,9 @@ class Trainer(Described, Protocol):
 
     def profile(self, seed: int) -> Profile:
         """Where the time goes, from trials that are not timed."""
+
+    def communication(self, seed: int) -> Communication:
+        """The bytes that a step sends, from a trial that is not timed."""
 
 
 class RecipeTrainer:
@@ -138,6 +143,9 @@ class RecipeTrainer:
     def profile(self, seed: int) -> Profile:
         return profile_training(self._setup, seed)
 
+    def communication(self, seed: int) -> Communication:
+        return communication.measure(self._setup, seed)
+
 
 class OwnTrainer:
     """Trains a function of the user's own. Its laps are the author's word."""
@@ -179,6 +187,9 @@ class OwnTrainer:
 
     def profile(self, seed: int) -> Profile:
         return profile_function(self._trainer, seed)
+
+    def communication(self, seed: int) -> NoReturn:
+        raise AssertionError("refused before")
 
 
 class CommandTrainer:
@@ -237,11 +248,16 @@ class CommandTrainer:
     def profile(self, seed: int) -> NoReturn:
         raise AssertionError("refused before")
 
+    def communication(self, seed: int) -> NoReturn:
+        raise AssertionError("refused before")
+
 
 def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, smoke_test: bool) -> Trainer:
     """The trainer of a job. ValueError where it cannot train here."""
     if isinstance(recipe, Recipe):
         return RecipeTrainer(recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track)
+    if options.communication:
+        raise ValueError("--communication counts in the steps of a recipe: leave it out for a training of your own")
     if isinstance(recipe, Command):
         return CommandTrainer(recipe, world, options.timeout, probes=options.track or options.profile)
     assert isinstance(recipe, Function)

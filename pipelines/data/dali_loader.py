@@ -84,9 +84,9 @@ class DaliLoader(HostLoader):
         self._pipeline.build()
 
     def epoch(self, epoch: int) -> Batches:
-        parts = self._order()
-        columns = columns_of(self._choices(torch.cat(parts), epoch), self._context.recipe.augment.crop)
-        return DaliEpoch(self, parts, columns)
+        order = self._order()
+        columns = columns_of(self._choices(order, epoch), self._context.recipe.augment.crop)
+        return DaliEpoch(self, order.batches, columns)
 
     def serve(self, parts: list[Tensor], columns: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of these images, with what was drawn for them: a row an image in each column."""

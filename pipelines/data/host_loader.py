@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.loader import LoaderContext
-from pipelines.data.order import shuffled_batches
+from pipelines.data.order import EpochOrder, shuffled
 from pipelines.data.preprocess import preprocess, to_device
 
 
@@ -28,10 +28,10 @@ class HostLoader:
         images, labels = to_device(dataset.train_images[:count], dataset.train_labels[:count], device)
         return preprocess(images, dataset, self._context.dtype), labels
 
-    def _order(self) -> list[Tensor]:
-        """Indices of this process's images of each batch of the next epoch."""
+    def _order(self) -> EpochOrder:
+        """The next epoch."""
         context, recipe = self._context, self._context.recipe
-        return shuffled_batches(
+        return shuffled(
             len(self._flip_first),
             recipe.batch_size,
             self._order_generator,
@@ -41,8 +41,16 @@ class HostLoader:
             weights=context.weights(torch.as_tensor(context.dataset.train_labels)),
         )
 
-    def _choices(self, order: Tensor, epoch: int) -> augment.Choices:
-        """What to do with each image of an epoch, drawn in a few bulk calls."""
+    def _choices(self, order: EpochOrder, epoch: int) -> augment.Choices:
+        """What to do with each image of this process in an epoch, drawn in a few bulk calls."""
         size = self._context.dataset.image_shape[1:]
-        config = self._context.recipe.augment
-        return augment.draw(config, len(order), size, self._augment_generator, self._flip_first[order], epoch)
+        recipe = self._context.recipe
+        return augment.draw_share(
+            recipe.augment,
+            order,
+            size,
+            self._augment_generator,
+            self._flip_first,
+            epoch,
+            from_shared_stream=recipe.shares_augmentation,
+        )

@@ -55,7 +55,7 @@ class LoaderContext:
     order_seed: int
     """the same on all processes"""
     augment_seed: int
-    """another one on each process"""
+    """the same on all processes, or another one on each: `Recipe.shares_augmentation`"""
 
     def weights(self, labels: Tensor) -> Tensor | None:
         """The probability of each training image to be the next one; None: each comes once an epoch."""

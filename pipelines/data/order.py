@@ -1,12 +1,28 @@
 """The order of an epoch: equal on all processes, each of which takes its slice of every batch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-def shuffled_batches(
+@dataclass(frozen=True)
+class EpochOrder:
+    """The images of an epoch in their order, and the share of this process."""
+
+    images: Tensor
+    """(M,) indices of the images of all processes"""
+    shares: list[Tensor]
+    """for each batch, the places in `images` that this process trains on"""
+
+    @property
+    def batches(self) -> list[Tensor]:
+        """Indices of this process's images of each batch."""
+        return [self.images[share] for share in self.shares]
+
+
+def shuffled(
     count: int,
     batch_size: int,
     generator: torch.Generator,
@@ -15,16 +31,17 @@ def shuffled_batches(
     rank: int = 0,
     world_size: int = 1,
     weights: Tensor | None = None,
-) -> list[Tensor]:
-    """Indices of this process's images of each batch of an epoch over `count` images, drawn by `generator`.
+) -> EpochOrder:
+    """An epoch over `count` images, drawn by `generator`.
 
     `batch_size` is that of all processes together; `drop_last` leaves out the images that do not fill a batch. weights:
     (count,), by which images are drawn with replacement; None: each image once.
     """
-    order = draw_order(count, weights, generator)
+    images = draw_order(count, weights, generator)
     if drop_last:
-        order = order[: count // batch_size * batch_size]
-    return [batch.tensor_split(world_size)[rank] for batch in order.split(batch_size)]
+        images = images[: count // batch_size * batch_size]
+    places = torch.arange(len(images), device=images.device)
+    return EpochOrder(images, [batch.tensor_split(world_size)[rank] for batch in places.split(batch_size)])
 
 
 def draw_order(count: int, weights: Tensor | None, generator: torch.Generator) -> Tensor:

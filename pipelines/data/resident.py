@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.loader import Batches, LoaderContext
-from pipelines.data.order import shuffled_batches
+from pipelines.data.order import shuffled
 from pipelines.data.preprocess import preprocess, resized, to_device, unpadded
 from pipelines.distributed.process_group import CPU
 
@@ -30,7 +30,7 @@ class Epoch:
 class ResidentLoader:
     """Serves augmented epochs of a training set that lies preprocessed on the training device.
 
-    One generator draws the order, the same on all processes; another one draws the augmentation, differently on each.
+    One generator draws the order, another one the augmentation.
     """
 
     def __init__(self, context: LoaderContext) -> None:
@@ -63,7 +63,7 @@ class ResidentLoader:
 
     def _augmented(self, epoch: int) -> Epoch:
         recipe, world = self._context.recipe, self._context.world
-        batches = shuffled_batches(
+        order = shuffled(
             len(self._labels),
             recipe.batch_size,
             self._order_generator,
@@ -72,14 +72,21 @@ class ResidentLoader:
             world_size=world.size,
             weights=self._weights,
         )
-        order = torch.cat(batches)
+        batches = order.batches
+        indices = torch.cat(batches)
         height, width, channels = self._epoch_images.shape[1:]
-        choices = augment.draw(
-            recipe.augment, len(order), (height, width), self._augment_generator, self._flip_first[order], epoch
+        choices = augment.draw_share(
+            recipe.augment,
+            order,
+            (height, width),
+            self._augment_generator,
+            self._flip_first,
+            epoch,
+            from_shared_stream=recipe.shares_augmentation,
         )
-        if len(self._epoch_images) != len(order):
-            self._epoch_images = self._epoch_images.new_empty(len(order), height, width, channels)
-        augment.apply(self._images, order, choices, self._epoch_images)
+        if len(self._epoch_images) != len(indices):
+            self._epoch_images = self._epoch_images.new_empty(len(indices), height, width, channels)
+        augment.apply(self._images, indices, choices, self._epoch_images)
         images = self._epoch_images.permute(0, 3, 1, 2)
         if recipe.augment.resolution:
             images = resized(images, recipe.augment.resolution.size(epoch))
@@ -88,7 +95,7 @@ class ResidentLoader:
         else:
             # strides of images with one channel fit both layouts, and torch takes them for the other: made anew
             images = images.contiguous().flatten(1).unflatten(1, images.shape[1:])
-        return Epoch(images, self._labels[order], [len(batch) for batch in batches])
+        return Epoch(images, self._labels[indices], [len(batch) for batch in batches])
 
     def close(self) -> None:
         """Nothing runs beside the training."""

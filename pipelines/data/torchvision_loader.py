@@ -12,6 +12,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from pipelines.data.host_loader import HostLoader
 from pipelines.data.loader import Batches, LoaderContext
+from pipelines.data.order import EpochOrder
 from pipelines.data.preprocess import preprocess
 from pipelines.distributed.process_group import summary_line
 from pipelines.host.torchvision_import import import_torchvision
@@ -138,21 +139,23 @@ class TorchvisionLoader(HostLoader):
 
     def epoch(self, epoch: int) -> Batches:
         context, recipe = self._context, self._context.recipe
-        parts = self._order()
+        order = self._order()
+        parts = order.batches
         self._sampler.batches = [part.tolist() for part in parts]
         batches = self._batches
         if recipe.loader.choices == "bulk":
-            rows = iter(self._draw(torch.cat(parts), epoch))
+            rows = iter(self._draw(order, epoch))
             self._sampler.batches = [[next(rows) for _ in part] for part in parts]
         elif not recipe.loader.workers:
             batches = drawing_from(self._augment_generator, self._batches)
         return Loaded(batches, [len(part) for part in parts], context)
 
-    def _draw(self, order: Tensor, epoch: int) -> list[Row]:
-        """What to do with each image of an epoch."""
+    def _draw(self, order: EpochOrder, epoch: int) -> list[Row]:
+        """What to do with each image of this process in an epoch."""
         choices = self._choices(order, epoch)
         drawn = (choices.top, choices.left, choices.flip, choices.cutout_top, choices.cutout_left)
-        columns = [order, *(torch.zeros_like(order) if column is None else column for column in drawn)]
+        images = torch.cat(order.batches)
+        columns = [images, *(torch.zeros_like(images) if column is None else column for column in drawn)]
         return [Row(*row) for row in torch.stack(columns, 1).tolist()]
 
     def close(self) -> None:

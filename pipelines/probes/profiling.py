@@ -83,7 +83,8 @@ class LabelledStrategy:
             with clock.lap("forward and backward"), record_function("forward and backward"):
                 return prepared.backward(state)
 
-        return Prepared(forward, backward, LabelledOptimizer(prepared.optimizer, clock))
+        optimizer = LabelledOptimizer(prepared.optimizer, clock)
+        return replace(prepared, forward=forward, backward=backward, optimizer=optimizer)
 
     def close(self) -> None:
         self._inner.close()

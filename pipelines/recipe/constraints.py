@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from pipelines.recipe.loaders import Torchvision
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
 
@@ -38,9 +37,9 @@ def what_other_libraries_cannot_do(recipe: Recipe) -> str | None:
 
 def what_single_images_cannot_have(recipe: Recipe) -> str | None:
     loader = recipe.loader
-    if recipe.augment.flip == "alternating" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
+    if recipe.augment.flip == "alternating" and not loader.draws_in_bulk:
         return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
-    if recipe.augment.draw == "even" and isinstance(loader, Torchvision) and loader.choices == "per_sample":
+    if recipe.augment.draw == "even" and not loader.draws_in_bulk:
         return "augment.draw=even is not drawn image by image; say loader.choices=bulk or augment.draw=independent"
     if recipe.techniques.swa and not loader.repeats_epochs:
         return (
@@ -187,10 +186,25 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
             f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.strategy={parallel.strategy}: say "
             "parallel.strategy=deepspeed"
         )
-    if parallel.bucket_mb and parallel.strategy != "ddp":
+    if parallel.bucket_mb and not parallel.is_replicated:
         return (
             f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: say parallel.bucket_mb=null"
         )
+    for option, strategy in (
+        ("compression", "ddp"),
+        ("local_sgd_period", "local_sgd"),
+        ("local_sgd_start", "local_sgd"),
+    ):
+        value = getattr(parallel, option)
+        if value != type(parallel).model_fields[option].default and parallel.strategy != strategy:
+            return (
+                f"parallel.{option}={value} does nothing under parallel.strategy={parallel.strategy}: say "
+                f"parallel.strategy={strategy}"
+            )
+    for option in ("power_sgd_rank", "power_sgd_start"):
+        value = getattr(parallel, option)
+        if value != type(parallel).model_fields[option].default and parallel.compression != "power_sgd":
+            return f"parallel.{option}={value} does nothing without parallel.compression=power_sgd: say it"
     for option, strategies in (
         ("size", ("pipeline", "model", "tensor", "fsdp2")),
         ("cut", ("pipeline", "model")),
@@ -202,6 +216,29 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
                 f"parallel.{option} does nothing under parallel.strategy={parallel.strategy}: say parallel.strategy="
                 f"{strategies[0]}"
             )
+    return None
+
+
+def gradients_that_are_not_sent_whole(recipe: Recipe) -> str | None:
+    if recipe.parallel.compression != "none" and recipe.precision == "half":
+        return (
+            f"parallel.compression={recipe.parallel.compression} compresses float32 gradients, and precision=half has "
+            "none: say precision=autocast or parallel.compression=none"
+        )
+    return None
+
+
+def what_local_steps_cannot_have(recipe: Recipe) -> str | None:
+    if recipe.parallel.strategy != "local_sgd":
+        return None
+    if using_weights := chosen(recipe, lambda technique: technique.weight_access != "none"):
+        return (
+            f"techniques.{using_weights[0]} needs the same weights and gradients on all processes, which "
+            f"parallel.strategy=local_sgd has every few steps alone: say techniques.{using_weights[0]}=null or "
+            "parallel.strategy=ddp"
+        )
+    if recipe.precision == "half":
+        return "precision=half does not go with parallel.strategy=local_sgd: say precision=autocast or float32"
     return None
 
 
@@ -284,6 +321,8 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     pretraining_in_half_precision,
     mode_of_no_compilation,
     options_of_another_strategy,
+    gradients_that_are_not_sent_whole,
+    what_local_steps_cannot_have,
     what_cannot_be_sharded,
     what_shares_one_network,
 )

@@ -29,6 +29,11 @@ class LoaderConfig(Config):
         """What it keeps of the padded images: nothing, their bytes, or the values that the network gets."""
         return "values"
 
+    @property
+    def draws_in_bulk(self) -> bool:
+        """Whether the augmentation of an epoch is drawn before its first image is augmented."""
+        return True
+
 
 class Resident(LoaderConfig):
     """The training set lies preprocessed on the training device. A whole epoch is augmented at once there."""
@@ -61,7 +66,8 @@ class Torchvision(LoaderConfig):
     preprocess: Literal["per_sample", "once"] = "per_sample"
     """pad and normalize an image whenever it is drawn, or all of them once before the training, in host memory"""
     choices: Literal["per_sample", "bulk"] = "per_sample"
-    """draw random numbers whenever an image is drawn, or for all images at the start of an epoch"""
+    """draw random numbers whenever an image is drawn, or for all images at the start of an epoch. `per_sample` draws
+    on each process for itself, whatever `parallel.augmentation` says"""
 
     augmentations = frozenset({"crop", "flip", "draw", "cutout"})
     repeats_epochs = False
@@ -69,6 +75,10 @@ class Torchvision(LoaderConfig):
     @property
     def padded_copy(self) -> Literal["none", "bytes", "values"]:
         return "values" if self.preprocess == "once" else "none"
+
+    @property
+    def draws_in_bulk(self) -> bool:
+        return self.choices == "bulk"
 
 
 class Dali(LoaderConfig):

@@ -27,16 +27,18 @@ class Scaling(Config):
 class Parallel(Config):
     """How several processes share the work of a step. It has no effect on a single process."""
 
-    strategy: Literal["ddp", "fsdp2", "deepspeed", "pipeline", "model", "tensor"] = "ddp"
+    strategy: Literal["ddp", "fsdp2", "deepspeed", "local_sgd", "pipeline", "model", "tensor"] = "ddp"
     """`ddp`: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel);
     `fsdp2`: each has a shard of weights, gradients and optimizer state, and the weights of a block are gathered when it
     is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`);
+    `local_sgd`: every process has the whole network and steps on its own gradients, and weights are averaged every few
+    steps (torch's PostLocalSGDOptimizer);
     `pipeline`: each has a stage of consecutive layers, through which `accumulation` micro-batches pass (torch's
     distributed.pipelining); `model`: the same with the whole batch at once, so that one process computes at a time;
     `tensor`: each has a slice of the linear layers' weights (torch's parallelize_module), and convolutions are whole.
-    Under all but `ddp` only the images are in the memory order of `channels_last`"""
+    Under all but `ddp` and `local_sgd` only the images are in the memory order of `channels_last`"""
     size: Annotated[int, Field(ge=2)] | None = None
-    """processes with neighbouring ranks that share one copy of the network, under all but `ddp` and `deepspeed`; the
+    """processes with neighbouring ranks that share one copy of the network, under all but `ddp`, `local_sgd` and `deepspeed`; the
     copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
     schedule: Literal["gpipe", "1f1b", "interleaved"] = "1f1b"
     """order of the micro-batches under `pipeline`: `gpipe`, all forward passes first (Huang et al. 2019); `1f1b`, one
@@ -52,9 +54,30 @@ class Parallel(Config):
     100,000 numbers (ZeRO, Rajbhandari et al. 2020, arXiv 1910.02054)"""
     bucket_mb: Positive | None = None
     """DDP reduces gradients in buckets of this many MiB, each as soon as it is full; null: torch's own size"""
+    compression: Literal["none", "fp16", "bf16", "power_sgd"] = "none"
+    """what DDP sends: whole gradients; gradients in 16 bits, of which `fp16` overflows above 65,504; or two thin
+    matrices for each gradient of two or more dimensions (PowerSGD, Vogels et al. 2019, arXiv 1905.13727), which keeps
+    the rest for the next step, a copy of the gradients. torch's communication hooks. The weights are no longer those
+    of one process"""
+    power_sgd_rank: Annotated[int, Field(ge=1)] = 1
+    """columns of the thin matrices"""
+    power_sgd_start: Annotated[int, Field(ge=2)] = 10
+    """steps with whole gradients before PowerSGD begins; torch's own 1,000 is more than a short training has"""
+    local_sgd_period: Annotated[int, Field(ge=1)] = 4
+    """steps from one averaging of the weights to the next. Before every evaluation they are averaged too"""
+    local_sgd_start: Annotated[int, Field(ge=0)] = 0
+    """steps with an all-reduce of the gradients before local SGD begins (post-local SGD, Lin et al. 2020, arXiv
+    1808.07217)"""
     sync_gradients: bool = True
     """false: every process trains on its share alone. It shows what the gradient all-reduce costs and is no training of
     the recipe"""
+
+    augmentation: Literal["shared", "per_rank"] = "shared"
+    """`shared`: every process draws the augmentation of all images from the same stream and uses that of its share, so
+    that any number of processes trains the same weights; it draws as many random numbers as a single process does;
+    `per_rank`: each draws for its own images alone, from a stream of its own. That is less work for each (`elastic`
+    holds displacements of all images in memory while it draws), and another number of processes trains on other
+    images"""
 
     @property
     def package(self) -> str | None:
@@ -62,9 +85,25 @@ class Parallel(Config):
         return "deepspeed" if self.strategy == "deepspeed" else None
 
     @property
+    def passes_over_ring(self) -> float | None:
+        """How often all weights or gradients go round a ring of processes in a step; None where that is not known.
+
+        Two for an all-reduce, one each for gathering weights and for scattering gradients (Rajbhandari et al. 2020,
+        section 7).
+        """
+        if self.strategy == "ddp":
+            return {"none": 2.0, "fp16": 1.0, "bf16": 1.0}.get(self.compression)
+        if self.strategy == "local_sgd":
+            return 2 / self.local_sgd_period
+        if self.shares_images or self.size:
+            return None
+        is_gathered_twice = self.strategy == "fsdp2" or (self.strategy == "deepspeed" and self.zero_stage == 3)
+        return 3.0 if is_gathered_twice else 2.0
+
+    @property
     def is_replicated(self) -> bool:
         """Whether every process has the whole network, its gradients and the optimizer's state."""
-        return self.strategy == "ddp"
+        return self.strategy in ("ddp", "local_sgd")
 
     @property
     def shares_images(self) -> bool:
@@ -74,10 +113,25 @@ class Parallel(Config):
     @property
     def has_whole_weights(self) -> bool:
         """Whether every process has the whole weights between two steps."""
-        return self.strategy == "ddp" or (self.strategy == "deepspeed" and self.zero_stage < 3)
+        return self.is_replicated or (self.strategy == "deepspeed" and self.zero_stage < 3)
 
     @property
     def allows_missing_gradients(self) -> bool:
         """Whether a parameter without a gradient is left alone. DeepSpeed gives it a gradient of zero, and momentum
         and weight decay go on changing it; stages are called without what switches the gradient off."""
-        return self.strategy in ("ddp", "fsdp2", "tensor")
+        return self.strategy in ("ddp", "local_sgd", "fsdp2", "tensor")
+
+
+STRATEGIES: dict[str, tuple[str, ...]] = {
+    "ddp": ("parallel.strategy=ddp",),
+    "ddp-fp16": ("parallel.strategy=ddp", "parallel.compression=fp16"),
+    "ddp-bf16": ("parallel.strategy=ddp", "parallel.compression=bf16"),
+    "ddp-power-sgd": ("parallel.strategy=ddp", "parallel.compression=power_sgd"),
+    "local-sgd": ("parallel.strategy=local_sgd",),
+    "fsdp2": ("parallel.strategy=fsdp2",),
+    "pipeline": ("parallel.strategy=pipeline",),
+    "model": ("parallel.strategy=model", "accumulation=1"),
+    "tensor": ("parallel.strategy=tensor",),
+    **{f"zero-{stage}": ("parallel.strategy=deepspeed", f"parallel.zero_stage={stage}") for stage in range(4)},
+}
+"""What a recipe says for each strategy, by the name that it has in comparisons"""

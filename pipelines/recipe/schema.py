@@ -117,6 +117,11 @@ class Recipe(Config):
         canonical = json.dumps([HASH_VERSION, resolved], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
+    @property
+    def shares_augmentation(self) -> bool:
+        """Whether all processes draw the augmentation from one stream."""
+        return self.parallel.augmentation == "shared" and self.loader.draws_in_bulk
+
     def steps_per_epoch(self, images: int) -> int:
         """Optimizer steps in an epoch over so many images. ValueError when there is none."""
         steps = images // self.batch_size if self.drop_last else math.ceil(images / self.batch_size)

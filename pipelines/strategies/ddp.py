@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pipelines import models
 from pipelines.distributed.process_group import World
 from pipelines.recipe import Recipe
+from pipelines.strategies import gradient_compression
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.strategy import InPlace, autocast, compiled
 
@@ -23,7 +24,8 @@ def make_strategy(recipe: Recipe, network: nn.Module, world: World) -> InPlace:
     replicated = replicate(network, recipe, world)
     forward = autocast(compiled(replicated, recipe, world), recipe, world)
     backward = make_backward(recipe, recipe.batch_size // world.size, unsynchronized=replicated.no_sync)
-    return InPlace("DDP", network, forward, backward)
+    begin_trial = gradient_compression.register(replicated, recipe.parallel)
+    return InPlace("DDP", network, forward, backward, begin_trial=begin_trial)
 
 
 class EveryParameterUsed(nn.Module):

@@ -30,7 +30,7 @@ class Prepared:
     backward: Backward
     optimizer: ScheduledOptimizer
     callbacks: Sequence[Any] = ()
-    """called at the events (`pipelines/events.py`) after the observers"""
+    """what the strategy does at the events of the trial (`pipelines/events.py`), after the techniques"""
 
 
 class Strategy(Protocol):
@@ -66,11 +66,14 @@ class InPlace:
     forward: Forward
     backward: Backward
     has_whole_weights: bool = True
+    begin_trial: Callable[[], None] = lambda: None
+    """forgets what the trial before has left"""
 
     def new_network(self) -> nn.Module:
         return self.network
 
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
+        self.begin_trial()
         return Prepared(self.forward, self.backward, make_optimizer(self.network))
 
     def close(self) -> None:

@@ -31,15 +31,20 @@ def cutmix(images: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
 
 
 class CutMix:
-    """Pastes in every batch; each image gets its rectangle at a place of its own."""
+    """Pastes in every batch; each image gets its rectangle at a place of its own.
+
+    The area of a batch's rectangles is the same on all processes. A process pastes its own images into each other, so
+    that another number of processes makes other pairs.
+    """
 
     def __init__(self, config: techniques.CutMix) -> None:
         self._config = config
         self._is_on = is_on(config)
 
     def trial_start(self, state: State) -> None:
-        self._areas = generator_of(state, "cutmix")
-        seed = int(self._areas.integers(2**63))
+        self._areas, places = (generator_of(state.seed, rank, "cutmix") for rank in (0, state.world.data.rank))
+        self._areas.integers(2**63)  # as in the records so far, where one generator drew the seed of the places too
+        seed = int(places.integers(2**63))
         self._places = torch.Generator(next(state.network.parameters()).device).manual_seed(seed)
         self._classes = state.network.head.out_features
 

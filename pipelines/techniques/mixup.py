@@ -30,20 +30,26 @@ def is_on(config: techniques.Mixing) -> Callable[[State], bool]:
     return lambda state: config.from_epoch <= state.step / state.steps_per_epoch < end
 
 
-def generator_of(state: State, purpose: str) -> np.random.Generator:
-    """Random numbers of this trial, process and purpose alone: torch's own generator goes its way as before."""
-    return np.random.default_rng([state.seed, state.world.data.rank, *purpose.encode()])
+def generator_of(seed: int, rank: int, purpose: str) -> np.random.Generator:
+    """Random numbers of this trial, process and purpose alone. torch's own generator is not used.
+
+    rank: 0 on all processes where they are to draw the same.
+    """
+    return np.random.default_rng([seed, rank, *purpose.encode()])
 
 
 class MixUp:
-    """Mixes every batch with itself, by one share a batch."""
+    """Mixes every batch with itself, by one share a batch, the same on all processes.
+
+    A process mixes its own images with each other, so that another number of processes makes other pairs.
+    """
 
     def __init__(self, config: techniques.MixUp) -> None:
         self._alpha = config.alpha
         self._is_on = is_on(config)
 
     def trial_start(self, state: State) -> None:
-        self._generator = generator_of(state, "mixup")
+        self._generator = generator_of(state.seed, 0, "mixup")
         self._classes = state.network.head.out_features
 
     def batch_ready(self, state: State) -> None:

@@ -33,6 +33,21 @@ def test_every_size_trains_at_the_fixed_batch_and_without_the_all_reduce_and_at_
     ]
 
 
+def test_strategies_train_at_a_fixed_batch_on_several_processes_and_one_alone():
+    found = [(size.processes, size.changes) for size in scale.all_sizes([1, 2, 4], 128, ["ddp", "zero-1"])]
+    ddp = ("parallel.strategy=ddp", "--communication")
+    zero = ("parallel.strategy=deepspeed", "parallel.zero_stage=1", "--communication")
+    assert found == [(1, ()), (2, ddp), (4, ddp), (2, zero), (4, zero)]
+
+
+@pytest.mark.parametrize(("names", "message"), [("ddp,nccl", "there is no strategy 'nccl'"), ("ddp,ddp", "twice")])
+def test_strategies_are_known_and_different(capsys, names, message):
+    with pytest.raises(SystemExit) as leaving:
+        scale.parse(["--strategies", names])
+    assert leaving.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_from_two_processes_on_the_share_is_theirs():
     assert scale.all_sizes([2, 4], 128)[-1].changes == ("--batch-per-process", "64")
 
@@ -60,11 +75,21 @@ def test_by_seed_each_seed_goes_through_all_sizes_before_the_next(capsys):
 
 
 def test_a_launch_is_given_every_option_that_concerns_a_run(tmp_path):
-    words = "digits/quick epochs=2 --smoke-test --track --profile --energy --protocol cold --timeout 9 --device cpu"
-    given = scale.parse([*words.split(), "--data-dir", str(tmp_path)])
+    words = "digits/quick epochs=2 --smoke-test --track --profile --energy --communication --protocol cold --timeout 9"
+    given = scale.parse([*words.split(), "--device", "cpu", "--data-dir", str(tmp_path)])
     for _, one in scale.planned(given, 64, tmp_path / "out"):
         passed = jobs.parse(list(one.arguments))
-        shared = ("smoke_test", "track", "profile", "energy", "protocol", "timeout", "device", "data_dir")
+        shared = (
+            "smoke_test",
+            "track",
+            "profile",
+            "energy",
+            "communication",
+            "protocol",
+            "timeout",
+            "device",
+            "data_dir",
+        )
         assert all(getattr(passed, name) == getattr(given, name) for name in shared)
         assert passed.out == tmp_path / "out"
 

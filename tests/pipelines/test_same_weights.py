@@ -62,4 +62,4 @@ def test_the_smoke_test_of_davidnet_10():
 @pytest.mark.slow
 def test_two_processes(tmp_path):
     for found in in_processes(tmp_path, trained, recipe.load("digits/quick", ["epochs=3"])):
-        check(found, [2.190497, 1.335294, 0.613055], [0.65, 0.7472, 0.7778], 10.0618)
+        check(found, [2.200173, 1.373029, 0.669336], [0.6194, 0.7278, 0.9528], 10.0618)

@@ -119,7 +119,13 @@ class OneOfMany(World):
         return values
 
 
-def test_ranks_share_the_order_and_augment_each_in_its_own_way(digits, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "shares_augmentation"),
+    [([], True), (["parallel.augmentation=per_rank"], False), (["loader={name: torchvision, workers: 0}"], False)],
+)
+def test_ranks_share_the_order_and_where_it_is_drawn_in_bulk_the_augmentation(
+    digits, monkeypatch, options, shares_augmentation
+):
     seeds = []
     make_loader = train.make_loader
 
@@ -128,10 +134,11 @@ def test_ranks_share_the_order_and_augment_each_in_its_own_way(digits, monkeypat
         return make_loader(context)
 
     monkeypatch.setattr(train, "make_loader", watched)
-    setup = setup_for(quick("epochs=0.1"), digits)
+    setup = setup_for(quick("epochs=0.1", *options), digits)
     for rank, seed in ((0, 7), (1, 7), (0, 7), (0, 8)):
         run_trial(replace(setup, world=OneOfMany(rank, 2)), seed)
     first, other_rank, again, other_seed = seeds
     assert first == again
     assert first[0] == other_rank[0] != other_seed[0]
-    assert len({first[1], other_rank[1], other_seed[1]}) == 3
+    assert (first[1] == other_rank[1]) == shares_augmentation
+    assert other_seed[1] not in (first[1], other_rank[1])

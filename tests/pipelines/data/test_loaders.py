@@ -173,12 +173,28 @@ def test_the_ranks_share_every_batch(loader, world_size):
             assert torch.equal(torch.cat([rank[number][step][1] for rank in ranks]), labels)
 
 
+@pytest.mark.parametrize("loader", [RESIDENT, *DRAWN_IN_BULK, DALI])
+@pytest.mark.parametrize("draw", ["independent", "even"])
+def test_an_image_is_augmented_alike_whatever_the_number_of_processes(loader, draw):
+    alone = epochs_of(loader_for(loader, f"augment.draw={draw}"))
+    for world_size in (2, 3):
+        ranks = [
+            epochs_of(loader_for(loader, f"augment.draw={draw}", rank=rank, world_size=world_size))
+            for rank in range(world_size)
+        ]
+        for number, epoch in enumerate(alone):
+            for step, (images, _) in enumerate(epoch):
+                assert torch.equal(torch.cat([rank[number][step][0] for rank in ranks]), images)
+
+
 @pytest.mark.parametrize("loader", [BULK, DALI])
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_each_rank_has_a_stream_of_its_own_the_same_under_all_that_draw_in_bulk(loader, world_size):
+def test_each_rank_has_a_stream_of_its_own_where_the_recipe_says_so(loader, world_size):
     for rank in range(world_size):
         place = {"rank": rank, "world_size": world_size, "augment_seed": rank}
-        mine, theirs = (epochs_of(loader_for(name, **place)) for name in (loader, RESIDENT))
+        mine, theirs = (
+            epochs_of(loader_for(name, "parallel.augmentation=per_rank", **place)) for name in (loader, RESIDENT)
+        )
         for one, two in zip(mine, theirs, strict=True):
             assert torch.equal(together(one)[0], together(two)[0])
 

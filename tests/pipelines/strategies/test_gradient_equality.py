@@ -21,22 +21,27 @@ RELATIVE = 1e-5
 """to the norm of all weights and statistics: sums in another order are rounded differently"""
 LOW_RATE = "optimizer.lr=0.005"
 """DavidNet at 0.02 amplifies a relative difference of 5e-8 after one epoch to 2e-3 after four"""
-TWENTY_STEPS = ["epochs=0.9", "augment.crop=0", "optimizer.lr=0.02"]
+TWENTY_STEPS = ["epochs=0.9", "optimizer.lr=0.02"]
+AUGMENTED = (
+    "augment={crop: 2, flip: random, cutout: 3, affine: {rotate: 10}, elastic: {}, brightness: 0.2, contrast: 0.2}"
+)
 
 
 def jobs_of(digits, coloured):
     """A name for each recipe, and the recipe with its data: 20 steps each, or a few epochs of the uneven ones."""
     small = ["model.widths=[4,4,6,8]", "batch_size=16", "epochs=4", "schedule.epochs=[0,1,4]", "precision=float32"]
-    davidnet = [*small, "augment={crop: 0, flip: none}", LOW_RATE, "techniques.ema=null"]
+    davidnet = [*small, LOW_RATE, "techniques.ema=null"]
     plain = [*davidnet, "model.whitening=null"]
     whitened = [*davidnet, "model.whitening={images: 40, bias: true}", "techniques.whitening_bias.epochs=2"]
     return {
         "no norm": (recipe.load("digits/quick", TWENTY_STEPS), digits),
         "no norm, small buckets": (recipe.load("digits/quick", [*TWENTY_STEPS, "parallel.bucket_mb=0.001"]), digits),
         "uneven last batch": (
-            recipe.load("digits/quick", ["batch_size=500", "drop_last=false", "epochs=6", "augment.crop=0"]),
+            recipe.load("digits/quick", ["batch_size=500", "drop_last=false", "epochs=6", "optimizer.lr=0.02"]),
             digits,
         ),
+        "every augmentation": (recipe.load("digits/quick", [*TWENTY_STEPS, AUGMENTED]), digits),
+        "augmentation in host memory": (recipe.load("digits/quick", [*TWENTY_STEPS, "loader={name: bulk}"]), digits),
         "SyncBN": (recipe.load("cifar10/davidnet-10", [*plain, "model.norm={sync: true, group_size: null}"]), coloured),
         "aligned ghost norm": (recipe.load("cifar10/davidnet-10", [*plain, "model.norm={group_size: 4}"]), coloured),
         "frozen whitening bias": (

@@ -17,6 +17,7 @@ from pipelines.strategies.strategy import compiled
 
 FSDP2 = "parallel.strategy=fsdp2"
 DEEPSPEED = "parallel.strategy=deepspeed"
+LOCAL_SGD = "parallel.strategy=local_sgd"
 FROZEN_BIAS = ["model={name: airnet, whitening: {images: 40, bias: true}}", "techniques.whitening_bias={epochs: 2}"]
 
 
@@ -51,6 +52,15 @@ def test_recipes_without_a_strategy_keep_their_hash():
     [
         (["parallel.zero_stage=2"], "say parallel.strategy=deepspeed"),
         ([FSDP2, "parallel.zero_stage=2"], "say parallel.strategy=deepspeed"),
+        ([FSDP2, "parallel.compression=fp16"], "say parallel.strategy=ddp"),
+        ([LOCAL_SGD, "parallel.compression=power_sgd"], "say parallel.strategy=ddp"),
+        (["parallel.local_sgd_period=8"], "say parallel.strategy=local_sgd"),
+        ([FSDP2, "parallel.local_sgd_start=8"], "say parallel.strategy=local_sgd"),
+        (["parallel.power_sgd_rank=2"], "parallel.compression=power_sgd: say it"),
+        (["parallel.compression=bf16", "precision=half"], "say precision=autocast or parallel.compression=none"),
+        ([LOCAL_SGD, "techniques.ema={momentum: 0.9, every: 5}"], "say techniques.ema=null or parallel.strategy=ddp"),
+        ([LOCAL_SGD, "techniques.gradient_clipping={norm: 1.0}"], "say techniques.gradient_clipping=null"),
+        ([LOCAL_SGD, "precision=half"], "say precision=autocast or float32"),
         ([FSDP2, "parallel.bucket_mb=1"], "say parallel.bucket_mb=null"),
         ([DEEPSPEED, "parallel.bucket_mb=1"], "say parallel.bucket_mb=null"),
         ([FSDP2, "techniques.ema={momentum: 0.9, every: 5}"], "say techniques.ema=null or parallel.strategy=ddp"),

@@ -57,12 +57,12 @@ def flat(weights):
     return torch.cat([tensor.flatten() for tensor in weights.values() if tensor.is_floating_point()])
 
 
-UNEVEN = ["data.limit=101", "batch_size=16", "drop_last=false", "epochs=2", "augment.crop=0", "model.widths=[8,16]"]
+UNEVEN = ["data.limit=101", "batch_size=16", "drop_last=false", "epochs=2", "model.widths=[8,16]"]
 QUICK = [*UNEVEN, "evaluation.batch_size=50", "optimizer.lr=0.02"]
 """The last batch has 5 images, which two processes cannot share equally, and of the 101 test images in batches of 50
 only one of them has a second batch"""
 SMALL = ["model.widths=[4,4,6,8]", "batch_size=16", "epochs=4", "schedule.epochs=[0,1,4]", "precision=float32"]
-DAVIDNET = [*SMALL, "augment={crop: 0, flip: none}", "optimizer.lr=0.01", "techniques.ema=null"]
+DAVIDNET = [*SMALL, "optimizer.lr=0.01", "techniques.ema=null"]
 GHOST = [*DAVIDNET, "model.norm={group_size: 4}", "model.whitening={images: 40, bias: true}"]
 
 RECIPES = {

@@ -1,12 +1,16 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from pipelines.distributed.process_group import World
 from pipelines.losses import make_loss
-from pipelines.recipe import RecipeError, load
-from pipelines.techniques.mixup import generator_of, mixup, soft_labels
+from pipelines.recipe import RecipeError, load, techniques
+from pipelines.techniques.cutmix import CutMix
+from pipelines.techniques.mixup import MixUp, generator_of, mixup, soft_labels
 from pipelines.train import run_trial, set_up
 
 
@@ -95,13 +99,27 @@ def test_a_window_that_ends_before_it_begins_is_refused():
 
 
 def test_processes_trials_and_techniques_draw_each_their_own():
-    class At:
-        def __init__(self, seed, rank):
-            self.seed, self.world = seed, World(rank, 2)
-
-    draws = [generator_of(At(seed, rank), name).random() for seed in (0, 1) for rank in (0, 1) for name in ("a", "b")]
+    draws = [generator_of(seed, rank, name).random() for seed in (0, 1) for rank in (0, 1) for name in ("a", "b")]
     assert len(set(draws)) == 8
-    assert draws[0] == generator_of(At(0, 0), "a").random()
+    assert draws[0] == generator_of(0, 0, "a").random()
+
+
+@pytest.mark.parametrize(("technique", "config"), [(MixUp, techniques.MixUp()), (CutMix, techniques.CutMix())])
+def test_the_share_of_a_batch_is_the_same_on_all_processes(technique, config):
+    """Zeros and ones alternate, so that the labels show what of the other image is there."""
+    shares = []
+    for rank in range(2):
+        state = SimpleNamespace(seed=3, step=0, steps_per_epoch=9, world=World(rank, 2), network=nn.Sequential())
+        state.network.head = nn.Linear(1, 2)
+        mixing = technique(config)
+        mixing.trial_start(state)
+        shares.append([])
+        for _ in range(5):
+            state.images, state.labels = torch.zeros(2048, 1, 16, 16), torch.arange(2048) % 2
+            mixing.batch_ready(state)
+            shares[rank].append(state.labels[::2, 1].amax().item())
+    assert len(set(shares[0])) > 1
+    assert shares[0] == pytest.approx(shares[1], abs=1e-6)
 
 
 def test_mixup_and_cutmix_go_together(digits):

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from results.record import Lap, Run
-from results.tables.strategies import strategies_table
+from results.tables.strategies import scaling_by_strategy, strategies_table
 from tests.results.builders import record, trial
 
 
-def of_strategy(name, strategy, seconds=1.0, world_size=2, **memory):
+def of_strategy(name, strategy, seconds=1.0, world_size=2, communication=None, **memory):
     laps = (Lap(name="train", epoch=1, seconds=seconds),)
-    made = record(recipe_name=f"mnist/engines/{name}", environment={"strategy": strategy}, world_size=world_size)
+    environment = {"strategy": strategy} | ({"communication": communication} if communication else {})
+    made = record(recipe_name=f"mnist/engines/{name}", environment=environment, world_size=world_size)
     return Run(made, (trial(0, laps=laps, steps=100, **memory),), Path("runs"))
 
 
@@ -30,3 +31,26 @@ def test_memory_is_the_device_s_if_it_was_measured():
     host = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=None)
     device = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=2**20)
     assert [row["MiB a process"] for row in rows(host, device)] == ["3.000", "1.000"]
+
+
+def test_bytes_are_a_column_where_a_run_has_counted_them():
+    counting = of_strategy("ddp", "DDP", communication={"bytes_per_step": 2.5e6, "formula_bytes": 2e6})
+    without_formula = of_strategy("power", "DDP", communication={"bytes_per_step": 1e6, "formula_bytes": None})
+    plain = of_strategy("fsdp2", "FSDP2")
+    found = [(row["MB sent a step"], row["by formula"]) for row in rows(counting, without_formula, plain)]
+    assert found == [("2.50", "2.00"), ("1.00", "–"), ("–", "–")]
+    assert "MB sent a step" not in rows(plain)[0]
+
+
+def test_strategies_are_set_beside_the_fewest_processes():
+    def of(name, seconds, size, **parallel):
+        run = of_strategy("ddp", name, seconds, size)
+        recipe = {"epochs": 3, "batch_size": 100, "parallel": parallel}
+        return Run(run.record.model_copy(update={"recipe": recipe}), run.trials, Path("runs"))
+
+    runs = [of("none", 1.0, 1), of("DDP", 0.625, 2, compression="fp16"), of("FSDP2", 1.0, 2, compression="none")]
+    table = scaling_by_strategy(runs, "strict")
+    found = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    assert [row["strategy"] for row in found] == ["none", "DDP, fp16", "FSDP2"]
+    assert [row["efficiency"] for row in found] == ["100%", "80%", "50%"]
+    assert found[0]["ms a step"] == "10.00"
