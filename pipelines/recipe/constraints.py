@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pipelines.recipe import networks
 from pipelines.recipe.loaders import Torchvision
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
@@ -58,9 +59,12 @@ def whitening_bias_of_nothing(recipe: Recipe) -> str | None:
 
 
 def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
-    progressive, rates = recipe.techniques.progressive_dropout, recipe.model.dropout
+    progressive, model = recipe.techniques.progressive_dropout, recipe.model
     if not progressive:
         return None
+    if isinstance(model, networks.Torchvision):
+        return "techniques.progressive_dropout has no rates of model.name=torchvision to change: say null"
+    rates = model.dropout
     if not any(dict(rates).values()):
         return "techniques.progressive_dropout needs a rate to go to: say model.dropout={head: 0.5}"
     for place, rate in progressive.start:
@@ -167,6 +171,20 @@ def layers_without_what_is_before_them(recipe: Recipe) -> str | None:
     return None
 
 
+def what_torchvision_networks_cannot_do(recipe: Recipe) -> str | None:
+    if not isinstance(recipe.model, networks.Torchvision):
+        return None
+    if recipe.precision == "half":
+        return "precision=half does not go with model.name=torchvision: say precision=autocast"
+    if by_layers := chosen(recipe, lambda technique: technique.calls_layers):
+        return f"techniques.{by_layers[0]} needs the layers of a network of ours, and model.name=torchvision has others"
+    techniques = recipe.techniques
+    by_head = [name for name in ("mixup", "cutmix", "batch_selection") if getattr(techniques, name)]
+    if by_head and recipe.model.architecture.startswith("squeezenet"):
+        return f"techniques.{by_head[0]} needs a linear last layer, and {recipe.model.architecture} has a convolution"
+    return None
+
+
 def pretraining_in_half_precision(recipe: Recipe) -> str | None:
     pretraining = chosen(recipe, lambda technique: isinstance(technique, Pretraining))
     if pretraining and recipe.precision == "half":
@@ -248,6 +266,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     batches_that_are_not_whole,
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
+    what_torchvision_networks_cannot_do,
     pretraining_in_half_precision,
     mode_of_no_compilation,
     options_of_another_strategy,
