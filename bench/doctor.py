@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, examine, print."""
     given = options.parse(DoctorOptions, PROG, arguments, description=__doc__)
     chosen = recipe.load(given.recipe, given.overrides)
+    if chosen.target is None:
+        raise ValueError(f"{given.recipe}: has no target, and the doctor looks for what keeps a recipe from its target")
     runtime.prepare(given.threads)
     return examine(run_name(given.recipe), chosen, given.device, given.data_dir, given.out)
 

@@ -5,10 +5,10 @@ The JSON of `--json` is one object per run and line:
 - `recipe`: the name; `path`: the directory of the run; `status`: finished, interrupted or failed
 - `smoke_test`: true for a shortened training, whose numbers mean nothing
 - `protocol`: which laps the times below count
-- `target`: the accuracy to reach, as a fraction; null without a trial
+- `target`: the accuracy to reach, as a fraction; null without a trial, and where the recipe has none
 - `missing_seeds`: the seeds that were asked for and have no trial
-- `trials`: of each trial `seed`, `outcome` (reached, missed, diverged, failed), `accuracy` (fraction or null),
-  `time_to_target` and `total_time` (seconds, or null where the trial has none), `marks` (such as "busy")
+- `trials`: of each trial `seed`, `outcome` (reached, missed, finished, diverged, failed), `accuracy` (fraction
+  or null), `time_to_target` and `total_time` (seconds, or null where the trial has none), `marks` (such as "busy")
 """
 
 import os
@@ -110,8 +110,9 @@ def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> No
     """The tables that sum up runs of one command."""
     for table in overview(runs, protocol):
         console.print(table.rich())
-    if is_known(runs):
-        console.print(efficiency_table(runs, protocol).rich())
+    with_target = [run for run in runs if not run.has_no_target]  # the others have MFU in their own table
+    if is_known(with_target):
+        console.print(efficiency_table(with_target, protocol).rich())
 
 
 def print_lines(console: "Console", runs: Sequence[Run]) -> None:

@@ -76,6 +76,14 @@ def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
     return None
 
 
+def target_without_evaluation(recipe: Recipe) -> str | None:
+    if recipe.target is not None and recipe.evaluation.every is None:
+        return f"target={recipe.target:g} needs an evaluation: say evaluation.every=1, or target=null"
+    if recipe.data.made_up and recipe.evaluation.every is not None:
+        return "data.name=made-up has no test images: say evaluation.every=null and target=null"
+    return None
+
+
 def early_stopping_without_images(recipe: Recipe) -> str | None:
     if recipe.techniques.early_stopping and not recipe.data.holds_out:
         return (
@@ -256,6 +264,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     what_single_images_cannot_have,
     whitening_bias_of_nothing,
     dropout_that_goes_nowhere,
+    target_without_evaluation,
     early_stopping_without_images,
     more_members_than_epochs,
     float16_under_autocast,
