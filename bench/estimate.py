@@ -78,7 +78,7 @@ def estimate(recipe: Recipe, device: str) -> "Estimate":
     from pipelines.data import sources, split
     from pipelines.host.devices import find_device
 
-    whole = sources.load_of(recipe.data, Path()) if recipe.data.path else sources.blank(recipe.data.name)
+    whole = sources.blank_of(recipe.data)
     dataset = split.select(whole, recipe.data)
     return estimates.estimate(recipe, dataset, find_device(device))
 
@@ -94,7 +94,7 @@ def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> No
     from rich.table import Table
 
     console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False, soft_wrap=True)
-    settings = recipe.model_dump(mode="json", exclude_none=True)
+    settings = recipe.settings
     console.print(yaml.safe_dump(settings, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
     table = Table(show_header=False)
     for label, value in (

@@ -12,12 +12,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli
 from bench.command_line.options import Parser
+
+if TYPE_CHECKING:
+    from results.record import Run
 
 
 @cli.command
@@ -35,7 +39,9 @@ def to_dawnbench(options: argparse.Namespace) -> list[Path]:
     from results.exports import dawnbench
 
     who = {"author": options.author, "email": options.email, "code_url": options.code_url}
-    return dawnbench.write(store.read(options.source), options.out, **who, cost_per_hour=options.cost_per_hour)
+    return dawnbench.write(
+        _with_target(store.read(options.source)), options.out, **who, cost_per_hour=options.cost_per_hour
+    )
 
 
 def from_dawnbench(options: argparse.Namespace) -> list[Path]:
@@ -56,12 +62,19 @@ def to_mlperf(options: argparse.Namespace) -> list[Path]:
     from results import store
     from results.exports import mlperf
 
-    run = store.read(options.source)
+    run = _with_target(store.read(options.source))
     options.out.mkdir(parents=True, exist_ok=True)
     paths = [options.out / f"{run.path.name}_seed{trial.seed}.log" for trial in run.trials]
     for trial, path in zip(run.trials, paths, strict=True):
         mlperf.write(run, trial, path)
     return paths
+
+
+def _with_target(run: "Run") -> "Run":
+    """The run. ValueError where it has no target, without which these formats have no result."""
+    if run.has_no_target:
+        raise ValueError(f"{run.path}: has no target, and this format is of times to a target")
+    return run
 
 
 def to_tensorboard(options: argparse.Namespace) -> list[Path]:

@@ -93,7 +93,7 @@ def print_recipes(names: Sequence[str], overrides: Sequence[str], *, as_json: bo
 
     for name in names:
         chosen = recipe.load(name, overrides)
-        settings = chosen.model_dump(mode="json", exclude_none=True)
+        settings = chosen.settings
         if as_json:
             cli.print_json({"name": name, "hash": chosen.hash, "recipe": settings})
         else:

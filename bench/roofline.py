@@ -61,7 +61,10 @@ def examine(name: str, chosen: recipe.Recipe, device: str, *, as_json: bool) -> 
     from pipelines.host.devices import find_device
     from pipelines.probes import roofline
 
-    dataset = split.select(sources.blank(chosen.data.name), chosen.data)
+    dataset = split.select(
+        sources.blank_of(chosen.data),
+        chosen.data,
+    )
     found = roofline.examine(chosen, dataset, World(device=find_device(device)))
     if as_json:
         cli.print_json({"recipe": name} | dataclasses.asdict(found))

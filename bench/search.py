@@ -112,6 +112,8 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     )
     corners = [{key: part.points(2)[end] for key, part in space.items()} for end in (0, -1)]
     chosen = [plan.recipe(corner) for corner in corners]  # refuses an unknown option before any trial
+    if any(isinstance(one, recipe.Recipe) and one.target is None for one in chosen):
+        raise ValueError(f"{given.recipe}: has no target, and a search compares accuracies: use bench/sweep.py")
     name = run_name(given.recipe).replace("/", "-").replace(":", "-")
     places = (Path("runs/search") / f"{name}.{kind}" for kind in ("yaml", "journal"))
     out, journal = (one or place for one, place in zip((given.out, given.study), places, strict=True))

@@ -31,7 +31,7 @@ from pipelines.strategies.accumulation import Backward
 from pipelines.strategies.match_single_process import match_single_process
 from pipelines.strategies.strategy import Strategy
 from pipelines.techniques import make_techniques
-from pipelines.trial import EpochResult, Trial
+from pipelines.trial import EpochResult, Outcome, Trial
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
             with clock.lap("evaluate", epoch + 1):
                 for hook in hooks.train_epoch_end:
                     hook(state)
-        if not diverged and (state.step == state.steps or (epoch + 1) % recipe.evaluation.every == 0):
+        every = recipe.evaluation.every
+        if not diverged and every and (state.step == state.steps or (epoch + 1) % every == 0):
             result = evaluate_epoch(result, state, test_images, test_labels, clock, hooks)
         state.history.append(result)
         for hook in hooks.epoch_end:
@@ -249,10 +250,9 @@ def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial
     """What a trial leaves behind, once its last epoch is over."""
     recipe, world, last = setup.recipe, setup.world, state.history[-1]
     host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
-    reached = last.accuracy is not None and last.accuracy >= recipe.target
     return Trial(
         seed=state.seed,
-        outcome="diverged" if diverged else "reached" if reached else "missed",
+        outcome="diverged" if diverged else outcome(last.accuracy, recipe.target),
         reason=f"the training loss of epoch {last.epoch} is {last.train_loss}" if diverged else None,
         accuracy=last.accuracy,
         accuracy_plain=last.accuracy_plain,
@@ -265,6 +265,13 @@ def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial
         peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
         notes=state.notes | state.optimizer.notes(),
     )
+
+
+def outcome(accuracy: float | None, target: float | None) -> Outcome:
+    """Of a training that came to its end with this accuracy."""
+    if target is None:
+        return "finished"
+    return "reached" if accuracy is not None and accuracy >= target else "missed"
 
 
 @torch.no_grad()

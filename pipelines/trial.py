@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipelines.clock import Lap
 
-Outcome = Literal["reached", "missed", "diverged", "failed"]
+Outcome = Literal["reached", "missed", "finished", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Trial:
 
     seed: int
     outcome: Outcome
-    """whether the accuracy at the end is at or over the target"""
+    """whether the accuracy at the end is at or over the target; `finished` where there is none"""
     accuracy: float | None
     accuracy_plain: float | None
-    target: float
+    target: float | None
     epochs: tuple[EpochResult, ...]
     laps: tuple[Lap, ...]
     steps: int

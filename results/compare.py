@@ -15,7 +15,7 @@ from statistics import fmean, median, stdev
 from typing import Literal
 
 from results import format as form
-from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, Metric, find_metric
+from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import DEFAULTS, Rule
 from results.samples import DATA_HASH, FACTS, Samples
 from results.statistics import LEVEL, Change, Moments, difference_of_moments
@@ -82,13 +82,20 @@ def compare(
     if unknown := set(across) - set(FACTS):
         raise ValueError(f"across={', '.join(sorted(unknown))}: use one of {', '.join(FACTS)}")
     chosen = {**DEFAULTS, **(rules or {})}
-    metrics = [find_metric(name) for name in dict.fromkeys((*DEFAULT, *(rules or ())))]
     cells = [
         Cell(name, metric, old, new)
         for name, old, new in _pairs(before, after)
-        for metric in (metrics if not any(one.is_benchmark for one in (*old, *new)) else metrics[:1])
+        for metric in _metrics((*old, *new), rules or {})
     ]
     return [_row(cell, chosen[cell.metric.name].limit, across, level) for cell in cells]
+
+
+def _metrics(runs: Sequence[Samples], rules: Mapping[str, Rule]) -> list[Metric]:
+    """Those that these runs may have. What a rule asks for is always among them."""
+    if any(one.is_benchmark for one in runs):
+        return [find_metric(DEFAULT[0])]
+    usual = WITHOUT_TARGET if all(one.has_no_target for one in runs) else DEFAULT
+    return [find_metric(name) for name in dict.fromkeys((*usual, *rules))]
 
 
 def status(comparisons: Iterable[Comparison], metrics: Collection[str]) -> int:

@@ -69,7 +69,7 @@ def efficiency(run: Run, protocol: str) -> Efficiency:
     the record, or the table of peaks."""
     environment = run.record.environment
     noted, machine = known(environment.train_flops), known(environment.machine_class)
-    trained = [trial.seconds("train") for trial in run.trials if trial.outcome in ("reached", "missed")]
+    trained = [trial.seconds("train") for trial in run.trials if trial.came_to_its_end]
     flops = noted / median(trained) if noted is not None and any(trained) else None
     peak, mfu = peak_of(machine), None
     if flops is not None and peak is not None:

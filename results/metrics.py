@@ -12,6 +12,7 @@ from results.json_values import JsonObject
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, ratio_of_times
+from results.step_times import median_milliseconds
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Metric:
     @property
     def is_timed(self) -> bool:
         """Whether it depends on how fast the machine was."""
-        return self.unit in ("s", "images/s")
+        return self.unit in ("s", "ms", "images/s")
 
     def text(self, value: float | None) -> str:
         """A value with its unit."""
@@ -141,7 +142,7 @@ def _epoch_seconds(run: Run, protocol: str) -> Samples:
     epochs = run.record.recipe.get("epochs")
     if not isinstance(epochs, int | float) or not _last_size_starts(run.record.recipe) < epochs < LONGEST:
         return [None] * len(run.trials)
-    whole = [trial.seconds("augment", "train") if trial.outcome in ("reached", "missed") else 0 for trial in run.trials]
+    whole = [trial.seconds("augment", "train") if trial.came_to_its_end else 0 for trial in run.trials]
     return [seconds / epochs if seconds else None for seconds in whole]
 
 
@@ -231,6 +232,14 @@ METRICS = {
             cost=("seconds-per-image", "s", lambda rate: 1 / rate),
         ),
         Metric(
+            "step-time",
+            "ms a step",
+            "augmentation and training of the mean step of an epoch; the median epoch",
+            "ms",
+            lambda run, protocol: [median_milliseconds(run, trial) for trial in run.trials],
+            0.02,
+        ),
+        Metric(
             "energy",
             "J a trial",
             "energy of one trial, where it was measured: one sample a run",
@@ -242,11 +251,14 @@ METRICS = {
 }
 
 TOTAL_TIME, TIME_TO_TARGET, ACCURACY = (METRICS[name] for name in ("time", "time-to-target", "accuracy"))
-EPOCH_TIME, IMAGES_PER_SECOND, PEAK_MEMORY = (
-    METRICS[name] for name in ("epoch-time", "images-per-second", "peak-memory")
+EPOCH_TIME, IMAGES_PER_SECOND, PEAK_MEMORY, STEP_TIME = (
+    METRICS[name] for name in ("epoch-time", "images-per-second", "peak-memory", "step-time")
 )
 DEFAULT = ("time", "time-to-target", "accuracy")
 """those that are compared where no rule asks for another"""
+
+WITHOUT_TARGET = ("time",)
+"""those of them that a run without a target has"""
 
 
 def find_metric(name: str) -> Metric:

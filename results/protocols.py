@@ -99,7 +99,7 @@ def epoch_reaching(trial: TrialRecord, threshold: float | None = None) -> int | 
     is none."""
     threshold = trial.target if threshold is None else threshold
     for result in trial.epochs:
-        if result.accuracy is not None and result.accuracy >= threshold:
+        if threshold is not None and result.accuracy is not None and result.accuracy >= threshold:
             return result.epoch
     return None
 
@@ -113,7 +113,7 @@ def seconds_to_target(trial: TrialRecord, protocol: str) -> float | None:
     return seconds if trial.outcome == "reached" else None
 
 
-def seconds_to(trial: TrialRecord, threshold: float, protocol: str) -> float | None:
+def seconds_to(trial: TrialRecord, threshold: float | None, protocol: str) -> float | None:
     """Seconds to the end of the first epoch whose accuracy is at or over the threshold, as `seconds_until` counts them.
 
     None where no epoch is over it.

@@ -53,7 +53,8 @@ LapName = Literal[
 """`startup` runs from the start of the process to its first trial, `total` to the end of that trial, all included.
 `command` is a whole process that was started for a trial; the other laps of such a trial are what it says itself."""
 
-Outcome = Literal["reached", "missed", "diverged", "failed"]
+Outcome = Literal["reached", "missed", "finished", "diverged", "failed"]
+"""`finished`: came to its end, and the recipe has no target"""
 Status = Literal["running", "finished", "interrupted", "failed"]
 
 CLOCK_TOLERANCE = 1e-3
@@ -147,7 +148,8 @@ class TrialRecord(_Kept):
     accuracy: Fraction | None = None
     """at the end, by the recipe's rule"""
     accuracy_plain: Fraction | None = None
-    target: Fraction
+    target: Fraction | None
+    """None: the recipe has none"""
     epochs: tuple[EpochResult, ...] = ()
     laps: tuple[Lap, ...] = ()
     steps: Count
@@ -167,6 +169,8 @@ class TrialRecord(_Kept):
     @model_validator(mode="after")
     def _outcome_is_what_was_measured(self) -> Self:
         measured = [self.accuracy, *(result.accuracy for result in self.epochs)]
+        if (self.outcome == "finished") != (self.target is None) and self.outcome not in ("diverged", "failed"):
+            raise ValueError(f"outcome={self.outcome} does not go with the target {self.target}")
         if self.outcome == "reached" and not any(a is not None and a >= self.target for a in measured):
             raise ValueError(f"outcome=reached, but no accuracy is at or over the target {self.target}")
         if self.outcome == "missed" and (self.accuracy is None or self.accuracy >= self.target):
@@ -192,6 +196,11 @@ class TrialRecord(_Kept):
             if totals and lap.seconds > totals[0].seconds + CLOCK_TOLERANCE:
                 raise ValueError(f"laps: {lap.name} took {lap.seconds} s, total {totals[0].seconds} s")
         return self
+
+    @property
+    def came_to_its_end(self) -> bool:
+        """Whether all of its steps were trained."""
+        return self.outcome in ("reached", "missed", "finished")
 
     def seconds(self, *names: LapName) -> float:
         """The sum, in seconds, of all laps of these names."""
@@ -304,8 +313,13 @@ class Run:
 
     @property
     def target(self) -> float | None:
-        """The accuracy to reach, as a fraction; None before the first trial has ended."""
+        """The accuracy to reach, as a fraction; None before the first trial has ended, and where there is none."""
         return next((trial.target for trial in (*self.trials, *self.discarded)), None)
+
+    @property
+    def has_no_target(self) -> bool:
+        """Whether the recipe asks for no accuracy, so that throughput is what counts."""
+        return "target" in self.record.recipe and self.record.recipe["target"] is None
 
     @property
     def machine(self) -> str:

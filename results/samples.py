@@ -46,6 +46,7 @@ class Samples:
     options: Mapping[str, Any]
     """the resolved recipe"""
     target: float | None
+    """None where the recipe has none, and before the first trial has ended"""
     seeds: tuple[int, ...]
     """of the trials, in their order"""
     values: Mapping[str, tuple[float | None, ...]]
@@ -62,6 +63,8 @@ class Samples:
     discarded: int = 0
     """trials that were left out"""
     published: Published | None = None
+    has_no_target: bool = False
+    """the recipe asks for no accuracy"""
     is_benchmark: bool = False
     """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
@@ -79,7 +82,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "recipe": record.recipe_hash,
             "data": data_of(record),
             **({} if record.data is None else {DATA_HASH: record.data.digest}),
-            "target": "unknown" if run.target is None else target(run.target),
+            "target": "none" if run.has_no_target else "unknown" if run.target is None else target(run.target),
             "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
             "machine": known(record.environment.machine_class) or "unknown",
             "world": str(record.world_size),
@@ -96,6 +99,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         seeds=tuple(trial.seed for trial in run.trials),
         values={name: tuple(find_metric(name).samples(run, protocol)) for name in {*DEFAULT, *metrics}},
         reached=len(run.reached),
+        has_no_target=run.has_no_target,
         unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
         interleaved=record.interleaved,
         started=tuple(None if trial.started is None else trial.started.timestamp() for trial in run.trials),

@@ -133,6 +133,8 @@ def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) ->
     trials, reached = _trials(side), sum(one.reached for one in side)
     if not trials:
         return "every trial is left out" if any(one.discarded for one in side) else "no trial has ended"
+    if all(one.has_no_target for one in side):
+        return _absent_without_target(metric, side, values)
     if metric.counts == "trials that reached":
         return "" if values else f"no trial has such a time; {form.count(reached, trials)} reached the target"
     if all(one.is_benchmark for one in side):
@@ -146,6 +148,15 @@ def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) ->
         target = max(one.target for one in side if one.target is not None)
         if metric.needs_target and mean < target:
             return f"mean accuracy {form.percent(mean)}% misses the target {form.target(target)}"
+    return "" if values else f"no trial has {metric.name}"
+
+
+def _absent_without_target(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:
+    """As `_absent`, of runs that were to reach no accuracy: their total time is that of the work alone."""
+    if metric.counts == "trials that reached":
+        return "the recipe has no target"
+    if metric.needs_target and (unfinished := sum(one.unfinished for one in side)):
+        return f"{form.count(unfinished, _trials(side))} trials diverged or failed"
     return "" if values else f"no trial has {metric.name}"
 
 

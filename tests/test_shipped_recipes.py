@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from pipelines import models, recipe
+from pipelines.data import sources
 from pipelines.optim.optimizers import lr_factors
 from pipelines.optim.schedules import make_schedule
 from pipelines.techniques import make_techniques
 
-SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "digits": (1, 8, 8)}
-TRAINING_IMAGES = {"cifar10": 50_000, "mnist": 60_000, "digits": 1437}
 shipped = pytest.mark.parametrize("name", recipe.names())
 
 
@@ -19,7 +18,8 @@ def test_the_recipes_that_the_documentation_speaks_of_are_there():
 
 @shipped
 def test_a_recipe_lies_in_the_folder_of_its_data_set(name):
-    assert name.split("/")[0] == recipe.load(name).data.name
+    chosen = recipe.load(name)
+    assert name.split("/")[0] == ("throughput" if chosen.target is None else chosen.data.name)
 
 
 @shipped
@@ -36,15 +36,16 @@ def test_a_title_fits_its_line(name):
 def test_a_recipe_builds(name):
     chosen = recipe.load(name)
     with torch.device("meta"):
-        network = models.build_network(chosen.model, SHAPES[chosen.data.name], 10)
-        logits = network(torch.empty(chosen.batch_size, *SHAPES[chosen.data.name]))
-    assert logits.shape == (chosen.batch_size, 10)
+        dataset = sources.blank_of(chosen.data)
+        network = models.build_network(chosen.model, dataset.image_shape, len(dataset.class_names))
+        logits = network(torch.empty(chosen.batch_size, *dataset.image_shape))
+    assert logits.shape == (chosen.batch_size, len(dataset.class_names))
 
 
 @shipped
 def test_a_recipe_s_steps_have_learning_rates(name):
     chosen = recipe.load(name)
-    images = round(TRAINING_IMAGES[chosen.data.name] * chosen.data.fraction)
+    images = round(len(sources.blank_of(chosen.data).train_images) * chosen.data.fraction)
     steps = chosen.steps(images)
     factors = lr_factors(make_schedule(chosen), steps, chosen.steps_per_epoch(images))
     assert len(factors) == steps > 0
@@ -61,7 +62,7 @@ def test_a_recipe_s_techniques_can_be_made(name):
 @shipped
 def test_a_crop_reflects_no_more_than_the_image_has(name):
     chosen = recipe.load(name)
-    side = min(SHAPES[chosen.data.name][1:])
+    side = min(sources.blank_of(chosen.data).image_shape[1:])
     assert chosen.augment.crop < side
     assert chosen.augment.cutout <= side
 

@@ -100,8 +100,9 @@ def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> No
     """The tables that sum up runs of one command."""
     for table in overview(runs, protocol):
         console.print(table.rich())
-    if is_known(runs):
-        console.print(efficiency_table(runs, protocol).rich())
+    with_target = [run for run in runs if not run.has_no_target]  # the others have MFU in their own table
+    if is_known(with_target):
+        console.print(efficiency_table(with_target, protocol).rich())
 
 
 def print_lines(console: "Console", runs: Sequence[Run]) -> None:

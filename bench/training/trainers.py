@@ -95,12 +95,12 @@ class RecipeTrainer:
         name = recipe.data.name
         with clock.lap("load"):
             # a run without gradient all-reduce counts as a smoke test too, but its times are compared with others
-            is_for_smoke = smoke_test and recipe.parallel.sync_gradients and not recipe.data.path
+            is_for_smoke = smoke_test and recipe.parallel.sync_gradients and recipe.data.is_published
             is_made_up = is_for_smoke and is_missing(name, folder, world)
             whole = sources.made_up(name) if is_made_up else load_whole(recipe.data, folder, world)
             dataset = split.select(whole, recipe.data)
         self.laps: Sequence[Lap] = clock.laps
-        published = recipe.data.path is None and not is_made_up and fingerprint.is_published(whole)
+        published = recipe.data.is_published and not is_made_up and fingerprint.is_published(whole)
         self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
         del whole  # of which the recipe may leave most out
         self.facts: Mapping[str, str] = {
@@ -115,7 +115,7 @@ class RecipeTrainer:
             if is_made_up
             else f"warning: the images or labels of {name} are not the published ones: the record says so"
         )
-        self.warnings: Sequence[str] = () if published or recipe.data.path else (warning,)
+        self.warnings: Sequence[str] = (warning,) if recipe.data.is_published and not published else ()
         self._track = track
 
     def set_up(self) -> None:

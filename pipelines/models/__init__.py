@@ -41,8 +41,9 @@ def to_precision(network: nn.Module, dtype: torch.dtype, *, channels_last: bool)
 def initialize(network: nn.Module, seed: int, config: Initialization) -> None:
     """Draw every parameter anew and reset every statistic and rate, in place: a compiled network stays compiled."""
     torch.manual_seed(seed)
+    draws_itself = hasattr(network, "reset_parameters")  # then its layers must not be drawn once more
     for module in network.modules():
-        if hasattr(module, "reset_parameters"):
+        if hasattr(module, "reset_parameters") and (module is network or not draws_itself):
             module.reset_parameters()
         if isinstance(module, nn.Conv2d) and not isinstance(module, PatchWhitening):
             initialize_convolution(module.weight, config)

@@ -34,7 +34,7 @@ def role_of(network: nn.Module, name: str) -> str:
     if name.endswith("bias"):
         module = network.get_submodule(name.rpartition(".")[0])
         return WHITENING_BIAS if isinstance(module, PatchWhitening) else BIAS
-    if name == "head.weight":
+    if parameter is getattr(getattr(network, "head", None), "weight", None):
         return HEAD
     if parameter.ndim < 2:
         return SCALE

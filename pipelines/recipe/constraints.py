@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pipelines.recipe import networks
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
 
@@ -57,9 +58,12 @@ def whitening_bias_of_nothing(recipe: Recipe) -> str | None:
 
 
 def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
-    progressive, rates = recipe.techniques.progressive_dropout, recipe.model.dropout
+    progressive, model = recipe.techniques.progressive_dropout, recipe.model
     if not progressive:
         return None
+    if isinstance(model, networks.Torchvision):
+        return "techniques.progressive_dropout has no rates of model.name=torchvision to change: say null"
+    rates = model.dropout
     if not any(dict(rates).values()):
         return "techniques.progressive_dropout needs a rate to go to: say model.dropout={head: 0.5}"
     for place, rate in progressive.start:
@@ -68,6 +72,14 @@ def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
                 f"techniques.progressive_dropout.start.{place}={rate} does nothing without a rate to go to: "
                 f"say model.dropout.{place}=0.5"
             )
+    return None
+
+
+def target_without_evaluation(recipe: Recipe) -> str | None:
+    if recipe.target is not None and recipe.evaluation.every is None:
+        return f"target={recipe.target:g} needs an evaluation: say evaluation.every=1, or target=null"
+    if recipe.data.made_up and recipe.evaluation.every is not None:
+        return "data.name=made-up has no test images: say evaluation.every=null and target=null"
     return None
 
 
@@ -163,6 +175,20 @@ def layers_without_what_is_before_them(recipe: Recipe) -> str | None:
     by_layers = chosen(recipe, lambda technique: technique.calls_layers)
     if by_layers and getattr(recipe.model, "whitening", None):
         return f"techniques.{by_layers[0]} does not know the whitening layer: say model.whitening=null"
+    return None
+
+
+def what_torchvision_networks_cannot_do(recipe: Recipe) -> str | None:
+    if not isinstance(recipe.model, networks.Torchvision):
+        return None
+    if recipe.precision == "half":
+        return "precision=half does not go with model.name=torchvision: say precision=autocast"
+    if by_layers := chosen(recipe, lambda technique: technique.calls_layers):
+        return f"techniques.{by_layers[0]} needs the layers of a network of ours, and model.name=torchvision has others"
+    techniques = recipe.techniques
+    by_head = [name for name in ("mixup", "cutmix", "batch_selection") if getattr(techniques, name)]
+    if by_head and recipe.model.architecture.startswith("squeezenet"):
+        return f"techniques.{by_head[0]} needs a linear last layer, and {recipe.model.architecture} has a convolution"
     return None
 
 
@@ -308,6 +334,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     what_single_images_cannot_have,
     whitening_bias_of_nothing,
     dropout_that_goes_nowhere,
+    target_without_evaluation,
     early_stopping_without_images,
     more_members_than_epochs,
     float16_under_autocast,
@@ -318,6 +345,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     batches_that_are_not_whole,
     gradients_that_are_still_added_up,
     layers_without_what_is_before_them,
+    what_torchvision_networks_cannot_do,
     pretraining_in_half_precision,
     mode_of_no_compilation,
     options_of_another_strategy,

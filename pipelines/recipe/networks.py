@@ -245,4 +245,14 @@ class ConvNet(Regularized):
         return sizes if isinstance(sizes, tuple) else (sizes,) * len(self.widths)
 
 
-Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet, Field(discriminator="name")]
+class Torchvision(Config):
+    """A classification network of torchvision, without pretrained weights and without auxiliary heads. Its norms,
+    dropout, stem and initialization are those of torchvision."""
+
+    name: Literal["torchvision"]
+    """the network"""
+    architecture: Annotated[str, Field(min_length=1)]
+    """the name of torchvision.models, such as resnet50 or vit_b_16"""
+
+
+Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet | Torchvision, Field(discriminator="name")]

@@ -38,8 +38,8 @@ class Parallel(Config):
     `tensor`: each has a slice of the linear layers' weights (torch's parallelize_module), and convolutions are whole.
     Under all but `ddp` and `local_sgd` only the images are in the memory order of `channels_last`"""
     size: Annotated[int, Field(ge=2)] | None = None
-    """processes with neighbouring ranks that share one copy of the network, under all but `ddp`, `local_sgd` and `deepspeed`; the
-    copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
+    """processes with neighbouring ranks that share one copy of the network, under `pipeline`, `model`, `tensor` and
+    `fsdp2`; the copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
     schedule: Literal["gpipe", "1f1b", "interleaved"] = "1f1b"
     """order of the micro-batches under `pipeline`: `gpipe`, all forward passes first (Huang et al. 2019); `1f1b`, one
     forward, one backward, which keeps fewer activations (Narayanan et al. 2019); `interleaved`, 1F1B with

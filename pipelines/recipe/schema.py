@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -43,8 +43,8 @@ class Recipe(Config):
     """the table that it and others of the same table end with; null: a row in the summary"""
     data: Data
     """what it trains on"""
-    target: Annotated[float, Field(gt=0, lt=1)]
-    """accuracy to reach on the test set, as a fraction"""
+    target: Annotated[float, Field(gt=0, lt=1)] | None
+    """accuracy to reach on the test set, as a fraction; null: none, what counts is throughput"""
     epochs: Annotated[float, Field(gt=0)]
     """passes over the training images; a fraction ends within the last epoch"""
     batch_size: Annotated[int, Field(ge=1)]
@@ -102,6 +102,12 @@ class Recipe(Config):
         return self.model_copy(update={"batch_size": batch_size, "scaling": scaling})
 
     @property
+    def settings(self) -> dict[str, object]:
+        """Every option as a file would have it. Options that are null by default and stay so are left out."""
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        return _without_default_nulls(self.model_dump(mode="json"), changed)
+
+    @property
     def hash(self) -> str:
         """12 hexadecimal digits that change when and only when the training changes.
 
@@ -143,6 +149,18 @@ class Recipe(Config):
         epochs, rest = divmod(steps, per_epoch)
         whole = per_epoch * self.batch_size if self.drop_last else images
         return epochs * whole + min(rest * self.batch_size, whole)
+
+
+def _without_default_nulls(whole: dict[str, Any], changed: dict[str, Any]) -> dict[str, object]:
+    """Keeps a null that is in `changed`."""
+    kept: dict[str, object] = {}
+    for key, value in whole.items():
+        if isinstance(value, dict):
+            inner = changed.get(key)
+            kept[key] = _without_default_nulls(value, inner if isinstance(inner, dict) else {})
+        elif value is not None or key in changed:
+            kept[key] = value
+    return kept
 
 
 def rename(settings: dict[str, object], old: str, new: str) -> bool:

@@ -10,14 +10,33 @@ from pipelines.recipe.config import Config, NonNegative, Positive
 
 OWN = ("folder", "idx", "arrays")
 """data sets that are found at `data.path`"""
+MADE_UP = "made-up"
+"""random images, made as the training begins"""
+
+
+class MadeUp(Config):
+    """Random images for measurements of throughput: nothing can be learned from them, and there is no test set."""
+
+    images: Annotated[int, Field(ge=1)]
+    """training images"""
+    size: Annotated[int, Field(ge=1)]
+    """height and width in pixels"""
+    channels: Annotated[int, Field(ge=1)] = 3
+    """of an image"""
+    classes: Annotated[int, Field(ge=2)] = 1000
+    """labels, each of about as many images"""
 
 
 class Data(Config):
     """Which images a recipe trains on."""
 
-    name: Literal["cifar10", "cifar100", "digits", "fashion-mnist", "mnist", "svhn", "folder", "idx", "arrays"]
-    """a published data set (`pipelines/data/sources/`), or what is at `path`: a `folder` of images by class, files in
-    MNIST's format (`idx`), or NumPy `arrays` (.npz)"""
+    name: Literal[
+        "cifar10", "cifar100", "digits", "fashion-mnist", "mnist", "svhn", "folder", "idx", "arrays", "made-up"
+    ]
+    """a published data set (`pipelines/data/sources/`); or what is at `path`: a `folder` of images by class, files in
+    MNIST's format (`idx`), or NumPy `arrays` (.npz); or random images (`made-up`)"""
+    made_up: MadeUp | None = None
+    """what the random images are like"""
     path: str | None = None
     """where a folder, idx files or arrays are"""
     resize: Annotated[int, Field(ge=1)] | None = None
@@ -47,7 +66,16 @@ class Data(Config):
             raise ValueError(f"data.name={self.name}: {remedy}")
         if self.resize is not None and self.name != "folder":
             raise ValueError(f"data.resize={self.resize} resizes the images of data.name=folder alone")
+        if (self.made_up is None) == (self.name == MADE_UP):
+            size = "data.made_up={images: 1024, size: 224}"
+            remedy = f"say how many and how large: {size}" if self.made_up is None else "data.made_up goes with made-up"
+            raise ValueError(f"data.name={self.name}: {remedy}")
         return self
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is a data set that others have too."""
+        return self.name not in (*OWN, MADE_UP)
 
     @model_validator(mode="after")
     def _holds_out_one_way(self) -> "Data":
@@ -207,8 +235,8 @@ class Evaluation(Config):
     two with half of the weight, and shifted by a pixel up-left and down-right with a quarter each (airbench)"""
     tta_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """share of the images that get more than the first view: those of which the network is least certain (hiverge)"""
-    every: Annotated[int, Field(ge=1)] = 1
-    """epochs between two evaluations (the last epoch is always evaluated)"""
+    every: Annotated[int, Field(ge=1)] | None = 1
+    """epochs between two evaluations (the last epoch is always evaluated); null: no evaluation, for `target: null`"""
     train_accuracy: bool = False
     """also measure the accuracy on the training images, without augmentation"""
     per_class: bool = False

@@ -11,7 +11,7 @@ from results import fidelity, marks
 from results import format as form
 from results.environment import known
 from results.literature import Published
-from results.metrics import images_per_second
+from results.metrics import IMAGES_PER_SECOND, PEAK_MEMORY, STEP_TIME, images_per_second
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, cut, plain
 from results.page.series import METRICS, Summaries, histories, ladders, scalings
@@ -126,6 +126,8 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
     status = "" if record.status == "finished" else record.status
     notes = [_text(record.recipe.get("title")), strategy, status, marked_trials]
     cells = {
+        "rate": _time(summary.figures[IMAGES_PER_SECOND.name]),
+        "step": _time(summary.figures[STEP_TIME.name]),
         "accuracy": _accuracy(summary),
         "reached": [summary.reached_text, "", summary.reached / summary.trials if summary.trials else None],
         "target": _by_known(protocols, lambda name: _time(summaries[name].time_to_target)),
@@ -142,7 +144,8 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "machine": run.machine,
         "strategy": strategy,
         "target": summary.target,
-        "goal": "no trial yet" if summary.target is None else f"to {form.target(summary.target)}",
+        "has_no_target": run.has_no_target,
+        "goal": _goal(run, summary),
         "smoke_test": record.smoke_test,
         "ranked": summary.reached > 0 and not record.smoke_test,
         "origin": origin,
@@ -154,6 +157,12 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "times": {},
         "warnings": list(run.warnings),
     }
+
+
+def _goal(run: Run, summary: RunSummary) -> str:
+    if run.has_no_target:
+        return "without a target"
+    return "no trial yet" if summary.target is None else f"to {form.target(summary.target)}"
 
 
 def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
@@ -188,18 +197,24 @@ def facts(
         found = summaries[name].figures[figure]
         return f"{found.text} s" if found.value is not None else f"{form.NOTHING} ({found.absent})"
 
+    of_accuracy = [
+        ("target", form.target(summary.target)),
+        ("accuracy %", summary.accuracy_text + p),
+        ("reached", summary.reached_text + missing),
+        ("time to target", _by_known(protocols, lambda name: time(name, "time-to-target"))),
+    ]
+    of_throughput = [
+        (metric.title, summary.figures[metric.name].text) for metric in (IMAGES_PER_SECOND, STEP_TIME, PEAK_MEMORY)
+    ]
     pairs = [
         ("status", record.status + (f": {record.reason}" if record.reason else "")),
         ("origin", known(record.environment.origin)),
         ("machine", run.machine),
         ("strategy", strategy_of(run) if record.world_size > 1 else None),
         ("data set", data_set),
-        ("target", form.target(summary.target)),
-        ("accuracy %", summary.accuracy_text + p),
-        ("reached", summary.reached_text + missing),
+        *(of_throughput if run.has_no_target else of_accuracy),
         ("marked trials", marked_trials + marks.legend(marks.counts(run.trials))),
         ("trials below", listed),
-        ("time to target", _by_known(protocols, lambda name: time(name, "time-to-target"))),
         ("total time", _by_known(protocols, lambda name: time(name, "time"))),
         ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
         ("commit", (record.commit or form.NOTHING) + (" with uncommitted changes" if record.dirty else "")),
@@ -218,6 +233,8 @@ def data_set(run: Run) -> str:
     if not isinstance(data, Mapping) or name is None:
         return run.record.recipe_name.partition("/")[0]
     parts = [name]
+    if isinstance(made_up := data.get("made_up"), Mapping):
+        parts.append(f"{made_up.get('size')} pixels wide")
     if data.get("limit"):
         parts.append(f"{data['limit']} images")
     if data.get("evaluate") == "validation":

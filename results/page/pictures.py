@@ -62,8 +62,9 @@ def drawings(data: Json, protocol: str) -> dict[str, Json]:
             groups.setdefault((run["data_set"], run["target"], run["machine"]), {})[run["name"]] = run
     for number, ((data_set, target, _), newest) in enumerate(groups.items(), start=1):
         chosen = list(newest.values())[-COLOURS:]
-        name = f"{number}-{_file_name(data_set)}-{100 * target:g}"
-        found[f"curves-{name}"] = curves(data, chosen)
+        name = f"{number}-{_file_name(data_set)}-{'no_target' if target is None else f'{100 * target:g}'}"
+        if target is not None:
+            found[f"curves-{name}"] = curves(data, chosen)
         found[f"laps-{name}"] = laps(data, chosen)
     for kind in ("ladders", "scalings", "histories"):
         for number, one in enumerate(data[kind], start=1):

@@ -6,7 +6,16 @@ from typing import Any
 
 from results import steps
 from results.format import target
-from results.metrics import ACCURACY, DEFAULT, EPOCH_TIME, TIME_TO_TARGET, TOTAL_TIME
+from results.metrics import (
+    ACCURACY,
+    DEFAULT,
+    EPOCH_TIME,
+    IMAGES_PER_SECOND,
+    PEAK_MEMORY,
+    STEP_TIME,
+    TIME_TO_TARGET,
+    TOTAL_TIME,
+)
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, by_protocol, clocked
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
@@ -22,7 +31,7 @@ Json = dict[str, Any]
 Summaries = Mapping[str, Mapping[str, RunSummary]]
 """by the id of a run, then by protocol"""
 
-METRICS = (*DEFAULT, EPOCH_TIME.name)
+METRICS = (*DEFAULT, *(metric.name for metric in (EPOCH_TIME, IMAGES_PER_SECOND, STEP_TIME, PEAK_MEMORY)))
 """those that the page shows of a run"""
 
 

@@ -7,6 +7,7 @@ from results import marks
 from results.protocols import epoch_reaching, find_protocol, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.summary import summarize
+from results.tables import throughput
 from results.tables.table import SMOKE_TEST, Table, legend_of, name_of
 
 SUMMARY = ("recipe", "trials", "accuracy %", "reached target", "p", "time to target s", "total s", "machine")
@@ -17,8 +18,11 @@ def trials_table(run: Run, protocol: str) -> Table:
     """One row a trial. ValueError for an unknown protocol."""
     find_protocol(protocol)
     title = f"{run.record.recipe_name}, run {run.record.id}, {run.machine}"
+    title += SMOKE_TEST * run.record.smoke_test
+    if run.has_no_target:
+        return throughput.trials_table(run, protocol, title)
     rows = tuple(trial_row(trial, protocol) for trial in run.trials)
-    return Table(title + SMOKE_TEST * run.record.smoke_test, TRIALS, rows, legend_of([run]).strip())
+    return Table(title, TRIALS, rows, legend_of([run]).strip())
 
 
 def trial_row(trial: TrialRecord, protocol: str) -> tuple[str, ...]:
@@ -34,7 +38,8 @@ def trial_row(trial: TrialRecord, protocol: str) -> tuple[str, ...]:
 
 
 def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
-    """One row a run: a table of the measurements and, if there are any, one of the smoke tests.
+    """One row a run: a table of the measurements and, if there are any, one of the smoke tests; runs without a target
+    have tables of their own, on throughput.
 
     ValueError for an unknown protocol.
     """
@@ -43,9 +48,10 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
         f"Times: median [95% interval], or (range) of fewer than 6 trials; {protocol} protocol."
     )
     kinds: dict[bool, list[Run]] = {False: [], True: []}
+    without_target: dict[bool, list[Run]] = {False: [], True: []}
     for run in runs:
-        kinds[run.record.smoke_test].append(run)
-    return [
+        (without_target if run.has_no_target else kinds)[run.record.smoke_test].append(run)
+    tables = [
         Table(
             f"{protocol} time" + SMOKE_TEST * smoke_test,
             SUMMARY,
@@ -53,6 +59,11 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
             caption + legend_of(of_kind),
         )
         for smoke_test, of_kind in kinds.items()
+        if of_kind
+    ]
+    return tables + [
+        throughput.summary_table(of_kind, protocol, "throughput" + SMOKE_TEST * smoke_test)
+        for smoke_test, of_kind in without_target.items()
         if of_kind
     ]
 

@@ -100,6 +100,7 @@ def to_target(scaling: Curves, protocol: str) -> Table:
         for point in points
     )
     caption = f"Medians over the trials that reached the target; {protocol} protocol."
+    rows = () if scaling.base.runs[0].has_no_target else rows
     return Table(f"{scaling.recipe_name}: time to target", headers, rows, caption)
 
 

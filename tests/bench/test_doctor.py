@@ -63,6 +63,7 @@ def test_something_broken_is_exit_status_1(examine):
     [
         (["nowhere/at-all"], "no recipe is called 'nowhere/at-all'"),
         (["digits/quick", "optimizer.rl=1"], "optimizer.rl"),
+        (["digits/quick", "target=null"], "has no target"),
         (["digits/quick", "batch_size=5000"], "batch_size=5000"),
         ([], "see --help"),
     ],

@@ -37,3 +37,9 @@ def test_to_mlperf(kept, tmp_path, capsys):
 def test_what_is_not_there_is_one_line(tmp_path, capsys, command):
     assert exchange.main([command, str(tmp_path / "nothing.json"), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_formats_of_times_to_a_target_refuse_a_run_without_one(tmp_path, capsys):
+    run = store.create(tmp_path / "runs", record(seeds=[0], recipe={"target": None}))
+    assert exchange.main(["to-mlperf", str(run.path), "--out", str(tmp_path / "out")]) == 2
+    assert "has no target" in capsys.readouterr().err

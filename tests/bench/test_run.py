@@ -148,3 +148,33 @@ def test_cross_validation_ends_with_a_line_on_all_folds(main):
 def test_a_run_with_training_accuracy_ends_with_where_its_error_comes_from(main):
     ended = main(*SMALL, "evaluation.train_accuracy=true", "--trials", "1", "--quiet")
     assert "digits/quick: mostly underfitting (bias" in ended.out
+
+
+def test_a_recipe_without_a_target_is_trained_without_evaluation(main):
+    small = [
+        "data={name: made-up, made_up: {images: 128, size: 8, classes: 10}}",
+        "target=null",
+        "evaluation.every=null",
+    ]
+    ended = main("digits/quick", *small, *SMALL, "augment.crop=0", "--trials", "1")
+    assert ended.status == 0, ended.err
+    (trial,) = only_run("runs").trials
+    assert (trial.outcome, trial.target, trial.accuracy) == ("finished", None, None)
+    assert not trial.seconds("evaluate", "final_evaluate")
+    assert "images/s" in ended.out
+    assert "accuracy" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation.every=null"], "target=0.97 needs an evaluation"),
+        (["data={name: made-up, made_up: {images: 64, size: 8}}"], "made-up has no test images"),
+        (["data={name: made-up}"], "say how many and how large"),
+        (["data.made_up={images: 64, size: 8}"], "data.made_up goes with made-up"),
+    ],
+)
+def test_what_does_not_go_with_a_target_is_refused(main, overrides, message):
+    ended = main("digits/quick", *overrides)
+    assert ended.status == 2
+    assert message in ended.err

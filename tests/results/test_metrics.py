@@ -33,6 +33,7 @@ def values(name, *trials, protocol="strict", **environment):
         ("epoch-time", 2.0),
         ("images-per-second", 50.0),
         ("peak-memory", 3.0),
+        ("step-time", 600.0),
     ],
 )
 def test_what_a_trial_gives(name, expected):

@@ -14,10 +14,11 @@ import numpy as np
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
-from pipelines.recipe.training import OWN, Data
+from pipelines.data.sources import random_images
+from pipelines.recipe.training import MADE_UP, OWN, Data
 
 NAMES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
-SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in OWN)
+SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in (*OWN, MADE_UP))
 """the names of all published data sets"""
 
 
@@ -92,12 +93,21 @@ def made_up(name: str) -> Dataset:
 
 
 def load_of(config: Data, folder: Path, *, download: bool = True) -> Dataset:
-    """The whole data set that a recipe names: one of the user's own, or a published one. Raises as `load`."""
+    """The whole data set that a recipe names: made up, one of the user's own, or a published one. Raises as `load`."""
+    if config.made_up:
+        return random_images.make(config.made_up)
     if not config.path:
         return load(config.name, folder, download=download)
     from pipelines.data.sources import own
 
     return own.read(config)
+
+
+def blank_of(config: Data) -> Dataset:
+    """As `load_of`, without a download: black images in the place of published and made-up ones."""
+    if config.made_up:
+        return random_images.blank(config.made_up)
+    return blank(config.name) if config.is_published else load_of(config, Path())
 
 
 def blank(name: str) -> Dataset:

@@ -72,7 +72,7 @@ function nothing(body, why) {
   body.replaceChildren(el("p", { class: "empty" }, why));
 }
 
-const sameGoal = (run) => [run.data_set, run.target];
+const sameGoal = (run) => [run.data_set, run.goal];
 
 /** Calls `one` for every data set and target, which never share an axis, with a heading where there are several. */
 function perGoal(body, chosen, one) {
@@ -98,6 +98,10 @@ function drawCurves(body, chosen) {
     }));
     if (!traces.some((trace) => trace.x?.length)) {
       body.append(el("p", { class: "empty" }, `No trial of these has the laps that ${state.protocol} time consists of.`));
+      return;
+    }
+    if (group[0].has_no_target) {
+      body.append(el("p", { class: "empty" }, "These runs have no target: there is no accuracy to draw."));
       return;
     }
     const layout = resolved(data.curves[String(group[0].target)][state.axis]);

@@ -5,11 +5,16 @@ const COLUMNS = {
   accuracy: { title: "accuracy %", kind: "number", down: true },
   reached: { title: "reached", kind: "number minor", down: true },
   target: { title: "time to target s", kind: "number broad" },
+  rate: { title: "images/s", kind: "number", down: true },
+  step: { title: "ms a step", kind: "number" },
   total: { title: "total s", kind: "number broad" },
   machine: { title: "machine" },
   created: { title: "date", kind: "minor", down: true },
   commit: { title: "commit", kind: "minor" },
 };
+
+const OF_ACCURACY = ["accuracy", "reached", "target"]; // columns that runs without a target do not have
+const OF_THROUGHPUT = ["rate", "step"]; // and those of theirs
 
 /** Of a cell: its text, what stands smaller behind it, and what it is sorted by. */
 const cellOf = (row, name) => current(row.cells[name]) ?? ["–", "", null];
@@ -35,7 +40,7 @@ function sorted(rows) {
 /** Lists of runs that compare: one data set and target, one machine class unless asked otherwise, smoke tests apart. The
  *  longest comes first. */
 function listed(some) {
-  const groups = grouped(some, (run) => [run.smoke_test, run.data_set, run.target, state.across ? "" : run.machine]);
+  const groups = grouped(some, (run) => [run.smoke_test, run.data_set, run.goal, state.across ? "" : run.machine]);
   return groups.map(sorted).sort((a, b) => a[0].smoke_test - b[0].smoke_test || b.length - a.length);
 }
 
@@ -64,7 +69,8 @@ function drawLists(body, lists, chosen) {
 }
 
 function leaderboardTable(rows, chosen, title) {
-  const names = Object.keys(COLUMNS).filter((name) => name !== "machine" || state.across);
+  const absent = rows[0].has_no_target ? OF_ACCURACY : OF_THROUGHPUT;
+  const names = Object.keys(COLUMNS).filter((name) => !absent.includes(name) && (name !== "machine" || state.across));
   const heads = names.map((name) => {
     const column = COLUMNS[name];
     const first = column.down ? `-${name}` : name;

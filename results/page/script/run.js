@@ -30,13 +30,16 @@ function drawRun(main, run) {
     return;
   }
   const [target, total] = ["target", "total"].map((name) => current(run.times[name]) ?? []);
-  const rows = run.trials.map((trial, at) => [...trial.slice(0, 4), target[at] ?? "–", total[at] ?? "–", trial[4]]);
-  const headers = ["seed", "outcome", "accuracy %", "epochs to target", "time to target s", "total s", "images/s"];
+  const ofAccuracy = (cells) => (run.has_no_target ? [] : cells);
+  const rows = run.trials.map((trial, at) => [
+    ...trial.slice(0, 2), ...ofAccuracy([trial[2], trial[3], target[at] ?? "–"]), total[at] ?? "–", trial[4],
+  ]);
+  const headers = ["seed", "outcome", ...ofAccuracy(["accuracy %", "epochs to target", "time to target s"]), "total s", "images/s"];
   const [curves, laps] = [el("div"), el("div")];
   main.replaceChildren(
     ...head,
     pairs(run.facts.map(([word, text]) => [word, current(text) ?? "–"])),
-    el("h3", {}, "Accuracy over time"), curves,
+    ...(run.has_no_target ? [] : [el("h3", {}, "Accuracy over time")]), curves,
     el("h3", {}, "Laps"), laps,
     el("h3", {}, "Trials"), table({ title: "Trials", headers, rows }),
     el("div", { class: "columns" },
@@ -45,7 +48,7 @@ function drawRun(main, run) {
     ),
   );
   if (run.trials.length) {
-    drawCurves(curves, [run]);
+    if (!run.has_no_target) drawCurves(curves, [run]);
     drawLaps(laps, [run]);
   }
 }

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -334,3 +335,13 @@ def test_a_run_says_how_near_its_recipe_is_to_its_source():
     assert facts["source of the recipe"].startswith("KellerJordan/cifar10-airbench")
     assert "float16" in facts["differs from its source"]
     assert "source of the recipe" not in dict(shown(run(recipe_name="mine"))["runs"][0]["facts"])
+
+
+def test_a_run_without_a_target_shows_rates_and_no_accuracy():
+    none = {"target": None, "outcome": "finished", "accuracy": None, "accuracy_plain": None, "epochs": ()}
+    record = builders.record(seeds=[0], recipe={"epochs": 3, "target": None, "data": {"name": "made-up"}})
+    (one,) = shown(Run(record, [builders.trial(**none)], Path("runs/x")))["runs"]
+    assert (one["goal"], one["has_no_target"]) == ("without a target", True)
+    assert one["cells"]["rate"][2] == pytest.approx(300 / 333_000)
+    assert not {"accuracy %", "reached", "target", "time to target"} & facts(one).keys()
+    assert {"images/s", "ms a step"} <= facts(one).keys()

@@ -1,0 +1,39 @@
+"""Milliseconds a step, from the laps alone: the training loop is synchronised with the device at their edges only.
+
+A sample is the mean step of one epoch, augmentation included. Percentiles are over epochs, so that an epoch should have
+few steps where single slow ones matter (`data.made_up.images`).
+"""
+
+import math
+from collections.abc import Iterable
+from statistics import median, quantiles
+
+from results.record import Run, TrialRecord
+
+
+def step_seconds(run: Run, trial: TrialRecord) -> list[float]:
+    """The mean step of each epoch, in seconds; empty for a trial that did not come to its end."""
+    epochs = run.record.recipe.get("epochs")
+    if not trial.came_to_its_end or not trial.steps or not isinstance(epochs, int | float):
+        return []
+    whole = trial.steps if epochs <= 1 else math.floor(trial.steps / epochs + 1e-9)
+    seconds: dict[int, float] = {}
+    for lap in trial.laps:
+        if lap.name in ("augment", "train") and lap.epoch is not None:
+            seconds[lap.epoch] = seconds.get(lap.epoch, 0.0) + lap.seconds
+    steps = {epoch: min(whole, trial.steps - whole * (epoch - 1)) for epoch in seconds}
+    return [seconds[epoch] / steps[epoch] for epoch in sorted(seconds) if steps[epoch] > 0]
+
+
+def percentile(values: Iterable[float], percent: int) -> float | None:
+    """Linear between the two nearest values (percent: 1 to 99); None of nothing."""
+    known = list(values)
+    if len(known) < 2:
+        return known[0] if known else None
+    return quantiles(known, n=100, method="inclusive")[percent - 1]
+
+
+def median_milliseconds(run: Run, trial: TrialRecord) -> float | None:
+    """Of the epochs of a trial."""
+    seconds = step_seconds(run, trial)
+    return 1000 * median(seconds) if seconds else None
