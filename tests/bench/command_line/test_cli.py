@@ -36,7 +36,7 @@ BROKEN = {
     "bisection": "bench.bisection.commit_of",
     "compare": "results.compare.compare",
     "data": "bench.data.load",
-    "doctor": "pipelines.recipe.load",
+    "doctor": "pipelines.recipe.load_any",
     "estimate": "bench.command_line.jobs.select",
     "exchange": "results.store.read",
     "gate": "results.samples.resolve",
