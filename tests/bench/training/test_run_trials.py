@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.command_line import cli, jobs
+from bench.command_line import cli, invocation, jobs
 from bench.training import run_trials, trainers
 from bench.training.live_view import make_view
 from pipelines import recipe, train
@@ -304,4 +304,4 @@ def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
     ],
 )
 def test_the_record_s_command_names_no_folder(arguments, kept):
-    assert run_trials.without_folders(arguments) == kept
+    assert invocation.without_folders(arguments) == kept
