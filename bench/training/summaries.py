@@ -26,6 +26,7 @@ from results.folds import fold_lines
 from results.marks import counts, spread_warning
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run
+from results.summary import summarize
 from results.tables import comparison
 from results.tables.efficiency import efficiency_table
 from results.tables.overview import overview
@@ -108,9 +109,12 @@ def make_report(
 
 
 def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> None:
-    """The tables that sum up runs of one command."""
+    """The tables that sum up runs of one command, and the spread of those over several hosts."""
     for table in overview(runs, protocol):
         console.print(table.rich())
+    for run in runs:
+        if hosts := summarize(run, protocol).total_time.hosts:
+            console.print(f"{run.record.recipe_name}, total time: {hosts.text}", highlight=False, markup=False)
     if is_known(runs):
         console.print(efficiency_table(runs, protocol).rich())
 
