@@ -259,7 +259,8 @@ def per_process(given: SweepOptions, nodes: Sequence[Mapping[str, float]]) -> tu
     if gpus:
         return gpus, max(1, int(min(node["CPU"] // (node["GPU"] / gpus) for node in with_gpus)))
     share = given.processes * (given.workers or 1)
-    return 0, max(1, int(min(node.get("CPU", 0) for node in nodes) // share))
+    cpus = [node["CPU"] for node in nodes if node.get("CPU", 0) > 0]  # a head node may have none
+    return 0, max(1, int(min(cpus, default=1) // share))
 
 
 def places(count: int, cores: Sequence[int], gpus: Sequence[str]) -> list[Place]:

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,11 @@ if cores:
 os.execvp(command[0], command)
 """
 """Becomes the command, after it has asked for SIGTERM at its parent's death and has bound itself to its cores."""
+
+
+def ending_with_us(command: Sequence[str], cores: Sequence[int] = ()) -> list[str]:
+    """A command that gets SIGTERM when this process ends, also by SIGKILL. cores: that it is bound to."""
+    return [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, cores)), *command]
 
 
 def torchrun(processes: int) -> tuple[str, ...]:
@@ -103,9 +108,8 @@ class Child:
     def __init__(self, launch: Launch, folder: Path | None = None, errors: IO[str] | None = None) -> None:
         self.launch = launch
         self._is_stopped = False
-        starter = [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, launch.cores))]
         self._process = subprocess.Popen(  # noqa: S603  no shell
-            [*starter, *launch.command],
+            ending_with_us(launch.command, launch.cores),
             env=launch.environment(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -97,7 +97,7 @@ def per_process(words, *nodes):
 def test_every_process_has_the_same_threads_on_all_nodes():
     small, large = {"CPU": 8.0}, {"CPU": 32.0}
     gpus = {"CPU": 64.0, "GPU": 8.0}
-    assert per_process(["--cluster", "auto"], small, large) == (0, 8), "a trial on CPUs has the whole smallest node"
+    assert per_process(["--cluster", "auto"], {}, small, large) == (0, 8), "a trial on CPUs has the whole smallest node"
     assert per_process(["--cluster", "auto", "--processes", "2"], small, large) == (0, 4)
     assert per_process(["--workers", "2"], small) == (0, 4)
     assert per_process(["--cluster", "auto", "--threads", "3"], small) == (0, 3)

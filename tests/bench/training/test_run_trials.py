@@ -301,6 +301,7 @@ def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
         (["mnist/base", "--out", "/home/ada/runs", "--trials", "3"], ["mnist/base", "--trials", "3"]),
         (["--data-dir=/home/ada/data", "epochs=2", "--smoke-test"], ["epochs=2", "--smoke-test"]),
         (["--resume", "/home/ada/runs/x"], []),
+        (["digits/quick", "--cluster", "192.0.2.1:6379"], ["digits/quick"]),
     ],
 )
 def test_the_record_s_command_names_no_folder(arguments, kept):
