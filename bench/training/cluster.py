@@ -225,7 +225,9 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
         )
     except ConnectionError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"no Ray cluster answers at {address}: start one with `ray start --head` ({reason})") from None
+        raise ValueError(
+            f"no Ray cluster answers at {address}: is it up, and does it want RAY_AUTH_MODE=token? ({reason})"
+        ) from None
     try:
         yield Cluster(ray)
     finally:

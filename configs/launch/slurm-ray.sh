@@ -9,7 +9,7 @@
 #SBATCH --time=04:00:00
 set -euo pipefail
 
-export RAY_worker_niceness=0
+export RAY_worker_niceness=0 RAY_AUTH_MODE=token  # the token is made once: ray get-auth-token --generate
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=1 ray symmetric-run \
     --address "$first:6379" \
