@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "bench" / "__init__.py").read_text(encoding="utf-8"))[1]
 EXTRAS = {
     "browser": ["playwright>=1.50", "axe-playwright-python>=0.1.4"],  # for the tests of the page, as Chromium itself
+    "cluster": ["ray>=2.50"],
     "completion": ["argcomplete>=3.5"],
     "dali": ["nvidia-dali-cuda130>=2.0; platform_system == 'Linux' and platform_machine == 'x86_64'"],
     "deepspeed": ["deepspeed>=0.19.8; platform_system == 'Linux'"],

@@ -23,7 +23,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 from bench.command_line import cli, options
 from bench.command_line.option_groups import Data, Machine, Timeout
 from bench.command_line.options import Argument, Count, Folder
-from bench.training.launch import ROOT
+from bench.training.launch import ROOT, ending_with_us
 
 PROG = "bench/bisection.py"
 EXAMPLES = """\
@@ -150,7 +150,7 @@ def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: i
         *("--out", str(given.out), "--json", *rules, *launcher, *options.to_arguments(given, Passed)),
     ]
     print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
-    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
+    ended = subprocess.run(ending_with_us(command), stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
     if ended.returncode not in (cli.OK, cli.WORSE, cli.NO_VERDICT, cli.INTERNAL):
         raise KeyboardInterrupt
     return ended.returncode, bool(ended.stdout.strip())

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -49,3 +50,10 @@ def sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_sources(run: Path, texts: Mapping[str, str]) -> None:
+    """Write the texts that were trained, by file name, into `source/` of a run's directory."""
+    for name, text in texts.items():
+        (run / "source").mkdir(exist_ok=True)
+        (run / "source" / name).write_text(text, encoding="utf-8")

@@ -137,6 +137,15 @@ class GpuActivity(_Kept):
     """why there are no samples"""
 
 
+class Host(_Kept):
+    """Where a trial was trained, in a run whose trials come from several hosts."""
+
+    hash: Text
+    """as `Environment.host_hash`"""
+    gpus: tuple[Text, ...] = ()
+    """UUIDs of those that it had to itself, or shared; empty on a CPU"""
+
+
 class TrialRecord(_Kept):
     """One seed of one recipe, trained once under the clock."""
 
@@ -163,6 +172,8 @@ class TrialRecord(_Kept):
     ended: Utc | None = None
     foreign_load: float | None = Field(default=None, ge=0)
     """CPUs of this host that other processes kept busy meanwhile, as a share of those that the run may use"""
+    host: Host | None = None
+    """None: the host of the run's environment"""
     notes: JsonObject = {}
     """what the techniques have to say"""
 

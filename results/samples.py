@@ -60,6 +60,8 @@ class Samples:
     """when each trial began, in seconds since 1970; None where it is not known"""
     marks: Mapping[str, int] = field(default_factory=dict)
     """trials by the names of their marks, of `results.marks`"""
+    hosts: tuple[str | None, ...] = ()
+    """where each trial was trained, of a run over several hosts; None where it is not known"""
     discarded: int = 0
     """trials that were left out"""
     published: Published | None = None
@@ -104,6 +106,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         interleaved=record.interleaved,
         started=tuple(None if trial.started is None else trial.started.timestamp() for trial in run.trials),
         marks=marks.counts(run.trials),
+        hosts=tuple(trial.host and trial.host.hash for trial in run.trials),
         discarded=len(run.discarded),
         warnings=run.warnings,
     )
@@ -260,7 +263,9 @@ def _decode(path: Path, encoded: bytes) -> dict[str, Samples]:
     loaded = pydantic_core.from_json(encoded)
     shared = loaded["shared"]
     values = {name: tuple(samples) for name, samples in shared["values"].items()}
-    same = {name: tuple(shared[name]) for name in ("seeds", "started", "warnings")} | {"origin": str(path.parent)}
+    same = {name: tuple(shared[name]) for name in ("seeds", "started", "hosts", "warnings")} | {
+        "origin": str(path.parent)
+    }
     return {
         protocol: Samples(
             **shared

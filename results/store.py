@@ -139,17 +139,21 @@ def _resume(path: Path, record: RunRecord, held: "BaseFileLock") -> RunDirectory
     if _version(_load_record(run.path)) != SCHEMA_VERSION:
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
     interleaved = run.record.interleaved if run.record.interleaved == record.interleaved else None
-    pairs = {key: (getattr(run.record, key), getattr(record, key)) for key in SAME_ON_RESUME}
-    captured = run.record.environment, record.environment
-    pairs |= {key: tuple(getattr(one, key) for one in captured) for key in SAME_ENVIRONMENT}
-    if run.record.data and record.data:
-        pairs["data"] = (run.record.data.digest, record.data.digest)
-    for key, (then, now) in pairs.items():
-        if then != now:
-            raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
+    for key, (then, now) in differences(run.record, record).items():
+        raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
     resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials}, held)
     resumed._write(status="running", reason=None, interleaved=interleaved, writer=record.writer)
     return resumed
+
+
+def differences(one: RunRecord, other: RunRecord) -> dict[str, tuple[object, object]]:
+    """What keeps the trials of two records from being one run, by name."""
+    pairs = {key: (getattr(one, key), getattr(other, key)) for key in SAME_ON_RESUME}
+    captured = one.environment, other.environment
+    pairs |= {key: tuple(getattr(each, key) for each in captured) for key in SAME_ENVIRONMENT}
+    if one.data and other.data:
+        pairs["data"] = (one.data.digest, other.data.digest)
+    return {key: (first, second) for key, (first, second) in pairs.items() if first != second}
 
 
 def read(path: str | Path) -> Run:

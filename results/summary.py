@@ -5,11 +5,12 @@ only if the mean accuracy over all trials is at or over the target; otherwise th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
 from results import format as form
+from results.hosts import LIMIT, HostEffect, host_effect
 from results.metrics import ACCURACY, DEFAULT, TIME_TO_TARGET, Metric, find_metric
 from results.protocols import seconds_to
 from results.record import Run
@@ -30,11 +31,19 @@ class Figure:
     """median or mean; None where there is none"""
     absent: str
     """why there is no value; empty where there is one"""
+    hosts: HostEffect | None = None
+    """of times over several hosts"""
 
     @cached_property
     def median(self) -> MedianSummary | None:
-        """Of a metric that is compared by ratios."""
-        return None if self.value is None else median_summary(self.samples)
+        """Of a metric that is compared by ratios. Over several hosts the interval is as wide as that over the hosts."""
+        if self.value is None:
+            return None
+        found = median_summary(self.samples)
+        if self.hosts is None:
+            return found
+        low, high = (found.median * bound / self.hosts.center for bound in self.hosts.interval)
+        return replace(found, interval=(low, high))
 
     @property
     def text(self) -> str:
@@ -123,9 +132,21 @@ def time_to_accuracy(run: Run, threshold: float, protocol: str) -> Figure:
 def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
     """One metric over the trials of these runs, which have its samples."""
     values = _values(metric, side)
+    hosts = _host_effect(metric, side) if metric.is_timed else None
     absent = _absent(metric, side, values)
+    if not absent and hosts and not hosts.are_alike:
+        absent = f"its hosts differ by {form.share(hosts.difference)}, more than {form.share(LIMIT)}"
     trials = sum(one.reached for one in side) if metric.counts == "trials that reached" else _trials(side)
-    return Figure(metric, tuple(values), trials, None if absent else metric.test.center(values), absent)
+    return Figure(metric, tuple(values), trials, None if absent else metric.test.center(values), absent, hosts)
+
+
+def _host_effect(metric: Metric, side: Sequence[Samples]) -> HostEffect | None:
+    """Of the trials of these runs that say on which host they were trained."""
+    known = [one for one in side if one.hosts]
+    return host_effect(
+        [value for one in known for value in one.values.get(metric.name, [None] * len(one.hosts))],
+        [host for one in known for host in one.hosts],
+    )
 
 
 def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:

@@ -162,7 +162,10 @@ EXTENSIONS = {
         "pipelines/models/linear.py": NETWORK_MODULE,
     },
     "a data set": {
-        "pipelines/recipe/training.py": ('        "cifar10", "cifar100", ', '        "handwriting", "cifar10", "cifar100", '),
+        "pipelines/recipe/training.py": (
+            '        "cifar10", "cifar100", ',
+            '        "handwriting", "cifar10", "cifar100", ',
+        ),
         "pipelines/data/sources/handwriting.py": DATA_SET_MODULE,
     },
     "a loader": {

@@ -1,16 +1,23 @@
 """The launch files: each is read by Accelerate's own loader, and those for a CPU launch and train."""
 
+import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
+from bench import sweep
+from bench.command_line import jobs
+from bench.training import cluster
 from tests.bench.conftest import ONE_THREAD, RUN, SMALL, launch, only_run, wait
 
 LAUNCH = Path(__file__).resolve().parents[1] / "configs" / "launch"
-FILES = sorted(LAUNCH.glob("*.yaml"))
+RAY_JOB = LAUNCH / "rayjob.yaml"
+FILES = sorted(set(LAUNCH.glob("*.yaml")) - {RAY_JOB})
 PROCESSES = {"cpu-1": 1, "cpu-2": 2, "cpu-4": 4, "gpu-1": 1, "gpu-8": 8, "two-machines": 16, "fsdp2": 8}
 PROCESSES |= {f"deepspeed-zero-{stage}": 8 for stage in (1, 2, 3)}
 STRATEGIES = {"fsdp2": ("FSDP", "FSDP2", ["parallel.strategy=fsdp2"])} | {
@@ -47,10 +54,39 @@ def test_accelerate_prints_nothing_of_its_own(tmp_path, name):
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
-def test_the_slurm_script_is_bash():
-    script = LAUNCH / "slurm.sh"
-    subprocess.run(["bash", "-n", script], check=True)
-    assert "srun" in script.read_text()
+@pytest.mark.parametrize("name", ["slurm.sh", "slurm-array.sh", "slurm-ray.sh"])
+def test_the_slurm_scripts_are_bash(name):
+    subprocess.run(["bash", "-n", LAUNCH / name], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_each_task_of_the_slurm_array_trains_its_own_seed(tmp_path):
+    (tmp_path / "srun").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "7", "SLURM_CPUS_PER_TASK": "8"}
+    command = ["bash", LAUNCH / "slurm-array.sh", "mnist/base"]
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.split()
+    assert ran[:2] == ["python", "bench/run.py"]
+    options = jobs.parse(ran[2:])
+    assert (options.words, options.seed, options.trials, options.threads) == (["mnist/base"], 7, 1, 8)
+
+
+def test_the_ray_job_is_one_of_kuberay_and_its_command_parses():
+    job = yaml.safe_load(RAY_JOB.read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    spec = job["spec"]
+    assert set(spec) == {"entrypoint", "shutdownAfterJobFinishes", "rayClusterSpec"}
+    python, script, *words = shlex.split(spec["entrypoint"])
+    assert (python, script) == ("python", "bench/sweep.py")
+    assert sweep.parse(words).cluster == "auto"
+    head, (workers,) = spec["rayClusterSpec"]["headGroupSpec"], spec["rayClusterSpec"]["workerGroupSpecs"]
+    assert set(head) == {"rayStartParams", "template"}
+    assert set(workers) == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+    for group in (head, workers):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        (container,) = group["template"]["spec"]["containers"]
+        assert {"name": cluster.NICENESS, "value": "0"} in container["env"]
+        assert container["resources"]["limits"] == container["resources"]["requests"], "no CPU is lent to other pods"
 
 
 @pytest.mark.slow

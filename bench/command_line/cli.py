@@ -1,6 +1,7 @@
 """What all commands do alike: their exit status, one line for an error, JSON for machines, a console."""
 
 import codecs
+import contextlib
 import functools
 import io
 import json
@@ -9,8 +10,9 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.command_line.invocation import as_typed
@@ -39,6 +41,26 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, number: int = signal.SIGTERM) -> None:
         super().__init__(number)
         self.signal = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise `Terminated`. A SIGHUP that the caller ignores, as under nohup, stays ignored."""
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)  # while the end is recorded
+        raise Terminated(signum)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    previous = {number: found for number in numbers if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def command(main: Main) -> Callable[..., int]:

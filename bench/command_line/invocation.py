@@ -1,5 +1,6 @@
 """How messages write the commands: `bench/run.py` in a checkout, `paceline run` where that was typed."""
 
+import argparse
 import contextlib
 import re
 from collections.abc import Iterator
@@ -31,3 +32,11 @@ def as_typed(text: str) -> str:
     text = LAUNCHED.sub(r"\g<launcher> -m paceline \g<name>", text)
     text = EXTRA.sub(r"pip install 'PATH/TO/PACELINE\g<extra>'", text)
     return ALONE.sub(rf"{_program} \g<name>", text)
+
+
+def without_folders(arguments: list[str]) -> list[str]:
+    """A command line without the folders and addresses of this machine, which do not describe a run."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
+    for option in ("--out", "--data-dir", "--resume", "--cluster"):
+        options.add_argument(option)
+    return options.parse_known_args(arguments)[1]

@@ -7,11 +7,12 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import IO
 
 from bench.command_line.cli import NO_VERDICT, Terminated
 from bench.training import events
@@ -38,6 +39,17 @@ if cores:
 os.execvp(command[0], command)
 """
 """Becomes the command, after it has asked for SIGTERM at its parent's death and has bound itself to its cores."""
+
+
+def ending_with_us(command: Sequence[str], cores: Sequence[int] = ()) -> list[str]:
+    """A command that gets SIGTERM when this process ends, also by SIGKILL. cores: that it is bound to."""
+    return [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, cores)), *command]
+
+
+def torchrun(processes: int) -> tuple[str, ...]:
+    """The launcher of so many processes on this host: for one of them, Python itself."""
+    several = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes))
+    return (sys.executable, *(several if processes > 1 else ()))
 
 
 Show = Callable[[Event], None]
@@ -87,17 +99,22 @@ def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 class Child:
-    """A launch that runs, in a process group of its own: a Ctrl-C in the terminal reaches it once, through us."""
+    """A launch that runs, in a process group of its own: a Ctrl-C in the terminal reaches it once, through us.
 
-    def __init__(self, launch: Launch) -> None:
+    folder: its working directory (None: that of this process). errors: takes its standard error (None: that of this
+    process).
+    """
+
+    def __init__(self, launch: Launch, folder: Path | None = None, errors: IO[str] | None = None) -> None:
         self.launch = launch
         self._is_stopped = False
-        starter = [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, launch.cores))]
         self._process = subprocess.Popen(  # noqa: S603  no shell
-            [*starter, *launch.command],
+            ending_with_us(launch.command, launch.cores),
             env=launch.environment(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=folder,
             encoding="utf-8",
             errors="replace",
             process_group=0,
@@ -138,6 +155,14 @@ class Child:
         """Ask it to end, if it runs."""
         if self._process.poll() is None:
             self._process.terminate()
+
+    def end(self) -> None:
+        """Ask it to end, if it runs, and kill it where that takes too long."""
+        self.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Return when it has ended; kill it where that takes too long."""

@@ -12,7 +12,7 @@ from bench.command_line.jobs import Job
 from pipelines.recipe.scripts import Cells
 from pipelines.recipe.training import Data
 from pipelines.scripts.run import Run
-from results import store
+from results import files, store
 from results.record import DataHashes
 
 
@@ -61,7 +61,7 @@ def record(
     job = Job(name, config, (seed,))
     written = run_trials.new_record(job, trained, world, [environment.capture(world.device)], [])
     directory = store.create(Path(out), written.model_copy(update={"command": ["paceline.record"]}))
-    run_trials.keep_sources(directory.path, {"cell.py": text} if text else {})
+    files.write_sources(directory.path, {"cell.py": text} if text else {})
     run = Run(seed, world.device, target, clock=make_clock(world.device))
     try:
         seed_everything(seed)

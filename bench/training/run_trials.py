@@ -1,6 +1,5 @@
 """Train the trials of a recipe and record them: where pipelines and results meet."""
 
-import argparse
 import contextlib
 import dataclasses
 import os
@@ -13,14 +12,13 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
 import torch
 
-from bench.command_line.cli import Terminated, print_error, rank_prefix
-from bench.command_line.invocation import as_typed
+from bench.command_line.cli import Terminated, print_error, rank_prefix, terminating
+from bench.command_line.invocation import as_typed, without_folders
 from bench.command_line.jobs import Job, RunOptions, encodable
 from bench.training import events, profiles, trainers
 from bench.training.live_view import TrialLines
@@ -32,7 +30,7 @@ from pipelines.host import environment, gpu_sampler, load
 from pipelines.probes import energy
 from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
-from results import marks, store, writer
+from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -105,7 +103,7 @@ def _trials(
     if options.track and directory:
         observers.append(trainer.tracker(directory.path))
     if directory:
-        keep_sources(directory.path, trainer.sources)
+        files.write_sources(directory.path, trainer.sources)
     view.start_run(job.name, len(seeds))
     for warning in trainer.warnings:
         view.line(warning)
@@ -151,13 +149,6 @@ def _trials(
         if options.communication:
             profiles.keep_communication(trainer.communication(job.seeds[0]), directory, view)
     return store.read(directory.path) if directory else Run(record, (), options.out)
-
-
-def keep_sources(folder: Path, sources: Mapping[str, str]) -> None:
-    """Write the texts that were trained into `folder`/source."""
-    for name, text in sources.items():
-        (folder / "source").mkdir(exist_ok=True)
-        (folder / "source" / name).write_text(text, encoding="utf-8")
 
 
 def facts(job: Job, trainer: Trainer) -> dict[str, str]:
@@ -242,14 +233,6 @@ def new_record(
     )
 
 
-def without_folders(arguments: list[str]) -> list[str]:
-    """A command line without the folders of this machine, which do not describe a run and may name a person."""
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
-    for option in ("--out", "--data-dir", "--resume"):
-        options.add_argument(option)
-    return options.parse_known_args(arguments)[1]
-
-
 def to_record(trial: Trial, index: int, observed: Mapping[str, Any] | None = None) -> TrialRecord:
     """A trial as it is recorded. observed: what is known of the time around it."""
     return TrialRecord(index=index, **dataclasses.asdict(trial), **(observed or {}))
@@ -320,23 +303,3 @@ def ending(
             raise ScriptError(f"{error}{keep_traceback(directory, error)}{kept}") from error
         raise RuntimeError(f"a trial of {view.name} failed: {reason}{kept}") from error
     finish("finished")
-
-
-@contextlib.contextmanager
-def terminating() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Terminated`. A SIGHUP that the caller ignores, as under nohup, stays ignored."""
-
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        for number in previous:
-            signal.signal(number, signal.SIG_IGN)  # while the end is recorded
-        raise Terminated(signum)
-
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    previous = {number: found for number in numbers if (found := signal.getsignal(number)) is not signal.SIG_IGN}
-    for number in previous:
-        signal.signal(number, terminate)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

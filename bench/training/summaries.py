@@ -15,6 +15,7 @@ from results.error_split import error_lines
 from results.folds import fold_lines
 from results.marks import spread_warning
 from results.record import Run
+from results.summary import summarize
 from results.tables import comparison
 from results.tables.efficiency import efficiency_table
 from results.tables.overview import overview
@@ -97,9 +98,12 @@ def make_report(
 
 
 def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> None:
-    """The tables that sum up runs of one command."""
+    """The tables that sum up runs of one command, and the spread of those over several hosts."""
     for table in overview(runs, protocol):
         console.print(table.rich())
+    for run in runs:
+        if hosts := summarize(run, protocol).total_time.hosts:
+            console.print(f"{run.record.recipe_name}, total time: {hosts.text}", highlight=False, markup=False)
     with_target = [run for run in runs if not run.has_no_target]  # the others have MFU in their own table
     if is_known(with_target):
         console.print(efficiency_table(with_target, protocol).rich())

@@ -15,6 +15,8 @@ _PR_SET_PDEATHSIG = 1
 
 AT_A_TIME = "PACELINE_AT_A_TIME"
 """variable with the number of runs that share this host, each on its own part of it, where there are several"""
+LAUNCHERS = {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"}
+"""variables of `accelerate launch` and torchrun"""
 
 
 def prepare(threads: int | None = None) -> None:
@@ -54,10 +56,10 @@ def keep_memory() -> bool:
 
 
 def end_with_launcher() -> bool:
-    """Have SIGTERM sent to this process when `accelerate launch` dies, which does not pass signals on.
+    """Have SIGTERM sent to this process when `accelerate launch` or torchrun dies, also by SIGKILL.
 
-    False where nothing was done: another launcher, or not Linux.
+    `accelerate launch` does not pass signals on. False where nothing was done: another launcher, or not Linux.
     """
-    if "ACCELERATE_MIXED_PRECISION" not in os.environ or sys.platform != "linux":
+    if os.environ.keys().isdisjoint(LAUNCHERS) or sys.platform != "linux":
         return False
     return ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0

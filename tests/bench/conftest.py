@@ -63,10 +63,10 @@ def launch(*command: object, cwd: Path, variables: dict[str, str] | None = None)
     )
 
 
-def wait(process: subprocess.Popen[str]) -> Ended:
+def wait(process: subprocess.Popen[str], timeout: float = TIMEOUT) -> Ended:
     """Wait for the end; a process that hangs is killed with its children."""
     try:
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_suite_says_how_many_trials(tmp_path):
     assert jobs.parse(list(one.arguments)).trials == 4
 
 
-@pytest.mark.parametrize("option", ["--interleave", "--folds=3", "--energy", "--profile", "--resume=x", "--quiet"])
+@pytest.mark.parametrize("option", ["--interleave", "--folds=3", "--energy", "--profile", "--quiet"])
 def test_an_option_that_does_not_apply_does_not_exist(capsys, option):
     with pytest.raises(SystemExit) as leaving:
         sweep.parse(["digits/quick", option])
@@ -67,6 +68,56 @@ def test_a_wrong_recipe_is_refused_before_anything_is_launched(capsys, monkeypat
     monkeypatch.setattr(Children, "start", lambda *arguments: pytest.fail("launched"))
     assert sweep.main(["digits/quick", "mnist/base", "nosuch=1", "--concurrent", "2", "--device", "cpu"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--timeout", "5"], "--timeout needs --workers or --cluster"),
+        (["--workers", "2", "--cluster", "auto"], "give one of them"),
+        (["--workers", "2", "--concurrent", "2"], "--concurrent does not work with"),
+        (["--workers", "2", "--track"], "--track does not work with"),
+        (["--cluster", "auto", "--device", "cuda:1"], "Ray chooses the GPU"),
+        (["--cluster", "auto", "--gpu-share", "0.5"], "--shared allows it"),
+        (["--cluster", "auto", "--shared"], "--shared needs --gpu-share"),
+        (["--cluster", "auto", "--shared", "--gpu-share", "0.5", "--processes", "2"], "leave --processes out"),
+    ],
+)
+def test_options_of_ray_that_mean_nothing_are_refused(capsys, words, message):
+    with pytest.raises(SystemExit) as leaving:
+        sweep.parse(["digits/quick", *words])
+    assert leaving.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def per_process(words, *nodes):
+    return sweep.per_process(sweep.parse(["digits/quick", *words]), nodes)
+
+
+def test_every_process_has_the_same_threads_on_all_nodes():
+    small, large = {"CPU": 8.0}, {"CPU": 32.0}
+    gpus = {"CPU": 64.0, "GPU": 8.0}
+    assert per_process(["--cluster", "auto"], {}, small, large) == (0, 8), "a trial on CPUs has the whole smallest node"
+    assert per_process(["--cluster", "auto", "--processes", "2"], small, large) == (0, 4)
+    assert per_process(["--workers", "2"], small) == (0, 4)
+    assert per_process(["--cluster", "auto", "--threads", "3"], small) == (0, 3)
+    assert per_process(["--cluster", "auto"], gpus, large) == (1, 8)
+    assert per_process(["--cluster", "auto", "--device", "cpu"], gpus, large) == (0, 32)
+    assert per_process(["--cluster", "auto", "--shared", "--gpu-share", "0.5"], gpus) == (0.5, 4)
+    with pytest.raises(ValueError, match="no node of the cluster has a GPU"):
+        per_process(["--cluster", "auto", "--device", "cuda"], small)
+
+
+def test_workers_that_the_machine_has_no_room_for_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    assert sweep.main(["digits/quick", "--workers", "3", "--device", "cpu"]) == 2
+    assert "more than the 2 cores" in capsys.readouterr().err
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert sweep.main(["digits/quick", "--workers", "1", "--device", "cpu"]) == 2
+    assert "pip install -e '.[cluster]' -c constraints.txt" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -195,6 +195,9 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
     check_all_end(numbers)
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
 @pytest.mark.parametrize(
@@ -203,11 +206,13 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
         ("sweep.py", "digits/quick", "--concurrent", "2", "--trials", "1000"),
         ("scale.py", "digits/quick", "epochs=1000", "--processes", "2,1"),
         ("scale.py", "digits/quick", "--processes", "1,2", "--trials", "1000"),
+        (*TORCHRUN, ROOT / "bench" / "run.py", "digits/quick", "epochs=1000"),
     ],
 )
 def test_trainings_end_when_their_command_is_killed(tmp_path, command):
     script, *words = command
-    parent = start(ROOT / "bench" / script, *words, "--device", "cpu", cwd=tmp_path)
+    first = script if script == "-m" else ROOT / "bench" / script
+    parent = start(first, *words, "--device", "cpu", cwd=tmp_path)
     end = time.monotonic() + 120
     while not any(tmp_path.rglob("run.json")):
         assert parent.poll() is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.command_line import cli, jobs
+from bench.command_line import cli, invocation, jobs
 from bench.training import run_trials, trainers
 from bench.training.live_view import make_view
 from pipelines import recipe, train
@@ -301,7 +301,8 @@ def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
         (["mnist/base", "--out", "/home/ada/runs", "--trials", "3"], ["mnist/base", "--trials", "3"]),
         (["--data-dir=/home/ada/data", "epochs=2", "--smoke-test"], ["epochs=2", "--smoke-test"]),
         (["--resume", "/home/ada/runs/x"], []),
+        (["digits/quick", "--cluster", "192.0.2.1:6379"], ["digits/quick"]),
     ],
 )
 def test_the_record_s_command_names_no_folder(arguments, kept):
-    assert run_trials.without_folders(arguments) == kept
+    assert invocation.without_folders(arguments) == kept

@@ -1,0 +1,59 @@
+"""The trials of many recipes over a cluster, recorded here as they end."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+from bench.command_line import cli
+from bench.command_line.invocation import as_typed
+from bench.training.cluster import Cluster, Failure, TrialTask
+from bench.training.collect import CollectedRun
+from bench.training.events import Event, TrialFinished
+
+Planned = Sequence[tuple[CollectedRun, Sequence[TrialTask]]]
+"""runs, each with the trials that it misses"""
+
+
+def train(planned: Planned, cluster: Cluster, show: Callable[[Event], None], prog: str) -> int:
+    """Train all trials and write each as it ends. Returns the highest exit status of a trial.
+
+    The trials of the recipes alternate, so that a drift of the machines affects all recipes. `prog`: the command, for
+    its messages. Raises ValueError and OSError where nothing can go on. Every way out records how the runs ended.
+    """
+    started = time.monotonic()
+    rounds = zip_longest(*([(run, task) for task in tasks] for run, tasks in planned))
+    pairs = [pair for each in rounds for pair in each if pair]
+    owners = {id(task): run for run, task in pairs}
+    reasons: dict[int, str] = {}
+    status = cli.OK
+    try:
+        for task, found in cluster.train([task for _, task in pairs]):
+            run = owners[id(task)]
+            if not isinstance(found, Failure):
+                try:
+                    trial = run.add(found.run, found.sources)
+                except ValueError as error:
+                    found = Failure(cli.NO_VERDICT, str(error))
+            if isinstance(found, Failure):
+                status = max(status, found.status)
+                reasons[id(run)] = reason = f"{run.job.name}: seed {task.seed}: {found.reason}"
+                print(as_typed(f"{prog}: error: {reason}"), file=sys.stderr, flush=True)
+                continue
+            trials = len(run.job.seeds)
+            number, seconds = trials - len(run.missing_seeds), time.monotonic() - started
+            show(TrialFinished(run.job.name, number, trials, trial.seed, trial.outcome, trial.accuracy, seconds))
+    except BaseException as error:
+        _finish(planned, {}, str(error) or type(error).__name__, is_interrupted=isinstance(error, KeyboardInterrupt))
+        raise
+    _finish(planned, reasons, "")
+    return status
+
+
+def _finish(planned: Planned, reasons: dict[int, str], reason: str, *, is_interrupted: bool = False) -> None:
+    """Record how every run ended. A disk that is full must not replace the error that is on its way."""
+    for run, _ in planned:
+        try:
+            run.finish(reasons.get(id(run), reason), is_interrupted=is_interrupted)
+        except OSError as error:
+            cli.warn(f"how the run of {run.job.name} ended could not be recorded: {error}")

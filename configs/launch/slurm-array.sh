@@ -1,0 +1,10 @@
+#!/bin/bash
+# Twenty trials under Slurm, without Ray, one a task: sbatch configs/launch/slurm-array.sh mnist/base
+#SBATCH --job-name=paceline
+#SBATCH --array=0-19
+#SBATCH --cpus-per-task=8
+#SBATCH --exclusive
+#SBATCH --time=01:00:00
+set -euo pipefail
+
+srun python bench/run.py "$@" --trials 1 --seed "$SLURM_ARRAY_TASK_ID" --threads "$SLURM_CPUS_PER_TASK"

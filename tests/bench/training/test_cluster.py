@@ -1,0 +1,133 @@
+"""Trials over three Ray nodes on this machine: nodes and drivers that are killed, and trials that hang."""
+
+import os
+import signal
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from bench.training import cluster
+from bench.training.cluster import Failure, TrialTask
+from results.record import Run
+from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
+from tests.bench.training.test_launch import check_all_end
+
+SWEEP = ROOT / "bench" / "sweep.py"
+HANGS = """
+import os, time
+
+def train(run):
+    open(f"{run.seed}.pid", "w").write(str(os.getpid()))
+    time.sleep(1000)
+"""
+
+
+def task(tmp_path, *words, seed=0, **changes):
+    return TrialTask(("digits/quick", *SMALL, *words), seed, tmp_path, **changes)
+
+
+@pytest.mark.slow
+def test_a_trial_returns_what_was_recorded(tmp_path):
+    found = cluster.train(task(tmp_path, seed=7), at_a_time=2)
+    assert isinstance(found.run, Run)
+    (trial,) = found.run.trials
+    assert (trial.seed, found.run.record.world_size) == (7, 1)
+    assert found.run.record.environment.machine_class.endswith(", 2 runs at a time")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_trial_of_several_processes_is_started_by_torchrun(tmp_path):
+    found = cluster.train(task(tmp_path, processes=2))
+    assert found.run.record.world_size == 2
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_says_why_in_one_line(tmp_path):
+    found = cluster.train(task(tmp_path, "--data-dir", "nowhere", "data.name=folder", "data.path=nowhere"))
+    assert isinstance(found, Failure)
+    assert found.status == 2
+    assert "nowhere" in found.reason
+    assert "\n" not in found.reason
+
+
+@pytest.mark.slow
+def test_a_trial_that_hangs_is_stopped(tmp_path):
+    (tmp_path / "mine.py").write_text(HANGS)
+    hanging = TrialTask(("mine.py:train", "target=0.5"), 0, tmp_path, timeout=20)
+    assert cluster.train(hanging) == Failure(2, "did not end within --timeout 20 s")
+    check_all_end([int(path.read_text()) for path in tmp_path.glob("*.pid")])
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A cluster whose first node trains nothing; `add` gives it others, of one CPU each."""
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    from ray.cluster_utils import Cluster
+
+    before = dict(os.environ)
+    os.environ |= {cluster.NICENESS: "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield found
+    found.shutdown()
+    os.environ.clear()
+    os.environ |= before
+
+
+def add(nodes, count):
+    return [nodes.add_node(num_cpus=1) for _ in range(count)]
+
+
+def sweep(nodes, folder, *words):
+    address = ("--cluster", nodes.address, "--device", "cpu")
+    return launch(SWEEP, "digits/quick", *SMALL, *address, *words, cwd=folder, variables=environment())
+
+
+def trials_in(folder):
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("runs/*/trials.jsonl"))
+
+
+def wait_for_trials(folder, count, process):
+    end = time.monotonic() + TIMEOUT
+    while trials_in(folder) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_node_loses_no_trial_and_a_killed_driver_is_resumed(nodes, tmp_path):
+    first, *_ = add(nodes, 3)
+    driver = sweep(nodes, tmp_path, "--trials", "8")
+    wait_for_trials(tmp_path, 1, driver)
+    nodes.remove_node(first, allow_graceful=False)
+    wait_for_trials(tmp_path, 3, driver)
+    trainings = [process.pid for process in psutil.process_iter(["cmdline"]) if is_training(process)]
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    check_all_end(trainings)
+    run = only_run(tmp_path / "runs")
+    assert 3 <= len(run.trials) < 8
+
+    ended = wait(sweep(nodes, tmp_path, "--trials", "8", "--resume"))
+    assert ended.status == 0, ended.err
+    run = only_run(tmp_path / "runs")
+    assert run.record.status == "finished"
+    assert Counter(trial.seed for trial in run.trials) == Counter(range(8))
+    assert all(trial.host for trial in run.trials)
+
+
+def is_training(process):
+    """Whether a process is a bench/run.py that a worker has started."""
+    words = process.info["cmdline"] or []
+    return any(word == str(ROOT / "bench" / "run.py") for word in words) and any("paceline-" in word for word in words)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path):
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    ended = wait(launch(SWEEP, "digits/quick", "--cluster", "127.0.0.1:9", cwd=tmp_path))
+    assert ended.status == 2
+    assert "no Ray cluster answers at 127.0.0.1:9" in ended.err
+    assert ended.err.count("\n") == 1

@@ -1,0 +1,135 @@
+"""Trials that were recorded elsewhere become one run here."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bench.command_line.jobs import Job
+from bench.training import spread
+from bench.training.cluster import Failure, Trained, TrialTask, fitting
+from bench.training.collect import CollectedRun
+from results import store
+from results.record import Run
+from tests.results import builders
+
+COMMAND = ["bench/sweep.py", "digits/quick"]
+
+
+def job(seeds=(0, 1, 2)):
+    return Job("digits/quick", SimpleNamespace(), tuple(seeds))
+
+
+def recorded(tmp_path, seed, host="h1", **changes):
+    """A run of one trial, as a node records it."""
+    environment = {"machine_id": host, "host_hash": host, "machine_class": "CPU", "versions": {"torch": "2.13.0"}}
+    record = builders.record(recipe_name="digits/quick", seeds=[seed], environment=environment | changes)
+    return Run(record, (builders.trial(seed, index=0),), tmp_path)
+
+
+def collected(tmp_path):
+    return CollectedRun(job(), tmp_path / "runs", COMMAND)
+
+
+def test_trials_of_several_hosts_are_one_run_and_say_where_they_were_trained(tmp_path):
+    run = collected(tmp_path)
+    gpus = [{"index": 0, "uuid": "GPU-1"}]
+    for seed, host in ((2, "h1"), (0, "h2"), (1, "h1")):
+        run.add(recorded(tmp_path, seed, host, gpus=gpus), {"mine.py": "pass"})
+    run.finish()
+    (found,) = store.find([tmp_path / "runs"])
+    assert (found.record.status, found.record.seeds, found.record.command) == ("finished", [0, 1, 2], COMMAND)
+    placed = [(trial.index, trial.seed, trial.host.hash, trial.host.gpus) for trial in found.trials]
+    assert sorted(placed) == [(0, 0, "h2", ("GPU-1",)), (1, 1, "h1", ("GPU-1",)), (2, 2, "h1", ("GPU-1",))]
+    assert (run.path / "source" / "mine.py").read_text() == "pass"
+
+
+def test_a_trial_of_another_machine_class_is_refused_and_stays_missing(tmp_path):
+    run = collected(tmp_path)
+    run.add(recorded(tmp_path, 0), {})
+    with pytest.raises(ValueError, match="on host h2 machine_class is 'other', and where the run began it is 'CPU'"):
+        run.add(recorded(tmp_path, 1, "h2", machine_class="other"), {})
+    assert run.missing_seeds == [1, 2]
+
+
+def test_a_seed_is_written_once(tmp_path):
+    run = collected(tmp_path)
+    run.add(recorded(tmp_path, 0), {})
+    with pytest.raises(ValueError, match="has its trial already"):
+        run.add(recorded(tmp_path, 0, "h2"), {})
+
+
+def test_an_unfinished_run_of_the_same_job_is_resumed(tmp_path):
+    first = collected(tmp_path)
+    first.add(recorded(tmp_path, 1), {})
+    first.finish("Ctrl-C", is_interrupted=True)
+    second = collected(tmp_path)
+    second.resume()
+    assert (second.path, second.missing_seeds) == (first.path, [0, 2])
+    for seed in second.missing_seeds:
+        second.add(recorded(tmp_path, seed, "h3"), {})
+    second.finish()
+    (run,) = store.find([tmp_path / "runs"])
+    assert (run.record.status, len(run.trials)) == ("finished", 3)
+    third = collected(tmp_path)
+    third.resume()
+    assert third.path is None, "a finished run is not continued"
+
+
+def test_two_drivers_cannot_write_one_run(tmp_path):
+    first = collected(tmp_path)
+    first.add(recorded(tmp_path, 1), {})
+    with pytest.raises(ValueError, match="writes this run"):
+        collected(tmp_path).resume()
+
+
+class FakeCluster:
+    """Gives back what is planned for each seed."""
+
+    def __init__(self, results):
+        self.results = results
+        self.order = []
+
+    def train(self, tasks):
+        for task in tasks:
+            self.order.append((task.arguments[0], task.seed))
+            found = self.results(task)
+            if isinstance(found, BaseException):
+                raise found
+            yield task, found
+
+
+def tasks(name, tmp_path, seeds=(0, 1, 2)):
+    return [TrialTask((name,), seed, tmp_path) for seed in seeds]
+
+
+def test_recipes_alternate_and_a_failure_leaves_the_others(tmp_path, capsys):
+    runs = [CollectedRun(job(), tmp_path / name, COMMAND) for name in "ab"]
+    cluster = FakeCluster(
+        lambda task: Failure(3, "its node was lost") if task.seed == 1 else Trained(recorded(tmp_path, task.seed), {})
+    )
+    events = []
+    planned = [(run, tasks(name, tmp_path)) for name, run in zip("ab", runs, strict=True)]
+    assert spread.train(planned, cluster, events.append, "bench/sweep.py") == 3
+    assert cluster.order == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert len(events) == 4
+    assert capsys.readouterr().err.count("bench/sweep.py: error: digits/quick: seed 1: its node was lost\n") == 2
+    found = [store.find([tmp_path / name])[0] for name in "ab"]
+    assert [(run.record.status, run.missing_seeds) for run in found] == [("failed", [1]), ("failed", [1])]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), "interrupted"), (OSError(28, "No space left on device"), "failed")]
+)
+def test_what_ends_the_driver_is_recorded(tmp_path, error, status):
+    run = collected(tmp_path)
+    cluster = FakeCluster(lambda task: error if task.seed else Trained(recorded(tmp_path, 0), {}))
+    with pytest.raises(type(error)):
+        spread.train([(run, tasks("a", tmp_path))], cluster, print, "bench/sweep.py")
+    (found,) = store.find([tmp_path / "runs"])
+    assert (found.record.status, len(found.trials)) == (status, 1)
+
+
+def test_as_many_trials_share_a_node_as_its_cpus_and_gpus_hold(tmp_path):
+    assert fitting(TrialTask(("a",), 0, tmp_path, processes=2, threads=4), cpus=32, gpus=0) == 4
+    assert fitting(TrialTask(("a",), 0, tmp_path, threads=4, gpus=1), cpus=32, gpus=2) == 2
+    assert fitting(TrialTask(("a",), 0, tmp_path, threads=4, gpus=0.25), cpus=32, gpus=1) == 4

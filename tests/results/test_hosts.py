@@ -1,0 +1,110 @@
+"""The host as a random factor: planted effects, what is refused, and simulated coverage."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from results import store
+from results.hosts import host_effect
+from results.record import Run
+from results.samples import find_runs
+from results.summary import summarize
+from tests.results import builders
+
+
+def test_hosts_and_trials_have_their_own_spread():
+    times = [1.0, 1.02, 1.05, 1.071]  # the second host is 5% slower, trials of one differ by 2%
+    found = host_effect(times, ["a", "a", "b", "b"])
+    assert found.hosts == 2
+    assert found.difference == pytest.approx(0.05)
+    assert found.within == pytest.approx(np.log(1.02) / np.sqrt(2))
+    assert found.between == pytest.approx(np.sqrt((np.log(1.05) ** 2 - np.log(1.02) ** 2 / 2) / 2))
+    assert found.center == pytest.approx((1.0 * 1.02 * 1.05 * 1.071) ** 0.25)
+    assert found.are_alike
+
+
+def test_the_worked_example_of_unequal_hosts():
+    means, n = np.array([0.0, 0.1, 0.3]), np.array([2, 4, 6])
+    half = 0.05
+    times = [
+        np.exp(mean + sign * half) for mean, count in zip(means, n, strict=True) for sign in (-1, 1) * (count // 2)
+    ]
+    found = host_effect(times, np.repeat(["a", "b", "c"], n).tolist())
+    variance = 12 * half**2 / 9
+    fixed = np.average(means, weights=n)
+    tau2 = (np.sum(n * (means - fixed) ** 2) - 2 * variance) / (12 - np.sum(n**2) / 12)
+    assert found.between == pytest.approx(np.sqrt(tau2))
+    assert np.log(found.center) == pytest.approx(np.average(means, weights=1 / (tau2 + variance / n)))
+    assert not found.are_alike
+
+
+def test_what_has_no_host_or_no_time_is_left_out():
+    times, hosts = [1.0, 1.1, 1.0, 1.1], ["a", "a", "b", "b"]
+    assert host_effect([*times, None, 9.0], [*hosts, "a", None]) == host_effect(times, hosts)
+
+
+@pytest.mark.parametrize(("times", "hosts"), [([], []), ([1.0, 2.0], ["a", "a"]), ([1.0, 2.0], ["a", "b"])])
+def test_too_few_hosts_or_trials_have_no_effect(times, hosts):
+    assert host_effect(times, hosts) is None
+
+
+def test_equal_times_have_an_interval_of_no_width():
+    found = host_effect([2.0] * 4, ["a", "a", "b", "b"])
+    assert found.interval == pytest.approx((2.0, 2.0))
+
+
+def coverage(between, hosts, trials, rounds=1500):
+    """How often the interval holds the true center."""
+    generator = np.random.default_rng(0)
+    names = np.repeat(np.arange(hosts), trials).tolist()
+    held = 0
+    for _ in range(rounds):
+        effects = np.repeat(generator.normal(0, between, hosts), trials)
+        found = host_effect(np.exp(effects + generator.normal(0, 0.02, hosts * trials)).tolist(), names)
+        held += found.interval[0] <= 1 <= found.interval[1]
+    return held / rounds
+
+
+@pytest.mark.parametrize("between", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize(("hosts", "trials"), [(3, 7), (5, 4), (10, 2)])
+def test_the_interval_holds_the_center_in_95_of_100_runs(between, hosts, trials):
+    """At least 95% less three standard errors of 1,500 rounds: where hosts do not differ it holds more often."""
+    assert coverage(between, hosts, trials) >= 0.933
+
+
+def run_over(*factors, trials=4):
+    """A run of `trials` trials on each host, which takes `factor` times as long as the first one would."""
+    hosts = [(name, factor) for name, factor in zip("abc", factors, strict=False) for _ in range(trials)]
+    each = [
+        builders.trial(seed, host={"hash": host}, laps=[{"name": "train", "epoch": 1, "seconds": factor + seed * 1e-3}])
+        for seed, (host, factor) in enumerate(hosts)
+    ]
+    return Run(builders.record(seeds=list(range(len(each)))), each, Path("run"))
+
+
+def test_the_interval_of_a_run_over_hosts_is_as_wide_as_theirs():
+    found = summarize(run_over(1.0, 1.05, 1.02), "strict").total_time
+    low, high = found.hosts.interval
+    assert found.hosts.hosts == 3
+    assert found.median.interval[1] / found.median.interval[0] == pytest.approx(high / low)
+    of_one_host = summarize(run_over(1.02, trials=12), "strict").total_time
+    assert of_one_host.hosts is None
+    assert high / low > of_one_host.median.interval[1] / of_one_host.median.interval[0]
+
+
+def test_hosts_that_differ_by_too_much_are_not_pooled():
+    found = summarize(run_over(1.0, 1.2), "strict").total_time
+    assert (found.value, found.median) == (None, None)
+    assert found.absent == "its hosts differ by 20%, more than 10%"
+
+
+def test_a_cached_run_keeps_its_hosts(tmp_path):
+    run = run_over(1.0, 1.05)
+    directory = store.create(tmp_path, run.record)
+    for trial in run.trials:
+        directory.append(trial)
+    directory.finish("finished")
+    for _ in range(2):
+        ((_, samples),) = find_runs([tmp_path])
+        assert samples["strict"].hosts == ("a",) * 4 + ("b",) * 4
