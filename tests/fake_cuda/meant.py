@@ -5,6 +5,7 @@ MEANT = {
     ("sync", "preprocess", "pipelines/data/order.py"): "the weights of the classes, which are checked",
     ("sync", "build", "pipelines/techniques/batch_selection.py"): "the proxy, which is drawn on the host",
     ("sync", "build", "pipelines/models/layers.py"): "the eigenvectors of its whitening",
+    ("sync", "build", "pipelines/models/torchvision.py"): "counters of its norms, which torchvision makes on the host",
     ("sync", "build", "pipelines/probes/layer_scales.py"): "a measurement of the untrained network",
     ("sync", "whiten", "pipelines/data/resident.py"): "the images of loaders that keep them on the host",
     ("sync", "whiten", "pipelines/data/preprocess.py"): "the mean and standard deviation, for the plain images",

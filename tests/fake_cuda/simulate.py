@@ -27,6 +27,7 @@ from kernels.triton_import import triton
 from pipelines import recipe as recipes
 from pipelines import train
 from pipelines.clock import Clock
+from pipelines.data import sources
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.events import State
@@ -39,7 +40,6 @@ from tests.fake_cuda.recorder import CUDA, Recorder
 
 STEPS_PER_EPOCH = 3
 EPOCHS = 2
-SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1), "digits": (8, 8, 1)}
 
 
 class Watch:
@@ -95,11 +95,11 @@ def noise(recipe: Recipe) -> Dataset:
     batch = recipe.batch_size
     counts = {
         "train": STEPS_PER_EPOCH * batch - (0 if recipe.drop_last else batch // 2),
-        "test": recipe.evaluation.batch_size + 7,
+        "test": 0 if recipe.target is None else recipe.evaluation.batch_size + 7,
         "pool": 4 * batch if recipe.data.fraction < 1 else 0,
         "validation": recipe.evaluation.batch_size + 7 if recipe.data.holds_out else 0,
     }
-    shape = SHAPES[recipe.data.name]
+    shape = sources.blank_of(recipe.data).train_images.shape[1:]
     parts = {}
     for part, count in counts.items():
         parts[f"{part}_images"] = generator.integers(256, size=(count, *shape), dtype=np.uint8)

@@ -35,6 +35,10 @@ ONE_OF_A_KIND = {
 """Recipes that between them run everything that the others run."""
 
 
+NEVER_ENDING = {"throughput/vit-b-16"}
+"""torchvision draws its weights anew until all are in range, and fake tensors have no values"""
+
+
 def structure(recipe):
     """What decides which operations run: not the values of rates, nor how long and on how much is trained."""
     numbers = {"title", "target", "epochs", "batch_size", "schedule", "scaling", "parallel", "kernels", "compile"}
@@ -50,7 +54,7 @@ def outline(value):
 def others():
     """The remaining recipes, one of each structure."""
     seen = {structure(recipes.load(name)) for name in ONE_OF_A_KIND}
-    by_structure = {structure(recipes.load(name)): name for name in recipes.names()}
+    by_structure = {structure(recipes.load(name)): name for name in recipes.names() if name not in NEVER_ENDING}
     return sorted(name for kind, name in by_structure.items() if kind not in seen)
 
 
@@ -117,7 +121,7 @@ def test_the_host_waits_where_it_is_meant_to(reports, kernels, names):
 def test_an_evaluation_waits_once(reports, kernels, names):
     for report in reports(kernels, names):
         waits = sum(found["times"] for found in report["findings"] if found["lap"] in ("evaluate", "final_evaluate"))
-        assert waits <= report["laps"].get("evaluate", 0) + report["laps"]["final_evaluate"], report["recipe"]
+        assert waits <= sum(report["laps"].get(lap, 0) for lap in ("evaluate", "final_evaluate")), report["recipe"]
 
 
 @each

@@ -54,8 +54,9 @@ def test_mnist_base():
 
 @pytest.mark.slow
 @has("cifar10")
-def test_the_smoke_test_of_davidnet_10():
-    chosen = recipe.smoke_test(recipe.load("cifar10/davidnet-10", ["precision=float32"]))
+def test_a_little_of_davidnet_10():
+    few = ["data.limit=256", "batch_size=64", "epochs=2"]
+    chosen = recipe.load("cifar10/davidnet-10", ["precision=float32", *few])
     check(trained(World(), chosen), [2.313154, 2.291121], [0.1211, 0.1055], 28.1339)
 
 
