@@ -106,8 +106,8 @@ class Timeout(Options):
 
     title = WHERE
 
-    timeout: Annotated[int, Argument(positive, "SECONDS")] = 300
-    """silence after which a process is lost"""
+    timeout: Annotated[int, Argument(positive, "SECONDS")] | None = None
+    """silence after which a process is lost (default: 300)"""
 
 
 @dataclass(frozen=True, kw_only=True)

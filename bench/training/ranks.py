@@ -12,13 +12,13 @@ from pipelines.distributed.process_group import World
 
 
 @contextlib.contextmanager
-def joined(device: str, timeout: float) -> Iterator[World]:
+def joined(device: str, timeout: float | None) -> Iterator[World]:
     """The processes of this run. Raises as `process_group.join`.
 
     Where another process is lost, this one cannot leave the group in order, which would wait for the lost one. It
     prints why and ends at once.
     """
-    world = process_group.join(device, timeout)
+    world = process_group.join(device, timeout or process_group.TIMEOUT)
     try:
         yield world
     except failures.PeerError as error:

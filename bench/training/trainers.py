@@ -15,7 +15,7 @@ from bench.training.launch import without_launcher
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
-from pipelines.distributed.process_group import World
+from pipelines.distributed.process_group import TIMEOUT, World
 from pipelines.estimate import estimate
 from pipelines.host.devices import make_clock, number_formats
 from pipelines.probes import communication
@@ -155,14 +155,25 @@ class OwnTrainer:
     environment: Mapping[str, object] = {}
     starts_with_process = True
 
-    def __init__(self, config: Function, folder: Path, world: World, *, smoke_test: bool, track: bool) -> None:
+    def __init__(
+        self,
+        config: Function,
+        folder: Path,
+        world: World,
+        *,
+        smoke_test: bool,
+        track: bool,
+        timeout: float | None = None,
+    ) -> None:
         """Import the file. ScriptError where the function or its arguments will not do."""
         if track:
             tracking.check_packages()
         load = partial(load_data, config.data, folder, world) if config.data else None
         clock = make_clock(world.device)
         with clock.lap("load"):
-            self._trainer = FunctionTrainer(config, world, cache(load) if load else None, smoke_test=smoke_test)
+            self._trainer = FunctionTrainer(
+                config, world, cache(load) if load else None, smoke_test=smoke_test, timeout=timeout
+            )
         self.laps: Sequence[Lap] = clock.laps
         resolved = self._trainer.config
         self.description: Mapping[str, Any] = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
@@ -259,10 +270,12 @@ def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, 
     if options.communication:
         raise ValueError("--communication counts in the steps of a recipe: leave it out for a training of your own")
     if isinstance(recipe, Command):
-        return CommandTrainer(recipe, world, options.timeout, probes=options.track or options.profile)
+        return CommandTrainer(recipe, world, options.timeout or TIMEOUT, probes=options.track or options.profile)
     assert isinstance(recipe, Function)
     return world.run_on_all(
-        lambda: OwnTrainer(recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track)
+        lambda: OwnTrainer(
+            recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track, timeout=options.timeout
+        )
     )
 
 

@@ -8,7 +8,10 @@ import gc
 import hashlib
 import importlib.util
 import inspect
+import json
 import math
+import operator
+import os
 import random
 import sys
 import traceback
@@ -32,6 +35,7 @@ from pipelines.host.devices import make_clock, peak_bytes, reset_peak_bytes
 from pipelines.host.torch_settings import TorchSettings
 from pipelines.host.torchvision_import import make_importable
 from pipelines.recipe.scripts import Function
+from pipelines.scripts import timeouts
 from pipelines.scripts.run import Run, ScriptError, fraction
 from pipelines.train import slowest
 from pipelines.trial import Trial
@@ -89,9 +93,13 @@ class FunctionTrainer:
         load: Callable[[], Dataset] | None = None,
         *,
         smoke_test: bool = False,
+        timeout: float | None = None,
     ) -> None:
-        """Import the file and check the arguments. ScriptError where either will not do."""
-        self.world, self._load, self._smoke_test = world, load, smoke_test
+        """Import the file and check the arguments. ScriptError where either will not do.
+
+        timeout: seconds without a lap or a report after which a call of the function is ended; None: never.
+        """
+        self.world, self._load, self._smoke_test, self._timeout = world, load, smoke_test, timeout
         name = config.entry
         text = read_source(config.path)
         code = hashlib.sha256(text.encode()).hexdigest()
@@ -162,7 +170,7 @@ class FunctionTrainer:
         name, ours = self.config.entry, TorchSettings.capture()
         self._settings.apply()
         try:
-            with arguments_of(self.config.path):
+            with arguments_of(self.config.path), guarded(), timeouts.limited(self._timeout, run):
                 start = run.clock.now()
                 returned = function(run, **self._call)
                 run.clock.synchronize()
@@ -204,6 +212,8 @@ def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> 
     if any(theirs != names for theirs in world.gather(names)):
         raise ScriptError(f"{name}: the processes timed different laps: time the same ones on every rank")
     outside = seconds - sum(lap.seconds for lap in laps)
+    steps, samples = (_count(getattr(run, what), f"{name}: run.{what}") for what in ("steps", "samples"))
+    notes = _check_notes(run.notes, name)
     reason = divergence(run, accuracy)
     host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
     return Trial(
@@ -215,12 +225,32 @@ def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> 
         target=run.target,
         epochs=tuple(_without_nan(result) for result in run.history),
         laps=slowest(laps, world),
-        steps=run.steps,
-        samples=run.samples,
+        steps=steps,
+        samples=samples,
         peak_host_bytes=host_bytes,
         peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
-        notes=run.notes | {"seconds": seconds, "seconds_outside_laps": max(outside, 0.0)},
+        notes=notes | {"seconds": seconds, "seconds_outside_laps": max(outside, 0.0)},
     )
+
+
+def _count(value: Any, what: str) -> int:
+    """A whole number. ScriptError for anything else."""
+    try:
+        count = operator.index(value)
+    except (TypeError, ValueError):
+        raise ScriptError(f"{what} is {value!r}: it must be a whole number") from None
+    if count < 0:
+        raise ScriptError(f"{what} is {value!r}: it cannot be negative")
+    return count
+
+
+def _check_notes(notes: Any, name: str) -> dict[str, Any]:
+    """The notes. ScriptError where the record could not hold them."""
+    try:
+        json.dumps(notes)
+        return dict(notes)
+    except (TypeError, ValueError) as error:
+        raise ScriptError(f"{name}: run.notes must be a dictionary of JSON values: {error}") from None
 
 
 def divergence(run: Run, accuracy: float) -> str | None:
@@ -296,6 +326,23 @@ def arguments_of(path: Path) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+    """Undo what a function did to the process: another working directory, another standard output.
+
+    A process that it forked, and that comes back from it, ends here: it would write the record a second time.
+    """
+    process, folder, output = os.getpid(), Path.cwd(), sys.stdout
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            print("a process that the function forked came back from it, and was ended", file=sys.stderr, flush=True)
+            os._exit(1)
+        os.chdir(folder)
+        sys.stdout = output
 
 
 def function_of(module: ModuleType, config: Function) -> Callable[..., Any]:

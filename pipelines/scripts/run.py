@@ -65,6 +65,8 @@ class Run:
     clock: Clock = field(default_factory=Clock, repr=False)
     load: "Callable[[], Dataset] | None" = field(default=None, repr=False)
     on_epoch: Callable[["Run"], None] = field(default=lambda run: None, repr=False)
+    on_sign: Callable[[], None] = field(default=lambda: None, repr=False)
+    """called when a lap begins or ends, and when an epoch is reported"""
     epoch_limit: int | None = field(default=None, repr=False)
     planned: int = 0
     """epochs that `epochs` gives; 0 before it was called"""
@@ -93,6 +95,7 @@ class Run:
                 "inside another"
             )
         self._open = name
+        self.on_sign()
         return _Lap(self, self.clock.lap(name, epoch))
 
     def epochs(self, count: int) -> Iterator[int]:
@@ -124,6 +127,7 @@ class Run:
         if scores:
             numbers = {name: number(score) for name, score in scores.items()}
             self.notes.setdefault("scores", []).append({"epoch": epoch, **numbers})
+        self.on_sign()
         if self._open:
             self._is_to_show = True
         else:
@@ -152,6 +156,7 @@ class _Lap:
 
     def __exit__(self, *error: Any) -> None:
         self._run._open = None
+        self._run.on_sign()
         self._timed.__exit__(*error)
         if self._run._is_to_show:
             self._run._is_to_show = False

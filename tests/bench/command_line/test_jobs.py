@@ -40,7 +40,7 @@ def test_defaults():
     options = jobs.parse([])
     assert (options.device, options.timeout, options.data_dir, options.out) == (
         "auto",
-        300,
+        None,
         default_folder(),
         Path("runs"),
     )

@@ -1,6 +1,8 @@
 """A function of the user's own: its file, its arguments, its trials."""
 
+import signal
 import sys
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -98,6 +100,12 @@ def test_nan_is_a_divergence(trainer, body, reason):
         ("run.lap('train')", r"run\.lap\('train'\) was left open"),
         ("with run.lap('train'), run.lap('train'): pass", r"line 3: run\.lap\('train'\) while run\.lap\('train'\)"),
         ("run.evaluated(2); run.evaluated(1)", "epoch 1 is reported after epoch 2"),
+        (
+            "run.notes['x'] = run; return 0.5",
+            "run.notes must be a dictionary of JSON values: Object of type Run is not",
+        ),
+        ("run.steps = 1.5; return 0.5", "run.steps is 1.5: it must be a whole number"),
+        ("run.samples = -1; return 0.5", "run.samples is -1: it cannot be negative"),
     ],
 )
 def test_what_a_function_does_wrong_is_one_line(trainer, body, words):
@@ -267,3 +275,48 @@ def test_a_file_that_reads_itself_and_parses_its_command_line_finds_its_own_path
     """
     assert trainer(text).run_trial(0).accuracy == 0.75
     assert sys.argv == ["bench/run.py", "mine.py:train", "--target", "0.5"]
+
+
+def test_the_working_directory_is_as_before(trainer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer("import os\ndef train(run):\n    os.chdir('/')\n    return 0.5").run_trial(0)
+    assert Path.cwd() == tmp_path
+
+
+def test_a_forked_process_that_comes_back_is_ended(trainer, capfd):
+    text = """
+        import os
+
+        def train(run):
+            process = os.fork()
+            if process:
+                return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) / 2
+            return 0.9
+    """
+    assert trainer(text).run_trial(0).accuracy == 0.5, "the other one ended with status 1"
+    assert "a process that the function forked came back from it, and was ended" in capfd.readouterr().err
+
+
+HANGS = """
+    import time
+
+    def train(run, seconds: float = 30.0):
+        for epoch in run.epochs(3):
+            with run.lap("train", epoch):
+                time.sleep(seconds)
+            run.evaluated(epoch, accuracy=0.5)
+"""
+
+
+def test_a_function_that_hangs_is_ended(trainer):
+    with pytest.raises(
+        ScriptError, match=r"line 7: no lap began or ended, and nothing was reported, for 0\.2 s \(--tim"
+    ):
+        trainer(HANGS, timeout=0.2).run_trial(0)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_function_that_reports_goes_on(trainer):
+    trial = trainer(HANGS, timeout=10.0, arguments={"seconds": 0.01}).run_trial(0)
+    assert trial.accuracy == 0.5
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
