@@ -16,6 +16,7 @@ from pipelines.recipe.schema import DESCRIPTIVE
 from tests.fake_cuda import device
 from tests.fake_cuda.bounds import EXTRA, EXTRA_OF, LAUNCHES, TABLE, summary
 from tests.fake_cuda.meant import MEANT
+from tests.fake_cuda.simulate import NEVER_ENDING
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = ("reference", "auto")
@@ -34,10 +35,6 @@ ONE_OF_A_KIND = {
     "throughput/resnet18-cifar",
 }  # fmt: skip
 """Recipes that between them run everything that the others run."""
-
-
-NEVER_ENDING = {"throughput/vit-b-16"}
-"""torchvision draws its weights anew until all are in range, and fake tensors have no values"""
 
 
 def structure(recipe):
