@@ -24,8 +24,8 @@ skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table ta
 tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 CLASS_NAMES = tuple(FINE_LABELS.split())
-MEAN = (129.30, 124.07, 112.43)  # of the training images, weiaicunzai/pytorch-cifar100, conf/global_settings.py
-STD = (68.17, 65.39, 70.42)
+MEAN = (129.31, 124.11, 112.40)  # of the training images, times 255: weiaicunzai/pytorch-cifar100, conf/global_settings.py
+STD = (68.21, 65.41, 70.41)
 FINGERPRINT = None
 SHAPES = ((50_000, 32, 32, 3), (10_000, 32, 32, 3))  # training and test images
 
