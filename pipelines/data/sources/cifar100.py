@@ -24,7 +24,7 @@ skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table ta
 tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 CLASS_NAMES = tuple(FINE_LABELS.split())
-MEAN = (129.31, 124.11, 112.40)  # of the training images, times 255: weiaicunzai/pytorch-cifar100, conf/global_settings.py
+MEAN = (129.31, 124.11, 112.40)  # of 255, from weiaicunzai/pytorch-cifar100, conf/global_settings.py
 STD = (68.21, 65.41, 70.41)
 FINGERPRINT = None
 SHAPES = ((50_000, 32, 32, 3), (10_000, 32, 32, 3))  # training and test images
