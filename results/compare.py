@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, median, stdev
+from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
 from results import format as form
@@ -134,6 +134,36 @@ class Cell:
         return ([a for a, _ in both], [b for _, b in both]) if both else None
 
     @property
+    def hosts(self) -> tuple[set[str], set[str]]:
+        """Those on which trials of each side with this metric say that they were trained."""
+        before, after = (set(by_host) for by_host in self._by_host)
+        return before, after
+
+    @property
+    def is_over_hosts(self) -> bool:
+        """Whether it is a time of several hosts, whose differences are no change."""
+        return self.metric.is_timed and max(map(len, self.hosts)) > 1
+
+    @property
+    def pairs(self) -> tuple[list[float], list[float]] | None:
+        """What is compared two by two: the geometric means of each host where there are several, else neighbours."""
+        if not self.is_over_hosts:
+            return self.neighbours
+        before, after = self._by_host
+        return [geometric_mean(before[host]) for host in before], [geometric_mean(after[host]) for host in before]
+
+    @property
+    def _by_host(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """The samples of each side by host."""
+        sides: tuple[dict[str, list[float]], dict[str, list[float]]] = {}, {}
+        for side, found in zip((self.before, self.after), sides, strict=True):
+            for one in (each for each in side if each.hosts):
+                for host, value in zip(one.hosts, one.values[self.metric.name], strict=True):
+                    if host and value is not None:
+                        found.setdefault(host, []).append(value)
+        return sides
+
+    @property
     def values(self) -> tuple[list[float], list[float]]:
         """The samples of both sides."""
         before, after = ([*figure(self.metric, side).samples] for side in (self.before, self.after))
@@ -226,6 +256,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
 
     if differs := differences(cell.before, cell.after, across):
         return row("not comparable", differs)
+    if cell.is_over_hosts and cell.hosts[0] != cell.hosts[1]:
+        return row("not comparable", "hosts: each of them has to train both sides, or their differences would count")
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
     if before is None or after is None:
@@ -236,13 +268,16 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
     else:
         change = _change(cell)
     if change.paired:
-        before, after = _typical_pair(before, after, cell.neighbours or ([], []), change)
-    return row(*decide(change, cell.metric, limit, level, _seconds_a_trial(cell)), change)
+        before, after = _typical_pair(before, after, cell.pairs or ([], []), change)
+    verdict, reason = decide(change, cell.metric, limit, level, _seconds_a_trial(cell))
+    if verdict == "undecided" and cell.is_over_hosts:
+        reason = f"the samples are {change.n} hosts, which are too few or differ too much in the change"
+    return row(verdict, reason, change)
 
 
 def _change(cell: Cell) -> Change:
     test = cell.metric.test
-    if test.by_ranks and (pairs := cell.neighbours):
+    if test.by_ranks and (pairs := cell.pairs):
         return test.change(*pairs, paired=True)
     return test.change(*cell.values)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.statistics import CONFIDENCE
+from results.statistics import CONFIDENCE, LEVEL
 
 LIMIT = 0.1
 """share by which the slowest host may be slower than the fastest; beyond it they are not one machine class"""
@@ -31,11 +31,13 @@ class HostEffect:
     """standard deviation between the trials of one host"""
     difference: float
     """share by which the slowest host is slower than the fastest"""
+    p: float
+    """of host means this far apart if all hosts were equally fast (F-test)"""
 
     @property
     def are_alike(self) -> bool:
-        """Whether the hosts may be pooled."""
-        return self.difference <= LIMIT
+        """Whether the hosts may be pooled: they differ by little, or by no more than the trials of one host explain."""
+        return self.difference <= LIMIT or self.p > LEVEL
 
     @property
     def text(self) -> str:
@@ -76,6 +78,8 @@ def host_effect(times: Sequence[float | None], hosts: Sequence[Hashable | None])
     scatter = float(np.sum(weights * (means - center) ** 2)) / (k - 1)
     if np.all(errors > 0):
         scatter = max(1.0, scatter)  # never narrower than the variances say (Roever, Knapp and Friede 2015)
+    mean_square = float(np.sum(n * (means - fixed) ** 2)) / (k - 1)
+    p = float(special.fdtrc(k - 1, freedom, mean_square / variance)) if variance else float(mean_square == 0)
     half = float(special.stdtrit(k - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(scatter / weights.sum())
     return HostEffect(
         k,
@@ -84,4 +88,5 @@ def host_effect(times: Sequence[float | None], hosts: Sequence[Hashable | None])
         math.sqrt(between),
         math.sqrt(variance),
         math.expm1(float(means.max() - means.min())),
+        p,
     )

@@ -31,6 +31,8 @@ FORWARDED = ("PACELINE_DATA",)
 """variables of this process that the workers get"""
 CONNECT = 10.0
 """seconds that a cluster has to answer"""
+ROUNDING = 1e-9
+"""of shares of a GPU: ten of 0.1 fit, although 1 // 0.1 is 9"""
 POLL = 0.5
 """seconds between looks for a signal while trials train"""
 
@@ -137,23 +139,19 @@ def _last_line(errors: IO[str]) -> str:
     return (said or lines or [""])[-1]
 
 
-def _train_on_node(task: TrialTask) -> Trained | Failure:
+def _train_on_node(task: TrialTask, at_a_time: int) -> Trained | Failure:
     """`train` in a Ray worker."""
-    import ray
-
     if niceness := os.nice(0):
         how = f"start Ray on every node with {NICENESS}=0"
         return Failure(NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
-    node_id = ray.get_runtime_context().get_node_id()
-    resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == node_id)
-    return train(task, fitting(task, resources.get("CPU", 0), resources.get("GPU", 0)))
+    return train(task, at_a_time)
 
 
 def fitting(task: TrialTask, cpus: float, gpus: float) -> int:
-    """How many trials like this one a node trains at a time, which its machine class then says."""
+    """How many trials like this one a node with these resources trains at a time."""
     places = cpus // task.cpus
     if task.gpus:
-        places = min(places, gpus // (task.gpus * task.processes))
+        places = min(places, gpus / (task.gpus * task.processes) + ROUNDING)
     return max(1, int(places))
 
 
@@ -171,7 +169,8 @@ class Cluster:
     def train(self, tasks: Sequence[TrialTask]) -> Iterator[tuple[TrialTask, Trained | Failure]]:
         """Train all trials. Yields each as it ends, with what it left or why it left nothing.
 
-        ValueError for a trial that no node has room for.
+        The machine class of all trials of a task's shape says how many the roomiest node trains at a time, so that
+        nodes of unequal size do not refuse each other's. ValueError for a trial that no node has room for.
         """
         nodes = self.nodes
         for task in tasks:
@@ -186,7 +185,7 @@ class Cluster:
                 num_gpus=task.gpus * task.processes,
                 max_retries=RETRIES,
                 scheduling_strategy="SPREAD",
-            ).remote(task): task
+            ).remote(task, max(fitting(task, node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)): task
             for task in tasks
         }
         while pending:

@@ -62,4 +62,8 @@ def end_with_launcher() -> bool:
     """
     if os.environ.keys().isdisjoint(LAUNCHERS) or sys.platform != "linux":
         return False
-    return ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0
+    parent = os.getppid()
+    is_set = ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0
+    if os.getppid() != parent:  # it has died in the meantime
+        signal.raise_signal(signal.SIGTERM)
+    return is_set

@@ -23,6 +23,7 @@ from pipelines.recipe.scripts import Command
 from pipelines.scripts import metrics
 from pipelines.scripts.metrics import Reported
 from pipelines.scripts.run import ScriptError
+from pipelines.scripts.watcher import killed_with_us
 from pipelines.trial import Trial
 
 SEED = "PACELINE_SEED"
@@ -77,7 +78,8 @@ class CommandTrainer:
         tail: deque[str] = deque(maxlen=KEPT_LINES)
         reason = None
         try:
-            status = self._run(seed, lambda line: self._take(line, read, reported, tail, on_epoch), usage)
+            with killed_with_us() as watch:
+                status = self._run(seed, lambda line: self._take(line, read, reported, tail, on_epoch), usage, watch)
             if file := self.config.metrics_file(seed):
                 for line in _lines_of(file):
                     reported.add(read(line))
@@ -106,8 +108,9 @@ class CommandTrainer:
             reported.add(values)
             on_epoch(reported)
 
-    def _run(self, seed: int, take: Callable[[str], None], usage: Usage) -> int:
-        """The exit status. `take` gets each line as it comes, of standard output and standard error."""
+    def _run(self, seed: int, take: Callable[[str], None], usage: Usage, watch: Callable[[int], None]) -> int:
+        """The exit status. `take` gets each line as it comes, of standard output and standard error; `watch`, the
+        process group of the command."""
         words = [word.replace("{seed}", str(seed)) for word in shlex.split(self.config.command)]
         variables = {**self.variables, SEED: str(seed), "PYTHONUNBUFFERED": "1"}
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -123,6 +126,7 @@ class CommandTrainer:
         except OSError as error:
             raise _EndedError(f"{words[0]} cannot be started: {error.strerror}") from None
         assert process.stdout
+        watch(process.pid)
         try:
             with _sampled(process.pid, usage) as family:
                 for line in _lines(process, self.timeout):

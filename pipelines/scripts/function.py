@@ -343,6 +343,8 @@ def guarded() -> Iterator[None]:
             os._exit(1)
         os.chdir(folder)
         sys.stdout = output
+    if output.closed:
+        raise ScriptError("closed standard output: leave that out")
 
 
 def function_of(module: ModuleType, config: Function) -> Callable[..., Any]:

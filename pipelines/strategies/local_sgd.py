@@ -4,14 +4,14 @@ Stich 2019, arXiv 1805.09767. Post-local SGD reduces the gradients at every step
 arXiv 1808.07217). Both by torch's PostLocalSGDOptimizer, which averages weights alone: momentum stays a process's own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.post_localSGD_hook import PostLocalSGDState, post_localSGD_hook
 from torch.distributed.algorithms.model_averaging.averagers import ModelAverager
 from torch.distributed.optim import PostLocalSGDOptimizer
 
+from pipelines.distributed.average import average
 from pipelines.distributed.process_group import World
 from pipelines.events import State
 from pipelines.recipe import Recipe
@@ -19,14 +19,6 @@ from pipelines.recipe.parallel import Parallel
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.ddp import replicate
 from pipelines.strategies.strategy import Forward, MakeOptimizer, Prepared, autocast, compiled
-
-
-@torch.no_grad()
-def average(parameters: Sequence[Tensor], world: World) -> None:
-    """Put the mean over the processes into each parameter, in place and by a single all-reduce."""
-    flat = world.sum(torch.cat([parameter.flatten() for parameter in parameters])) / world.size
-    for parameter, mean in zip(parameters, flat.split([one.numel() for one in parameters]), strict=True):
-        parameter.copy_(mean.view_as(parameter))
 
 
 class Averager(ModelAverager):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pipelines.distributed.average import average
 from pipelines.distributed.process_group import World
 from pipelines.events import State
 from pipelines.recipe import Recipe
@@ -22,11 +23,11 @@ class AveragedStatistics:
     @torch.no_grad()
     def evaluation_start(self, state: State) -> None:
         buffers = [buffer for buffer in state.network.buffers() if buffer.is_floating_point() and not buffer.is_meta]
-        if not buffers:
-            return
-        flat = self._world.sum(torch.cat([buffer.float().flatten() for buffer in buffers])) / self._world.size
-        for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
-            buffer.copy_(mean.view_as(buffer))
+        exact = [buffer.float() for buffer in buffers]
+        average(exact, self._world)
+        for buffer, mean in zip(buffers, exact, strict=True):
+            if mean is not buffer:  # its dtype is another one
+                buffer.copy_(mean)
 
 
 class UnevenBatch:

@@ -1,5 +1,6 @@
 """Data sets that train in a second, and torch.compile without its compiler."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import torch
 
 from pipelines.data.dataset import Dataset
 from pipelines.data.sources import digits as digits_source
+from tests.pipelines.scripts.modules import forget_modules_of
+
+
+@pytest.fixture
+def modules_as_before(monkeypatch, tmp_path):
+    """Files that a test writes and imports are forgotten at its end, and so are their folders in `sys.path`."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    forget_modules_of(tmp_path)
 
 
 @pytest.fixture(scope="session")

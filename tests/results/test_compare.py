@@ -35,6 +35,42 @@ def test_a_change_counts_if_it_is_significant_and_at_least_the_limit(factor, ver
     assert found.change.significant() == (factor != 1)
 
 
+def over_hosts(factors, trials, change=1.0, within=0.0, seed=0):
+    """A side whose hosts each train so many trials, in which they are slower by their factors."""
+    noise = np.random.default_rng(seed).normal(0, within, sum(trials))
+    times = change * np.repeat(factors, trials) * np.exp(noise)
+    return samples(times.tolist(), hosts=tuple(np.repeat([f"host {n}" for n in range(len(factors))], trials).tolist()))
+
+
+FACTORS = [1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07]
+
+
+def test_hosts_that_train_both_sides_are_pairs_whatever_their_numbers_of_trials():
+    before = over_hosts(FACTORS, [1, 1, 1, 1, 5, 5, 5, 5])
+    same, slower = (over_hosts(FACTORS, [5, 5, 5, 5, 1, 1, 1, 1], change) for change in (1.0, 1.05))
+    assert row(before, same).verdict == "same"
+    found = row(before, slower)
+    assert (found.verdict, found.change.paired, found.change.n) == ("worse", True, 8)
+    assert found.change.size == pytest.approx(1.05)
+
+
+def test_times_of_other_hosts_are_not_comparable_and_accuracies_are():
+    before, after = over_hosts([1.0, 1.1], [4, 4]), over_hosts([1.0, 1.1, 1.2], [3, 3, 3])
+    assert row(before, after).verdict == "not comparable"
+    assert row(before, after).reason.startswith("hosts: ")
+    assert row(before, after, "accuracy").verdict == "same"
+
+
+def test_differences_between_hosts_are_no_change():
+    """At most 5% of 400 comparisons without a change, and three standard errors of that number."""
+    generator, false = np.random.default_rng(1), 0
+    for seed in range(400):
+        factors = np.exp(generator.normal(0, 0.03, 6))
+        sides = [over_hosts(factors, trials, 1.0, 0.02, 2 * seed + n) for n, trials in enumerate(([4] * 6, [2] * 6))]
+        false += row(*sides).verdict in ("worse", "better")
+    assert false <= 33
+
+
 def test_a_large_change_that_may_be_chance_is_undecided():
     noisy = [0.5, 1.5, 1.0, 0.8, 1.3, 0.6, 1.4, 1.0]
     found = row(samples(noisy), samples([1.05 * second for second in noisy]))

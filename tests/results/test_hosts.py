@@ -73,6 +73,14 @@ def test_the_interval_holds_the_center_in_95_of_100_runs(between, hosts, trials)
     assert coverage(between, hosts, trials) >= 0.933
 
 
+def test_noise_alone_seldom_keeps_equal_hosts_apart():
+    """At most 5% of 1,000 runs, and three standard errors of that number."""
+    generator, names = np.random.default_rng(0), np.repeat(np.arange(10), 2).tolist()
+    effects = [host_effect(np.exp(generator.normal(0, 0.05, 20)).tolist(), names) for _ in range(1000)]
+    assert sum(not one.are_alike for one in effects) <= 71
+    assert sum(one.difference > 0.1 for one in effects) > 500
+
+
 def run_over(*factors, trials=4):
     """A run of `trials` trials on each host, which takes `factor` times as long as the first one would."""
     hosts = [(name, factor) for name, factor in zip("abc", factors, strict=False) for _ in range(trials)]

@@ -28,6 +28,14 @@ def task(tmp_path, *words, seed=0, **changes):
     return TrialTask(("digits/quick", *SMALL, *words), seed, tmp_path, **changes)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "node", "at_a_time"),
+    [(0, 2, (8, 0), 4), (0, 2, (1, 0), 1), (1, 2, (16, 4), 4), (0.1, 1, (64, 1), 10), (0.2, 1, (64, 1), 5)],
+)
+def test_so_many_trials_fit_on_a_node(tmp_path, gpus, cpus, node, at_a_time):
+    assert cluster.fitting(task(tmp_path, gpus=gpus, threads=cpus), *node) == at_a_time
+
+
 @pytest.mark.slow
 def test_a_trial_returns_what_was_recorded(tmp_path):
     found = cluster.train(task(tmp_path, seed=7), at_a_time=2)
@@ -123,6 +131,15 @@ def is_training(process):
     """Whether a process is a bench/run.py that a worker has started."""
     words = process.info["cmdline"] or []
     return any(word == str(ROOT / "bench" / "run.py") for word in words) and any("paceline-" in word for word in words)
+
+
+@pytest.mark.slow
+def test_nodes_of_unequal_size_train_one_run(nodes, tmp_path):
+    added = [nodes.add_node(num_cpus=cpus) for cpus in (1, 2)]
+    ended = wait(sweep(nodes, tmp_path, "--trials", "4"), timeout=300)
+    assert (ended.status, trials_in(tmp_path)) == (0, 4)
+    for node in added:
+        nodes.remove_node(node)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path):

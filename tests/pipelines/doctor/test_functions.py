@@ -1,7 +1,5 @@
 """A function of the user's own under examination: right, and wrong in one way at a time."""
 
-import sys
-
 import pytest
 from torch.nn.modules import module
 from torch.optim import optimizer
@@ -10,7 +8,6 @@ from pipelines.distributed.process_group import World
 from pipelines.doctor import examine_function
 from pipelines.recipe.scripts import Function
 from pipelines.scripts.function import FunctionTrainer
-from tests.pipelines.scripts.modules import forget_modules_of
 
 TRAIN = """
 import torch
@@ -40,11 +37,7 @@ def train(run):
 """
 
 
-@pytest.fixture(autouse=True)
-def _modules_as_before(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    forget_modules_of(tmp_path)
+pytestmark = pytest.mark.usefixtures("modules_as_before")
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import os
 import shlex
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import command
 from pipelines.scripts.command import CommandTrainer
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def python(code):
@@ -20,6 +24,29 @@ def python(code):
 
 def train(code, seed=3, timeout=60, **settings):
     return CommandTrainer(Command(command=python(code), target=0.6, **settings), timeout).run_trial(seed)
+
+
+PARENT = """
+import sys
+from pipelines.recipe.scripts import Command
+from pipelines.scripts.command import CommandTrainer
+CommandTrainer(Command(command=sys.argv[1], target=0.6), 60).run_trial(0)
+"""
+
+
+def test_a_command_and_its_children_end_when_its_parent_is_killed(tmp_path):
+    code = "import os, subprocess, time; child = subprocess.Popen(['sleep', '1000']); "
+    code += "open('new', 'w').write(f'{os.getpid()} {child.pid}'); os.rename('new', 'numbers'); time.sleep(1000)"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, python(code)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    while not (tmp_path / "numbers").exists():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    processes = [psutil.Process(int(number)) for number in (tmp_path / "numbers").read_text().split()]
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
 
 
 def test_a_trial_is_the_whole_process_and_what_it_says():

@@ -1,5 +1,6 @@
 """A function of the user's own: its file, its arguments, its trials."""
 
+import io
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ from pipelines.host.torch_settings import TorchSettings
 from pipelines.recipe.scripts import Function
 from pipelines.scripts.function import FunctionTrainer
 from pipelines.scripts.run import ScriptError
-from tests.pipelines.scripts.modules import forget_modules_of
 
 TRAIN = """
 def train(run, lr=0.5):
@@ -26,11 +26,7 @@ def train(run, lr=0.5):
 """
 
 
-@pytest.fixture(autouse=True)
-def _modules_as_before(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    forget_modules_of(tmp_path)
+pytestmark = pytest.mark.usefixtures("modules_as_before")
 
 
 @pytest.fixture
@@ -320,3 +316,9 @@ def test_a_function_that_reports_goes_on(trainer):
     trial = trainer(HANGS, timeout=10.0, arguments={"seconds": 0.01}).run_trial(0)
     assert trial.accuracy == 0.5
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_standard_output_that_is_closed_is_an_error(trainer, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(ScriptError, match="closed standard output"):
+        trainer("import sys\ndef train(run):\n    sys.stdout.close()\n    return 0.5").run_trial(0)
