@@ -10,10 +10,11 @@ from kernels.triton_import import triton
 Version = Literal["auto", "reference", "fast"]
 
 _version: Version = "auto"
+_ran: set[str] = set()
 
 FASTEST: dict[str, frozenset[str]] = {
     # measured: bench/micro/README.md. A ghost norm's definition is the fastest there
-    "cpu": frozenset({"augment", "patch_covariance"}),
+    "cpu": frozenset({"augment", "convolution_chain", "patch_covariance"}),
     # by kernel launches and passes over memory, not yet measured
     "cuda": frozenset(
         {"augment", "ghost_batch_norm", "label_smoothing_cross_entropy", "patch_covariance", "pooled_ghost_batch_norm"}
@@ -27,9 +28,25 @@ TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 def use(version: Version) -> None:
     """From now on and in this process: `reference`, the definitions; `fast`, the faster versions that the device has;
-    `auto`, those of them that are in `FASTEST`."""
+    `auto`, those of them that are in `FASTEST` and need no compiling here."""
     global _version
     _version = version
+    _ran.clear()
+
+
+def may_compile() -> bool:
+    """Whether a version that this machine has not compiled yet is to be compiled."""
+    return _version == "fast"
+
+
+def note(version: str) -> None:
+    """Note that a version ran that this machine has compiled, such as `convolution_chain: avx512_bf16`."""
+    _ran.add(version)
+
+
+def ran() -> tuple[str, ...]:
+    """The versions that were noted since the last `use`, sorted."""
+    return tuple(sorted(_ran))
 
 
 def is_wanted(operation: str, tensor: Tensor) -> bool:

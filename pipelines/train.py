@@ -263,6 +263,7 @@ def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial
         samples=recipe.samples(state.step, len(setup.dataset.train_images)),
         peak_host_bytes=host_bytes,
         peak_device_bytes=device_bytes if world.device.type == "cuda" else None,
+        kernels=choice.ran(),
         notes=state.notes | state.optimizer.notes(),
     )
 

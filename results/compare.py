@@ -23,7 +23,7 @@ from results.summary import figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
-IMPLIED = {"machine": ("threads", "scheduling"), "world": ("threads", "scheduling")}
+IMPLIED = {"recipe": ("kernels",), "machine": ("threads", "scheduling", "kernels"), "world": ("threads", "scheduling")}
 """what may differ too, where these may"""
 FEW = 10
 """more trials up to which no wider limit is suggested"""

@@ -167,6 +167,8 @@ class TrialRecord(_Kept):
     peak_device_bytes: Count | None = None
     gpus: tuple[GpuActivity, ...] = ()
     """one a process, by rank; empty on a CPU"""
+    kernels: tuple[Text, ...] | None = None
+    """the versions of operations that were compiled on this machine and ran; None: not known"""
     started: Utc | None = None
     """since version 4, as are the next two"""
     ended: Utc | None = None

@@ -19,11 +19,14 @@ from results.literature import Published, published
 from results.metrics import DEFAULT, METRICS, find_metric
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS, find_protocol
-from results.record import Run, RunRecord
+from results.record import Run, RunRecord, TrialRecord
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
-FACTS = ("recipe", "data", "target", "clock", "machine", "world", "threads", "scheduling", "protocol", "smoke test")
+FACTS = (
+    *("recipe", "data", "target", "clock", "machine", "world", "threads", "scheduling", "kernels", "protocol"),
+    "smoke test",
+)
 """What must be the same on both sides of a comparison."""
 DATA_HASH = "data hash"
 """The fact that stands for `data` where both sides have it: the images and labels themselves, whatever their name."""
@@ -76,6 +79,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
     """The samples of a run. ValueError for an unknown protocol or metric."""
     find_protocol(protocol)
     record = run.record
+    kernels = _kernels(run.trials)
     versions = {name: version for name, version in record.environment.versions.items() if known(version) is not None}
     return Samples(
         recipe=record.recipe_name,
@@ -91,10 +95,12 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "protocol": protocol,
             "smoke test": "yes" if record.smoke_test else "no",
             **_host_facts(record.environment),
+            **kernels,
         },
         notes={
             "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
             **{name: str(version) for name, version in versions.items()},
+            **kernels,
         },
         options=record.recipe,
         target=run.target,
@@ -120,6 +126,13 @@ def _host_facts(environment: Environment) -> dict[str, str]:
     if environment.scheduling and environment.scheduling.text:
         facts["scheduling"] = environment.scheduling.text
     return facts
+
+
+def _kernels(trials: Iterable[TrialRecord]) -> dict[str, str]:
+    """Which compiled kernels ran: the same recipe runs PyTorch's operations where they were not compiled."""
+    known_of = [trial.kernels for trial in trials if trial.kernels is not None]
+    names = sorted({name for kernels in known_of for name in kernels})
+    return {"kernels": ", ".join(names) or "PyTorch's"} if known_of else {}
 
 
 def data_of(record: RunRecord) -> str:

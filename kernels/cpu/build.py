@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import sysconfig
 import time
@@ -30,6 +29,11 @@ FLAGS = [
     "-mtune=native",
 ]
 """the instructions are those of the newest CPU; which of them run is decided when the library is loaded"""
+
+
+def built() -> ModuleType | None:
+    """The compiled kernels, if this machine has compiled them."""
+    return load(path()) if path().exists() else None
 
 
 @cache
@@ -68,24 +72,27 @@ def build() -> Path:
     target = path()
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.parent / "building"
+    building.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent.with_suffix(".lock")):
         if target.exists():
             return target
         started = time.perf_counter()
         print("kernels.cpu: compiling the CPU kernels, once for this machine …", end=" ", file=sys.stderr, flush=True)
-        (target.parent / "lock").unlink(missing_ok=True)  # cpp_extension's own, of a build that was killed
+        (building / "lock").unlink(missing_ok=True)  # cpp_extension's own, of a build that was killed
         cpp_extension.load(
             NAME,
             [str(source) for source in sorted(SOURCES.glob("*.cpp"))],
             extra_cflags=FLAGS,
             extra_ldflags=["-fopenmp"],
-            build_directory=str(target.parent),
+            build_directory=str(building),
         )
+        (building / target.name).replace(target)  # at once: other processes load it as soon as it is there
         print(f"{time.perf_counter() - started:.0f} s", file=sys.stderr)
     return target
 
 
+@cache
 def load(library_path: Path) -> ModuleType:
     """Import the compiled extension."""
     loader = importlib.machinery.ExtensionFileLoader(NAME, str(library_path))
@@ -98,11 +105,11 @@ def load(library_path: Path) -> ModuleType:
 
 @cache
 def path() -> Path:
-    """Where the library of these sources, this compiler, this torch and this CPU lies."""
+    """Where the library of these sources, this torch and this CPU lies, whatever compiles it."""
     key = hashlib.sha256()
     for source in sorted(SOURCES.iterdir()):
         key.update(source.name.encode() + source.read_bytes())
-    parts = (*FLAGS, compiler_version(), torch.__version__, sysconfig.get_config_var("SOABI"), *sorted(cpu_flags()))
+    parts = (*FLAGS, torch.__version__, sysconfig.get_config_var("SOABI"), *sorted(cpu_flags()))
     key.update("\n".join(map(str, parts)).encode())
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "paceline" / "kernels" / key.hexdigest()[:16] / f"{NAME}.so"
@@ -111,13 +118,6 @@ def path() -> Path:
 def compiler() -> str | None:
     """The C++ compiler that torch calls."""
     return shutil.which(os.environ.get("CXX") or "c++")
-
-
-def compiler_version() -> str:
-    """What the compiler says that it is; empty without one, so that a library that was built ahead is not found."""
-    if (command := compiler()) is None:
-        return ""
-    return subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
 @cache

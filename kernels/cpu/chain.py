@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import ghost_batch_norm
+from kernels import choice, ghost_batch_norm
 from kernels.activations import FUSED
-from kernels.choice import is_wanted
 from kernels.cpu.blocks import ACTIVATIONS, Block, Whitening, window_of
-from kernels.cpu.fused import extension, fused
+from kernels.cpu.fused import extension, fused, micro_kernel
 from kernels.grouping import Grouping
 
 LEAST_GROUP = 32
@@ -36,7 +35,9 @@ def convolution_chain(
     group_size: consecutive images that are normalised together, as in `kernels.ghost_batch_norm`; None: all.
     """
     groups = group_size if training else None
-    is_fast = is_wanted("convolution_chain", images) and is_faster(images, blocks, whitening, groups)
+    is_fast = choice.is_wanted("convolution_chain", images) and is_faster(images, blocks, whitening, groups)
+    if is_fast:
+        choice.note(f"convolution_chain: {micro_kernel()}")
     version = fused if is_fast else reference
     return version(images, blocks, whitening, training=training, group_size=group_size)
 

@@ -5,7 +5,7 @@ everything else again where it is needed. Products are summed in float32. The or
 and on the size of the second-level cache, but not on the number of threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kernels import choice
 from kernels.cpu import build
 from kernels.cpu.blocks import ACTIVATIONS, Block, Whitening, window_of
 
@@ -22,14 +23,28 @@ SLICE_BYTES, LEAST_SLICES, MOST_SLICES = 2**25, 8, 64
 """the batch is cut into slices, each with its own sum of the weights' gradient: as many as the bytes allow"""
 
 
-@cache
 def extension() -> ModuleType | None:
-    """The C++ version with the best micro-kernel that this CPU has; None where there is none."""
-    module = build.library() if build.is_possible() else None
+    """The C++ version with the best micro-kernel that this CPU has; None where there is none.
+
+    It is compiled where `choice.may_compile`.
+    """
+    return _ready(build.library if choice.may_compile() else build.built) if build.is_possible() else None
+
+
+@cache
+def _ready(find: Callable[[], ModuleType | None]) -> ModuleType | None:
+    module = find()
     if module and (names := module.supported()):
         module.use(names[0])
         return module
     return None
+
+
+def micro_kernel() -> str:
+    """The name of what `fused` multiplies with on this CPU."""
+    module = extension()
+    assert module
+    return str(module.supported()[0])
 
 
 def fused(

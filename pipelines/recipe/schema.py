@@ -80,7 +80,8 @@ class Recipe(Config):
     """the operations of `kernels/`: `reference`, the plain PyTorch that defines them; `fast`, versions with fewer
     passes over memory (on CUDA of all of them, some in Triton; on a CPU of augmentation and whitening and, where the
     CPU multiplies bfloat16, of the blocks of airnet and davidnet, in C++ that is compiled once); `auto`, what is known
-    to be the fastest on the device (`kernels/choice.py`). All give the same to rounding"""
+    to be the fastest on the device (`kernels/choice.py`), the C++ only where `python -m kernels.cpu.build` or `fast`
+    has compiled it. All give the same to rounding"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

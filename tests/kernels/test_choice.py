@@ -48,6 +48,16 @@ def test_torch_compile_fuses_by_itself(cuda, monkeypatch):
     assert not choice.is_for_triton(OPERATION, cuda(3))
 
 
+def test_what_ran_is_noted_until_the_next_use(use):
+    use("fast")
+    choice.note("b: avx512_bf16")
+    choice.note("a: amx")
+    choice.note("a: amx")
+    assert choice.ran() == ("a: amx", "b: avx512_bf16")
+    use("fast")
+    assert choice.ran() == ()
+
+
 @pytest.mark.parametrize(("version", "wanted"), [("reference", False), ("fast", True), ("auto", False)])
 def test_what_a_recipe_wants_on_a_cpu(use, version, wanted):
     use(version)

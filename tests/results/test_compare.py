@@ -154,6 +154,16 @@ def test_so_few_trials_that_no_p_could_be_small_enough():
     assert row(samples([1.0]), samples([2.0])).reason.startswith("3 more trials (about 9 s) a side would decide")
 
 
+def test_kernels_may_differ_between_two_recipes_and_are_noted():
+    facts = [dict.fromkeys(FACTS, "as ever") | {"recipe": name, "kernels": name} for name in ("a", "b")]
+    before, after = (
+        samples(times_of(1.0), recipe=one["recipe"], facts=one, notes={"kernels": one["kernels"]}) for one in facts
+    )
+    found = row(before, after)
+    assert found.verdict == "same"
+    assert "kernels a → b" in found.notes
+
+
 @pytest.mark.parametrize("fact", FACTS)
 def test_what_differs_is_not_comparable_unless_asked_for(fact):
     other = samples(times_of(1.1), facts={name: "other" if name == fact else "as ever" for name in FACTS})

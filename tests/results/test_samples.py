@@ -49,6 +49,20 @@ def test_what_is_kept_of_a_run(runs):
     assert dict(one.notes) == {"commit": "a" * 12, "torch": "2.13.0"}
 
 
+def test_the_compiled_kernels_that_ran_are_a_fact_where_they_are_known(tmp_path):
+    def kernels(*ran):
+        run = create(tmp_path, record(id=f"id0{len(list(tmp_path.iterdir()))}"))
+        for seed, names in enumerate(ran):
+            run.append(trial(seed, kernels=names))
+        one = of_run(read(run.path), "strict")
+        assert one.facts.get("kernels") == one.notes.get("kernels")
+        return one.facts.get("kernels")
+
+    assert kernels(None, None) is None
+    assert kernels((), ()) == "PyTorch's"
+    assert kernels(("convolution_chain: amx",), None) == "convolution_chain: amx"
+
+
 def test_a_side_is_a_run_a_folder_a_glob_or_a_recipe(runs):
     assert ids(resolve(str(next(runs.glob("*id01"))), "strict")) == ["id01"]
     assert len(resolve(str(runs), "strict")) == 4

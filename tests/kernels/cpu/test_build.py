@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kernels import choice
 from kernels.cpu import build, fused
 
 
@@ -48,15 +49,31 @@ def test_what_is_built_is_found_again(nothing_built, monkeypatch):
     assert build.build() == target
 
 
-def test_the_place_depends_on_sources_compiler_and_cpu(nothing_built, monkeypatch, tmp_path):
+def test_a_library_that_is_not_whole_is_not_found(nothing_built, monkeypatch):
+    def load(name, sources, build_directory, **_):
+        (Path(build_directory) / f"{name}.so").touch()
+        assert not build.path().exists()
+        assert build.built() is None
+
+    monkeypatch.setattr(build, "obstacle", lambda: None)
+    monkeypatch.setattr(build.cpp_extension, "load", load)
+    assert build.build().exists()
+
+
+def test_a_library_that_was_built_ahead_needs_no_compiler(nothing_built, monkeypatch):
+    build.path().parent.mkdir(parents=True)
+    build.path().touch()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    build.path.cache_clear()
+    assert build.obstacle() is None
+
+
+def test_the_place_depends_on_sources_and_cpu(nothing_built, monkeypatch, tmp_path):
     def place():
         build.path.cache_clear()
         return build.path()
 
     places = {place()}
-    with monkeypatch.context() as patch:
-        patch.setattr(build, "compiler_version", lambda: "another compiler")
-        places.add(place())
     with monkeypatch.context() as patch:
         patch.setattr(build, "cpu_flags", lambda: frozenset({"another cpu"}))
         places.add(place())
@@ -64,7 +81,7 @@ def test_the_place_depends_on_sources_compiler_and_cpu(nothing_built, monkeypatc
         (tmp_path / "sources").mkdir()
         patch.setattr(build, "SOURCES", tmp_path / "sources")
         places.add(place())
-    assert len(places) == 4
+    assert len(places) == 3
     assert place() in places
 
 
@@ -79,5 +96,18 @@ def test_the_command_names_what_is_missing(tmp_path):
 def test_a_cpu_without_bfloat16_products_compiles_nothing(monkeypatch, capsys):
     monkeypatch.setattr(build, "cpu_flags", lambda: frozenset({"avx512f"}))
     monkeypatch.setattr(build, "library", None)
-    assert fused.extension.__wrapped__() is None
+    monkeypatch.setattr(build, "built", None)
+    assert fused.extension() is None
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("version", ["auto", "fast"])
+def test_only_fast_compiles(nothing_built, monkeypatch, version):
+    compiled = []
+    monkeypatch.setattr(choice, "_version", version)
+    monkeypatch.setattr(build, "is_possible", lambda: True)
+    monkeypatch.setattr(build, "library", lambda: compiled.append(version))
+    fused._ready.cache_clear()
+    assert fused.extension() is None
+    fused._ready.cache_clear()
+    assert compiled == (["fast"] if version == "fast" else [])

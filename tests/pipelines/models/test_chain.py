@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels import choice
-from kernels.cpu import chain
+from kernels.cpu import build, chain, fused
 from pipelines import models
 from pipelines.recipe import load
 from tests.kernels.cpu.chains import distance, needs_kernels
@@ -64,6 +64,21 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
     for value, by_layers, right in zip(result, plain, expected, strict=True):
         assert value.shape == right.shape
         assert distance(value, right) < 2 * distance(by_layers, right) + 0.01
+
+
+def test_auto_runs_blocks_where_they_are_compiled(runs_of_chain, monkeypatch):
+    choice.use("fast")
+    train_step("cifar10/airbench94-muon", torch.bfloat16)  # compiles
+    choice.use("auto")
+    train_step("cifar10/airbench94-muon", torch.bfloat16)
+    assert choice.ran() == (f"convolution_chain: {fused.micro_kernel()}",)
+    runs_of_chain.clear()
+    fused._ready.cache_clear()
+    monkeypatch.setattr(build, "built", lambda: None)
+    choice.use("auto")
+    train_step("cifar10/airbench94-muon", torch.bfloat16)
+    fused._ready.cache_clear()
+    assert (runs_of_chain, choice.ran()) == ([], ())
 
 
 @pytest.mark.parametrize(
