@@ -6,16 +6,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-QUINTIC = (3.4445, -4.7750, 2.0315)
-"""coefficients that bring singular values of (0, 1] close to 1 in few steps, without converging"""
+Polynomial = tuple[float, float, float]
+"""a, b and c of ax + bx³ + cx⁵, which an iteration applies to the singular values"""
+QUINTIC: Polynomial = (3.4445, -4.7750, 2.0315)
+"""brings singular values of (0, 1] close to 1 in few iterations, without converging"""
+SAFETY = 1.01
+"""how much larger than 1 rounding may make a singular value"""
+POLAR_EXPRESS: tuple[Polynomial, ...] = (
+    *(
+        (a / SAFETY, b / SAFETY**3, c / SAFETY**5)
+        for a, b, c in (
+            (8.28721201814563, -23.595886519098837, 17.300387312530933),
+            (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+            (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+            (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+            (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+            (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+            (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+        )
+    ),
+    (1.875, -1.25, 0.375),
+)
+"""of one iteration after the other, each the best after those before it for singular values of [0.001, 1]; later
+iterations repeat the last (Amsel et al. 2025, arXiv 2505.16932, Algorithm 1)"""
 DTYPE = torch.bfloat16
 """what the iteration is computed in"""
 
 
 def orthogonalize(
-    matrices: Sequence[Tensor], steps: int = 3, coefficients: tuple[float, float, float] = QUINTIC
+    matrices: Sequence[Tensor], polynomials: Sequence[Polynomial] = (QUINTIC, QUINTIC, QUINTIC)
 ) -> list[Tensor]:
-    """Each matrix with all singular values moved towards 1: X ← aX + (bA + cA²)X with A = XXᵀ, `steps` times.
+    """Each matrix with all singular values moved towards 1: X ← aX + (bA + cA²)X with A = XXᵀ for each polynomial.
 
     matrices: of two dimensions and any one floating dtype. Those of one shape are computed in one batch. Works in
     bfloat16, and returns bfloat16.
@@ -31,17 +52,16 @@ def orthogonalize(
     results = [
         result
         for batch, norm in zip(batches, norms, strict=True)
-        for result in _newton_schulz(batch.div_(norm), steps, coefficients)
+        for result in _newton_schulz(batch.div_(norm), polynomials)
     ]
     return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
 
 
-def _newton_schulz(batch: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
+def _newton_schulz(batch: Tensor, polynomials: Sequence[Polynomial]) -> Tensor:
     """The iteration on (count, rows, columns) matrices, whose singular values are at most 1."""
-    a, b, c = coefficients
     is_tall = batch.shape[1] > batch.shape[2]
     wide = batch.mT if is_tall else batch
-    for _ in range(steps):
+    for a, b, c in polynomials:
         gram = wide @ wide.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         wide = torch.baddbmm(wide, polynomial, wide, beta=a)

@@ -1,12 +1,12 @@
 """Muon: momentum whose update is orthogonalised (Jordan et al. 2024), as airbench94_muon uses it on convolutions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 import torch
 from torch import Tensor, nn
 
-from kernels.orthogonalize import orthogonalize
+from kernels.orthogonalize import Polynomial, orthogonalize
 
 
 class Muon(torch.optim.Optimizer):
@@ -21,8 +21,7 @@ class Muon(torch.optim.Optimizer):
         params: Iterable[nn.Parameter] | list[dict],
         lr: float,
         momentum: float,
-        steps: int,
-        coefficients: tuple[float, float, float],
+        polynomials: Sequence[Polynomial],
         renormalize_every: int = 1,
         renormalize_growth: float = 0.0,
         weight_decay: float = 0.0,
@@ -30,8 +29,7 @@ class Muon(torch.optim.Optimizer):
         defaults = {
             "lr": lr,
             "momentum": momentum,
-            "steps": steps,
-            "coefficients": coefficients,
+            "polynomials": tuple(polynomials),
             "weight_decay": weight_decay,
         }
         super().__init__(params, defaults)
@@ -51,7 +49,7 @@ class Muon(torch.optim.Optimizer):
                 renormalize(parameters)
             updates = self._nesterov(parameters, group["momentum"])
             matrices = [as_matrix(update) for update in updates]
-            directions = orthogonalize(matrices, group["steps"], group["coefficients"])
+            directions = orthogonalize(matrices, group["polynomials"])
             torch._foreach_copy_(matrices, directions)  # into the updates, in their dtype
             torch._foreach_add_(parameters, updates, alpha=-group["lr"])
             if group["weight_decay"]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kernels.orthogonalize import POLAR_EXPRESS, Polynomial
 from pipelines.optim.lamb import LAMB
 from pipelines.optim.lars import LARS
 from pipelines.optim.lr_scaling import scaled
@@ -82,14 +83,19 @@ def muon(trained: list[Trained], config: recipe_optimizers.Muon, scale: int) -> 
             [group],
             config.lr,
             config.momentum,
-            config.steps,
-            config.coefficients,
+            polynomials(config),
             config.renormalize_every,
             config.renormalize_growth,
             config.filter_decay,
         ),
         torch.optim.SGD(others, momentum=config.sgd_momentum, nesterov=True, fused=True),
     ]
+
+
+def polynomials(config: recipe_optimizers.Muon) -> list[Polynomial]:
+    """One for each Newton-Schulz iteration."""
+    given = POLAR_EXPRESS if config.coefficients == "polar_express" else [config.coefficients]
+    return [given[min(step, len(given) - 1)] for step in range(config.steps)]
 
 
 OPTIMIZERS: dict[str, Callable[[list[Trained], Any, int], Optimizers]] = {

@@ -177,8 +177,9 @@ class Muon(OptimizerConfig):
     """Nesterov momentum of the filters"""
     steps: Annotated[int, Field(ge=1)] = 3
     """Newton-Schulz iterations a step"""
-    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
-    """of the Newton-Schulz polynomial"""
+    coefficients: Literal["polar_express"] | tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
+    """of the Newton-Schulz polynomial of all iterations, or `polar_express` for one polynomial for each (Amsel et al.
+    2025)"""
     renormalize_every: Annotated[int, Field(ge=1)] = 1
     """steps between two scalings of every filter tensor to a norm of the square root of its output channels"""
     renormalize_growth: NonNegative = 0.0

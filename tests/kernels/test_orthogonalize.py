@@ -3,15 +3,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.orthogonalize import QUINTIC, orthogonalize
+from kernels.orthogonalize import POLAR_EXPRESS, QUINTIC, orthogonalize
 from tests.kernels.versions import DEVICE
 
 
-def plain(matrix, steps, coefficients):
+def plain(matrix, polynomials):
     """One matrix, by the letter, in float64."""
-    a, b, c = coefficients
     x = matrix.double() / matrix.double().norm()
-    for _ in range(steps):
+    for a, b, c in polynomials:
         gram = x @ x.T
         x = a * x + b * gram @ x + c * gram @ gram @ x
     return x
@@ -25,14 +24,18 @@ SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.lists(SHAPES, min_size=1, max_size=5), st.integers(1, 4), st.sampled_from([torch.float32, torch.float16]))
-def test_each_matrix_of_a_list_is_what_it_is_alone(shapes, steps, dtype):
+@given(
+    st.lists(SHAPES, min_size=1, max_size=5),
+    st.sampled_from([[QUINTIC], 4 * [QUINTIC], POLAR_EXPRESS[:3]]),
+    st.sampled_from([torch.float32, torch.float16]),
+)
+def test_each_matrix_of_a_list_is_what_it_is_alone(shapes, polynomials, dtype):
     matrices = [draw(*shape, seed=seed).to(dtype) for seed, shape in enumerate(shapes + shapes[::-1])]
-    results = orthogonalize(matrices, steps)
+    results = orthogonalize(matrices, polynomials)
     for matrix, result in zip(matrices, results, strict=True):
         assert result.dtype == torch.bfloat16
-        torch.testing.assert_close(result, orthogonalize([matrix], steps)[0], rtol=2**-7, atol=2**-7)
-        assert torch.allclose(result.double(), plain(matrix, steps, QUINTIC), atol=0.12)
+        torch.testing.assert_close(result, orthogonalize([matrix], polynomials)[0], rtol=2**-7, atol=2**-7)
+        assert torch.allclose(result.double(), plain(matrix, polynomials), atol=0.12)
 
 
 def test_the_matrices_themselves_are_left_alone():
@@ -44,7 +47,7 @@ def test_the_matrices_themselves_are_left_alone():
 
 def test_an_iteration_is_three_matrix_products():
     with torch.profiler.profile() as trace:
-        orthogonalize([draw(8, 12), draw(8, 12)], steps=2)
+        orthogonalize([draw(8, 12), draw(8, 12)], 2 * [QUINTIC])
     products = [event.name for event in trace.events() if event.name in ("aten::bmm", "aten::baddbmm", "aten::mm")]
     assert len(products) == 6
 
@@ -53,7 +56,7 @@ def test_an_iteration_is_three_matrix_products():
 def test_singular_values_move_towards_one(shape):
     matrix = draw(*shape, seed=1)
     before = torch.linalg.svdvals(matrix / matrix.norm())
-    after = torch.linalg.svdvals(orthogonalize([matrix], steps=5)[0].float())
+    after = torch.linalg.svdvals(orthogonalize([matrix], 5 * [QUINTIC])[0].float())
     assert after.min() > 0.4
     assert after.max() < 1.3
     assert (after - 1).abs().max() < (before - 1).abs().max()
@@ -72,3 +75,20 @@ def test_the_scale_of_the_matrix_does_not_matter():
 
 def test_a_matrix_of_zeros_stays_one():
     assert not orthogonalize([torch.zeros(3, 4, device=DEVICE)])[0].any()
+
+
+def test_polar_express_converges_from_a_thousandth():
+    values = torch.logspace(-3, 0, 1000, dtype=torch.float64)
+    for a, b, c in POLAR_EXPRESS:
+        values = a * values + b * values**3 + c * values**5
+    assert (values - 1).abs().max() < 1e-6
+
+
+def test_polar_express_is_nearer_to_one_than_the_quintic():
+    def error(polynomials):
+        values = torch.logspace(-3, 0, 1000, dtype=torch.float64)
+        for a, b, c in polynomials:
+            values = a * values + b * values**3 + c * values**5
+        return (values - 1).abs().max()
+
+    assert error(POLAR_EXPRESS[:5]) < error(5 * [QUINTIC])

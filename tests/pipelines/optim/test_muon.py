@@ -13,7 +13,7 @@ def filters(*shapes):
 
 
 def options(**changes):
-    return {"lr": 0.1, "momentum": 0.6, "steps": 3, "coefficients": QUINTIC} | changes
+    return {"lr": 0.1, "momentum": 0.6, "polynomials": 3 * [QUINTIC]} | changes
 
 
 def test_a_step_is_the_orthogonalised_nesterov_momentum_of_the_renormalised_filter():

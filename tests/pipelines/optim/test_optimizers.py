@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from kernels.orthogonalize import POLAR_EXPRESS, QUINTIC
 from pipelines import models, recipe
 from pipelines.losses import make_loss
-from pipelines.optim.optimizers import make_optimizer
+from pipelines.optim.optimizers import make_optimizer, polynomials
 from pipelines.optim.scheduled_optimizer import MasterWeightOptimizer, ScheduledOptimizer
 
 BATCH = 12
@@ -230,3 +231,15 @@ def test_an_average_is_taken_over_the_masters_and_published_from_them():
         tensor.fill_(1 / 3)
     optimizer.copy_to_model()
     assert all((parameter == torch.tensor(1 / 3).bfloat16()).all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], 3 * [QUINTIC]),
+        (["optimizer.coefficients=[1.5, -0.5, 0]", "optimizer.steps=2"], 2 * [(1.5, -0.5, 0.0)]),
+        (["optimizer.coefficients=polar_express", "optimizer.steps=9"], [*POLAR_EXPRESS, POLAR_EXPRESS[-1]]),
+    ],
+)
+def test_muon_has_a_polynomial_for_each_iteration(options, expected):
+    assert polynomials(recipe.load("cifar10/airbench94-muon", options).optimizer) == expected
