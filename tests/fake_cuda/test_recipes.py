@@ -61,10 +61,9 @@ needs_triton = pytest.mark.skipif(triton is None, reason="counts Triton's progra
 each = pytest.mark.parametrize(
     ("kernels", "names"),
     [
-        *((kernels, sorted(ONE_OF_A_KIND)) for kernels in KERNELS),
-        *(pytest.param(kernels, others(), marks=pytest.mark.slow) for kernels in KERNELS),
+        *(pytest.param(kernels, sorted(ONE_OF_A_KIND), id=f"{kernels}-one of a kind") for kernels in KERNELS),
+        pytest.param("auto", others(), marks=pytest.mark.slow, id="auto-others"),
     ],
-    ids=[f"{kernels}-{which}" for which in ("one of a kind", "others") for kernels in KERNELS],
 )
 
 
