@@ -1,5 +1,6 @@
 """What a recipe will cost, without training: parameters, operations, steps, memory."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ class Estimate:
 
     parameters: int
     flops_per_image: int
-    """multiplications and additions of one forward pass of one image at full size"""
+    """multiplications and additions of one forward pass of one image at full size, or of one sequence of tokens"""
     steps: int
     train_flops: float
     """of the whole training, a backward pass taken as twice a forward pass"""
@@ -51,8 +52,9 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         network = models.to_precision(network, weights_dtype, channels_last=False)
         parameters = list(network.parameters())
         micro_batch = recipe.batch_size // recipe.accumulation
-        batch = torch.empty(micro_batch, *dataset.image_shape, dtype=weights_dtype)
-        labels = torch.empty(micro_batch, dtype=torch.int64)
+        batch_dtype = torch.int64 if dataset.is_tokens else weights_dtype
+        batch = torch.empty(micro_batch, *dataset.image_shape, dtype=batch_dtype)
+        labels = torch.empty(micro_batch, *dataset.train_labels.shape[1:], dtype=torch.int64)
 
     saved: dict[int, int] = {}
 
@@ -68,16 +70,15 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         saved.pop(parameter.untyped_storage()._cdata, None)
     network.eval()
     images = len(dataset.train_images)
-    channels, height, width = dataset.image_shape
-    data_bytes = _training_bytes(recipe, dataset, device, dtype.itemsize)
-    data_bytes += len(dataset.test_images) * channels * height * width * (1 + dtype.itemsize)
+    data_bytes = _data_bytes(recipe, dataset, device, dtype.itemsize)
     steps, steps_per_epoch = recipe.steps(images), recipe.steps_per_epoch(images)
     resolution = recipe.augment.resolution
-    sizes = Counter(
-        (resolution.size(step // steps_per_epoch),) * 2 if resolution else (height, width) for step in range(steps)
+    shape = dataset.image_shape
+    shapes = Counter(
+        (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape for step in range(steps)
     )
     train_flops = sum(
-        times * _flops_per_image(recipe, network, batch.new_empty(1, channels, *size)) for size, times in sizes.items()
+        times * _flops_per_image(recipe, network, batch.new_empty(1, *shape)) for shape, times in shapes.items()
     )
     count = sum(parameter.numel() for parameter in parameters)
     activations = sum(saved.values())
@@ -112,11 +113,19 @@ def _flops_per_image(recipe: Recipe, network: nn.Module, image: torch.Tensor) ->
     return 3.0 * selection.keep * flops(network, image) + (1 + 2 / selection.every) * flops(proxy, image)
 
 
-def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
-    """The training images in the device's memory: as they came, as they are kept, and as the network gets them.
+def _data_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
+    """Training and test data in the device's memory.
 
     itemsize: bytes of a value that the network gets.
     """
+    if dataset.is_tokens:  # the sequences, an epoch of them, and the targets of both
+        return 4 * dataset.train_images.nbytes
+    test_values = len(dataset.test_images) * math.prod(dataset.image_shape)
+    return _training_bytes(recipe, dataset, device, itemsize) + test_values * (1 + itemsize)
+
+
+def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
+    """The training images: as they came, as they are kept, and as the network gets them."""
     channels, height, width = dataset.image_shape
     plain = channels * height * width
     padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)

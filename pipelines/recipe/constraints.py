@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pipelines.recipe import networks
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
+from pipelines.recipe.training import RANDOM
 
 
 def check(recipe: Recipe) -> None:
@@ -17,6 +18,38 @@ def check(recipe: Recipe) -> None:
 def chosen(recipe: Recipe, applies: Callable[[Technique], bool]) -> list[str]:
     """The names of the recipe's techniques to which something applies."""
     return [name for name, technique in recipe.techniques.chosen().items() if applies(technique)]
+
+
+def what_tokens_cannot_have(recipe: Recipe) -> str | None:
+    data, model = recipe.data, recipe.model
+    if data.is_tokens != isinstance(model, networks.GPT2):
+        takes, has = ("images", "tokens") if data.is_tokens else ("tokens", "images")
+        remedy = (
+            "model={name: gpt2}"
+            if data.is_tokens
+            else "data={name: made-up-tokens, tokens: {sequences: 96, length: 1024}}"
+        )
+        return f"model.name={model.name} takes {takes}, and data.name={data.name} has {has}: say {remedy}"
+    if not data.is_tokens:
+        return None
+    changed = recipe.model_dump(mode="json", exclude_defaults=True)
+    for group, allowed in OPTIONS_OF_TOKENS.items():
+        options = changed.get(group, {})
+        if for_images := sorted(options.keys() - allowed):
+            option = f"{group}.{for_images[0]}={options[for_images[0]]}"
+            return f"{option} is for images, and data.name={data.name} has tokens: leave it out"
+    if for_images := chosen(recipe, lambda technique: not technique.takes_tokens):
+        return f"techniques.{for_images[0]} is for images, and data.name={data.name} has tokens: leave it out"
+    if recipe.precision == "half":
+        return "precision=half does not go with model.name=gpt2: say precision=autocast"
+    if recipe.optimizer.name == "muon":
+        return "optimizer.name=muon is for convolutions, and model.name=gpt2 has none: say optimizer={name: adamw}"
+    if recipe.parallel.strategy not in STRATEGIES_OF_TOKENS:
+        return (
+            f"parallel.strategy={recipe.parallel.strategy} does not go with model.name=gpt2, whose first and last "
+            f"layers share their weights: say {' or '.join(STRATEGIES_OF_TOKENS)}"
+        )
+    return None
 
 
 def scale_that_is_divided_out(recipe: Recipe) -> str | None:
@@ -78,8 +111,8 @@ def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
 def target_without_evaluation(recipe: Recipe) -> str | None:
     if recipe.target is not None and recipe.evaluation.every is None:
         return f"target={recipe.target:g} needs an evaluation: say evaluation.every=1, or target=null"
-    if recipe.data.made_up and recipe.evaluation.every is not None:
-        return "data.name=made-up has no test images: say evaluation.every=null and target=null"
+    if recipe.data.name in RANDOM and recipe.evaluation.every is not None:
+        return f"data.name={recipe.data.name} has no test images: say evaluation.every=null and target=null"
     return None
 
 
@@ -328,7 +361,19 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
     return None
 
 
+OPTIONS_OF_TOKENS: dict[str, set[str]] = {
+    "data": {"name", "tokens"},
+    "augment": set(),
+    "loader": set(),
+    "initialization": set(),
+    "loss": {"label_smoothing"},
+    "evaluation": {"every"},
+}
+"""Options that have a meaning where the data are tokens, by group; all others of these groups are for images."""
+STRATEGIES_OF_TOKENS = ("ddp", "local_sgd", "fsdp2")
+
 CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
+    what_tokens_cannot_have,
     scale_that_is_divided_out,
     what_other_libraries_cannot_do,
     what_single_images_cannot_have,
