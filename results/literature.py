@@ -63,6 +63,28 @@ class Anchor(BaseModel):
     source: str
 
 
+class Rate(BaseModel):
+    """What a source says of the speed of a training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    """our recipe of the same network"""
+    hardware: str
+    batch: Annotated[int, Field(ge=1)]
+    """images or sequences of an optimizer step"""
+    step_ms: Positive
+    mfu: Share | None = None
+    """where the source gives it"""
+    source: str
+
+
+@cache
+def rates() -> list[Rate]:
+    """What is published of speed."""
+    return [Rate.model_validate(entry) for entry in _entries("throughput/*.yaml")]
+
+
 @cache
 def scaling_anchors() -> list[Anchor]:
     """What is published of scaling."""

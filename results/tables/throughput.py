@@ -6,13 +6,14 @@ from statistics import median
 from results import format as form
 from results import marks
 from results.efficiency import efficiency
+from results.literature import rates
 from results.metrics import peak_mebibytes
 from results.protocols import total_seconds
 from results.record import Run
 from results.step_times import percentile, step_seconds
 from results.tables.strategies import SENT, sent
 from results.tables.table import Table, legend_of, name_of
-from results.units import per_second, unit_of
+from results.units import Unit, per_second, unit_of
 
 STEPS = ("ms a step", "5% to 95%")
 
@@ -41,11 +42,39 @@ def trials_table(run: Run, protocol: str, title: str) -> Table:
 
 
 def summary_tables(runs: Sequence[Run], protocol: str, title: str) -> list[Table]:
-    """A table of the runs on images and one of those on tokens. ValueError as `results.efficiency.efficiency`."""
-    by_unit: dict[str, list[Run]] = {}
+    """A table of the runs on images and one of those on tokens, each followed by what is published of its recipes.
+
+    ValueError as `results.efficiency.efficiency`.
+    """
+    by_unit: dict[Unit, list[Run]] = {}
     for run in runs:
-        by_unit.setdefault(unit_of(run).name, []).append(run)
-    return [_summary_table(of_unit, protocol, title) for of_unit in by_unit.values()]
+        by_unit.setdefault(unit_of(run), []).append(run)
+    tables = [
+        table
+        for unit, of_unit in by_unit.items()
+        for table in (_summary_table(of_unit, protocol, title), _published_table(of_unit, unit))
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _published_table(runs: Sequence[Run], unit: Unit) -> Table:
+    """Of the recipes of these runs, smoke tests apart."""
+    recipes = {run.record.recipe_name for run in runs if not run.record.smoke_test}
+    headers = ("recipe", "hardware", f"{unit.sample} a step", unit.rate, "ms a step", "MFU", "source")
+    rows = tuple(
+        (
+            one.recipe,
+            one.hardware,
+            str(one.batch),
+            form.number(one.batch * unit.per_sample * 1000 / one.step_ms),
+            form.number(one.step_ms),
+            form.NOTHING if one.mfu is None else f"{100 * one.mfu:.1f}%",
+            one.source,
+        )
+        for one in rates()
+        if one.recipe in recipes
+    )
+    return Table(f"published {unit.rate}, on other machines", headers, rows)
 
 
 def _summary_table(runs: Sequence[Run], protocol: str, title: str) -> Table:

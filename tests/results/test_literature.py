@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines import recipe as recipes
-from results.literature import published, scaling_anchors
+from results.literature import published, rates, scaling_anchors
 from results.protocols import PROTOCOLS
 
 
@@ -23,6 +23,10 @@ def test_a_time_to_another_target_than_our_recipes_says_so():
     for figure in published().values():
         if figure.seconds and not figure.is_ours and figure.dataset == "cifar10":
             assert figure.target, figure.recipe
+
+
+def test_a_rate_is_of_a_recipe_of_ours():
+    assert {one.recipe for one in rates()} <= set(recipes.names())
 
 
 def test_more_processes_are_more():

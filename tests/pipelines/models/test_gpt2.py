@@ -12,6 +12,7 @@ from pipelines.models.gpt2 import GPT2
 from pipelines.optim.parameter_groups import HEAD, role_of
 from pipelines.recipe import networks
 from pipelines.recipe.training import Initialization
+from results.literature import rates
 
 SMALL = {"layers": 2, "width": 32, "heads": 4, "vocabulary": 50, "context": 16}
 
@@ -107,6 +108,15 @@ def test_operations_are_those_of_the_formula():
     tokens = 200 * 12 * 1024
     n = costs.parameters - 1024 * 768
     assert costs.train_flops == pytest.approx(tokens * (6 * n + 12 * 12 * 768 * 1024), rel=0.001)
+
+
+def test_operations_give_the_published_utilization():
+    """Of nanoGPT: 100 sequences in 755 ms on a GPU that does 312 TFLOP/s."""
+    (source,) = [one for one in rates() if one.recipe == "throughput/gpt2-124m"]
+    chosen = recipe.load(source.recipe)
+    per_sequence = 3 * estimate(chosen, sources.blank_of(chosen.data), torch.device("cuda")).flops_per_image
+    found = source.batch * per_sequence / (source.step_ms / 1000) / 312e12
+    assert found == pytest.approx(source.mfu, abs=0.0005)
 
 
 def test_attention_counts():
