@@ -2,10 +2,14 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines import models, preflight
@@ -15,6 +19,20 @@ from pipelines.host.devices import number_formats
 from pipelines.losses import make_loss
 from pipelines.optim.optimizers import make_optimizer, needs_master
 from pipelines.recipe import Recipe
+
+
+class FlashAttention(TorchFunctionMode):
+    """Attention by the operation that CUDA runs, which keeps no matrix of all positions with all positions. On the meta
+    device torch takes one that does."""
+
+    def __torch_function__(
+        self, function: Any, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is not F.scaled_dot_product_attention or len(args) > 3 or kwargs.keys() - {"is_causal"}:
+            return function(*args, **kwargs)  # with a mask or dropout, too
+        is_causal = kwargs.get("is_causal", False)
+        return torch.ops.aten._scaled_dot_product_flash_attention(*args, 0.0, is_causal)[0]
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         return tensor
 
     held: list[torch.Tensor] = []  # so that no storage is freed and its identity used again
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with FlashAttention(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         make_loss(recipe.loss)(network(batch), labels)
     for parameter in parameters:
         saved.pop(parameter.untyped_storage()._cdata, None)

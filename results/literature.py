@@ -73,6 +73,8 @@ class Rate(BaseModel):
     hardware: str
     batch: Annotated[int, Field(ge=1)]
     """images or sequences of an optimizer step"""
+    tokens: Annotated[int, Field(ge=1)] = 1
+    """of a sequence; 1 of an image"""
     step_ms: Positive
     mfu: Share | None = None
     """where the source gives it"""

@@ -66,7 +66,7 @@ def _published_table(runs: Sequence[Run], unit: Unit) -> Table:
             one.recipe,
             one.hardware,
             str(one.batch),
-            form.number(one.batch * unit.per_sample * 1000 / one.step_ms),
+            form.number(one.batch * one.tokens * 1000 / one.step_ms),
             form.number(one.step_ms),
             form.NOTHING if one.mfu is None else f"{100 * one.mfu:.1f}%",
             one.source,

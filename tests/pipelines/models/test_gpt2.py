@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from pipelines import models, recipe
 from pipelines.data import sources
@@ -53,16 +54,24 @@ def test_a_position_sees_those_before_it_alone():
     assert not torch.allclose(first[:, 9:], second[:, 9:])
 
 
-def test_attention_is_that_of_torch():
-    network = build(bias=False)
-    attention = network.layers[0].attention
+def test_a_block_is_torchs_layer():
+    block = build(length=16).layers[0]
+    layer = nn.TransformerEncoderLayer(
+        32, 4, dim_feedforward=128, dropout=0.0, activation=nn.GELU("tanh"), batch_first=True, norm_first=True
+    )
+    attention, (first, _, second) = block.attention, block.mlp
+    for ours, theirs in (
+        (block.attention_norm, layer.norm1),
+        (attention.output, layer.self_attn.out_proj),
+        (block.mlp_norm, layer.norm2),
+        (first, layer.linear1),
+        (second, layer.linear2),
+    ):
+        theirs.load_state_dict(ours.state_dict())
+    layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias = attention.qkv.weight, attention.qkv.bias
     values = torch.randn(3, 16, 32)
-    mask = torch.nn.Transformer.generate_square_subsequent_mask(16)
-    expected, _ = torch.nn.functional.multi_head_attention_forward(
-        *[values.transpose(0, 1)] * 3, 32, 4, attention.qkv.weight, None, None, None, False, 0.0,
-        attention.output.weight, None, attn_mask=mask, need_weights=False,
-    )  # fmt: skip
-    torch.testing.assert_close(attention(values), expected.transpose(0, 1))
+    mask = nn.Transformer.generate_square_subsequent_mask(16)
+    torch.testing.assert_close(block(values), layer(values, mask, is_causal=True))
 
 
 def test_weights_are_drawn_as_in_gpt2():
