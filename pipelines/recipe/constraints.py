@@ -20,34 +20,45 @@ def chosen(recipe: Recipe, applies: Callable[[Technique], bool]) -> list[str]:
     return [name for name, technique in recipe.techniques.chosen().items() if applies(technique)]
 
 
-def what_tokens_cannot_have(recipe: Recipe) -> str | None:
+def network_of_other_data(recipe: Recipe) -> str | None:
     data, model = recipe.data, recipe.model
-    if data.is_tokens != isinstance(model, networks.GPT2):
-        takes, has = ("images", "tokens") if data.is_tokens else ("tokens", "images")
-        remedy = (
-            "model={name: gpt2}"
-            if data.is_tokens
-            else "data={name: made-up-tokens, tokens: {sequences: 96, length: 1024}}"
-        )
-        return f"model.name={model.name} takes {takes}, and data.name={data.name} has {has}: say {remedy}"
-    if not data.is_tokens:
+    if data.is_tokens == isinstance(model, networks.GPT2):
+        return None
+    if data.is_tokens:
+        return f"model.name={model.name} takes images, and data.name={data.name} has tokens: say model={{name: gpt2}}"
+    return (
+        f"model.name={model.name} takes tokens, and data.name={data.name} has images: say data={{name: made-up-tokens, "
+        "tokens: {sequences: 96, length: 1024}}"
+    )
+
+
+def what_is_for_images(recipe: Recipe) -> str | None:
+    if not recipe.data.is_tokens:
         return None
     changed = recipe.model_dump(mode="json", exclude_defaults=True)
-    for group, allowed in OPTIONS_OF_TOKENS.items():
-        options = changed.get(group, {})
-        if for_images := sorted(options.keys() - allowed):
-            option = f"{group}.{for_images[0]}={options[for_images[0]]}"
-            return f"{option} is for images, and data.name={data.name} has tokens: leave it out"
-    if for_images := chosen(recipe, lambda technique: not technique.takes_tokens):
-        return f"techniques.{for_images[0]} is for images, and data.name={data.name} has tokens: leave it out"
+    options = [
+        f"{group}.{option}={value}"
+        for group, of_tokens in OPTIONS_OF_TOKENS.items()
+        for option, value in changed.get(group, {}).items()
+        if option not in of_tokens
+    ]
+    techniques = [f"techniques.{name}" for name in chosen(recipe, lambda technique: not technique.takes_tokens)]
+    if found := [*options, *techniques]:
+        return f"{found[0]} is for images, and data.name={recipe.data.name} has tokens: leave it out"
+    return None
+
+
+def what_gpt2_cannot_do(recipe: Recipe) -> str | None:
+    if not isinstance(recipe.model, networks.GPT2):
+        return None
     if recipe.precision == "half":
         return "precision=half does not go with model.name=gpt2: say precision=autocast"
     if recipe.optimizer.name == "muon":
         return "optimizer.name=muon is for convolutions, and model.name=gpt2 has none: say optimizer={name: adamw}"
-    if recipe.parallel.strategy not in STRATEGIES_OF_TOKENS:
+    if recipe.parallel.strategy not in STRATEGIES_OF_GPT2:
         return (
             f"parallel.strategy={recipe.parallel.strategy} does not go with model.name=gpt2, whose first and last "
-            f"layers share their weights: say {' or '.join(STRATEGIES_OF_TOKENS)}"
+            f"layers share their weights: say {' or '.join(STRATEGIES_OF_GPT2)}"
         )
     return None
 
@@ -370,10 +381,12 @@ OPTIONS_OF_TOKENS: dict[str, set[str]] = {
     "evaluation": {"every"},
 }
 """Options that have a meaning where the data are tokens, by group; all others of these groups are for images."""
-STRATEGIES_OF_TOKENS = ("ddp", "local_sgd", "fsdp2")
+STRATEGIES_OF_GPT2 = ("ddp", "local_sgd", "fsdp2")
 
 CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
-    what_tokens_cannot_have,
+    network_of_other_data,
+    what_is_for_images,
+    what_gpt2_cannot_do,
     scale_that_is_divided_out,
     what_other_libraries_cannot_do,
     what_single_images_cannot_have,

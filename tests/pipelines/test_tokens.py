@@ -158,10 +158,17 @@ def test_a_smoke_test_has_the_network_of_the_recipe():
     assert short.steps(short.data.tokens.sequences) == 4
 
 
+ONE_LOCAL_STEP = [
+    "parallel={strategy: local_sgd, local_sgd_period: 1}",
+    "optimizer={name: sgd, lr: 0.1, momentum: 0, nesterov: false}",
+]
+"""Then the mean of the weights is that of the gradients"""
+
+
 @pytest.mark.parametrize(
     "overrides",
-    [["drop_last=false"], ["accumulation=2"], ["parallel.strategy=fsdp2"]],
-    ids="".join,
+    [["drop_last=false"], ["accumulation=2"], ["parallel.strategy=fsdp2"], ONE_LOCAL_STEP],
+    ids=lambda overrides: overrides[0],
 )
 def test_two_processes_train_the_weights_of_one(tmp_path, overrides):
     chosen = tiny(*overrides)

@@ -74,6 +74,12 @@ def test_a_block_is_torchs_layer():
     torch.testing.assert_close(block(values), layer(values, mask, is_causal=True))
 
 
+def test_compiles_to_one_graph():
+    network, tokens = build(), torch.randint(50, (2, 16))
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True, dynamic=False)
+    torch.testing.assert_close(compiled(tokens), network(tokens))
+
+
 def test_weights_are_drawn_as_in_gpt2():
     network = build(width=256, vocabulary=500)
     models.initialize(network, 3, Initialization())
