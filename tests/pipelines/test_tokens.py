@@ -1,11 +1,13 @@
 """Trainings on tokens, in one process and in two."""
 
+import copy
 import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pipelines import recipe
 from pipelines.data import sources
@@ -70,6 +72,31 @@ def test_the_loss_is_the_mean_over_all_positions():
     logits, targets = torch.randn(3, 5, 7), torch.randint(7, (3, 5))
     log_probability = logits.log_softmax(2).gather(2, targets[..., None])
     assert make_loss(Loss())(logits, targets).item() == pytest.approx(-log_probability.mean().item())
+
+
+class Batches:
+    """Keeps the network of the first step and the batches."""
+
+    def trial_start(self, state):
+        self.network, self.seen = copy.deepcopy(state.network), []
+
+    def batch_ready(self, state):
+        self.seen.append((state.images.clone(), state.labels.clone()))
+
+
+def test_a_trial_is_a_plain_training_loop():
+    chosen, kept = tiny(), Batches()
+    setup = set_up(chosen, data_of(chosen), World())
+    run_trial(setup, 1, [kept])
+    optimizer = torch.optim.AdamW(kept.network.parameters(), lr=0.003, betas=(0.9, 0.95), weight_decay=1e-2)
+    assert len(kept.seen) == 10
+    for tokens, targets in kept.seen:
+        logits = kept.network(tokens)
+        optimizer.zero_grad()
+        F.cross_entropy(logits.view(-1, 64), targets.view(-1)).backward()
+        optimizer.step()
+    expected = flat(dict(kept.network.named_parameters()))
+    torch.testing.assert_close(flat(dict(setup.network.named_parameters())), expected)
 
 
 def test_a_network_learns_the_next_token():
