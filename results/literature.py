@@ -71,11 +71,14 @@ class Rate(BaseModel):
     recipe: str
     """our recipe of the same network"""
     hardware: str
-    batch: Annotated[int, Field(ge=1)]
-    """images or sequences of an optimizer step"""
-    tokens: Annotated[int, Field(ge=1)] = 1
-    """of a sequence; 1 of an image"""
-    step_ms: Positive
+    gpus: Annotated[int, Field(ge=1)] = 1
+    precision: str
+    """as the source calls it"""
+    per_second: Positive
+    """images or tokens, over all GPUs"""
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """images or sequences of an optimizer step, where the source gives its time"""
+    step_ms: Positive | None = None
     mfu: Share | None = None
     """where the source gives it"""
     source: str

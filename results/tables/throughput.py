@@ -60,14 +60,14 @@ def summary_tables(runs: Sequence[Run], protocol: str, title: str) -> list[Table
 def _published_table(runs: Sequence[Run], unit: Unit) -> Table:
     """Of the recipes of these runs, smoke tests apart."""
     recipes = {run.record.recipe_name for run in runs if not run.record.smoke_test}
-    headers = ("recipe", "hardware", f"{unit.sample} a step", unit.rate, "ms a step", "MFU", "source")
+    headers = ("recipe", "hardware", "GPUs", "precision", unit.rate, "MFU", "source")
     rows = tuple(
         (
             one.recipe,
             one.hardware,
-            str(one.batch),
-            form.number(one.batch * one.tokens * 1000 / one.step_ms),
-            form.number(one.step_ms),
+            str(one.gpus),
+            one.precision,
+            form.number(one.per_second),
             form.NOTHING if one.mfu is None else f"{100 * one.mfu:.1f}%",
             one.source,
         )

@@ -29,5 +29,11 @@ def test_a_rate_is_of_a_recipe_of_ours():
     assert {one.recipe for one in rates()} <= set(recipes.names())
 
 
+def test_a_rate_is_the_batch_over_the_time_of_a_step():
+    (one,) = [one for one in rates() if one.step_ms]
+    tokens = one.batch * recipes.load(one.recipe).data.tokens.length
+    assert one.per_second == pytest.approx(tokens / (one.step_ms / 1000), abs=0.5)
+
+
 def test_more_processes_are_more():
     assert all(anchor.processes > anchor.base for anchor in scaling_anchors())
