@@ -63,7 +63,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
     rule = (
         "metric and the smallest change that counts: time:5%%, time-to-target:5%%, accuracy:0.1 (points), "
-        "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, step-time:2%%, energy:5%%"
+        "compile-time:10%%, peak-memory:2%%, epoch-time:2%%, images-per-second:2%%, tokens-per-second:2%%, "
+        "step-time:2%%, energy:5%%"
     )
     add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
     facts = "recipe, data, target, clock, machine, world, threads, scheduling, protocol"

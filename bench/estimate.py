@@ -97,12 +97,13 @@ def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> No
     settings = recipe.settings
     console.print(yaml.safe_dump(settings, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
     table = Table(show_header=False)
+    sample = "sequence" if recipe.data.is_tokens else "image"
     for label, value in (
         ("parameters", f"{costs.parameters:,}"),
-        ("forward pass", f"{costs.flops_per_image / 1e6:,.1f} MFLOP per image"),
+        ("forward pass", f"{costs.flops_per_image / 1e6:,.1f} MFLOP per {sample}"),
         ("steps", f"{costs.steps:,}"),
         ("training", f"{costs.train_flops / 1e12:,.1f} TFLOP per trial"),
-        ("memory: images", f"{costs.data_bytes / GiB:.2f} GiB"),
+        (f"memory: {sample}s", f"{costs.data_bytes / GiB:.2f} GiB"),
         ("memory: weights, gradients, optimizer", f"{costs.weight_bytes / GiB:.2f} GiB"),
         ("memory: activations of one batch", f"{costs.activation_bytes / GiB:.2f} GiB"),
         ("memory: total", f"{costs.memory_bytes / GiB:.2f} GiB, and the temporary memory of single operations"),

@@ -1,10 +1,15 @@
 """What a recipe will cost, without training: parameters, operations, steps, memory."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines import models, preflight
@@ -16,13 +21,27 @@ from pipelines.optim.optimizers import make_optimizer, needs_master
 from pipelines.recipe import Recipe
 
 
+class FlashAttention(TorchFunctionMode):
+    """Attention by the operation that CUDA runs, which keeps no matrix of all positions with all positions. On the meta
+    device torch takes one that does."""
+
+    def __torch_function__(
+        self, function: Any, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is not F.scaled_dot_product_attention or len(args) > 3 or kwargs.keys() - {"is_causal"}:
+            return function(*args, **kwargs)  # with a mask or dropout, too
+        is_causal = kwargs.get("is_causal", False)
+        return torch.ops.aten._scaled_dot_product_flash_attention(*args, 0.0, is_causal)[0]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Counts for one trial in one process. Bytes are those of the training device."""
 
     parameters: int
     flops_per_image: int
-    """multiplications and additions of one forward pass of one image at full size"""
+    """multiplications and additions of one forward pass of one image at full size, or of one sequence of tokens"""
     steps: int
     train_flops: float
     """of the whole training, a backward pass taken as twice a forward pass"""
@@ -51,8 +70,9 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         network = models.to_precision(network, weights_dtype, channels_last=False)
         parameters = list(network.parameters())
         micro_batch = recipe.batch_size // recipe.accumulation
-        batch = torch.empty(micro_batch, *dataset.image_shape, dtype=weights_dtype)
-        labels = torch.empty(micro_batch, dtype=torch.int64)
+        batch_dtype = torch.int64 if dataset.is_tokens else weights_dtype
+        batch = torch.empty(micro_batch, *dataset.image_shape, dtype=batch_dtype)
+        labels = torch.empty(micro_batch, *dataset.train_labels.shape[1:], dtype=torch.int64)
 
     saved: dict[int, int] = {}
 
@@ -62,22 +82,21 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         return tensor
 
     held: list[torch.Tensor] = []  # so that no storage is freed and its identity used again
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with FlashAttention(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         make_loss(recipe.loss)(network(batch), labels)
     for parameter in parameters:
         saved.pop(parameter.untyped_storage()._cdata, None)
     network.eval()
     images = len(dataset.train_images)
-    channels, height, width = dataset.image_shape
-    data_bytes = _training_bytes(recipe, dataset, device, dtype.itemsize)
-    data_bytes += len(dataset.test_images) * channels * height * width * (1 + dtype.itemsize)
+    data_bytes = _data_bytes(recipe, dataset, device, dtype.itemsize)
     steps, steps_per_epoch = recipe.steps(images), recipe.steps_per_epoch(images)
     resolution = recipe.augment.resolution
-    sizes = Counter(
-        (resolution.size(step // steps_per_epoch),) * 2 if resolution else (height, width) for step in range(steps)
+    shape = dataset.image_shape
+    shapes = Counter(
+        (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape for step in range(steps)
     )
     train_flops = sum(
-        times * _flops_per_image(recipe, network, batch.new_empty(1, channels, *size)) for size, times in sizes.items()
+        times * _flops_per_image(recipe, network, batch.new_empty(1, *shape)) for shape, times in shapes.items()
     )
     count = sum(parameter.numel() for parameter in parameters)
     activations = sum(saved.values())
@@ -112,11 +131,19 @@ def _flops_per_image(recipe: Recipe, network: nn.Module, image: torch.Tensor) ->
     return 3.0 * selection.keep * flops(network, image) + (1 + 2 / selection.every) * flops(proxy, image)
 
 
-def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
-    """The training images in the device's memory: as they came, as they are kept, and as the network gets them.
+def _data_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
+    """Training and test data in the device's memory.
 
     itemsize: bytes of a value that the network gets.
     """
+    if dataset.is_tokens:  # the sequences, an epoch of them, and the targets of both
+        return 4 * dataset.train_images.nbytes
+    test_values = len(dataset.test_images) * math.prod(dataset.image_shape)
+    return _training_bytes(recipe, dataset, device, itemsize) + test_values * (1 + itemsize)
+
+
+def _training_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:
+    """The training images: as they came, as they are kept, and as the network gets them."""
     channels, height, width = dataset.image_shape
     plain = channels * height * width
     padded = channels * (height + 2 * recipe.augment.crop) * (width + 2 * recipe.augment.crop)

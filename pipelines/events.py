@@ -89,8 +89,10 @@ class State:
     batches: Batches | None = None
     """the batches of the epoch in progress"""
     images: Tensor | None = None
+    """(N, channels, height, width); or (N, length) tokens"""
     labels: Tensor | None = None
-    """(N,) class numbers, or (N, classes) probabilities that a technique has put in their place"""
+    """(N,) class numbers, or (N, classes) probabilities that a technique has put in their place; or the (N, length)
+    targets of the tokens"""
     history: list[EpochResult] = field(default_factory=list)
     laps: list[Lap] = field(default_factory=list)
     """the laps that have ended"""

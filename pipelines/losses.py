@@ -13,12 +13,21 @@ from pipelines.recipe.training import Loss
 
 
 def make_loss(config: Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    """Cross-entropy of (N, classes) logits, in float32 whatever they are, with (N,) integer labels: a scalar."""
-    return partial(label_smoothing_cross_entropy, smoothing=config.label_smoothing, reduction=config.reduction)
+    """Cross-entropy of (N, classes) logits, in float32 whatever they are, with (N,) integer labels: a scalar.
+
+    Of tokens, (N, length, classes) logits and (N, length) labels, it is that of all positions.
+    """
+    cross_entropy = partial(label_smoothing_cross_entropy, smoothing=config.label_smoothing, reduction=config.reduction)
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        last = logits.dim() - 2
+        return cross_entropy(logits.flatten(0, last), labels.flatten(0, last))
+
+    return loss
 
 
 def mean_loss(losses: list[Tensor], batch_sizes: list[int], recipe: Recipe, world: World) -> float:
-    """The mean training loss per image over the epoch and over all processes."""
+    """The mean training loss per image, or per token, over the epoch and over all processes."""
     sizes = torch.tensor(batch_sizes, dtype=torch.float64)
     sums = torch.stack(losses).double().cpu()
     if recipe.loss.reduction == "mean":

@@ -138,7 +138,9 @@ def techniques(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 
 def augmentation(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """The images are large enough for their augmentation."""
+    """The images are large enough for their augmentation. Tokens have none."""
+    if dataset.is_tokens:
+        return
     augment, side = recipe.augment, min(dataset.image_shape[1:])
     if augment.crop >= side:
         raise ValueError(f"augment.crop={augment.crop} reflects more than an image of {side} pixels has: give less")

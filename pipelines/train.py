@@ -17,7 +17,7 @@ from pipelines.data.dataset import Dataset
 from pipelines.data.loader import Batches, Loader, LoaderContext
 from pipelines.data.loaders import make_loader
 from pipelines.data.pool import ImagePool
-from pipelines.data.preprocess import held_out, pinned, preprocess, to_device
+from pipelines.data.preprocess import held_out, network_inputs, pinned, to_device
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import evaluate
 from pipelines.events import Hooks, State
@@ -102,7 +102,7 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
 
     with clock.lap("preprocess"):
         loader.preprocess()
-        test_images = preprocess(test_bytes, dataset, setup.dtype).permute(0, 3, 1, 2)
+        test_images = network_inputs(test_bytes, dataset, setup.dtype)
 
     with clock.lap("build"):
         network = strategy.new_network()

@@ -22,7 +22,6 @@ def warm_up(setup: TrainingSetup) -> Lap:
     All shapes of the real trials occur: those of a batch, of an epoch's smaller last batch if there is one, and of each
     batch of test images.
     """
-    generator = np.random.default_rng(0)
     dataset, recipe, world = setup.dataset, setup.recipe, setup.world
     images, batch = len(dataset.train_images), recipe.evaluation.batch_size
 
@@ -39,12 +38,7 @@ def warm_up(setup: TrainingSetup) -> Lap:
             "validation": few(dataset.validation_images),
             "pool": len(dataset.pool_images),
         }
-        parts = {}
-        for part, count in counts.items():
-            shape = (count, *dataset.train_images.shape[1:])
-            parts[f"{part}_images"] = generator.integers(256, size=shape, dtype=np.uint8)
-            parts[f"{part}_labels"] = generator.integers(len(dataset.class_names), size=count)
-        return replace(dataset, **parts)
+        return dataset.noise(counts)
 
     clock = make_clock(setup.world.device)
     with clock.lap("compile"):

@@ -10,6 +10,7 @@ from results.metrics import TIME_TO_TARGET, TOTAL_TIME
 from results.protocols import epoch_reaching, find_protocol
 from results.record import Run, TrialRecord
 from results.summary import summarize
+from results.units import per_second, unit_of
 
 Row = dict[str, Any]
 
@@ -44,6 +45,7 @@ COLUMNS = {
     "trials": _columns(
         f"{RUN} smoke_test:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
         "total_time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT "
+        "rate:DOUBLE unit:VARCHAR "
         "peak_host_bytes:BIGINT peak_device_bytes:BIGINT foreign_load:DOUBLE reason:VARCHAR marks:VARCHAR"
     ),
     "epochs": _columns(
@@ -127,6 +129,8 @@ def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
         "smoke_test": run.record.smoke_test,
         **{name: getattr(trial, name) for name in (*same, *more)},
         "epochs_to_target": epoch_reaching(trial),
+        "rate": per_second(run, trial),
+        "unit": unit_of(run).rate,
         "marks": ", ".join(marks.counts([trial])),
         **times,
     }

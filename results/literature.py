@@ -63,6 +63,33 @@ class Anchor(BaseModel):
     source: str
 
 
+class Rate(BaseModel):
+    """What a source says of the speed of a training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    """our recipe of the same network"""
+    hardware: str
+    gpus: Annotated[int, Field(ge=1)] = 1
+    precision: str
+    """as the source calls it"""
+    per_second: Positive
+    """images or tokens, over all GPUs"""
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """images or sequences of an optimizer step, where the source gives its time"""
+    step_ms: Positive | None = None
+    mfu: Share | None = None
+    """where the source gives it"""
+    source: str
+
+
+@cache
+def rates() -> list[Rate]:
+    """What is published of speed."""
+    return [Rate.model_validate(entry) for entry in _entries("throughput/*.yaml")]
+
+
 @cache
 def scaling_anchors() -> list[Anchor]:
     """What is published of scaling."""

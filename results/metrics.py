@@ -13,6 +13,7 @@ from results.protocols import seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, ratio_of_times
 from results.step_times import median_milliseconds
+from results.units import per_second, unit_of
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Metric:
     @property
     def is_timed(self) -> bool:
         """Whether it depends on how fast the machine was."""
-        return self.unit in ("s", "ms", "images/s")
+        return self.unit in ("s", "ms") or self.unit.endswith("/s")
 
     def text(self, value: float | None) -> str:
         """A value with its unit."""
@@ -125,10 +126,9 @@ def _timed(of_trial: Callable[[TrialRecord, str], float | None]) -> Callable[[Ru
     return lambda run, protocol: [of_trial(trial, protocol) for trial in run.trials]
 
 
-def images_per_second(trial: TrialRecord) -> float | None:
-    """Over augmentation and training."""
-    seconds = trial.seconds("augment", "train")
-    return trial.samples / seconds if seconds and trial.samples else None
+def _rate(unit: str) -> Callable[[Run, str], Samples]:
+    """Of runs with this unit; others have no such rate."""
+    return lambda run, protocol: [per_second(run, one) if unit_of(run).name == unit else None for one in run.trials]
 
 
 def peak_mebibytes(trial: TrialRecord) -> float | None:
@@ -226,10 +226,20 @@ METRICS = {
             "images/s",
             "training images over the time of augmentation and training",
             "images/s",
-            _each(images_per_second),
+            _rate("images"),
             0.02,
             higher_is_better=True,
             cost=("seconds-per-image", "s", lambda rate: 1 / rate),
+        ),
+        Metric(
+            "tokens-per-second",
+            "tokens/s",
+            "training tokens over the time of augmentation and training",
+            "tokens/s",
+            _rate("tokens"),
+            0.02,
+            higher_is_better=True,
+            cost=("seconds-per-token", "s", lambda rate: 1 / rate),
         ),
         Metric(
             "step-time",
@@ -251,14 +261,18 @@ METRICS = {
 }
 
 TOTAL_TIME, TIME_TO_TARGET, ACCURACY = (METRICS[name] for name in ("time", "time-to-target", "accuracy"))
-EPOCH_TIME, IMAGES_PER_SECOND, PEAK_MEMORY, STEP_TIME = (
-    METRICS[name] for name in ("epoch-time", "images-per-second", "peak-memory", "step-time")
-)
+EPOCH_TIME, PEAK_MEMORY, STEP_TIME = (METRICS[name] for name in ("epoch-time", "peak-memory", "step-time"))
+RATES = tuple(metric for metric in METRICS.values() if metric.name.endswith("-per-second"))
 DEFAULT = ("time", "time-to-target", "accuracy")
 """those that are compared where no rule asks for another"""
 
 WITHOUT_TARGET = ("time",)
 """those of them that a run without a target has"""
+
+
+def rate_of(run: Run) -> Metric:
+    """The rate that the run has: of images or of tokens."""
+    return METRICS[unit_of(run).metric]
 
 
 def find_metric(name: str) -> Metric:

@@ -1,8 +1,9 @@
 """What more processes bring to a recipe, from its runs with several numbers of processes.
 
-Three questions with three answers. Weak scaling keeps the batch of each process: how many more images a second?
-Strong scaling keeps the whole batch: how much sooner is a step done? Time to target: a larger batch may need more
-epochs. The cost of the gradient all-reduce is the difference to runs of the same recipe that do not synchronise them.
+Three questions with three answers. Weak scaling keeps the batch of each process: how many more images, or tokens, a
+second? Strong scaling keeps the whole batch: how much sooner is a step done? Time to target: a larger batch may need
+more epochs. The cost of the gradient all-reduce is the difference to runs of the same recipe that do not synchronise
+them.
 """
 
 import json
@@ -18,6 +19,7 @@ from results.record import Run, TrialRecord
 from results.samples import of_run
 from results.statistics import ratio_of_times
 from results.summary import Figure, pooled
+from results.units import Unit, unit_of
 
 FREE = {"batch_size", "scaling", "parallel", "title", "change", "source", "table"}
 """options in which the runs of one curve may differ: what scales, and what only describes"""
@@ -48,9 +50,9 @@ class Point:
         return median(self.step_seconds)
 
     @property
-    def images_per_second(self) -> float:
-        """In training, over all processes."""
-        return self.batch_size / self.step
+    def per_second(self) -> float:
+        """Images or tokens in training, over all processes."""
+        return self.batch_size * unit_of(self.runs[0]).per_sample / self.step
 
     @property
     def reached(self) -> list[TrialRecord]:
@@ -99,6 +101,11 @@ class Curves:
     def base(self) -> Point:
         """The fewest processes."""
         return self.strong[0]
+
+    @property
+    def unit(self) -> Unit:
+        """What their rates are counted in."""
+        return unit_of(self.base.runs[0])
 
     @property
     def gradient_bytes(self) -> int | None:

@@ -163,8 +163,8 @@ EXTENSIONS = {
     },
     "a data set": {
         "pipelines/recipe/training.py": (
-            '        "cifar10", "cifar100", ',
-            '        "handwriting", "cifar10", "cifar100", ',
+            '        "cifar10",\n',
+            '        "handwriting",\n        "cifar10",\n',
         ),
         "pipelines/data/sources/handwriting.py": DATA_SET_MODULE,
     },

@@ -38,8 +38,11 @@ def test_a_recipe_builds(name):
     with torch.device("meta"):
         dataset = sources.blank_of(chosen.data)
         network = models.build_network(chosen.model, dataset.image_shape, len(dataset.class_names))
-        logits = network(torch.empty(chosen.batch_size, *dataset.image_shape))
-    assert logits.shape == (chosen.batch_size, len(dataset.class_names))
+        dtype = torch.int64 if dataset.is_tokens else torch.float32
+        logits = network(torch.empty(chosen.batch_size, *dataset.image_shape, dtype=dtype))
+    *samples, classes = logits.shape
+    assert samples == [chosen.batch_size, *dataset.train_labels.shape[1:]]
+    assert classes == getattr(chosen.model, "vocabulary", len(dataset.class_names))
 
 
 @shipped
@@ -62,7 +65,7 @@ def test_a_recipe_s_techniques_can_be_made(name):
 @shipped
 def test_a_crop_reflects_no_more_than_the_image_has(name):
     chosen = recipe.load(name)
-    side = min(sources.blank_of(chosen.data).image_shape[1:])
+    side = min(sources.blank_of(chosen.data).image_shape[1:], default=1)
     assert chosen.augment.crop < side
     assert chosen.augment.cutout <= side
 

@@ -6,6 +6,7 @@ from results import marks
 from results.gate import Decision, Judgement
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Outcome, Run, Status, TrialRecord
+from results.units import per_second, unit_of
 
 
 class _Object(BaseModel):
@@ -25,6 +26,8 @@ class TrialObject(_Object):
     """seconds; null if it did not reach the target"""
     total_time: float | None
     """seconds; null if it did not finish"""
+    rate: float | None
+    """images or tokens a second, over augmentation and training; null if they are not known"""
     marks: list[str]
     """what disturbed it, such as `busy` or `throttled`"""
 
@@ -46,6 +49,8 @@ class RunObject(_Object):
     """laps that the times count"""
     target: float | None
     """accuracy to reach, as a fraction; null without a trial"""
+    unit: str
+    """of the rates: `images/s` or `tokens/s`"""
     missing_seeds: list[int]
     """seeds without a trial"""
     trials: list[TrialObject]
@@ -81,7 +86,7 @@ class VerdictObject(_Object):
     """what else differs, such as commits"""
 
 
-def trial_object(trial: TrialRecord, protocol: str) -> TrialObject:
+def trial_object(run: Run, trial: TrialRecord, protocol: str) -> TrialObject:
     """A trial, timed by a protocol."""
     return TrialObject(
         seed=trial.seed,
@@ -89,6 +94,7 @@ def trial_object(trial: TrialRecord, protocol: str) -> TrialObject:
         accuracy=trial.accuracy,
         time_to_target=seconds_to_target(trial, protocol),
         total_time=total_seconds(trial, protocol),
+        rate=per_second(run, trial),
         marks=list(marks.counts([trial])),
     )
 
@@ -104,8 +110,9 @@ def run_object(run: Run, protocol: str) -> RunObject:
         processes=record.world_size,
         protocol=protocol,
         target=run.target,
+        unit=unit_of(run).rate,
         missing_seeds=run.missing_seeds,
-        trials=[trial_object(trial, protocol) for trial in run.trials],
+        trials=[trial_object(run, trial, protocol) for trial in run.trials],
     )
 
 

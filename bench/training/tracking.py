@@ -29,8 +29,11 @@ def check_packages() -> None:
 
 
 def check(bench: TrainingSetup) -> None:
-    """ValueError where tracking lacks what it needs: its packages (MissingExtraError) or whole weights in one place."""
+    """ValueError where tracking lacks what it needs: its packages (MissingExtraError), test images, or whole weights in
+    one place."""
     check_packages()
+    if not len(bench.dataset.test_images):
+        raise ValueError(f"--track evaluates on test images, and {bench.dataset.name} has none: leave --track out")
     if not bench.strategy.has_whole_weights:
         raise ValueError(
             f"--track looks at the network in one process, and under {bench.strategy.name} none has the whole of it: "

@@ -14,7 +14,8 @@ from pipelines.recipe import Recipe
 
 
 class Batches(Protocol):
-    """One epoch: iterating gives (images, labels) batches on the training device, images as (N, C, H, W)."""
+    """One epoch: iterating gives (images, labels) batches on the training device, images as (N, C, H, W); or (tokens,
+    targets), both int64 of shape (N, length)."""
 
     batch_sizes: list[int]
     """images of this process in each batch"""

@@ -10,12 +10,14 @@ LOADERS = {
     "torchvision": ("pipelines.data.torchvision_loader", "TorchvisionLoader"),
     "dali": ("pipelines.data.dali_loader", "DaliLoader"),
 }
+TOKENS = ("pipelines.data.tokens", "TokenLoader")
 """The module and the class of each. A module is imported when a recipe asks for it, because some
 need packages that are optional or slow to import."""
 
 
 def make_loader(context: LoaderContext) -> Loader:
     """The recipe's loader, for one trial."""
-    module, name = LOADERS[context.recipe.loader.name]
+    recipe = context.recipe
+    module, name = TOKENS if recipe.data.is_tokens else LOADERS[recipe.loader.name]
     loader: Loader = getattr(import_module(module), name)(context)
     return loader

@@ -40,6 +40,11 @@ def preprocess(images: Tensor, dataset: Dataset, dtype: torch.dtype, pad: int = 
     return result
 
 
+def network_inputs(images: Tensor, dataset: Dataset, dtype: torch.dtype) -> Tensor:
+    """What the network gets: preprocessed images, `dtype` (N, channels, height, width); tokens as they are."""
+    return images if dataset.is_tokens else preprocess(images, dataset, dtype).permute(0, 3, 1, 2)
+
+
 def unpadded(images: Tensor, pad: int) -> Tensor:
     """(N, height, width, channels) images without the `pad` pixels around them."""
     return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
@@ -48,7 +53,7 @@ def unpadded(images: Tensor, pad: int) -> Tensor:
 def held_out(dataset: Dataset, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The held-out images on the device, (N, channels, height, width), and their labels."""
     images, labels = to_device(dataset.validation_images, dataset.validation_labels, device)
-    return preprocess(images, dataset, dtype).permute(0, 3, 1, 2), labels
+    return network_inputs(images, dataset, dtype), labels
 
 
 def resized(images: Tensor, side: int) -> Tensor:

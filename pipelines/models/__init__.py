@@ -15,10 +15,11 @@ from pipelines.recipe.networks import Network
 from pipelines.recipe.training import Initialization
 
 
-def build_network(config: Network, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+def build_network(config: Network, image_shape: tuple[int, ...], classes: int) -> nn.Module:
     """A network in float32 on torch's default device, initialised from torch's global generator.
 
-    image_shape: (channels, height, width). ValueError when the network does not take such images.
+    image_shape: (channels, height, width), or (length,) for tokens. ValueError when the network does not take such
+    inputs.
     """
     module = import_module(f"pipelines.models.{config.name}")
     network: nn.Module = getattr(module, type(config).__name__)(config, image_shape, classes)

@@ -10,10 +10,9 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
@@ -35,6 +34,7 @@ PREFIX = "roofline "
 PARTS = {
     "convolution, backward": r"convolution_backward",
     "convolution, forward": r"conv",
+    "attention": r"scaled_dot_product",
     "matrix products": r"(add|badd)?b?mm$|linear|dot$",
     "normalization": r"norm",
     "pooling": r"pool",
@@ -45,6 +45,10 @@ PARTS = {
 }
 """by the names of operations; the first that is found in a name counts"""
 REST = "other operations"
+aten = torch.ops.aten
+for suffix in ("", "_backward"):  # torch 2.13 counts the attention of CUDA alone
+    of_cuda, of_cpu = (getattr(aten, f"_scaled_dot_product_flash_attention{on}{suffix}") for on in ("", "_for_cpu"))
+    flop_registry.setdefault(of_cpu, flop_registry[of_cuda])
 UNNAMED = "kernels outside of operations"
 """on CUDA: those that Triton launches"""
 
@@ -201,14 +205,8 @@ def parts_of(setup: TrainingSetup, rates: Rates) -> dict[str, Part]:
 
 def in_shape_of(dataset: Dataset, train: int, test: int) -> Dataset:
     """Noise for so many steps."""
-    generator = np.random.default_rng(0)
     counts = {"train": train, "test": test, "validation": test if len(dataset.validation_images) else 0}
-    counts["pool"] = min(train, len(dataset.pool_images))
-    parts: dict[str, np.ndarray] = {}
-    for part, count in counts.items():
-        parts[f"{part}_images"] = generator.integers(256, size=(count, *dataset.train_images.shape[1:]), dtype=np.uint8)
-        parts[f"{part}_labels"] = generator.integers(len(dataset.class_names), size=count)
-    return replace(dataset, **parts)
+    return dataset.noise(counts | {"pool": min(train, len(dataset.pool_images))})
 
 
 def measured_rates(dtype: torch.dtype, device: torch.device) -> Rates:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pipelines.recipe import networks
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
+from pipelines.recipe.training import RANDOM
 
 
 def check(recipe: Recipe) -> None:
@@ -17,6 +18,49 @@ def check(recipe: Recipe) -> None:
 def chosen(recipe: Recipe, applies: Callable[[Technique], bool]) -> list[str]:
     """The names of the recipe's techniques to which something applies."""
     return [name for name, technique in recipe.techniques.chosen().items() if applies(technique)]
+
+
+def network_of_other_data(recipe: Recipe) -> str | None:
+    data, model = recipe.data, recipe.model
+    if data.is_tokens == isinstance(model, networks.GPT2):
+        return None
+    if data.is_tokens:
+        return f"model.name={model.name} takes images, and data.name={data.name} has tokens: say model={{name: gpt2}}"
+    return (
+        f"model.name={model.name} takes tokens, and data.name={data.name} has images: say data={{name: made-up-tokens, "
+        "tokens: {sequences: 96, length: 1024}}"
+    )
+
+
+def what_is_for_images(recipe: Recipe) -> str | None:
+    if not recipe.data.is_tokens:
+        return None
+    changed = recipe.model_dump(mode="json", exclude_defaults=True)
+    options = [
+        f"{group}.{option}={value}"
+        for group, of_tokens in OPTIONS_OF_TOKENS.items()
+        for option, value in changed.get(group, {}).items()
+        if option not in of_tokens
+    ]
+    techniques = [f"techniques.{name}" for name in chosen(recipe, lambda technique: not technique.takes_tokens)]
+    if found := [*options, *techniques]:
+        return f"{found[0]} is for images, and data.name={recipe.data.name} has tokens: leave it out"
+    return None
+
+
+def what_gpt2_cannot_do(recipe: Recipe) -> str | None:
+    if not isinstance(recipe.model, networks.GPT2):
+        return None
+    if recipe.precision == "half":
+        return "precision=half does not go with model.name=gpt2: say precision=autocast"
+    if recipe.optimizer.name == "muon":
+        return "optimizer.name=muon is for convolutions, and model.name=gpt2 has none: say optimizer={name: adamw}"
+    if recipe.parallel.strategy not in STRATEGIES_OF_GPT2:
+        return (
+            f"parallel.strategy={recipe.parallel.strategy} does not go with model.name=gpt2, whose first and last "
+            f"layers share their weights: say {' or '.join(STRATEGIES_OF_GPT2)}"
+        )
+    return None
 
 
 def scale_that_is_divided_out(recipe: Recipe) -> str | None:
@@ -78,8 +122,8 @@ def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
 def target_without_evaluation(recipe: Recipe) -> str | None:
     if recipe.target is not None and recipe.evaluation.every is None:
         return f"target={recipe.target:g} needs an evaluation: say evaluation.every=1, or target=null"
-    if recipe.data.made_up and recipe.evaluation.every is not None:
-        return "data.name=made-up has no test images: say evaluation.every=null and target=null"
+    if recipe.data.name in RANDOM and recipe.evaluation.every is not None:
+        return f"data.name={recipe.data.name} has no test images: say evaluation.every=null and target=null"
     return None
 
 
@@ -328,7 +372,21 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
     return None
 
 
+OPTIONS_OF_TOKENS: dict[str, set[str]] = {
+    "data": {"name", "tokens"},
+    "augment": set(),
+    "loader": set(),
+    "initialization": set(),
+    "loss": {"label_smoothing"},
+    "evaluation": {"every"},
+}
+"""Options that have a meaning where the data are tokens, by group; all others of these groups are for images."""
+STRATEGIES_OF_GPT2 = ("ddp", "local_sgd", "fsdp2")
+
 CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
+    network_of_other_data,
+    what_is_for_images,
+    what_gpt2_cannot_do,
     scale_that_is_divided_out,
     what_other_libraries_cannot_do,
     what_single_images_cannot_have,

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pipelines.recipe import constraints, messages, yaml_reader
 from pipelines.recipe.schema import RENAMED, Recipe, rename
 from pipelines.recipe.scripts import Command, Function, Script, is_entry
+from pipelines.recipe.training import Data
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 OWN = {"entry", "command"}
@@ -145,15 +146,15 @@ def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
 def smoke_test(recipe: Recipe) -> Recipe:
     """The recipe on at most 128 images for two epochs: enough to see that it runs. Its accuracy means nothing.
 
-    Images that are made up are also smaller and fewer, because networks for large images take long on a CPU.
+    Images that are made up are also smaller and fewer, because networks for large images take long on a CPU. So are
+    sequences of tokens.
     """
     if recipe.data.made_up:
         return _smoke_test_of_throughput(recipe)
-    batch_size = min(recipe.batch_size, 32)
+    if recipe.data.tokens:
+        return _smoke_test_of_tokens(recipe)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 128, 128)})
-    accumulation = math.gcd(recipe.accumulation, batch_size)
-    shorter = {"data": data, "batch_size": batch_size, "accumulation": accumulation, "epochs": min(recipe.epochs, 2.0)}
-    return recipe.model_copy(update=shorter)
+    return _shortened(recipe, data, batch_size=32)
 
 
 def _smoke_test_of_throughput(recipe: Recipe) -> Recipe:
@@ -162,7 +163,20 @@ def _smoke_test_of_throughput(recipe: Recipe) -> Recipe:
     assert made_up
     few = {"images": min(made_up.images, 16), "size": min(made_up.size, 64), "classes": min(made_up.classes, 10)}
     data = recipe.data.model_copy(update={"made_up": made_up.model_copy(update=few), "limit": few["images"]})
-    batch_size = min(recipe.batch_size, 8)
+    return _shortened(recipe, data, batch_size=8)
+
+
+def _smoke_test_of_tokens(recipe: Recipe) -> Recipe:
+    """Two epochs of two batches of 2 sequences, at most 32 tokens long. The network is the recipe's."""
+    tokens = recipe.data.tokens
+    assert tokens
+    few = {"sequences": min(tokens.sequences, 4), "length": min(tokens.length, 32)}
+    return _shortened(recipe, recipe.data.model_copy(update={"tokens": tokens.model_copy(update=few)}), batch_size=2)
+
+
+def _shortened(recipe: Recipe, data: Data, batch_size: int) -> Recipe:
+    """The recipe on these data, for two epochs at most, in batches of at most this size."""
+    batch_size = min(recipe.batch_size, batch_size)
     accumulation = math.gcd(recipe.accumulation, batch_size)
     shorter = {"data": data, "batch_size": batch_size, "accumulation": accumulation, "epochs": min(recipe.epochs, 2.0)}
     return recipe.model_copy(update=shorter)

@@ -255,4 +255,31 @@ class Torchvision(Config):
     """the name of torchvision.models, such as resnet50 or vit_b_16"""
 
 
-Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet | Torchvision, Field(discriminator="name")]
+class GPT2(Config):
+    """GPT-2, a decoder-only transformer of tokens (Radford et al. 2019), by default that of 124 million parameters. It
+    has no dropout."""
+
+    name: Literal["gpt2"]
+    """the network"""
+    layers: Annotated[int, Field(ge=1)] = 12
+    """blocks of attention and two linear layers"""
+    width: Channels = 768
+    """features of a token; the first of the two linear layers has four times as many"""
+    heads: Annotated[int, Field(ge=1)] = 12
+    """heads of each attention, which divide the width"""
+    vocabulary: Annotated[int, Field(ge=2)] = 50257
+    """tokens that have an embedding and a logit. More than the data has make rounder matrices: 50,304 is a multiple of
+    64"""
+    context: Annotated[int, Field(ge=1)] = 1024
+    """tokens of the longest sequence"""
+    bias: bool = True
+    """biases of linear layers and norms"""
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> "GPT2":
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}: say a divisor of it")
+        return self
+
+
+Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet | Torchvision | GPT2, Field(discriminator="name")]

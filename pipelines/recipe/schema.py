@@ -48,7 +48,7 @@ class Recipe(Config):
     epochs: Annotated[float, Field(gt=0)]
     """passes over the training images; a fraction ends within the last epoch"""
     batch_size: Annotated[int, Field(ge=1)]
-    """images per optimizer step, over all processes together"""
+    """images, or sequences of tokens, per optimizer step, over all processes together"""
     accumulation: Annotated[int, Field(ge=1)] = 1
     """micro-batches in which a process goes through its share of a batch, for less memory: their gradients add up to
     the batch's, while norms see one micro-batch at a time"""

@@ -38,6 +38,8 @@ class Technique(Config):
     """it does not train with several processes"""
     needs_unlabelled: ClassVar[bool] = False
     """it learns from images without labels, which `data.fraction` leaves"""
+    takes_tokens: ClassVar[bool] = False
+    """it sees weights, gradients or losses alone, so that the data may be tokens as well as images"""
 
     @property
     def weight_copies(self) -> int:
@@ -57,6 +59,7 @@ class Technique(Config):
 class EMA(Technique):
     """Evaluate an exponential moving average of the parameters and the norms' statistics (Polyak averaging)."""
 
+    takes_tokens = True
     weight_access = "evaluation"
     evaluates_other_weights = True
 
@@ -83,6 +86,8 @@ class Lookahead(Technique):
     The share of the average that stays is `decay` times (progress to the power of `power`): with power 3 it starts at
     0 and ends at `decay`.
     """
+
+    takes_tokens = True
 
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates"""
@@ -137,6 +142,7 @@ class BatchSelection(Technique):
 class ReduceOnPlateau(Technique):
     """Lower the learning rate when the training loss stops falling, as torch's ReduceLROnPlateau does."""
 
+    takes_tokens = True
     weight_access = "none"
     acts_once = True
 
@@ -208,6 +214,7 @@ class Penalty(Technique):
     """Add the size of the weights to what is minimised. Biases and norms are exempt, and the training loss that is
     reported is without it."""
 
+    takes_tokens = True
     changes_gradients = True
 
     l1: NonNegative = 0.0
@@ -225,6 +232,7 @@ class Penalty(Technique):
 class GradientClipping(Technique):
     """Limit the gradient before each step (Pascanu, Mikolov & Bengio 2013)."""
 
+    takes_tokens = True
     changes_gradients = True
 
     norm: Positive | None = None
@@ -242,6 +250,8 @@ class GradientClipping(Technique):
 class GrowingBatch(Technique):
     """Let the gradients of several batches add up before the optimizer steps, and of more later on: a batch that grows
     (Smith et al. 2018)."""
+
+    takes_tokens = True
 
     epochs: tuple[NonNegative, ...]
     """epochs done from which on the number changes"""

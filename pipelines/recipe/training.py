@@ -12,6 +12,10 @@ OWN = ("folder", "idx", "arrays")
 """data sets that are found at `data.path`"""
 MADE_UP = "made-up"
 """random images, made as the training begins"""
+MADE_UP_TOKENS = "made-up-tokens"
+"""random sequences of tokens, made as the training begins"""
+RANDOM = (MADE_UP, MADE_UP_TOKENS)
+"""data sets without test images, from which nothing can be learned"""
 
 
 class MadeUp(Config):
@@ -27,16 +31,39 @@ class MadeUp(Config):
     """labels, each of about as many images"""
 
 
+class MadeUpTokens(Config):
+    """Random sequences of tokens for measurements of throughput. The target of each token is the next one."""
+
+    sequences: Annotated[int, Field(ge=1)]
+    """training sequences"""
+    length: Annotated[int, Field(ge=1)]
+    """tokens of a sequence"""
+    vocabulary: Annotated[int, Field(ge=2)] = 50257
+    """different tokens; GPT-2 has 50,257"""
+
+
 class Data(Config):
-    """Which images a recipe trains on."""
+    """Which images, or tokens, a recipe trains on."""
 
     name: Literal[
-        "cifar10", "cifar100", "digits", "fashion-mnist", "mnist", "svhn", "folder", "idx", "arrays", "made-up"
+        "cifar10",
+        "cifar100",
+        "digits",
+        "fashion-mnist",
+        "mnist",
+        "svhn",
+        "folder",
+        "idx",
+        "arrays",
+        "made-up",
+        "made-up-tokens",
     ]
     """a published data set (`pipelines/data/sources/`); or what is at `path`: a `folder` of images by class, files in
-    MNIST's format (`idx`), or NumPy `arrays` (.npz); or random images (`made-up`)"""
+    MNIST's format (`idx`), or NumPy `arrays` (.npz); or random images (`made-up`) or tokens (`made-up-tokens`)"""
     made_up: MadeUp | None = None
     """what the random images are like"""
+    tokens: MadeUpTokens | None = None
+    """what the random tokens are like"""
     path: str | None = None
     """where a folder, idx files or arrays are"""
     resize: Annotated[int, Field(ge=1)] | None = None
@@ -70,12 +97,21 @@ class Data(Config):
             size = "data.made_up={images: 1024, size: 224}"
             remedy = f"say how many and how large: {size}" if self.made_up is None else "data.made_up goes with made-up"
             raise ValueError(f"data.name={self.name}: {remedy}")
+        if (self.tokens is None) == self.is_tokens:
+            size = "data.tokens={sequences: 96, length: 1024}"
+            remedy = f"say how many: {size}" if self.tokens is None else f"data.tokens goes with {MADE_UP_TOKENS}"
+            raise ValueError(f"data.name={self.name}: {remedy}")
         return self
 
     @property
     def is_published(self) -> bool:
         """Whether it is a data set that others have too."""
-        return self.name not in (*OWN, MADE_UP)
+        return self.name not in (*OWN, *RANDOM)
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether it consists of sequences of tokens, and not of images."""
+        return self.name == MADE_UP_TOKENS
 
     @model_validator(mode="after")
     def _holds_out_one_way(self) -> "Data":

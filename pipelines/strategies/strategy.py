@@ -14,7 +14,8 @@ from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import Backward
 
 Forward = Callable[..., Tensor]
-"""From images (N, channels, height, width) to logits (N, classes)."""
+"""From images (N, channels, height, width) to logits (N, classes); or from tokens (N, length) to logits (N, length,
+vocabulary)."""
 
 MakeOptimizer = Callable[[nn.Module], ScheduledOptimizer]
 

@@ -11,7 +11,7 @@ from results import fidelity, marks
 from results import format as form
 from results.environment import known
 from results.literature import Published
-from results.metrics import IMAGES_PER_SECOND, PEAK_MEMORY, STEP_TIME, images_per_second
+from results.metrics import PEAK_MEMORY, STEP_TIME, rate_of
 from results.page import figures
 from results.page.figures import BY_PROTOCOL, cut, plain
 from results.page.series import METRICS, Summaries, histories, ladders, scalings
@@ -20,6 +20,7 @@ from results.record import Run, TrialRecord
 from results.samples import Samples, of_run
 from results.scaling import strategy_of
 from results.summary import Figure, RunSummary, pooled
+from results.units import IMAGES, per_second, unit_of
 
 Json = dict[str, Any]
 
@@ -126,7 +127,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
     status = "" if record.status == "finished" else record.status
     notes = [_text(record.recipe.get("title")), strategy, status, marked_trials]
     cells = {
-        "rate": _time(summary.figures[IMAGES_PER_SECOND.name]),
+        "rate": _time(summary.figures[rate_of(run).name]),
         "step": _time(summary.figures[STEP_TIME.name]),
         "accuracy": _accuracy(summary),
         "reached": [summary.reached_text, "", summary.reached / summary.trials if summary.trials else None],
@@ -145,6 +146,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "strategy": strategy,
         "target": summary.target,
         "has_no_target": run.has_no_target,
+        "rate": unit_of(run).rate,
         "goal": _goal(run, summary),
         "smoke_test": record.smoke_test,
         "ranked": summary.reached > 0 and not record.smoke_test,
@@ -172,7 +174,7 @@ def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked
     return {
         "curves": figures.curves(run, protocols),
         "laps": figures.laps(run.trials),
-        "trials": [_trial(trial) for trial in run.trials],
+        "trials": [_trial(run, trial) for trial in run.trials],
         "times": {
             "target": _by_known(protocols, lambda name: [form.seconds(seconds_to_target(t, name)) for t in run.trials]),
             "total": _by_known(protocols, lambda name: [form.seconds(total_seconds(t, name)) for t in run.trials]),
@@ -204,7 +206,7 @@ def facts(
         ("time to target", _by_known(protocols, lambda name: time(name, "time-to-target"))),
     ]
     of_throughput = [
-        (metric.title, summary.figures[metric.name].text) for metric in (IMAGES_PER_SECOND, STEP_TIME, PEAK_MEMORY)
+        (metric.title, summary.figures[metric.name].text) for metric in (rate_of(run), STEP_TIME, PEAK_MEMORY)
     ]
     pairs = [
         ("status", record.status + (f": {record.reason}" if record.reason else "")),
@@ -235,6 +237,8 @@ def data_set(run: Run) -> str:
     parts = [name]
     if isinstance(made_up := data.get("made_up"), Mapping):
         parts.append(f"{made_up.get('size')} pixels wide")
+    if (unit := unit_of(run)) != IMAGES:
+        parts.append(f"{unit.sample} of {unit.per_sample:,}")
     if data.get("limit"):
         parts.append(f"{data['limit']} images")
     if data.get("evaluate") == "validation":
@@ -319,14 +323,14 @@ def _time(figure: Figure) -> list[Any]:
     return [form.seconds(figure.value), form.spread(figure.median) + figure.missing, figure.value]
 
 
-def _trial(trial: TrialRecord) -> list[str]:
+def _trial(run: Run, trial: TrialRecord) -> list[str]:
     epoch = epoch_reaching(trial)
     return [
         str(trial.seed) + marks.symbols(marks.counts([trial])),
         trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
         form.percent(trial.accuracy),
         form.NOTHING if epoch is None else str(epoch),
-        form.number(images_per_second(trial)),
+        form.number(per_second(run, trial)),
     ]
 
 

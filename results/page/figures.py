@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from results import format as form
 from results.curves import elapsed
-from results.metrics import IMAGES_PER_SECOND, TIME_TO_TARGET, TOTAL_TIME, Metric
+from results.metrics import METRICS, RATES, TIME_TO_TARGET, TOTAL_TIME, Metric
 from results.protocols import DEFAULT, PROTOCOLS, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
@@ -351,8 +351,11 @@ def _last(name: str) -> str:
 
 
 def scaling(found: Sequence[Curves]) -> Json:
-    """Images a second, total time and time to target over the number of processes, by strategy and kind of scaling."""
-    metrics = {"": IMAGES_PER_SECOND, "total": TOTAL_TIME, "target": TIME_TO_TARGET}
+    """The rate, total time and time to target over the number of processes, by strategy and kind of scaling.
+
+    found: of one recipe.
+    """
+    metrics = {"": METRICS[found[0].unit.metric], "total": TOTAL_TIME, "target": TIME_TO_TARGET}
     return {key: _scaling(found, metric) for key, metric in metrics.items()}
 
 
@@ -366,7 +369,7 @@ def _scaling(found: Sequence[Curves], metric: Metric) -> Json:
     worlds = sorted({point.processes for _, points in lines for point in points})
     traces = [trace for place, line in enumerate(lines) for trace in _line(place, *line, metric)]
     xaxis = axis("processes", type="log", tickvals=worlds, ticktext=[str(world) for world in worlds])
-    title = metric.title if metric is IMAGES_PER_SECOND else clocked(metric.title)
+    title = metric.title if metric in RATES else clocked(metric.title)
     return {"data": traces, "layout": layout(xaxis, axis(title, type="log", exponentformat="none"), showlegend=True)}
 
 

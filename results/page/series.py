@@ -10,8 +10,8 @@ from results.metrics import (
     ACCURACY,
     DEFAULT,
     EPOCH_TIME,
-    IMAGES_PER_SECOND,
     PEAK_MEMORY,
+    RATES,
     STEP_TIME,
     TIME_TO_TARGET,
     TOTAL_TIME,
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 Summaries = Mapping[str, Mapping[str, RunSummary]]
 """by the id of a run, then by protocol"""
 
-METRICS = (*DEFAULT, *(metric.name for metric in (EPOCH_TIME, IMAGES_PER_SECOND, STEP_TIME, PEAK_MEMORY)))
+METRICS = (*DEFAULT, *(metric.name for metric in (EPOCH_TIME, *RATES, STEP_TIME, PEAK_MEMORY)))
 """those that the page shows of a run"""
 
 

@@ -62,9 +62,9 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
         if of_kind
     ]
     return tables + [
-        throughput.summary_table(of_kind, protocol, "throughput" + SMOKE_TEST * smoke_test)
+        table
         for smoke_test, of_kind in without_target.items()
-        if of_kind
+        for table in throughput.summary_tables(of_kind, protocol, "throughput" + SMOKE_TEST * smoke_test)
     ]
 
 

@@ -45,8 +45,8 @@ def anchors() -> Table:
 
 def strong(scaling: Curves) -> Table:
     """The whole batch is fixed."""
-    headers = ("processes", "images a process", "ms a step", "images/s", "speed-up", "efficiency")
-    base, rows = scaling.base, []
+    base, unit, rows = scaling.base, scaling.unit, []
+    headers = ("processes", f"{unit.sample} a process", "ms a step", unit.rate, "speed-up", "efficiency")
     for point in scaling.strong:
         found = efficiency(base, point, lambda one: one.step_seconds)
         rows.append(
@@ -54,39 +54,46 @@ def strong(scaling: Curves) -> Table:
                 processes_of(point),
                 f"{point.batch_size / point.processes:g}",
                 form.milliseconds(point.step),
-                form.number(point.images_per_second),
+                form.number(point.per_second),
                 form.NOTHING if found is None else f"{found.speed_up:.2f}",
                 percent(found),
             )
         )
     caption = f"Medians. Efficiency: speed-up over the ratio of processes [95% interval]. {threads_of(base)}".rstrip()
-    title = f"{scaling.recipe_name}: strong scaling, {base.batch_size} images a step"
+    title = f"{scaling.recipe_name}: strong scaling, {base.batch_size} {unit.sample} a step"
     return Table(title, headers, tuple(rows), caption)
 
 
 def weak(scaling: Curves) -> Table:
     """The batch of each process is fixed."""
-    headers = ("processes", "images a step", "ms a step", "images/s", "efficiency")
-    base = scaling.base
+    base, unit = scaling.base, scaling.unit
+    headers = ("processes", f"{unit.sample} a step", "ms a step", unit.rate, "efficiency")
     rows = tuple(
         (
             processes_of(point),
             str(point.batch_size),
             form.milliseconds(point.step),
-            form.number(point.images_per_second),
+            form.number(point.per_second),
             percent(efficiency(base, point, lambda one: one.step_seconds, point.batch_size / base.batch_size)),
         )
         for point in scaling.weak
     )
     share = base.batch_size // base.processes
-    caption = "Medians. Efficiency: images/s per process, relative to the first row [95% interval]."
-    title = f"{scaling.recipe_name}: weak scaling, {share} images a process and step"
+    caption = f"Medians. Efficiency: {unit.rate} per process, relative to the first row [95% interval]."
+    title = f"{scaling.recipe_name}: weak scaling, {share} {unit.sample} a process and step"
     return Table(title, headers, rows if len(rows) > 1 else (), caption)
 
 
 def to_target(scaling: Curves, protocol: str) -> Table:
     """Time to target, with both ways to use more processes."""
-    headers = ("processes", "images a step", "reached", "epochs to target", "time to target s", "efficiency")
+    headers = (
+        "processes",
+        f"{scaling.unit.sample} a step",
+        "reached",
+        "epochs to target",
+        "time to target s",
+        "efficiency",
+    )
     points = sorted([*scaling.strong, *scaling.weak[1:]], key=lambda point: (point.processes, point.batch_size))
     rows = tuple(
         (

@@ -10,10 +10,13 @@ from results.record import Run
 from results.samples import of_run
 from results.summary import pooled, summarize
 from results.tables.table import Table, legend_of, name_of
+from results.units import IMAGES, unit_of
 
 TARGET = "time-to-target"
 PLAIN = "DDP"
 """the strategy that the others are compared with"""
+SENT = ("MB sent a step", "by formula")
+"""headers of what `sent` returns"""
 
 
 def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
@@ -37,7 +40,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
         )
     counted = [run.record.environment.communication for run in runs]
     if any(counted):
-        headers += ("MB sent a step", "by formula")
+        headers += SENT
         rows = [(*row, *sent(one)) for row, one in zip(rows, counted, strict=True)]
     caption = (
         "Accuracy: mean ± half of the 95% interval. Step: median. Memory: peak of the largest process (its GPU; on a "
@@ -50,10 +53,11 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
 
 def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run, at a fixed batch, in the order of the launches. ValueError for an unknown protocol."""
-    headers = ("strategy", "processes", "ms a step", "images/s", "efficiency", "MB sent a step", "by formula")
-    headers += ("MiB a process", "accuracy %", "time to target s")
     with_steps = [run for run in sorted(runs, key=lambda run: run.record.created) if step_seconds(run)]
     base = min(with_steps, key=lambda run: run.record.world_size, default=None)
+    unit = unit_of(base) if base else IMAGES
+    headers = ("strategy", "processes", "ms a step", unit.rate, "efficiency", *SENT)
+    headers += ("MiB a process", "accuracy %", "time to target s")
     rows = []
     for run in with_steps:
         seconds, processes = step_seconds(run), run.record.world_size
@@ -65,7 +69,7 @@ def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
                 label(run),
                 str(processes),
                 form.milliseconds(seconds),
-                form.number(run.record.recipe["batch_size"] / seconds),
+                form.number(run.record.recipe["batch_size"] * unit.per_sample / seconds),
                 form.share(used / (processes * seconds)),
                 *sent(run.record.environment.communication),
                 form.number(max(peaks) if peaks else None),

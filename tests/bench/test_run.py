@@ -165,6 +165,39 @@ def test_a_recipe_without_a_target_is_trained_without_evaluation(main):
     assert "accuracy" not in ended.out
 
 
+TINY_TOKENS = (
+    "throughput/gpt2-124m",
+    "data.tokens={sequences: 8, length: 8, vocabulary: 50}",
+    "model={name: gpt2, layers: 1, width: 16, heads: 2, vocabulary: 64, context: 8}",
+    "batch_size=2",
+    "epochs=2",
+    "compile=false",
+)
+
+
+def test_a_recipe_on_tokens_is_trained(main):
+    ended = main(*TINY_TOKENS, "--trials", "1")
+    assert (ended.status, ended.err) == (0, "")
+    (trial,) = only_run("runs").trials
+    assert (trial.outcome, trial.steps, trial.samples) == ("finished", 8, 16)
+    assert "tokens/s" in ended.out
+    assert "accuracy" not in ended.out
+
+
+def test_its_json_has_tokens_a_second(main):
+    ended = main(*TINY_TOKENS, "--trials", "1", "--json")
+    found = json.loads(ended.out)
+    assert found["unit"] == "tokens/s"
+    assert found["trials"][0]["rate"] > 0
+
+
+def test_tracking_without_test_images_is_refused(main):
+    pytest.importorskip("tensorboard")
+    ended = main(*TINY_TOKENS, "--track")
+    assert ended.status == 2
+    assert "--track evaluates on test images, and made-up-tokens has none" in ended.err
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -102,7 +102,10 @@ def noise(recipe: Recipe) -> Dataset:
         "pool": 4 * batch if recipe.data.fraction < 1 else 0,
         "validation": recipe.evaluation.batch_size + 7 if recipe.data.holds_out else 0,
     }
-    shape = sources.blank_of(recipe.data).train_images.shape[1:]
+    whole = sources.blank_of(recipe.data)
+    if whole.is_tokens:
+        return whole.noise(counts)
+    shape = whole.train_images.shape[1:]
     parts = {}
     for part, count in counts.items():
         parts[f"{part}_images"] = generator.integers(256, size=(count, *shape), dtype=np.uint8)

@@ -32,7 +32,7 @@ ONE_OF_A_KIND = {
     "mnist/full/pytorch-example", "mnist/init-orthogonal", "mnist/large-batch/accumulated",
     "mnist/masked-image", "mnist/mean-teacher", "mnist/pretrained-frozen", "mnist/progressive-dropout",
     "mnist/schedule-plateau", "mnist/self-training-restart", "mnist/weighted-sampling",
-    "throughput/resnet18-cifar",
+    "throughput/gpt2-124m", "throughput/resnet18-cifar",
 }  # fmt: skip
 """Recipes that between them run everything that the others run."""
 

@@ -4,9 +4,11 @@ import torch
 
 from pipelines import models, recipe
 from pipelines.data.dataset import Dataset
+from pipelines.data.sources import random_tokens
 from pipelines.estimate import estimate
 from pipelines.host.devices import number_formats
 from pipelines.losses import make_loss
+from pipelines.recipe.training import MadeUpTokens
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TINY = ["model.widths=[4,4,6,8]", "model.norm.group_size=4", "batch_size=8", "data.limit=80"]
@@ -21,17 +23,20 @@ def blank(train, test, side, channels):
     return Dataset("blank", *parts, names, zeros, ones)
 
 
+TOKENS = random_tokens.blank(MadeUpTokens(sequences=80, length=64, vocabulary=50))
+GPT2 = ["model={name: gpt2, layers: 2, width: 16, heads: 2}", "batch_size=8", "precision=float32"]
 CIFAR = blank(80, 20, 32, 3)
 DIGITS = blank(80, 20, 8, 1)
 
 
 def activations_on_the_cpu(chosen, dataset, dtype):
     """What one batch really keeps for its backward pass, each storage once, parameters left out."""
-    network = models.build_network(chosen.model, dataset.image_shape, 10)
+    network = models.build_network(chosen.model, dataset.image_shape, len(dataset.class_names))
     network = models.to_precision(network, dtype, channels_last=chosen.channels_last)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
-    batch = torch.randn(chosen.batch_size, *dataset.image_shape).to(dtype)
-    if chosen.channels_last:
+    batch = torch.rand(chosen.batch_size, *dataset.image_shape).to(torch.int64 if dataset.is_tokens else dtype)
+    labels = torch.zeros(chosen.batch_size, *dataset.train_labels.shape[1:], dtype=torch.int64)
+    if chosen.channels_last and not dataset.is_tokens:
         batch = batch.contiguous(memory_format=torch.channels_last)
     storages = {}
 
@@ -41,7 +46,7 @@ def activations_on_the_cpu(chosen, dataset, dtype):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = make_loss(chosen.loss)(network(batch), torch.zeros(chosen.batch_size, dtype=torch.int64))
+        loss = make_loss(chosen.loss)(network(batch), labels)
     assert loss.requires_grad
     return sum(storage.nbytes() for pointer, storage in storages.items() if pointer not in parameters)
 
@@ -53,6 +58,7 @@ def activations_on_the_cpu(chosen, dataset, dtype):
         ("cifar10/davidnet-10", [*TINY, "precision=float32"], CIFAR),
         ("cifar10/davidnet-10", [*TINY, "precision=float32", "model.norm.group_size=null"], CIFAR),
         ("cifar10/davidnet-10", [*TINY, "model.whitening=null", "model.activation={name: relu}"], CIFAR),
+        ("throughput/gpt2-124m", GPT2, TOKENS),
     ],
 )
 def test_activation_memory_is_that_of_a_real_batch(name, overrides, dataset):

@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines import recipe as recipes
-from results.literature import published, scaling_anchors
+from results.literature import published, rates, scaling_anchors
 from results.protocols import PROTOCOLS
 
 
@@ -23,6 +23,16 @@ def test_a_time_to_another_target_than_our_recipes_says_so():
     for figure in published().values():
         if figure.seconds and not figure.is_ours and figure.dataset == "cifar10":
             assert figure.target, figure.recipe
+
+
+def test_a_rate_is_of_a_recipe_of_ours():
+    assert {one.recipe for one in rates()} <= set(recipes.names())
+
+
+def test_a_rate_is_the_batch_over_the_time_of_a_step():
+    (one,) = [one for one in rates() if one.step_ms]
+    tokens = one.batch * recipes.load(one.recipe).data.tokens.length
+    assert one.per_second == pytest.approx(tokens / (one.step_ms / 1000), abs=0.5)
 
 
 def test_more_processes_are_more():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ def test_weak_scaling_is_the_step_time_at_the_same_batch_a_process():
     rows = tables()["weak scaling, 512 images a process and step"]
     assert [row["images a step"] for row in rows] == ["512", "1024", "2048"]
     assert [row["efficiency"].split()[0] for row in rows] == ["100%", "80%", "62%"]
+
+
+def test_tokens_are_counted_as_tokens():
+    tokens = {"name": "made-up-tokens", "tokens": {"sequences": 99, "length": 100, "vocabulary": 7}}
+
+    def on_tokens(run):
+        recipe = run.record.recipe | {"data": tokens}
+        return replace(run, record=run.record.model_copy(update={"recipe": recipe}))
+
+    rows = tables([on_tokens(run) for run in RUNS])["strong scaling, 512 sequences a step"]
+    assert [row["sequences a process"] for row in rows] == ["512", "256", "128"]
+    assert float(rows[0]["tokens/s"].replace(",", "")) == pytest.approx(512 * 100 / 0.1, rel=0.01)
 
 
 def test_the_interval_of_an_efficiency_holds_it():

@@ -14,11 +14,11 @@ import numpy as np
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive, alone, obtain
 from pipelines.data.files import DataError, MissingError, check_folder
-from pipelines.data.sources import random_images
-from pipelines.recipe.training import MADE_UP, OWN, Data
+from pipelines.data.sources import random_images, random_tokens
+from pipelines.recipe.training import OWN, RANDOM, Data
 
 NAMES: tuple[str, ...] = typing.get_args(Data.model_fields["name"].annotation)
-SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in (*OWN, MADE_UP))
+SOURCES: tuple[str, ...] = tuple(name for name in NAMES if name not in (*OWN, *RANDOM))
 """the names of all published data sets"""
 
 
@@ -96,6 +96,8 @@ def load_of(config: Data, folder: Path, *, download: bool = True) -> Dataset:
     """The whole data set that a recipe names: made up, one of the user's own, or a published one. Raises as `load`."""
     if config.made_up:
         return random_images.make(config.made_up)
+    if config.tokens:
+        return random_tokens.make(config.tokens)
     if not config.path:
         return load(config.name, folder, download=download)
     from pipelines.data.sources import own
@@ -104,9 +106,12 @@ def load_of(config: Data, folder: Path, *, download: bool = True) -> Dataset:
 
 
 def blank_of(config: Data) -> Dataset:
-    """As `load_of`, without a download: black images in the place of published and made-up ones."""
+    """As `load_of`, without a download: black images in the place of published and made-up ones, zeros in the place of
+    made-up tokens."""
     if config.made_up:
         return random_images.blank(config.made_up)
+    if config.tokens:
+        return random_tokens.blank(config.tokens)
     return blank(config.name) if config.is_published else load_of(config, Path())
 
 

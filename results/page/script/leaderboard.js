@@ -5,7 +5,7 @@ const COLUMNS = {
   accuracy: { title: "accuracy %", kind: "number", down: true },
   reached: { title: "reached", kind: "number minor", down: true },
   target: { title: "time to target s", kind: "number broad" },
-  rate: { title: "images/s", kind: "number", down: true },
+  rate: { title: "images/s", kind: "number", down: true }, // or tokens/s, as the runs of a list have it
   step: { title: "ms a step", kind: "number" },
   total: { title: "total s", kind: "number broad" },
   machine: { title: "machine" },
@@ -77,7 +77,7 @@ function leaderboardTable(rows, chosen, title) {
     const other = column.down ? name : `-${name}`;
     const way = state.sort === name ? "ascending" : state.sort === `-${name}` ? "descending" : null;
     const sort = () => go({ sort: state.sort === first ? other : first });
-    const button = el("button", { type: "button", "data-key": `sort-${title}-${name}`, onclick: sort }, column.title);
+    const button = el("button", { type: "button", "data-key": `sort-${title}-${name}`, onclick: sort }, name === "rate" ? rows[0].rate : column.title);
     return el("th", { scope: "col", "aria-sort": way, class: kind(name) }, button);
   });
   const head = el("tr", {}, el("th", { scope: "col", class: "tick" }, el("span", { class: "unseen" }, "drawn in the charts")), heads);

@@ -34,7 +34,7 @@ function drawRun(main, run) {
   const rows = run.trials.map((trial, at) => [
     ...trial.slice(0, 2), ...ofAccuracy([trial[2], trial[3], target[at] ?? "–"]), total[at] ?? "–", trial[4],
   ]);
-  const headers = ["seed", "outcome", ...ofAccuracy(["accuracy %", "epochs to target", "time to target s"]), "total s", "images/s"];
+  const headers = ["seed", "outcome", ...ofAccuracy(["accuracy %", "epochs to target", "time to target s"]), "total s", run.rate];
   const [curves, laps] = [el("div"), el("div")];
   main.replaceChildren(
     ...head,

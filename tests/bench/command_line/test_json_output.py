@@ -30,6 +30,7 @@ def test_a_run_is_one_object(kept):
     assert (reached["marks"], missed["marks"]) == (["throttled"], [])
     assert reached["time_to_target"] > 0
     assert missed["time_to_target"] is None
+    assert (found["unit"], reached["rate"]) == ("images/s", 300 / 333_000)
 
 
 def test_objects_are_as_their_schemas_say(kept):

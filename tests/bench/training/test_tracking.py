@@ -13,6 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 TRACKED = (*SMALL, "--trials", "2", "evaluation.train_accuracy=true", "techniques.ema={}")
 
+DATA = SimpleNamespace(name="digits", test_images=[0])
+
 
 def events(folder):
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
@@ -75,8 +77,8 @@ def test_a_missing_extra_is_one_line_and_no_record(main, monkeypatch, module):
 @pytest.mark.parametrize("strategy", ["FSDP2", "ZeRO-3"])
 def test_a_network_that_no_process_has_the_whole_of_is_refused(strategy):
     with pytest.raises(ValueError, match=f"under {strategy} none has the whole of it"):
-        tracking.check(SimpleNamespace(strategy=SimpleNamespace(name=strategy, has_whole_weights=False)))
-    tracking.check(SimpleNamespace(strategy=SimpleNamespace(name="ZeRO-2", has_whole_weights=True)))
+        tracking.check(SimpleNamespace(dataset=DATA, strategy=SimpleNamespace(name=strategy, has_whole_weights=False)))
+    tracking.check(SimpleNamespace(dataset=DATA, strategy=SimpleNamespace(name="ZeRO-2", has_whole_weights=True)))
 
 
 def test_settings_become_dotted_keys():

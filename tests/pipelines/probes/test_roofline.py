@@ -25,6 +25,7 @@ def counted(function, *tensors):
         (aten.convolution_backward.default, "convolution, backward"),
         (aten.addmm.default, "matrix products"),
         (aten.baddbmm.default, "matrix products"),
+        (aten._scaled_dot_product_flash_attention.default, "attention"),
         (aten.native_batch_norm.default, "normalization"),
         (aten.native_batch_norm_backward.default, "normalization"),
         (aten.max_pool2d_with_indices_backward.default, "pooling"),
@@ -50,6 +51,13 @@ def test_operations_and_bytes_of_a_convolution():
     assert part.flops == 2 * (2 * 5 * 8 * 8) * (3 * 3 * 3)
     assert part.bytes == 4 * (2 * 3 * 64 + 5 * 3 * 9 + 2 * 5 * 64)
     assert part.calls == 1
+
+
+def test_operations_of_attention():
+    """Two products of every query with every key, forward, and five backward."""
+    values = torch.ones(2, 3, 8, 4, requires_grad=True)
+    parts = counted(lambda: F.scaled_dot_product_attention(values, values, values, is_causal=True).sum().backward())
+    assert parts["attention"].flops == (2 + 5) * 2 * (2 * 3) * 8 * 8 * 4
 
 
 def test_the_limit_is_the_longer_of_two_times():

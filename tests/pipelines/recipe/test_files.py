@@ -140,7 +140,10 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("batch_size=null", ["batch_size=null", "integer"]),
         ("drop_last=1", ["drop_last=1", "true or false"]),
         ("target=94", ["target=94", "less than 1"]),
-        ("data.name=imagenet", ["data.name='imagenet'", "fashion-mnist, mnist, svhn, folder, idx, arrays or made-up"]),
+        (
+            "data.name=imagenet",
+            ["data.name='imagenet'", "svhn, folder, idx, arrays, made-up or made-up-tokens"],
+        ),
         ("precision=fp8", ["precision='fp8'", "float32, autocast or half"]),
         ("model.name=vgg16", ["model.name='vgg16': it should be one of davidnet, airnet, resnet18, convnet"]),
         ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),

@@ -345,3 +345,13 @@ def test_a_run_without_a_target_shows_rates_and_no_accuracy():
     assert one["cells"]["rate"][2] == pytest.approx(300 / 333_000)
     assert not {"accuracy %", "reached", "target", "time to target"} & facts(one).keys()
     assert {"images/s", "ms a step"} <= facts(one).keys()
+
+
+def test_a_run_on_tokens_shows_tokens_a_second():
+    none = {"target": None, "outcome": "finished", "accuracy": None, "accuracy_plain": None, "epochs": ()}
+    tokens = {"name": "made-up-tokens", "tokens": {"sequences": 100, "length": 64, "vocabulary": 50}}
+    record = builders.record(seeds=[0], recipe={"epochs": 3, "target": None, "data": tokens})
+    (one,) = shown(Run(record, [builders.trial(**none)], Path("runs/x")))["runs"]
+    assert (one["rate"], one["data_set"]) == ("tokens/s", "made-up-tokens, sequences of 64")
+    assert one["cells"]["rate"][2] == pytest.approx(300 * 64 / 333_000)
+    assert "tokens/s" in facts(one)

@@ -10,9 +10,11 @@ from results.samples import of_run
 from results.step_times import percentile, step_seconds
 from results.summary import summarize
 from results.tables.runs import summary_tables, trials_table
+from results.units import per_second
 from tests.results.builders import record, trial
 
 SECONDS = (2.0, 1.0, 4.0)
+RATES = ("images-per-second", "tokens-per-second")
 
 
 def finished(seed=0, **changes):
@@ -21,8 +23,11 @@ def finished(seed=0, **changes):
     return trial(seed, **(none | {"laps": laps, "steps": 30, "samples": 2100} | changes))
 
 
-def run(*trials, epochs=3, **changes):
-    recipe = {"epochs": epochs, "target": None, "data": {"name": "made-up"}}
+TOKENS = {"name": "made-up-tokens", "tokens": {"sequences": 700, "length": 1024, "vocabulary": 50257}}
+
+
+def run(*trials, epochs=3, data=None, **changes):
+    recipe = {"epochs": epochs, "target": None, "data": data or {"name": "made-up"}}
     seeds = [one.seed for one in trials]
     return Run(record(recipe=recipe, seeds=seeds, **changes), trials, Path("runs/x"))
 
@@ -44,6 +49,37 @@ def test_rates_and_percentiles_are_over_the_laps():
 def test_runs_with_and_without_a_target_have_tables_of_their_own():
     with_target = Run(record(seeds=[0]), [trial()], Path("runs/y"))
     assert len(summary_tables([run(finished()), with_target], "strict")) == 2
+
+
+def test_tokens_have_a_table_and_a_unit_of_their_own():
+    images, tokens = summary_tables([run(finished()), run(finished(), data=TOKENS)], "strict")
+    assert "tokens/s" not in images.headers
+    found = dict(zip(tokens.headers, tokens.rows[0], strict=True))
+    assert (found["tokens/s"], found["ms a step"]) == ("307,200", "200.0")
+    assert "Tokens/s: over the same laps" in tokens.caption
+    assert "tokens/s" in trials_table(run(finished(), data=TOKENS), "strict").headers
+
+
+def test_the_rate_is_of_images_or_of_tokens():
+    images, tokens = (of_run(run(finished(), data=data), "strict", RATES).values for data in (None, TOKENS))
+    assert [images[name] for name in RATES] == [(300.0,), (None,)]
+    assert [tokens[name] for name in RATES] == [(None,), (307_200.0,)]
+    assert per_second(run(finished()), finished(laps=())) is None
+
+
+def test_bytes_that_were_counted_are_shown():
+    counted = {"bytes_per_step": 497e6, "formula_bytes": 498e6}
+    (table,) = summary_tables([run(finished(), environment={"communication": counted})], "strict")
+    found = dict(zip(table.headers, table.rows[0], strict=True))
+    assert (found["MB sent a step"], found["by formula"]) == ("497", "498")
+
+
+def test_what_is_published_of_a_recipe_follows():
+    one = run(finished(), data=TOKENS, recipe_name="throughput/gpt2-124m")
+    _, published = summary_tables([one], "strict")
+    found = dict(zip(published.headers, published.rows[0], strict=True))
+    assert (found["hardware"], found["tokens/s"], found["MFU"]) == ("A100", "135,600", "37.1%")
+    assert len(summary_tables([run(finished(), data=TOKENS, smoke_test=True)], "strict")) == 1
 
 
 @pytest.mark.parametrize(
