@@ -10,9 +10,10 @@ LOADERS = {
     "torchvision": ("pipelines.data.torchvision_loader", "TorchvisionLoader"),
     "dali": ("pipelines.data.dali_loader", "DaliLoader"),
 }
-TOKENS = ("pipelines.data.tokens", "TokenLoader")
 """The module and the class of each. A module is imported when a recipe asks for it, because some
 need packages that are optional or slow to import."""
+TOKENS = ("pipelines.data.tokens", "TokenLoader")
+"""those of sequences of tokens"""
 
 
 def make_loader(context: LoaderContext) -> Loader:
