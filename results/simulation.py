@@ -27,6 +27,8 @@ from results.statistics import (
 TRIALS = (3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
 SPREAD, SLOW, SLOWER = 0.02, 0.05, 1.3
 """of times; the share of slow trials; how much longer they take"""
+HOSTS = 0.01
+"""standard deviation of hosts of one machine class"""
 POINTS = 0.001
 """standard deviation of accuracies"""
 CHANGES = {"none": 0.0, "+1 limit": 1.0, "-1 limit": -1.0, "+2.5 limits": 2.5}
@@ -142,34 +144,51 @@ def discovery_rates(draws: int, seed: int = 0) -> list[Row]:
     return [{"of": name, "draws": draws, "false": float(np.mean(shares))} for name, shares in false.items()]
 
 
-def night_rates(nights: int, slow_down: float, between: float, seed: int = 0) -> Row:
+def night_rates(
+    nights: int, slow_down: float, between: float, seed: int = 0, *, hosts: int = 1, moves: bool = False
+) -> Row:
     """Nights that end with an alarm, of a suite of two recipes of which one is slower by `slow_down`.
 
     12 trials that spread by 1%, nights that differ by `between`, six runs in the baseline, a limit of 3%, and a
-    confirmation run.
+    confirmation run. hosts: of which each run gets one, and which differ by 1%. moves: the new runs are of another
+    host than those.
     """
     generator, alarms = np.random.default_rng(seed), 0
     rules = {"time": Rule("time", 0.03)}
     factors = {"a": 1 + slow_down, "b": 1.0}
     runs = iter(range(10**9))
 
-    def run(recipe: str, factor: float) -> Samples:
-        seconds = factor * generator.lognormal(0, between) * generator.lognormal(0, 0.01, 12)
-        return _run(recipe, f"run {next(runs)}", seconds)
+    def run(recipe: str, host: int, factor: float = 1.0) -> Samples:
+        number = next(runs)
+        seconds = factor * speeds[host] * generator.lognormal(0, between) * generator.lognormal(0, 0.01, 12)
+        return _run(recipe, f"run {number}", seconds, f"host {host}")
 
     for _ in range(nights):
-        baseline = [run(recipe, 1.0) for recipe in factors for _ in range(6)]
-        new = [run(recipe, factor) for recipe, factor in factors.items()]
-        found = judge(baseline, new, rules, lambda recipe: [run(recipe, factors[recipe])])
+        several = hosts > 1 or moves
+        speeds = generator.lognormal(0, HOSTS, hosts + moves) if several else [1.0]
+        places = generator.integers(hosts, size=7) if several else [0] * 7
+        *before, now = [int(place) for place in places]
+        now = hosts if moves else now
+        baseline = [run(recipe, place) for recipe in factors for place in before]
+        new = [run(recipe, now, factor) for recipe, factor in factors.items()]
+        found = judge(baseline, new, rules, lambda recipe, now=now: [run(recipe, now, factors[recipe])])
         alarms += status(found) == 1
-    return {"nights": nights, "slow-down": slow_down, "nights differ by": between, "alarms": alarms / nights}
+    of_another = " and another for the new run" if moves else ""
+    return {
+        "nights": nights,
+        "slow-down": slow_down,
+        "nights differ by": between,
+        "hosts": f"{hosts}{of_another}",
+        "alarms": alarms / nights,
+    }
 
 
-def _run(recipe: str, origin: str, seconds: Sequence[float]) -> Samples:
+def _run(recipe: str, origin: str, seconds: Sequence[float], host: str) -> Samples:
     values = {"time": tuple(seconds), "time-to-target": tuple(seconds), "accuracy": (0.95,) * len(seconds)}
     facts = dict.fromkeys(FACTS, "the same")
     seeds = tuple(range(len(seconds)))
-    return Samples(recipe, origin, facts, {}, {}, 0.94, seeds, values, len(seconds))
+    hosts = (host,) * len(seconds)
+    return Samples(recipe, origin, facts, {}, {}, 0.94, seeds, values, len(seconds), hosts=hosts)
 
 
 def _share_that_holds(truth: float, intervals: Sequence[tuple[float, float] | None]) -> float | None:

@@ -142,11 +142,8 @@ def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
 
 def _host_effect(metric: Metric, side: Sequence[Samples]) -> HostEffect | None:
     """Of the trials of these runs that say on which host they were trained."""
-    known = [one for one in side if one.hosts]
-    return host_effect(
-        [value for one in known for value in one.values.get(metric.name, [None] * len(one.hosts))],
-        [host for one in known for host in one.hosts],
-    )
+    trials = [trial for one in side for trial in one.trials(metric.name)]
+    return host_effect([time for _, time, _ in trials], [host for _, _, host in trials])
 
 
 def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:
