@@ -9,64 +9,29 @@ import psutil
 import pytest
 
 from bench.training import cluster
-from bench.training.cluster import Failure, TrialTask
-from results.record import Run
+from bench.training.tasks import TrialTask
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
 from tests.bench.training.test_launch import check_all_end
 
 SWEEP = ROOT / "bench" / "sweep.py"
-HANGS = """
-import os, time
-
-def train(run):
-    open(f"{run.seed}.pid", "w").write(str(os.getpid()))
-    time.sleep(1000)
-"""
-
-
-def task(tmp_path, *words, seed=0, **changes):
-    return TrialTask(("digits/quick", *SMALL, *words), seed, tmp_path, **changes)
 
 
 @pytest.mark.parametrize(
-    ("gpus", "cpus", "node", "at_a_time"),
-    [(0, 2, (8, 0), 4), (0, 2, (1, 0), 1), (1, 2, (16, 4), 4), (0.1, 1, (64, 1), 10), (0.2, 1, (64, 1), 5)],
+    ("shape", "node", "at_a_time"),
+    [
+        ({"threads": 2}, {"CPU": 8}, 4),
+        ({"threads": 2}, {"CPU": 1}, 0),
+        ({"threads": 2}, {}, 0),
+        ({"processes": 2, "threads": 4}, {"CPU": 32}, 4),
+        ({"threads": 2, "gpus_per_process": 1}, {"CPU": 16, "GPU": 4}, 4),
+        ({"threads": 2, "gpus_per_process": 1}, {"CPU": 16}, 0),
+        ({"gpus_per_process": 0.1}, {"CPU": 64, "GPU": 1}, 10),
+        ({"gpus_per_process": 0.2}, {"CPU": 64, "GPU": 1}, 5),
+        ({"processes": 4, "gpus_per_process": 1}, {"CPU": 64, "GPU": 8}, 2),
+    ],
 )
-def test_so_many_trials_fit_on_a_node(tmp_path, gpus, cpus, node, at_a_time):
-    assert cluster.fitting(task(tmp_path, gpus=gpus, threads=cpus), *node) == at_a_time
-
-
-@pytest.mark.slow
-def test_a_trial_returns_what_was_recorded(tmp_path):
-    found = cluster.train(task(tmp_path, seed=7), at_a_time=2)
-    assert isinstance(found.run, Run)
-    (trial,) = found.run.trials
-    assert (trial.seed, found.run.record.world_size) == (7, 1)
-    assert found.run.record.environment.machine_class.endswith(", 2 runs at a time")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_a_trial_of_several_processes_is_started_by_torchrun(tmp_path):
-    found = cluster.train(task(tmp_path, processes=2))
-    assert found.run.record.world_size == 2
-
-
-@pytest.mark.slow
-def test_a_trial_that_fails_says_why_in_one_line(tmp_path):
-    found = cluster.train(task(tmp_path, "--data-dir", "nowhere", "data.name=folder", "data.path=nowhere"))
-    assert isinstance(found, Failure)
-    assert found.status == 2
-    assert "nowhere" in found.reason
-    assert "\n" not in found.reason
-
-
-@pytest.mark.slow
-def test_a_trial_that_hangs_is_stopped(tmp_path):
-    (tmp_path / "mine.py").write_text(HANGS)
-    hanging = TrialTask(("mine.py:train", "target=0.5"), 0, tmp_path, timeout=20)
-    assert cluster.train(hanging) == Failure(2, "did not end within --timeout 20 s")
-    check_all_end([int(path.read_text()) for path in tmp_path.glob("*.pid")])
+def test_so_many_trials_fit_on_a_node(tmp_path, shape, node, at_a_time):
+    assert cluster.fitting(TrialTask(("digits/quick",), 0, tmp_path, **shape), node) == at_a_time
 
 
 @pytest.fixture(scope="module")
