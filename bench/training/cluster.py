@@ -4,9 +4,10 @@ Ray starts a task again, with the same seed, where its node dies. Every node nee
 """
 
 import contextlib
+import itertools
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.command_line.cli import INTERNAL, NO_VERDICT
@@ -41,11 +42,11 @@ def _train_on_node(task: Task, at_a_time: int) -> object:
     return task.train(at_a_time)
 
 
-def fitting(task: Task, node: Mapping[str, float]) -> int:
-    """How many tasks like this one a node with these resources does at a time; 0 where it is too small for one."""
-    places = node.get("CPU", 0) // task.cpus
-    if task.gpus:
-        places = min(places, node.get("GPU", 0) / task.gpus + ROUNDING)
+def fitting(cpus: int, gpus: float, node: Mapping[str, float]) -> int:
+    """How many tasks that take so much a node with these resources does at a time; 0 where it is too small for one."""
+    places = node.get("CPU", 0) // cpus
+    if gpus:
+        places = min(places, node.get("GPU", 0) / gpus + ROUNDING)
     return int(places)
 
 
@@ -60,26 +61,39 @@ class Cluster:
         """The resources of each node that lives."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def train(self, tasks: Sequence[T]) -> Iterator[tuple[T, Any]]:
+    def places(self, cpus: int, gpus: float) -> int:
+        """How many tasks that take so much the whole cluster does at a time."""
+        return sum(fitting(cpus, gpus, node) for node in self.nodes)
+
+    def actor(self, kind: type, *arguments: object) -> Any:
+        """An object of this class in a process of its own on this host, with Ray's handle for workers to call it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        return self._ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(*arguments)
+
+    def train(self, tasks: Iterable[T], at_most: int | None = None) -> Iterator[tuple[T, Any]]:
         """Do all tasks. Yields each as it ends, with what it returned or the failure.
+
+        at_most: tasks that are taken at a time, of an iterable whose next ones depend on what has ended.
 
         The machine class of all tasks of a shape says how many the roomiest node does at a time, so that nodes of
         unequal size do not refuse each other's. ValueError for a task that no node has room for.
         """
         nodes = self.nodes
-        at_a_time = [max((fitting(task, node) for node in nodes), default=0) for task in tasks]
-        for task, places in zip(tasks, at_a_time, strict=True):
-            if not places:
-                needs = f"{task.cpus} CPUs" + (f" and {task.gpus:g} GPUs" if task.gpus else "")
-                raise ValueError(f"a trial needs {needs} of one node, and no node of the cluster has them")
         remote = self._ray.remote(_train_on_node)
-        pending = {
-            remote.options(
-                num_cpus=task.cpus, num_gpus=task.gpus, max_retries=RETRIES, scheduling_strategy="SPREAD"
-            ).remote(task, places): task
-            for task, places in zip(tasks, at_a_time, strict=True)
-        }
-        while pending:
+        waiting = iter(tasks)
+        pending: dict[Any, T] = {}
+        while True:
+            for task in itertools.islice(waiting, at_most and at_most - len(pending)):
+                at_a_time = max((fitting(task.cpus, task.gpus, node) for node in nodes), default=0)
+                if not at_a_time:
+                    needs = f"{task.cpus} CPUs" + (f" and {task.gpus:g} GPUs" if task.gpus else "")
+                    raise ValueError(f"a trial needs {needs} of one node, and no node of the cluster has them")
+                own = {"num_cpus": task.cpus, "num_gpus": task.gpus, "max_retries": RETRIES}
+                pending[remote.options(**own, scheduling_strategy="SPREAD").remote(task, at_a_time)] = task
+            if not pending:
+                return
             ended, _ = self._ray.wait(list(pending), timeout=POLL)
             for reference in ended:
                 try:

@@ -31,7 +31,8 @@ SWEEP = ROOT / "bench" / "sweep.py"
     ],
 )
 def test_so_many_trials_fit_on_a_node(tmp_path, shape, node, at_a_time):
-    assert cluster.fitting(TrialTask(("digits/quick",), 0, tmp_path, **shape), node) == at_a_time
+    task = TrialTask(("digits/quick",), 0, tmp_path, **shape)
+    assert cluster.fitting(task.cpus, task.gpus, node) == at_a_time
 
 
 @pytest.fixture(scope="module")
