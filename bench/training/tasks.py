@@ -98,8 +98,8 @@ class TrialTask:
             except OSError as error:
                 return Failure(NO_VERDICT, f"could not be started: {error}")
             if status:
-                return Failure(status, _last_line(out / "stderr") or f"ended with status {status}")
-            return _recorded(out / "runs")
+                return Failure(status, last_line(out / "stderr") or f"ended with status {status}")
+            return recorded(out / "runs")
 
 
 def one_after_another(tasks: Sequence[TrialTask]) -> Iterator[tuple[TrialTask, Trained | Failure]]:
@@ -132,13 +132,13 @@ def _run(child: Child, timeout: float | None) -> int:
     return status
 
 
-def _recorded(folder: Path) -> Trained:
+def recorded(folder: Path) -> Trained:
     """The one run of a folder."""
     (run,) = store.find([folder])
     return Trained(run, {path.name: path.read_text(encoding="utf-8") for path in run.path.glob("source/*")})
 
 
-def _last_line(errors: Path) -> str:
+def last_line(errors: Path) -> str:
     """What a child said last on standard error."""
     lines = [line.strip() for line in errors.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     said = [line for line in lines if "bench/run.py: " in line]  # a launcher's own lines may follow

@@ -10,6 +10,7 @@ import pytest
 
 from bench.training import cluster
 from bench.training.tasks import TrialTask
+from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
 from tests.bench.training.test_launch import check_all_end
 
@@ -106,6 +107,39 @@ def test_nodes_of_unequal_size_train_one_run(nodes, tmp_path):
     assert (ended.status, trials_in(tmp_path)) == (0, 4)
     for node in added:
         nodes.remove_node(node)
+
+
+@pytest.mark.slow
+def test_the_gate_trains_both_sides_in_pairs_on_one_host(nodes, tmp_path):
+    node = nodes.add_node(num_cpus=2)
+    (tmp_path / "small.yaml").write_text("base: digits/quick\nepochs: 1\ntarget: 0.01\nmodel: {widths: [4]}\n")
+    (tmp_path / "suite.yaml").write_text("- {recipe: small.yaml, trials: 2}\n")
+    words = (
+        "--against",
+        ROOT,
+        "--suite",
+        "suite.yaml",
+        "--cluster",
+        nodes.address,
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    )
+    ended = wait(launch(ROOT / "bench" / "gate.py", *words, cwd=tmp_path))
+    assert ended.status == 2, ended.err
+    assert "small: pair 2/2" in ended.err
+    sides = {side: store.find(list(tmp_path.glob(f"runs/*/*/{side}"))) for side in ("accepted", "new")}
+    pairs = {run.record.interleaved: [run] for run in sides["accepted"]}
+    for run in sides["new"]:
+        pairs[run.record.interleaved].append(run)
+    assert len(pairs) == 2
+    for accepted, new in pairs.values():
+        trials = [*accepted.trials, *new.trials]
+        assert trials[0].host == trials[1].host
+        (seed,) = {trial.seed for trial in trials}
+        assert (trials[0].started < trials[1].started) == (seed % 2 == 0)
+    nodes.remove_node(node)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path):
