@@ -1,6 +1,7 @@
 """Trials over three Ray nodes on this machine: nodes and drivers that are killed, and trials that hang."""
 
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -75,22 +76,22 @@ def wait_for_trials(folder, count, process):
 @pytest.mark.slow
 def test_a_killed_node_loses_no_trial_and_a_killed_driver_is_resumed(nodes, tmp_path):
     first, *_ = add(nodes, 3)
-    driver = sweep(nodes, tmp_path, "--trials", "8")
+    driver = sweep(nodes, tmp_path, "--trials", "6")
     wait_for_trials(tmp_path, 1, driver)
     nodes.remove_node(first, allow_graceful=False)
-    wait_for_trials(tmp_path, 3, driver)
+    wait_for_trials(tmp_path, 2, driver)
     trainings = [process.pid for process in psutil.process_iter(["cmdline"]) if is_training(process)]
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     check_all_end(trainings)
     run = only_run(tmp_path / "runs")
-    assert 3 <= len(run.trials) < 8
+    assert 2 <= len(run.trials) < 6
 
-    ended = wait(sweep(nodes, tmp_path, "--trials", "8", "--resume"))
+    ended = wait(sweep(nodes, tmp_path, "--trials", "6", "--resume"))
     assert ended.status == 0, ended.err
     run = only_run(tmp_path / "runs")
     assert run.record.status == "finished"
-    assert Counter(trial.seed for trial in run.trials) == Counter(range(8))
+    assert Counter(trial.seed for trial in run.trials) == Counter(range(6))
     assert all(trial.host for trial in run.trials)
 
 
@@ -101,10 +102,24 @@ def is_training(process):
 
 
 @pytest.mark.slow
-def test_nodes_of_unequal_size_train_one_run(nodes, tmp_path):
+def test_nodes_of_unequal_size_train_one_run_and_a_full_disk_keeps_its_trials(nodes, tmp_path):
     added = [nodes.add_node(num_cpus=cpus) for cpus in (1, 2)]
-    ended = wait(sweep(nodes, tmp_path, "--trials", "4"), timeout=300)
-    assert (ended.status, trials_in(tmp_path)) == (0, 4)
+    driver = sweep(nodes, tmp_path, "--trials", "4")
+    wait_for_trials(tmp_path, 1, driver)
+    (written,) = tmp_path.glob("runs/*/trials.jsonl")
+    full = written.stat().st_size
+    resource.prlimit(driver.pid, resource.RLIMIT_FSIZE, (full, full))  # the next write to it fails as on a full disk
+    ended = wait(driver)
+    assert ended.status == 2
+    assert "could not be written (File too large); the trials before it are kept" in ended.err
+    kept = trials_in(tmp_path)
+    assert 1 <= kept < 4
+
+    ended = wait(sweep(nodes, tmp_path, "--trials", "4", "--resume"))
+    assert ended.status == 0, ended.err
+    run = only_run(tmp_path / "runs")
+    assert Counter(trial.seed for trial in run.trials) == Counter(range(4))
+    assert (run.record.status, run.warnings) == ("finished", ())
     for node in added:
         nodes.remove_node(node)
 
