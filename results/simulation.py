@@ -11,6 +11,7 @@ import numpy as np
 
 from results.compare import decide
 from results.gate import judge, status
+from results.hosts import host_effect
 from results.metrics import METRICS, Metric
 from results.rules import Rule
 from results.samples import FACTS, Samples
@@ -29,6 +30,8 @@ SPREAD, SLOW, SLOWER = 0.02, 0.05, 1.3
 """of times; the share of slow trials; how much longer they take"""
 HOSTS = 0.01
 """standard deviation of hosts of one machine class"""
+DESIGNS = ((7, 7, 7), (4, 4, 4, 4, 4), (2,) * 10, (18, 2), (1, 1, 18), (1, 1, 1, 17), (1, 1, 1, 1, 8, 8))
+"""trials of each host"""
 POINTS = 0.001
 """standard deviation of accuracies"""
 CHANGES = {"none": 0.0, "+1 limit": 1.0, "-1 limit": -1.0, "+2.5 limits": 2.5}
@@ -128,6 +131,26 @@ def interval_rates(n: int, draws: int, seed: int = 0) -> list[Row]:
         {"interval of": name, "trials": n, "draws": draws, "holds": _share_that_holds(truth, intervals)}
         for name, (truth, intervals) in found.items()
     ]
+
+
+def host_rates(draws: int, seed: int = 0) -> list[Row]:
+    """How often the interval of times over several hosts holds the center of the class, also of unequal designs."""
+    generator, rows = np.random.default_rng(seed), []
+    for numbers in DESIGNS:
+        hosts = np.repeat(np.arange(len(numbers)), numbers)
+        for between in (0.0, 0.01, 0.03):
+            effects = generator.normal(0, between, (draws, len(numbers)))[:, hosts]
+            drawn = np.exp(effects + generator.normal(0, SPREAD, (draws, len(hosts))))
+            effect = [host_effect(times, hosts.tolist()) for times in drawn.tolist()]
+            rows.append(
+                {
+                    "trials of each host": " ".join(map(str, numbers)),
+                    "hosts differ by": between,
+                    "draws": draws,
+                    "holds": _share_that_holds(1.0, [one and one.interval for one in effect]),
+                }
+            )
+    return rows
 
 
 def discovery_rates(draws: int, seed: int = 0) -> list[Row]:
