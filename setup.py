@@ -34,7 +34,7 @@ EXTRAS = {
 EXTRAS["all"] = sorted(
     {package for name, packages in EXTRAS.items() if name not in ("browser", "docs", "test") for package in packages}
 )
-for name in ("completion", "deepspeed", "mlperf", "query", "report", "search", "track"):
+for name in ("cluster", "completion", "deepspeed", "mlperf", "query", "report", "search", "track"):
     EXTRAS["test"] += EXTRAS[name]
 
 setup(

@@ -4,11 +4,12 @@ What looks worse is trained again before it is reported (the confirmation run). 
 trained too, interleaved with this one, for machines whose speed drifts.
 """
 
+import contextlib
 import itertools
 import os
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench import baselines
 from bench.command_line import cli, options
+from bench.command_line.invocation import without_folders
 from bench.command_line.option_groups import Data, Machine, Records, Timeout
 from bench.command_line.options import Argument, Count, File, Folder, Options
 from bench.training.events import Event
@@ -43,6 +45,7 @@ helps. Check out the accepted code and interleave both:
 
   git worktree add ../accepted COMMIT
   python bench/gate.py --against ../accepted --suite nightly
+  python bench/gate.py --against ../accepted --suite nightly --cluster auto      each host trains both, in pairs
 
 Where a change is meant to be slower or faster, accept its runs: they replace those of their recipes, in a commit.
 
@@ -105,6 +108,8 @@ class GateOptions(Passed, Records, Reports):
     replaces it for a recipe"""
     discard_throttled: bool = False
     """leave out the trials during which a GPU was throttled"""
+    cluster: Annotated[str, Argument(metavar="auto|ADDRESS")] | None = None
+    """with --against: pairs of trials over a Ray cluster, each pair on one host (extra `cluster`)"""
     launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
     """what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"""
 
@@ -119,6 +124,12 @@ class GateOptions(Passed, Records, Reports):
             raise ValueError("--checkout needs --against: a baseline is compared with this checkout")
         if self.trials and not self.against:
             raise ValueError("--trials needs --against; with a baseline the suite says how many")
+        if self.cluster and not self.against:
+            raise ValueError("--cluster needs --against; train the runs for --new with bench/sweep.py --cluster")
+        if self.cluster and self.launcher:
+            raise ValueError("--launcher is for this machine, --cluster for many: give one of them")
+        if self.cluster and self.device.startswith("cuda:"):
+            raise ValueError(f"--device {self.device}: Ray chooses the GPU of each trial: say --device cuda")
         if self.new and (ignored := options.to_arguments(self, Passed)):
             raise ValueError(f"--new trains nothing: leave out {ignored[0]}")
 
@@ -200,20 +211,58 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     metrics = metrics_of(chosen, own)
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
+    with both_sides_trained(given, tuple(checkouts.values())) as train_sides:
 
-    def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
-        place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
-        trials = given.trials or entries[recipe].trials
-        launches = {
-            side: launch(given, place / side, entries[recipe].recipe, "--trials", str(trials), checkout=checkout)
-            for side, checkout in checkouts.items()
-        }
-        with Children() as children:
-            children.interleave(launches, trials, show_side)
-        accepted, new = (read(place / side, given, metrics) for side in checkouts)
-        return accepted, new
+        def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
+            place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
+            entry = entries[recipe]
+            train_sides(entry.recipe, given.trials or entry.trials, {side: place / side for side in checkouts})
+            accepted, new = (read(place / side, given, metrics) for side in checkouts)
+            return accepted, new
 
-    return gate.judge_interleaved(list(entries), train_both, chosen, own_rules=own)
+        return gate.judge_interleaved(list(entries), train_both, chosen, own_rules=own)
+
+
+TrainSides = Callable[[str, int, Mapping[str, Path]], None]
+"""trains so many trials of a recipe with both checkouts, recorded in the folder of each"""
+
+
+@contextlib.contextmanager
+def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Iterator[TrainSides]:
+    """What trains both sides: two processes of this machine in turn, or pairs of trials over a Ray cluster."""
+    if given.cluster is None:
+
+        def interleave(recipe: str, trials: int, folders: Mapping[str, Path]) -> None:
+            words = (recipe, "--trials", str(trials))
+            launches = {
+                side: launch(given, out, *words, checkout=checkout)
+                for (side, out), checkout in zip(folders.items(), checkouts, strict=True)
+            }
+            with Children() as children:
+                children.interleave(launches, trials, show_side)
+
+        yield interleave
+        return
+    from bench.command_line import jobs
+    from bench.training import cluster, pairs, resources
+    from bench.training.tasks import TrialTask
+
+    want = resources.Wanted(device=given.device, threads=given.threads)
+    with cli.terminating(), cluster.joined(given.cluster) as joined:
+        gpus, threads = resources.per_process(want, joined.nodes)
+
+        def spread(recipe: str, trials: int, folders: Mapping[str, Path]) -> None:
+            options_of_each = options.to_arguments(given, Timeout), options.to_arguments(given, Data)
+            arguments = (recipe, *itertools.chain(*options_of_each))
+            shape = {"threads": threads, "gpus_per_process": gpus, "device": "cuda" if gpus else "cpu"}
+            tasks = [
+                pairs.PairTask(TrialTask(arguments, seed, Path.cwd(), **shape), checkouts) for seed in range(trials)
+            ]
+            command = ["bench/gate.py", *map(jobs.encodable, without_folders(sys.argv[1:]))]
+            job = jobs.Job(jobs.run_name(recipe), jobs.load_any(recipe, []), tuple(range(trials)))
+            pairs.train(joined, job, tasks, tuple(folders.values()), command, show)
+
+        yield spread
 
 
 def own_rules(suite: str) -> dict[str, Mapping[str, "Rule"]]:

@@ -34,7 +34,7 @@ from bench.command_line.option_groups import (
     Trials,
 )
 from bench.command_line.options import Argument, positive
-from bench.training.launch import Children, Launch
+from bench.training.launch import Children, Launch, torchrun
 from pipelines import recipe as recipes
 from pipelines.host import runtime
 from pipelines.recipe.parallel import STRATEGIES
@@ -96,9 +96,7 @@ class Size:
 
     def launch(self, arguments: Sequence[str]) -> Launch:
         """Training at this size."""
-        torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.processes))
-        launcher = (sys.executable, *(torchrun if self.processes > 1 else ()))
-        return Launch((*arguments, *self.changes), launcher)
+        return Launch((*arguments, *self.changes), torchrun(self.processes))
 
 
 def parse(arguments: Sequence[str] | None = None) -> ScaleOptions:

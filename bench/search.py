@@ -6,12 +6,13 @@ Scores are accuracies on held-out training images: the test set is never looked 
 one --study, on one machine or on several that share the file, and they search together. Start it again to continue.
 """
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
 
@@ -21,18 +22,21 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 from bench.command_line import cli, options
 from bench.command_line.invocation import as_typed
 from bench.command_line.jobs import run_name
-from bench.command_line.option_groups import Data, Machine
+from bench.command_line.option_groups import Data, Executor, Machine
 from bench.command_line.options import Argument, Count, File, Seed
 from bench.command_line.recipe_help import HelpAction
 from bench.searching import search_space
 from pipelines.host import runtime
 from pipelines.host.extras import require
 
+if TYPE_CHECKING:
+    from bench.searching.search_study import Plan, TrainStage
+
 PROG = "bench/search.py"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(Machine, Data):
+class SearchOptions(Machine, Data, Executor):
     """The options of bench/search.py."""
 
     title = "what to search"
@@ -62,6 +66,9 @@ class SearchOptions(Machine, Data):
     """the journal of the study (default: runs/search/RECIPE.journal)"""
     out: File | None = None
     """the best recipe (default: runs/search/RECIPE.yaml)"""
+
+    def __post_init__(self) -> None:
+        self.check()
 
 
 @cli.command
@@ -124,13 +131,32 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     for one in chosen if plan.is_own else ():
         search_study.trial_of(one, dataset, device)  # refuses an unknown argument before any trial
     print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    studies = search_study.run(plan, dataset, device, journal, print_line)
+    with (
+        cli.terminating(),
+        training(given, plan, journal, partial(search_study.train_stage, plan, dataset, device)) as train,
+    ):
+        studies = search_study.run(plan, journal, train, print_line)
     for table in search_view.tables(studies):
         console.print(table.rich())
     search_view.write_winner(out, plan, studies)
     print_line(f"study: {journal}")
     print_line(as_typed(f"winner: {out} (train it with: accelerate launch bench/run.py {out})"))
     return cli.OK
+
+
+@contextlib.contextmanager
+def training(given: SearchOptions, plan: "Plan", journal: Path, here: "TrainStage") -> "Iterator[TrainStage]":
+    """What trains a stage: this process, or the workers of a Ray cluster."""
+    if not given.by_ray:
+        yield here
+        return
+    from bench.searching import search_cluster
+    from bench.training import cluster, resources
+
+    want = resources.Wanted(device=given.device, threads=given.threads, workers=given.workers)
+    with cluster.joined(given.cluster, **({} if given.cluster else resources.room_here(want))) as joined:
+        own = resources.per_process(want, joined.nodes)
+        yield partial(search_cluster.train_stage, plan, journal.absolute(), joined, own, given.data_dir)
 
 
 if __name__ == "__main__":

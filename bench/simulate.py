@@ -1,7 +1,7 @@
 """Simulate how often verdicts are wrong, intervals hold and nights raise an alarm: python bench/simulate.py
 
-Writes results/measured/statistics/ anew: verdicts.csv, intervals.csv, discoveries.csv and nights.csv, and a README.md
-with all of them. The numbers are those of the seed, so that a change of the statistics shows in them.
+Writes results/measured/statistics/ anew: verdicts.csv, intervals.csv, hosts.csv, discoveries.csv, nights.csv, and a
+README.md with all of them. The numbers are those of the seed, so that a change of the statistics shows in them.
 """
 
 import csv
@@ -54,14 +54,19 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) as pool:
         verdicts = pool.map(partial(simulation.verdict_rates, draws=draws, seed=seed), simulation.TRIALS)
         intervals = pool.map(partial(simulation.interval_rates, draws=draws, seed=seed), simulation.TRIALS)
+        hosts = pool.submit(simulation.host_rates, draws, seed)
         discoveries = pool.submit(simulation.discovery_rates, draws, seed)
         every = [
             pool.submit(simulation.night_rates, draws, slow_down, between, seed)
             for slow_down, between in ((0.0, 0.004), (0.0, 0.02), (0.05, 0.004))
+        ] + [
+            pool.submit(simulation.night_rates, draws, slow_down, 0.004, seed, hosts=hosts, moves=moves)
+            for slow_down, hosts, moves in ((0.0, 4, False), (0.05, 4, False), (0.0, 4, True), (0.0, 1, True))
         ]
         return {
             "verdicts": sorted(flat(verdicts), key=lambda row: (str(row["compared"]), str(row["true change"]))),
             "intervals": sorted(flat(intervals), key=lambda row: str(row["interval of"])),
+            "hosts": hosts.result(),
             "discoveries": discoveries.result(),
             "nights": [one.result() for one in every],
         }
@@ -80,9 +85,10 @@ def as_markdown(tables: dict[str, list[dict[str, object]]], draws: int, seed: in
         "verdicts": "Share of each verdict, by the true change (a limit is 2% of times, 0.1 points of accuracy). False "
         "are: worse and better of no change, same of a change of one limit.",
         "intervals": "How often the 95% interval holds the true value. Without a number: so few trials have none.",
+        "hosts": "How often the 95% interval of times over several hosts holds the center of the class.",
         "discoveries": "Forty techniques against one base: false ones among the differences with p up to 0.05.",
         "nights": "Nights of the gate with an alarm: two recipes of 12 trials that spread by 1%, six runs in the "
-        "baseline, a limit of 3%, a confirmation run.",
+        "baseline, a limit of 3%, a confirmation run. Each run is of one of the hosts, which differ by 1%.",
     }
     lines = [
         "# Rates of the statistics, simulated",

@@ -4,6 +4,9 @@
 trials finished where the old ones did. `same`: the 95% interval of the
 change lies inside ± the rule. `undecided`: neither, with the number of trials that would decide. `not comparable`: the
 sides differ in more than what is compared, or one of them has no such number.
+
+The samples are the trials. Of times over several hosts they are the hosts, because trials of one host are not
+independent of each other: pairs where both sides have the same hosts. Interleaved trials of one host stay pairs.
 """
 
 import json
@@ -11,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
@@ -115,9 +119,9 @@ class Cell:
     before: list[Samples]
     after: list[Samples]
 
-    @property
+    @cached_property
     def neighbours(self) -> tuple[list[float], list[float]] | None:
-        """Values of trials that came one after the other, if all trials of all runs did two by two; else None."""
+        """Values of trials that one host trained one after the other, if all trials of all runs did two by two."""
         by_id = [{one.interleaved: one for one in side} for side in (self.before, self.after)]
         if None in by_id[0] or by_id[0].keys() != by_id[1].keys() or len(by_id[0]) < len(self.before):
             return None
@@ -126,47 +130,50 @@ class Cell:
             other = by_id[1][shared]
             if not _alternated(one, other):
                 return None
-            later = dict(zip(other.seeds, other.values[self.metric.name], strict=True))
-            pairs += [
-                (value, later.get(seed)) for seed, value in zip(one.seeds, one.values[self.metric.name], strict=True)
-            ]
+            later = {seed: (value, host) for seed, value, host in other.trials(self.metric.name)}
+            for seed, value, host in one.trials(self.metric.name):
+                value_of_other, host_of_other = later.get(seed, (None, host))
+                if host != host_of_other:
+                    return None
+                pairs.append((value, value_of_other))
         both = [(a, b) for a, b in pairs if a is not None and b is not None]
         return ([a for a, _ in both], [b for _, b in both]) if both else None
 
-    @property
-    def hosts(self) -> tuple[set[str], set[str]]:
-        """Those on which trials of each side with this metric say that they were trained."""
-        before, after = (set(by_host) for by_host in self._by_host)
+    @cached_property
+    def by_host(self) -> tuple[dict[str, float], dict[str, float]] | None:
+        """Each side's time on each host, as the geometric mean of its trials, where the samples are the hosts.
+
+        They are where a side has several, unless neighbours are compared. None where a host is not known.
+        """
+        if not self.metric.is_timed or self.neighbours:
+            return None
+        sides: list[dict[str, list[float]]] = [{}, {}]
+        for side, found in zip((self.before, self.after), sides, strict=True):
+            for _, value, host in (trial for one in side for trial in one.trials(self.metric.name)):
+                if value is not None and host is None:
+                    return None
+                if value is not None and host is not None:
+                    found.setdefault(host, []).append(value)
+        if max(map(len, sides)) < 2:
+            return None
+        before, after = ({host: geometric_mean(values) for host, values in side.items()} for side in sides)
         return before, after
 
     @property
-    def is_over_hosts(self) -> bool:
-        """Whether it is a time of several hosts, whose differences are no change."""
-        return self.metric.is_timed and max(map(len, self.hosts)) > 1
-
-    @property
     def pairs(self) -> tuple[list[float], list[float]] | None:
-        """What is compared two by two: the geometric means of each host where there are several, else neighbours."""
-        if not self.is_over_hosts:
-            return self.neighbours
-        before, after = self._by_host
-        return [geometric_mean(before[host]) for host in before], [geometric_mean(after[host]) for host in before]
-
-    @property
-    def _by_host(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """The samples of each side by host."""
-        sides: tuple[dict[str, list[float]], dict[str, list[float]]] = {}, {}
-        for side, found in zip((self.before, self.after), sides, strict=True):
-            for one in (each for each in side if each.hosts):
-                for host, value in zip(one.hosts, one.values[self.metric.name], strict=True):
-                    if host and value is not None:
-                        found.setdefault(host, []).append(value)
-        return sides
+        """What is compared two by two: neighbours, or both sides' times on the same hosts."""
+        if self.by_host and self.by_host[0].keys() == self.by_host[1].keys():
+            before, after = self.by_host
+            return list(before.values()), [after[host] for host in before]
+        return self.neighbours
 
     @property
     def values(self) -> tuple[list[float], list[float]]:
-        """The samples of both sides."""
-        before, after = ([*figure(self.metric, side).samples] for side in (self.before, self.after))
+        """The samples of both sides: trials, or hosts."""
+        if self.by_host:
+            before, after = (list(side.values()) for side in self.by_host)
+        else:
+            before, after = ([*figure(self.metric, side).samples] for side in (self.before, self.after))
         return before, after
 
 
@@ -256,8 +263,6 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
 
     if differs := differences(cell.before, cell.after, across):
         return row("not comparable", differs)
-    if cell.is_over_hosts and cell.hosts[0] != cell.hosts[1]:
-        return row("not comparable", "hosts: each of them has to train both sides, or their differences would count")
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
     if before is None or after is None:
@@ -269,9 +274,15 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         change = _change(cell)
     if change.paired:
         before, after = _typical_pair(before, after, cell.pairs or ([], []), change)
+    elif cell.by_host:
+        before, after = (
+            replace(side, value=cell.metric.test.center(values), n=len(values))
+            for side, values in zip((before, after), cell.values, strict=True)
+        )
     verdict, reason = decide(change, cell.metric, limit, level, _seconds_a_trial(cell))
-    if verdict == "undecided" and cell.is_over_hosts:
-        reason = f"the samples are {change.n} hosts, which are too few or differ too much in the change"
+    if verdict == "undecided" and cell.by_host:
+        hosts = " and ".join(str(len(side)) for side in cell.by_host)
+        reason = f"the samples are {hosts} hosts, which are too few or differ too much; interleave trials on each host"
     return row(verdict, reason, change)
 
 
@@ -388,6 +399,9 @@ def notes(cell: Cell) -> tuple[str, ...]:
         values = [" and ".join(sorted({one.notes.get(key, "unknown") for one in side})) for side in sides]
         if values[0] != values[1] and all(one.notes for one in (*cell.before, *cell.after)):
             found.append(f"{key} {values[0]} → {values[1]}")
+    hosts = [{host for one in side for host in one.hosts if host} for side in (cell.before, cell.after)]
+    if cell.metric.is_timed and not cell.by_host and all(hosts) and hosts[0] != hosts[1]:
+        found.append("the sides were trained on different hosts, whose difference counts as a change")
     ids = [{one.interleaved for one in side} for side in (cell.before, cell.after)]
     if None in ids[0] | ids[1] or ids[0] != ids[1]:
         found.append("the trials were not interleaved: drift of the machine between the runs counts as a change")

@@ -9,11 +9,14 @@ rule, and is reported as worse only if a confirmation run is worse too.
 The probability of a false alarm in a night is then at most `LEVEL` for all recipes together, if the times of runs of
 the same code are log-normal around one median. It is divided equally (Bonferroni); Student's prediction interval alone
 keeps each share, without the two other conditions.
+
+Runs of several hosts of one machine class are runs like those of several nights: the noise floor covers how much hosts
+differ. A baseline of a single host says nothing of that, so that a run of another host is not reported as worse.
 """
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 from typing import Literal
 
@@ -113,7 +116,8 @@ def _judge_recipe(
 ) -> list[Judgement]:
     found = []
     again: Sequence[Samples] | None = None
-    for first in _compared(accepted, runs, rules, share):
+    moved = _moved(accepted, runs)
+    for first in _compared_by_trial(accepted, runs, rules, share):
         metric, limit = first.metric, rules[first.metric.name].limit
         floor = _floor(accepted, metric, share)
         stable = first.change is None or not metric.test.by_ranks or (floor is not None and floor <= limit)
@@ -123,7 +127,7 @@ def _judge_recipe(
             again = rerun(runs[0].recipe)
         second = None
         if suspect and again is not None:
-            second = next(row for row in _compared(accepted, again, rules, share) if row.metric == metric)
+            second = next(row for row in _compared_by_trial(accepted, again, rules, share) if row.metric == metric)
         confirmed = (
             second is not None and second.verdict == "worse" and _is_beyond(second, accepted, again or (), limit)
         )
@@ -131,7 +135,10 @@ def _judge_recipe(
         if decision == "unstable":
             known = "unknown with a single run" if floor is None else f"{100 * floor:.1f}%, over {100 * limit:g}%"
             reason = f"noise floor {known}, of {len(accepted)} runs"
-        found.append(Judgement(first, second, floor, decision, reason, notes))
+        if decision == "worse" and moved and metric.is_timed and first.change:
+            decision, reason = "undecided", f"worse, but {moved}: add runs of more hosts to the baseline"
+        its_notes = (*notes, f"{first.recipe} was {moved}") if moved and metric.is_timed else notes
+        found.append(Judgement(first, second, floor, decision, reason, its_notes))
     return found
 
 
@@ -204,6 +211,22 @@ def _one_sided(recipe: str, metric: Metric, accepted: Sequence[Samples], reason:
 
 def _compared(accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules, share: float) -> list[Comparison]:
     return [row for row in compare(accepted, runs, rules, level=share) if row.metric.name in rules]
+
+
+def _compared_by_trial(
+    accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules, share: float
+) -> list[Comparison]:
+    """As `_compared`, whatever the hosts: the noise floor is over whole runs, and so covers nights and hosts alike."""
+    before, after = ([replace(one, hosts=()) for one in side] for side in (accepted, runs))
+    return _compared(before, after, rules, share)
+
+
+def _moved(accepted: Iterable[Samples], runs: Iterable[Samples]) -> str:
+    """Says that a baseline of one host is held against another one, of which its noise floor knows nothing."""
+    before, after = ({host for one in side for host in one.hosts if host} for side in (accepted, runs))
+    if len(before) != 1 or after <= before:
+        return ""
+    return f"trained on host {min(after - before)[:8]}, and all runs of the baseline on host {min(before)[:8]}"
 
 
 def _decision(

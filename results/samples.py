@@ -64,7 +64,7 @@ class Samples:
     marks: Mapping[str, int] = field(default_factory=dict)
     """trials by the names of their marks, of `results.marks`"""
     hosts: tuple[str | None, ...] = ()
-    """where each trial was trained, of a run over several hosts; None where it is not known"""
+    """where each trial was trained; None where it is not known"""
     discarded: int = 0
     """trials that were left out"""
     published: Published | None = None
@@ -74,11 +74,16 @@ class Samples:
     """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
 
+    def trials(self, metric: str) -> list[tuple[int, float | None, str | None]]:
+        """Seed, value and host of each."""
+        nothing = (None,) * len(self.seeds)
+        return list(zip(self.seeds, self.values.get(metric, nothing), self.hosts or nothing, strict=True))
+
 
 def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples:
     """The samples of a run. ValueError for an unknown protocol or metric."""
     find_protocol(protocol)
-    record = run.record
+    record, host = run.record, _host(run.record.environment)
     kernels = _kernels(run.trials)
     versions = {name: version for name, version in record.environment.versions.items() if known(version) is not None}
     return Samples(
@@ -112,10 +117,20 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         interleaved=record.interleaved,
         started=tuple(None if trial.started is None else trial.started.timestamp() for trial in run.trials),
         marks=marks.counts(run.trials),
-        hosts=tuple(trial.host and trial.host.hash for trial in run.trials),
+        hosts=tuple(trial.host.hash if trial.host else host for trial in run.trials),
         discarded=len(run.discarded),
         warnings=run.warnings,
     )
+
+
+def _host(environment: Environment) -> str | None:
+    """What tells the host of a run from others; of processes on several hosts, all of them. None where one is unknown.
+
+    The host's name tells more than systemd's machine id, which copies of one disk image share.
+    """
+    others = (rank["host_hash"] for rank in environment.ranks if "host_hash" in rank)
+    hashes = {known(environment.host_hash), *others}
+    return "+".join(sorted(hashes)) if all(isinstance(one, str) for one in hashes) else None
 
 
 def _host_facts(environment: Environment) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from results.compare import decide
 from results.gate import judge, status
+from results.hosts import host_effect
 from results.metrics import METRICS, Metric
 from results.rules import Rule
 from results.samples import FACTS, Samples
@@ -27,6 +28,10 @@ from results.statistics import (
 TRIALS = (3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
 SPREAD, SLOW, SLOWER = 0.02, 0.05, 1.3
 """of times; the share of slow trials; how much longer they take"""
+HOSTS = 0.01
+"""standard deviation of hosts of one machine class"""
+DESIGNS = ((7, 7, 7), (4, 4, 4, 4, 4), (2,) * 10, (18, 2), (1, 1, 18), (1, 1, 1, 17), (1, 1, 1, 1, 8, 8))
+"""trials of each host"""
 POINTS = 0.001
 """standard deviation of accuracies"""
 CHANGES = {"none": 0.0, "+1 limit": 1.0, "-1 limit": -1.0, "+2.5 limits": 2.5}
@@ -128,6 +133,26 @@ def interval_rates(n: int, draws: int, seed: int = 0) -> list[Row]:
     ]
 
 
+def host_rates(draws: int, seed: int = 0) -> list[Row]:
+    """How often the interval of times over several hosts holds the center of the class, also of unequal designs."""
+    generator, rows = np.random.default_rng(seed), []
+    for numbers in DESIGNS:
+        hosts = np.repeat(np.arange(len(numbers)), numbers)
+        for between in (0.0, 0.01, 0.03):
+            effects = generator.normal(0, between, (draws, len(numbers)))[:, hosts]
+            drawn = np.exp(effects + generator.normal(0, SPREAD, (draws, len(hosts))))
+            effect = [host_effect(times, hosts.tolist()) for times in drawn.tolist()]
+            rows.append(
+                {
+                    "trials of each host": " ".join(map(str, numbers)),
+                    "hosts differ by": between,
+                    "draws": draws,
+                    "holds": _share_that_holds(1.0, [one and one.interval for one in effect]),
+                }
+            )
+    return rows
+
+
 def discovery_rates(draws: int, seed: int = 0) -> list[Row]:
     """False among the differences called real, of 40 techniques against one base; ten differ, 10 trials each."""
     generator = np.random.default_rng(seed)
@@ -142,34 +167,51 @@ def discovery_rates(draws: int, seed: int = 0) -> list[Row]:
     return [{"of": name, "draws": draws, "false": float(np.mean(shares))} for name, shares in false.items()]
 
 
-def night_rates(nights: int, slow_down: float, between: float, seed: int = 0) -> Row:
+def night_rates(
+    nights: int, slow_down: float, between: float, seed: int = 0, *, hosts: int = 1, moves: bool = False
+) -> Row:
     """Nights that end with an alarm, of a suite of two recipes of which one is slower by `slow_down`.
 
     12 trials that spread by 1%, nights that differ by `between`, six runs in the baseline, a limit of 3%, and a
-    confirmation run.
+    confirmation run. hosts: of which each run gets one, and which differ by 1%. moves: the new runs are of another
+    host than those.
     """
     generator, alarms = np.random.default_rng(seed), 0
     rules = {"time": Rule("time", 0.03)}
     factors = {"a": 1 + slow_down, "b": 1.0}
     runs = iter(range(10**9))
 
-    def run(recipe: str, factor: float) -> Samples:
-        seconds = factor * generator.lognormal(0, between) * generator.lognormal(0, 0.01, 12)
-        return _run(recipe, f"run {next(runs)}", seconds)
+    def run(recipe: str, host: int, factor: float = 1.0) -> Samples:
+        number = next(runs)
+        seconds = factor * speeds[host] * generator.lognormal(0, between) * generator.lognormal(0, 0.01, 12)
+        return _run(recipe, f"run {number}", seconds, f"host {host}")
 
     for _ in range(nights):
-        baseline = [run(recipe, 1.0) for recipe in factors for _ in range(6)]
-        new = [run(recipe, factor) for recipe, factor in factors.items()]
-        found = judge(baseline, new, rules, lambda recipe: [run(recipe, factors[recipe])])
+        several = hosts > 1 or moves
+        speeds = generator.lognormal(0, HOSTS, hosts + moves) if several else [1.0]
+        places = generator.integers(hosts, size=7) if several else [0] * 7
+        *before, now = [int(place) for place in places]
+        now = hosts if moves else now
+        baseline = [run(recipe, place) for recipe in factors for place in before]
+        new = [run(recipe, now, factor) for recipe, factor in factors.items()]
+        found = judge(baseline, new, rules, lambda recipe, now=now: [run(recipe, now, factors[recipe])])
         alarms += status(found) == 1
-    return {"nights": nights, "slow-down": slow_down, "nights differ by": between, "alarms": alarms / nights}
+    of_another = " and another for the new run" if moves else ""
+    return {
+        "nights": nights,
+        "slow-down": slow_down,
+        "nights differ by": between,
+        "hosts": f"{hosts}{of_another}",
+        "alarms": alarms / nights,
+    }
 
 
-def _run(recipe: str, origin: str, seconds: Sequence[float]) -> Samples:
+def _run(recipe: str, origin: str, seconds: Sequence[float], host: str) -> Samples:
     values = {"time": tuple(seconds), "time-to-target": tuple(seconds), "accuracy": (0.95,) * len(seconds)}
     facts = dict.fromkeys(FACTS, "the same")
     seeds = tuple(range(len(seconds)))
-    return Samples(recipe, origin, facts, {}, {}, 0.94, seeds, values, len(seconds))
+    hosts = (host,) * len(seconds)
+    return Samples(recipe, origin, facts, {}, {}, 0.94, seeds, values, len(seconds), hosts=hosts)
 
 
 def _share_that_holds(truth: float, intervals: Sequence[tuple[float, float] | None]) -> float | None:

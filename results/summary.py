@@ -36,14 +36,11 @@ class Figure:
 
     @cached_property
     def median(self) -> MedianSummary | None:
-        """Of a metric that is compared by ratios. Over several hosts the interval is as wide as that over the hosts."""
+        """Of a metric that is compared by ratios. Over several hosts each host counts once."""
         if self.value is None:
             return None
         found = median_summary(self.samples)
-        if self.hosts is None:
-            return found
-        low, high = (found.median * bound / self.hosts.center for bound in self.hosts.interval)
-        return replace(found, interval=(low, high))
+        return replace(found, median=self.hosts.center, interval=self.hosts.interval) if self.hosts else found
 
     @property
     def text(self) -> str:
@@ -137,16 +134,14 @@ def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
     if not absent and hosts and not hosts.are_alike:
         absent = f"its hosts differ by {form.share(hosts.difference)}, more than {form.share(LIMIT)}"
     trials = sum(one.reached for one in side) if metric.counts == "trials that reached" else _trials(side)
-    return Figure(metric, tuple(values), trials, None if absent else metric.test.center(values), absent, hosts)
+    value = None if absent else hosts.center if hosts else metric.test.center(values)
+    return Figure(metric, tuple(values), trials, value, absent, hosts)
 
 
 def _host_effect(metric: Metric, side: Sequence[Samples]) -> HostEffect | None:
     """Of the trials of these runs that say on which host they were trained."""
-    known = [one for one in side if one.hosts]
-    return host_effect(
-        [value for one in known for value in one.values.get(metric.name, [None] * len(one.hosts))],
-        [host for one in known for host in one.hosts],
-    )
+    trials = [trial for one in side for trial in one.trials(metric.name)]
+    return host_effect([time for _, time, _ in trials], [host for _, _, host in trials])
 
 
 def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:

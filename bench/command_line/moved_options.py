@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 MOVED: dict[str, tuple[str, str | None]] = {
     "--scaling": ("bench/scale.py", "--processes"),
-    "--side-by-side": ("bench/sweep.py", "--concurrent"),
+    "--side-by-side": ("bench/sweep.py", "--workers"),
     "--dry-run": ("bench/estimate.py", None),
     "--list": ("bench/recipes.py list", None),
     "--turns": ("bench/gate.py --against CHECKOUT", None),

@@ -101,6 +101,31 @@ class Machine(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Executor(Options):
+    """What trains: this process one trial after the other, or Ray several at a time."""
+
+    title = "several at a time, by Ray (extra `cluster`)"
+
+    workers: Count | None = None
+    """trials at a time on this machine"""
+    cluster: Annotated[str, Argument(metavar="auto|ADDRESS")] | None = None
+    """trials over the Ray cluster of this host, or at an address"""
+
+    @property
+    def by_ray(self) -> bool:
+        """Whether Ray is asked for."""
+        return self.workers is not None or self.cluster is not None
+
+    def check(self) -> None:
+        """ValueError for options that contradict each other."""
+        if self.workers and self.cluster:
+            raise ValueError("--workers is for this machine, --cluster for many: give one of them")
+        device = getattr(self, "device", "auto")
+        if self.by_ray and device.startswith("cuda:"):
+            raise ValueError(f"--device {device}: Ray chooses the GPU of each trial: say --device cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timeout(Options):
     """When a process counts as lost."""
 

@@ -31,6 +31,10 @@ from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 
 STAGES = ("coarse", "refined")
+Report = Callable[[optuna.Study, FrozenTrial], None]
+"""prints a trial that ended"""
+TrainStage = Callable[[optuna.Study, int, Report], None]
+"""trains until a study has so many finished trials, one of them to the end"""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "median": optuna.pruners.MedianPruner,
@@ -73,17 +77,21 @@ class Plan:
 
 
 class Pruning:
-    """Reports the accuracy of each epoch to the study, and ends a trial that is behind the others."""
+    """Reports the accuracy of each epoch, and ends a trial that is behind the others."""
 
-    def __init__(self, trial: optuna.Trial) -> None:
-        self._trial = trial
+    def __init__(self, is_behind: Callable[[int, float], bool]) -> None:
+        self._is_behind = is_behind
 
     def epoch_end(self, state: State) -> None:
-        accuracy = state.history[-1].accuracy
-        if accuracy is not None:
-            self._trial.report(accuracy, state.history[-1].epoch)
-            if self._trial.should_prune():
-                raise optuna.TrialPruned
+        epoch = state.history[-1]
+        if epoch.accuracy is not None and self._is_behind(epoch.epoch, epoch.accuracy):
+            raise optuna.TrialPruned
+
+
+def is_behind(trial: optuna.Trial, epoch: int, accuracy: float) -> bool:
+    """Report an accuracy to the study of a trial. Whether it should end."""
+    trial.report(accuracy, epoch)
+    return trial.should_prune()
 
 
 def without_test_set(dataset: Dataset) -> Dataset:
@@ -103,11 +111,19 @@ def trial_of(
     return partial(run_trial, set_up(recipe, split.select(dataset, recipe.data), world))
 
 
-def score(plan: Plan, dataset: Dataset | None, device: torch.device, trial: optuna.Trial) -> float:
-    """Mean accuracy on the held-out images, as a fraction; 0 when a training diverged."""
-    space = search_space.from_json(trial.study.user_attrs["space"])
-    train = trial_of(plan.recipe({key: suggest(trial, key, part) for key, part in space.items()}), dataset, device)
-    accuracies = [train(seed, [Pruning(trial)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
+def score(
+    plan: Plan,
+    values: dict[str, search_space.Value],
+    dataset: Dataset | None,
+    device: torch.device,
+    is_behind: Callable[[int, float], bool],
+) -> float:
+    """Mean accuracy on the held-out images, as a fraction; 0 when a training diverged.
+
+    is_behind: gets each epoch and accuracy of the first seed. TrialPruned where it says so.
+    """
+    train = trial_of(plan.recipe(values), dataset, device)
+    accuracies = [train(seed, [Pruning(is_behind)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
     return sum(accuracy or 0.0 for accuracy in accuracies) / plan.seeds
 
 
@@ -124,30 +140,44 @@ def make_sampler(plan: Plan, space: Space) -> BaseSampler:
     """What draws the next trial's values."""
     if plan.sampler == "grid":
         return GridSampler(search_space.grid(space, plan.points), seed=plan.sampler_seed)
-    return {"random": RandomSampler, "tpe": TPESampler}[plan.sampler](seed=plan.sampler_seed)
+    if plan.sampler == "random":
+        return RandomSampler(seed=plan.sampler_seed)
+    return TPESampler(seed=plan.sampler_seed, constant_liar=True)  # keeps away from what other workers try
 
 
-def run(
-    plan: Plan, dataset: Dataset | None, device: torch.device, journal: Path, print_line: Callable[[str], None]
-) -> list[optuna.Study]:
+def open_study(plan: Plan, journal: Path, stage: str) -> optuna.Study:
+    """The study of a stage, which is made if there is none."""
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        study_name=stage,
+        direction="maximize",
+        pruner=PRUNERS[plan.pruner](),
+        load_if_exists=True,
+    )
+
+
+def finished(study: optuna.Study) -> int:
+    """Its trials that count."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable[[str], None]) -> list[optuna.Study]:
     """Search in two stages: the whole space, then a quarter of each range around the best. Returns both studies.
 
     Continues what is in the journal. ValueError for a search of another space, or a trial that cannot be run.
     """
+
+    def report(study: optuna.Study, trial: FrozenTrial) -> None:
+        result = f"{trial.value:.2%}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+        values = ", ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
+        print_line(f"{study.study_name} {trial.number + 1}: {result}  {values}")
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    dataset = dataset and without_test_set(dataset)
     journal.parent.mkdir(parents=True, exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(journal)))
     studies: list[optuna.Study] = []
     for stage in STAGES:
         with FileLock(f"{journal}.stage"):  # one process says where a stage searches
-            study = optuna.create_study(
-                storage=storage,
-                study_name=stage,
-                direction="maximize",
-                pruner=PRUNERS[plan.pruner](),
-                load_if_exists=True,
-            )
+            study = open_study(plan, journal, stage)
             best = studies[0].best_params if studies else None
             space = search_space.refined(plan.space, best) if best else plan.space
             if "space" not in study.user_attrs:
@@ -156,32 +186,27 @@ def run(
         if stage == STAGES[0] and space != plan.space:
             raise ValueError(f"{journal} is a search of another space: give another --study")
         study.sampler = make_sampler(plan, space)
-        search_stage(study, plan, space, dataset, device, print_line)
+        wanted = plan.trials
+        if plan.sampler == "grid":
+            wanted = min(wanted, math.prod(len(values) for values in search_space.grid(space, plan.points).values()))
+        train_stage(study, wanted, report)
         studies.append(study)
     return studies
 
 
-def search_stage(
-    study: optuna.Study,
-    plan: Plan,
-    space: Space,
-    dataset: Dataset | None,
-    device: torch.device,
-    print_line: Callable[[str], None],
+def train_stage(
+    plan: Plan, dataset: Dataset | None, device: torch.device, study: optuna.Study, wanted: int, report: Report
 ) -> None:
-    """Train until all processes together have finished as many trials as the plan wants, one of them to the end."""
-    wanted = plan.trials
-    if plan.sampler == "grid":
-        sizes = [len(values) for values in search_space.grid(space, plan.points).values()]
-        wanted = min(wanted, math.prod(sizes))
+    """Train here until all processes together have finished as many trials as are wanted."""
+    dataset = dataset and without_test_set(dataset)
+    space = search_space.from_json(study.user_attrs["space"])
 
-    def report(study: optuna.Study, trial: FrozenTrial) -> None:
-        result = f"{trial.value:.2%}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
-        values = ", ".join(f"{key}={shown(value)}" for key, value in trial.params.items())
-        print_line(f"{study.study_name} {trial.number + 1}: {result}  {values}")
+    def objective(trial: optuna.Trial) -> float:
+        values = {key: suggest(trial, key, part) for key, part in space.items()}
+        return score(plan, values, dataset, device, partial(is_behind, trial))
 
-    while len(study.get_trials(deepcopy=False, states=FINISHED)) < wanted:
-        study.optimize(lambda trial: score(plan, dataset, device, trial), n_trials=1, callbacks=[report])
+    while finished(study) < wanted:
+        study.optimize(objective, n_trials=1, callbacks=[report])
 
 
 def best_of(studies: list[optuna.Study]) -> FrozenTrial:

@@ -1,27 +1,24 @@
-"""Trials spread over a Ray cluster. A trial trains in a child process of its own, in which nothing of Ray runs.
+"""Tasks spread over a Ray cluster. They train in child processes of a worker, in which nothing of Ray runs.
 
-A Ray task is one trial. It starts `bench/run.py` on its node, waits, and returns the run that was recorded there. Ray
-starts the task again, with the same seed, where its node dies. Every node needs this checkout under the same path.
+Ray starts a task again, with the same seed, where its node dies. Every node needs this checkout under the same path.
 """
 
 import contextlib
+import itertools
 import os
 import socket
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.command_line.cli import INTERNAL, NO_VERDICT
-from bench.training.launch import ROOT, Child, Launch, torchrun
-from pipelines.host import extras, runtime
-from results import store
-from results.record import Run
+from bench.training.launch import ROOT
+from bench.training.tasks import Failure, Task
+from pipelines.host import extras
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+T = TypeVar("T", bound=Task)
 
 RETRIES = 3
 """times that Ray starts a trial again whose node or worker died"""
@@ -37,122 +34,20 @@ POLL = 0.5
 """seconds between looks for a signal while trials train"""
 
 
-@dataclass(frozen=True)
-class TrialTask:
-    """One trial of one recipe."""
-
-    arguments: tuple[str, ...]
-    """of bench/run.py: all but the trials, the seed and where the run is recorded"""
-    seed: int
-    folder: Path
-    """that relative paths start from; it must exist on every node"""
-    processes: int = 1
-    """that train it together"""
-    threads: int = 1
-    """CPU threads a process"""
-    gpus: float = 0
-    """a process: 1, a part of one that others share, or 0 for training on the CPU"""
-    timeout: float | None = None
-    """seconds that it may take, start included"""
-
-    @property
-    def cpus(self) -> int:
-        """CPUs that Ray reserves for it."""
-        return self.processes * self.threads
-
-    def launch(self, out: Path, at_a_time: int = 1) -> Launch:
-        """Its bench/run.py. at_a_time: the trials that share its node."""
-        own = ("--trials", "1", "--seed", str(self.seed), "--threads", str(self.threads), "--out", str(out))
-        device = ("--device", "cuda" if self.gpus else "cpu")
-        variables = {runtime.AT_A_TIME: str(at_a_time)} if at_a_time > 1 else {}
-        return Launch((*self.arguments, *own, *device), torchrun(self.processes), variables=variables)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A trial that left no record."""
-
-    status: int
-    """exit status, as a command's"""
-    reason: str
-    """in one line"""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trial that ended."""
-
-    run: Run
-    """of this trial alone, as it was recorded where it was trained"""
-    sources: Mapping[str, str]
-    """the user's own texts that were trained, by file name"""
-
-
-def train(task: TrialTask, at_a_time: int = 1) -> Trained | Failure:
-    """Train one trial in child processes of this one, and read what they recorded."""
-    with tempfile.TemporaryDirectory(prefix="paceline-") as name:
-        out = Path(name)
-        with (out / "stderr").open("w+", encoding="utf-8", errors="replace") as errors:
-            launch = task.launch(out / "runs", at_a_time)
-            try:
-                status = _run(Child(launch, folder=task.folder, errors=errors), task.timeout)
-            except TimeoutError:
-                return Failure(NO_VERDICT, f"did not end within --timeout {task.timeout:g} s")
-            except OSError as error:
-                return Failure(NO_VERDICT, f"could not be started: {error}")
-            if status:
-                return Failure(status, _last_line(errors) or f"ended with status {status}")
-        (run,) = store.find([out / "runs"])
-        sources = {path.name: path.read_text(encoding="utf-8") for path in run.path.glob("source/*")}
-        return Trained(run, sources)
-
-
-def _run(child: Child, timeout: float | None) -> int:
-    """The status of a child. TimeoutError for one that had to be stopped."""
-    is_late = threading.Event()
-
-    def stop() -> None:
-        is_late.set()
-        child.end()
-
-    timer = threading.Timer(timeout or 0, stop)
-    if timeout:
-        timer.start()
-    try:
-        for _ in child.events():
-            pass
-        status = child.wait()
-    finally:
-        timer.cancel()
-        child.end()
-        child.close()
-    if is_late.is_set():
-        raise TimeoutError
-    return status
-
-
-def _last_line(errors: IO[str]) -> str:
-    """What a child said last on standard error."""
-    errors.seek(0)
-    lines = [line.strip() for line in errors if line.strip()]
-    said = [line for line in lines if "bench/run.py: " in line]  # a launcher's own lines may follow
-    return (said or lines or [""])[-1]
-
-
-def _train_on_node(task: TrialTask, at_a_time: int) -> Trained | Failure:
-    """`train` in a Ray worker."""
+def _train_on_node(task: Task, at_a_time: int) -> object:
+    """What a Ray worker does."""
     if niceness := os.nice(0):
         how = f"start Ray on every node with {NICENESS}=0"
         return Failure(NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
-    return train(task, at_a_time)
+    return task.train(at_a_time)
 
 
-def fitting(task: TrialTask, cpus: float, gpus: float) -> int:
-    """How many trials like this one a node with these resources trains at a time."""
-    places = cpus // task.cpus
-    if task.gpus:
-        places = min(places, gpus / (task.gpus * task.processes) + ROUNDING)
-    return max(1, int(places))
+def fitting(cpus: int, gpus: float, node: Mapping[str, float]) -> int:
+    """How many tasks that take so much a node with these resources does at a time; 0 where it is too small for one."""
+    places = node.get("CPU", 0) // cpus
+    if gpus:
+        places = min(places, node.get("GPU", 0) / gpus + ROUNDING)
+    return int(places)
 
 
 class Cluster:
@@ -166,29 +61,39 @@ class Cluster:
         """The resources of each node that lives."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def train(self, tasks: Sequence[TrialTask]) -> Iterator[tuple[TrialTask, Trained | Failure]]:
-        """Train all trials. Yields each as it ends, with what it left or why it left nothing.
+    def places(self, cpus: int, gpus: float) -> int:
+        """How many tasks that take so much the whole cluster does at a time."""
+        return sum(fitting(cpus, gpus, node) for node in self.nodes)
 
-        The machine class of all trials of a task's shape says how many the roomiest node trains at a time, so that
-        nodes of unequal size do not refuse each other's. ValueError for a trial that no node has room for.
+    def actor(self, kind: type, *arguments: object) -> Any:
+        """An object of this class in a process of its own on this host, with Ray's handle for workers to call it."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        return self._ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(*arguments)
+
+    def train(self, tasks: Iterable[T], at_most: int | None = None) -> Iterator[tuple[T, Any]]:
+        """Do all tasks. Yields each as it ends, with what it returned or the failure.
+
+        at_most: tasks that are taken at a time, of an iterable whose next ones depend on what has ended.
+
+        The machine class of all tasks of a shape says how many the roomiest node does at a time, so that nodes of
+        unequal size do not refuse each other's. ValueError for a task that no node has room for.
         """
         nodes = self.nodes
-        for task in tasks:
-            gpus = task.gpus * task.processes
-            if not any(node.get("CPU", 0) >= task.cpus and node.get("GPU", 0) >= gpus for node in nodes):
-                needs = f"{task.cpus} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-                raise ValueError(f"a trial needs {needs} of one node, and no node of the cluster has them")
         remote = self._ray.remote(_train_on_node)
-        pending = {
-            remote.options(
-                num_cpus=task.cpus,
-                num_gpus=task.gpus * task.processes,
-                max_retries=RETRIES,
-                scheduling_strategy="SPREAD",
-            ).remote(task, max(fitting(task, node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)): task
-            for task in tasks
-        }
-        while pending:
+        waiting = iter(tasks)
+        pending: dict[Any, T] = {}
+        while True:
+            for task in itertools.islice(waiting, at_most and at_most - len(pending)):
+                at_a_time = max((fitting(task.cpus, task.gpus, node) for node in nodes), default=0)
+                if not at_a_time:
+                    needs = f"{task.cpus} CPUs" + (f" and {task.gpus:g} GPUs" if task.gpus else "")
+                    raise ValueError(f"a trial needs {needs} of one node, and no node of the cluster has them")
+                own = {"num_cpus": task.cpus, "num_gpus": task.gpus, "max_retries": RETRIES}
+                pending[remote.options(**own, scheduling_strategy="SPREAD").remote(task, at_a_time)] = task
+            if not pending:
+                return
             ended, _ = self._ray.wait(list(pending), timeout=POLL)
             for reference in ended:
                 try:

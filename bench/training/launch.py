@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO
 
 from bench.command_line.cli import NO_VERDICT, Terminated
 from bench.training import events
@@ -28,22 +27,20 @@ LAUNCHER_PREFIXES = ("ACCELERATE_", "MASTER_", "TORCHELASTIC_", "GROUP_", "LOCAL
 
 STARTER = """
 import os, signal, sys
-parent, cores, *command = sys.argv[1:]
+parent, *command = sys.argv[1:]
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, which execve keeps
 if os.getppid() != int(parent):
     sys.exit(143)
-if cores:
-    os.sched_setaffinity(0, map(int, cores.split(",")))
 os.execvp(command[0], command)
 """
-"""Becomes the command, after it has asked for SIGTERM at its parent's death and has bound itself to its cores."""
+"""Becomes the command, after it has asked for SIGTERM at its parent's death."""
 
 
-def ending_with_us(command: Sequence[str], cores: Sequence[int] = ()) -> list[str]:
-    """A command that gets SIGTERM when this process ends, also by SIGKILL. cores: that it is bound to."""
-    return [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), ",".join(map(str, cores)), *command]
+def ending_with_us(command: Sequence[str]) -> list[str]:
+    """A command that gets SIGTERM when this process ends, also by SIGKILL."""
+    return [sys.executable, "-I", "-S", "-c", STARTER, str(os.getpid()), *command]
 
 
 def torchrun(processes: int) -> tuple[str, ...]:
@@ -72,10 +69,10 @@ class Launch:
     """the tree whose bench/run.py it is"""
     variables: Mapping[str, str] = field(default_factory=dict)
     """set in its environment"""
-    cores: tuple[int, ...] = ()
-    """that it is bound to; empty: those of this process"""
-    gpu: str | None = None
-    """as CUDA_VISIBLE_DEVICES names it; None: those of this process"""
+    folder: Path | None = None
+    """its working directory; None: that of this process"""
+    errors: Path | None = None
+    """a file that takes its standard error; None: that of this process"""
 
     @property
     def command(self) -> list[str]:
@@ -85,7 +82,6 @@ class Launch:
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables of the child, made from those of this process."""
         own = {events.REPORTS: "1", "OMP_NUM_THREADS": "1"}  # without it torchrun warns; bench/run.py sets its own
-        own |= {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
         return without_launcher(given) | own | self.variables
 
 
@@ -99,26 +95,23 @@ def without_launcher(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 class Child:
-    """A launch that runs, in a process group of its own: a Ctrl-C in the terminal reaches it once, through us.
+    """A launch that runs, in a process group of its own: a Ctrl-C in the terminal reaches it once, through us."""
 
-    folder: its working directory (None: that of this process). errors: takes its standard error (None: that of this
-    process).
-    """
-
-    def __init__(self, launch: Launch, folder: Path | None = None, errors: IO[str] | None = None) -> None:
+    def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self._is_stopped = False
-        self._process = subprocess.Popen(  # noqa: S603  no shell
-            ending_with_us(launch.command, launch.cores),
-            env=launch.environment(os.environ),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=folder,
-            encoding="utf-8",
-            errors="replace",
-            process_group=0,
-        )
+        with launch.errors.open("wb") if launch.errors else contextlib.nullcontext() as errors:
+            self._process = subprocess.Popen(  # noqa: S603  no shell
+                ending_with_us(launch.command),
+                env=launch.environment(os.environ),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=launch.folder,
+                encoding="utf-8",
+                errors="replace",
+                process_group=0,
+            )
 
     def events(self) -> Iterator[Event]:
         """What it reports until it ends. A line that is no event goes to standard error."""

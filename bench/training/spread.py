@@ -1,21 +1,23 @@
-"""The trials of many recipes over a cluster, recorded here as they end."""
+"""The trials of many recipes, recorded here as they end, whatever executes them."""
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 from bench.command_line import cli
 from bench.command_line.invocation import as_typed
-from bench.training.cluster import Cluster, Failure, TrialTask
 from bench.training.collect import CollectedRun
 from bench.training.events import Event, TrialFinished
+from bench.training.tasks import Failure, Trained, TrialTask
 
 Planned = Sequence[tuple[CollectedRun, Sequence[TrialTask]]]
 """runs, each with the trials that it misses"""
+Execute = Callable[[Sequence[TrialTask]], Iterator[tuple[TrialTask, Trained | Failure]]]
+"""yields each trial as it ends"""
 
 
-def train(planned: Planned, cluster: Cluster, show: Callable[[Event], None], prog: str) -> int:
+def train(planned: Planned, execute: Execute, show: Callable[[Event], None], prog: str) -> int:
     """Train all trials and write each as it ends. Returns the highest exit status of a trial.
 
     The trials of the recipes alternate, so that a drift of the machines affects all recipes. `prog`: the command, for
@@ -28,7 +30,7 @@ def train(planned: Planned, cluster: Cluster, show: Callable[[Event], None], pro
     reasons: dict[int, str] = {}
     status = cli.OK
     try:
-        for task, found in cluster.train([task for _, task in pairs]):
+        for task, found in execute([task for _, task in pairs]):
             run = owners[id(task)]
             if not isinstance(found, Failure):
                 try:

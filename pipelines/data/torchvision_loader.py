@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from pipelines.data.loader import Batches, LoaderContext
 from pipelines.data.order import EpochOrder
 from pipelines.data.preprocess import preprocess
 from pipelines.distributed.process_group import summary_line
+from pipelines.host import runtime
 from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe.training import Augment
 
@@ -134,7 +136,7 @@ class TorchvisionLoader(HostLoader):
             persistent_workers=config.workers > 0,
             pin_memory=context.world.device.type == "cuda",
             generator=torch.Generator().manual_seed(context.augment_seed),  # draws the seed of the workers
-            worker_init_fn=new_process_group,
+            worker_init_fn=attach_to_training,
         )
 
     def epoch(self, epoch: int) -> Batches:
@@ -165,9 +167,14 @@ class TorchvisionLoader(HostLoader):
             self._batches._iterator = None
 
 
-def new_process_group(worker: int) -> None:
-    """Leave the process group, so that Ctrl-C and SIGTERM reach the training process alone, which ends its workers."""
+def attach_to_training(worker: int) -> None:
+    """Let the training process alone end this worker, as torch has it, and end with it at once if it is killed.
+
+    In a process group of its own, so that Ctrl-C and SIGTERM reach the training process alone. torch's workers look for
+    its death every 5 s (`torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL`).
+    """
     os.setpgid(0, 0)
+    runtime.end_with_parent(signal.SIGKILL)
 
 
 def drawing_from(generator: torch.Generator, batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:

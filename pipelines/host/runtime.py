@@ -60,10 +60,15 @@ def end_with_launcher() -> bool:
 
     `accelerate launch` does not pass signals on. False where nothing was done: another launcher, or not Linux.
     """
-    if os.environ.keys().isdisjoint(LAUNCHERS) or sys.platform != "linux":
+    return not os.environ.keys().isdisjoint(LAUNCHERS) and end_with_parent(signal.SIGTERM)
+
+
+def end_with_parent(number: int) -> bool:
+    """Have this signal sent to this process when its parent dies. False where the system is not Linux."""
+    if sys.platform != "linux":
         return False
     parent = os.getppid()
-    is_set = ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0
+    is_set = ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number) == 0
     if os.getppid() != parent:  # it has died in the meantime
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(number)
     return is_set

@@ -329,7 +329,7 @@ def what_shares_one_network(recipe: Recipe) -> str | None:
     norm = getattr(recipe.model, "norm", None)
     if norm and norm.sync:
         return f"model.norm.sync=true does not go with {name}: its processes do not all have this norm; say sync=false"
-    if recipe.model.drop_connect and parallel.strategy == "tensor":
+    if getattr(recipe.model, "drop_connect", 0) and parallel.strategy == "tensor":
         return f"model.drop_connect does not go with {name}, which slices the weights: say model.drop_connect=0"
     return None
 

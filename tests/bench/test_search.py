@@ -1,5 +1,6 @@
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,14 @@ def test_scrambled_test_labels_give_the_same_search(tmp_path, one_thread):
         sampler_seed=0,
     )
     found = [
-        values(search_study.run(plan, dataset, CPU, tmp_path / f"{number}.journal", lambda line: None))
+        values(
+            search_study.run(
+                plan,
+                tmp_path / f"{number}.journal",
+                partial(search_study.train_stage, plan, dataset, CPU),
+                lambda line: None,
+            )
+        )
         for number, dataset in enumerate((whole, scrambled))
     ]
     assert found[0] == found[1]
@@ -130,8 +138,8 @@ def test_a_trial_that_is_behind_is_pruned(find):
     study.set_user_attr("space", search_study.search_space.to_json(plan.space))
     for rate in (0.1, 0.1, 1e-9):
         study.enqueue_trial({"optimizer.lr": rate})
-    dataset = search_study.without_test_set(digits.read(Path()))
-    study.optimize(lambda trial: search_study.score(plan, dataset, CPU, trial), n_trials=3)
+    dataset = digits.read(Path())
+    search_study.train_stage(plan, dataset, CPU, study, 3, lambda study, trial: None)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert list(study.trials[2].intermediate_values) == [1]
 
@@ -148,10 +156,24 @@ def test_processes_share_a_study(tmp_path):
     assert all(one.out.count("coarse ") >= 1 for one in ended)
 
 
+@pytest.mark.slow
+def test_ray_workers_search_what_this_process_would(find, tmp_path):
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    words = (*SMALL, "--trials", "2", "--sampler-seed", "0")
+    assert find(*words).status == 0
+    here = values(studies())
+    STUDY.unlink()
+    ended = wait(launch(Path(search.__file__), *words, "--device", "cpu", "--workers", "1", cwd=tmp_path))
+    assert (ended.status, ended.err) == (0, "")
+    assert values(studies()) == here
+    assert all(set(trial.intermediate_values) == {1} for study in studies() for trial in study.trials)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digits/quick"], "nothing to search"),
+        ([*SMALL, "--workers", "1", "--cluster", "auto"], "give one of them"),
         (["digits/quick", "optimizer.rl=1..2"], "optimizer.rl"),
         (["digits/quick", "optimizer.lr=-1..2"], "optimizer.lr"),
         (["digits/quick", "optimizer.lr=2..1"], "to a larger one"),

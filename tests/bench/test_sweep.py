@@ -1,62 +1,60 @@
-"""bench/sweep.py: how a machine is shared, what is launched, and recipes that really train at the same time."""
+"""bench/sweep.py: what each trial is given, where trials fit, and trials that really train."""
 
 import json
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from bench import sweep
 from bench.command_line import jobs
-from bench.sweep import Place, places
-from bench.training.events import Message, RunRecorded
-from bench.training.launch import Children
-from pipelines.host import runtime
+from bench.training import resources
+from bench.training.tasks import Failure, Trained, TrialTask
 from results import store
+from results.record import Run
 from tests.bench.conftest import ROOT, SMALL, launch, wait
 from tests.results import builders
-
-two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
 
 
 def command(*arguments, cwd):
     return wait(launch(ROOT / "bench" / "sweep.py", *arguments, "--device", "cpu", cwd=cwd))
 
 
-def test_cores_are_shared_equally_and_each_has_a_gpu_of_its_own():
-    assert places(2, [0, 1, 2, 3], []) == [Place((0, 1)), Place((2, 3))]
-    assert places(2, [4, 5, 6, 7, 8], ["GPU-a", "GPU-b", "GPU-c"]) == [Place((4, 5), "GPU-a"), Place((6, 7), "GPU-b")]
-
-
-@pytest.mark.parametrize(
-    ("cores", "gpus", "message"), [([0], [], "there are 1 cores"), ([0, 1, 2], ["GPU-a"], "each needs a GPU")]
-)
-def test_what_is_too_little_to_share_is_refused(cores, gpus, message):
-    with pytest.raises(ValueError, match=message):
-        places(2, cores, gpus)
-
-
-def test_a_launch_is_given_every_option_that_concerns_one_recipe(tmp_path):
-    words = ["digits/*", "epochs=2", "--seed", "3", "--trials", "5", "--smoke-test", "--track", "--threads", "1"]
-    words += ["--protocol", "cold", "--out", str(tmp_path), "--data-dir", str(tmp_path)]
-    given = sweep.parse(words)
-    launches = sweep.planned(given)
-    passed = [jobs.parse(list(one.arguments)) for one in launches]
-    assert [one.words for one in passed] == [["digits/quick", "epochs=2"], ["digits/short", "epochs=2"]]
-    shared = ("trials", "seed", "smoke_test", "track", "threads", "protocol", "out", "data_dir", "device")
-    assert all(getattr(one, name) == getattr(given, name) for one in passed for name in shared)
-    assert launches[0].variables == {runtime.AT_A_TIME: "2"}
+def test_a_trial_is_given_every_option_that_concerns_it(tmp_path, capsys):
+    words = [
+        "digits/*",
+        "epochs=2",
+        "--seed",
+        "3",
+        "--trials",
+        "2",
+        "--smoke-test",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    assert sweep.main([*words, "--out", str(tmp_path), "--data-dir", str(tmp_path), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    passed = [jobs.parse(line.split()[2:]) for line in lines]
+    assert [(one.words, one.seed) for one in passed] == [
+        ([name, "epochs=2"], seed) for name in ("digits/quick", "digits/short") for seed in (3, 4)
+    ]
+    for one in passed:
+        assert (one.trials, one.smoke_test, one.threads, one.device) == (1, True, 1, "cpu")
+        assert (one.out, one.data_dir) == (tmp_path, tmp_path)
 
 
 def test_a_suite_says_how_many_trials(tmp_path):
     (tmp_path / "suite.yaml").write_text("- {recipe: digits/quick, trials: 4}\n")
-    (one,) = sweep.planned(sweep.parse(["--suite", str(tmp_path / "suite.yaml")]))
-    assert jobs.parse(list(one.arguments)).trials == 4
+    ((_, job),) = sweep.wanted(sweep.parse(["--suite", str(tmp_path / "suite.yaml")]))
+    assert job.seeds == (0, 1, 2, 3)
 
 
-@pytest.mark.parametrize("option", ["--interleave", "--folds=3", "--energy", "--profile", "--quiet"])
+@pytest.mark.parametrize("option", ["--interleave", "--folds=3", "--energy", "--track", "--quiet"])
 def test_an_option_that_does_not_apply_does_not_exist(capsys, option):
     with pytest.raises(SystemExit) as leaving:
         sweep.parse(["digits/quick", option])
@@ -64,22 +62,25 @@ def test_an_option_that_does_not_apply_does_not_exist(capsys, option):
     assert f"unrecognized arguments: {option.partition('=')[0]}" in capsys.readouterr().err
 
 
-def test_a_wrong_recipe_is_refused_before_anything_is_launched(capsys, monkeypatch):
-    monkeypatch.setattr(Children, "start", lambda *arguments: pytest.fail("launched"))
-    assert sweep.main(["digits/quick", "mnist/base", "nosuch=1", "--concurrent", "2", "--device", "cpu"]) == 2
+def test_a_wrong_recipe_is_refused_before_anything_is_trained(capsys, monkeypatch):
+    monkeypatch.setattr(TrialTask, "train", lambda *arguments: pytest.fail("trained"))
+    assert sweep.main(["digits/quick", "mnist/base", "nosuch=1", "--device", "cpu"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_launcher_of_old_is_now_ray(capsys):
+    assert sweep.parse(["digits/quick", "--concurrent", "2"]).workers == 2
+    assert capsys.readouterr().err == "bench/sweep.py: note: --concurrent is now --workers\n"
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--timeout", "5"], "--timeout needs --workers or --cluster"),
         (["--workers", "2", "--cluster", "auto"], "give one of them"),
-        (["--workers", "2", "--concurrent", "2"], "--concurrent does not work with"),
-        (["--workers", "2", "--track"], "--track does not work with"),
         (["--cluster", "auto", "--device", "cuda:1"], "Ray chooses the GPU"),
         (["--cluster", "auto", "--gpu-share", "0.5"], "--shared allows it"),
         (["--cluster", "auto", "--shared"], "--shared needs --gpu-share"),
+        (["--shared", "--gpu-share", "0.5"], "add --workers or --cluster"),
         (["--cluster", "auto", "--shared", "--gpu-share", "0.5", "--processes", "2"], "leave --processes out"),
     ],
 )
@@ -90,22 +91,21 @@ def test_options_of_ray_that_mean_nothing_are_refused(capsys, words, message):
     assert message in capsys.readouterr().err
 
 
-def per_process(words, *nodes):
-    return sweep.per_process(sweep.parse(["digits/quick", *words]), nodes)
-
-
 def test_every_process_has_the_same_threads_on_all_nodes():
+    def per_process(*nodes, **wanted):
+        return resources.per_process(resources.Wanted(**wanted), nodes)
+
     small, large = {"CPU": 8.0}, {"CPU": 32.0}
     gpus = {"CPU": 64.0, "GPU": 8.0}
-    assert per_process(["--cluster", "auto"], {}, small, large) == (0, 8), "a trial on CPUs has the whole smallest node"
-    assert per_process(["--cluster", "auto", "--processes", "2"], small, large) == (0, 4)
-    assert per_process(["--workers", "2"], small) == (0, 4)
-    assert per_process(["--cluster", "auto", "--threads", "3"], small) == (0, 3)
-    assert per_process(["--cluster", "auto"], gpus, large) == (1, 8)
-    assert per_process(["--cluster", "auto", "--device", "cpu"], gpus, large) == (0, 32)
-    assert per_process(["--cluster", "auto", "--shared", "--gpu-share", "0.5"], gpus) == (0.5, 4)
+    assert per_process({}, small, large) == (0, 8), "a trial on CPUs has the whole smallest node"
+    assert per_process(small, large, processes=2) == (0, 4)
+    assert per_process(small, workers=2) == (0, 4)
+    assert per_process(small, threads=3) == (0, 3)
+    assert per_process(gpus, large) == (1, 8)
+    assert per_process(gpus, large, device="cpu") == (0, 32)
+    assert per_process(gpus, gpu_share=0.5) == (0.5, 4)
     with pytest.raises(ValueError, match="no node of the cluster has a GPU"):
-        per_process(["--cluster", "auto", "--device", "cuda"], small)
+        per_process(small, device="cuda")
 
 
 def test_workers_that_the_machine_has_no_room_for_are_refused(monkeypatch, capsys):
@@ -121,68 +121,59 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch, capsys):
 
 
 @pytest.fixture
-def launched(monkeypatch, tmp_path):
-    """Every launch records a run and returns the status that is planned for its recipe."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    statuses = {"digits/quick": 0, "digits/short": 0}
+def failing(monkeypatch):
+    """No trial trains. Those of the recipes in this set fail, and the others are recorded."""
+    names = set()
 
-    def run(self, launch, show):
-        name = launch.arguments[0]
-        if not statuses[name]:
-            record = builders.record(id=f"{len(name):04}", recipe_name=name, seeds=[0])
-            directory = store.create(tmp_path / "runs", record)
-            directory.append(builders.trial(0))
-            show(Message(name, "trains"))
-            show(RunRecorded(name, str(directory.path), "finished"))
-        return statuses[name]
+    def train(self):
+        name, *_ = self.arguments
+        if name in names:
+            return Failure(3, "it broke")
+        recipe_hash = jobs.load_any(name, []).hash
+        record = builders.record(recipe_name=name, recipe_hash=recipe_hash, seeds=[self.seed])
+        return Trained(Run(record, (builders.trial(self.seed, index=0),), Path("elsewhere")), {})
 
-    monkeypatch.setattr(Children, "run", run)
-    return statuses
+    monkeypatch.setattr(TrialTask, "train", train)
+    return names
 
 
-def test_tables_of_all_runs_are_printed_at_the_end(launched, capsys):
-    assert sweep.main(["digits/*", "--device", "cpu"]) == 0
+@pytest.fixture
+def sweep_both(failing, tmp_path):
+    return lambda *words: sweep.main(["digits/*", "--trials", "2", "--out", str(tmp_path), "--device", "cpu", *words])
+
+
+def test_tables_of_all_runs_are_printed_at_the_end(sweep_both, capsys):
+    assert sweep_both() == 0
     out = capsys.readouterr().out
-    assert "digits/quick: trains" in out
+    assert "digits/quick: trial 2/2, seed 1" in out
     assert out.count("record: ") == 2
 
 
-def test_json_has_an_object_per_run_and_nothing_else(launched, capsys):
-    assert sweep.main(["digits/*", "--device", "cpu", "--json"]) == 0
+def test_json_has_an_object_per_run_and_nothing_else(sweep_both, capsys):
+    assert sweep_both("--json") == 0
     captured = capsys.readouterr()
     assert [json.loads(line)["recipe"] for line in captured.out.splitlines()] == ["digits/quick", "digits/short"]
-    assert "digits/quick: trains" in captured.err
+    assert "digits/quick: trial 1/2" in captured.err
 
 
-@pytest.mark.parametrize("status", [2, 3])
-def test_the_highest_status_is_returned_and_the_others_train(launched, capsys, status):
-    launched["digits/quick"] = status
-    assert sweep.main(["digits/*", "--device", "cpu"]) == status
-    assert capsys.readouterr().out.count("record: ") == 1
+def test_the_highest_status_is_returned_and_the_others_train(sweep_both, failing, capsys):
+    failing.add("digits/quick")
+    assert sweep_both() == 3
+    captured = capsys.readouterr()
+    assert captured.out.count("record: ") == 1
+    assert captured.err.count("bench/sweep.py: error: digits/quick: seed") == 2
 
 
-def test_a_dry_run_prints_the_commands(capsys, monkeypatch):
-    monkeypatch.setattr(Children, "start", lambda *arguments: pytest.fail("launched"))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    assert sweep.main(["digits/*", "--device", "cpu", "--dry-run"]) == 0
-    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["digits/quick", "digits/short"]
-
-
-@pytest.mark.slow
-@two_cores
-def test_two_recipes_train_at_the_same_time_and_their_records_say_so(tmp_path):
-    (tmp_path / "other.yaml").write_text("base: digits/quick\n")
-    ended = command("digits/quick", "other.yaml", *SMALL, "--trials", "1", "--concurrent", "2", cwd=tmp_path)
-    assert ended.status == 0, ended.err
-    runs = {run.record.recipe_name: run.record for run in store.find([tmp_path / "runs"])}
-    assert sorted(runs) == ["digits/quick", "other"]
-    assert all(record.environment.machine_class.endswith(", 2 runs at a time") for record in runs.values())
-    assert "digits/quick: trial 1/1" in ended.out
-    assert ended.out.count("record: ") == 2
+def test_what_is_missing_is_resumed_without_ray_too(sweep_both, failing, tmp_path):
+    sweep_both()
+    for trials in tmp_path.glob("*/trials.jsonl"):
+        first, _ = trials.read_text().splitlines()
+        trials.write_text(first + "\n")
+    assert sweep_both("--resume") == 0
+    assert [[trial.seed for trial in run.trials] for run in store.find([tmp_path])] == [[0, 1]] * 2
 
 
 @pytest.mark.slow
-@two_cores
 def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path):
     words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu")
     process = launch(ROOT / "bench" / "sweep.py", *words, cwd=tmp_path)
@@ -194,10 +185,10 @@ def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path):
     assert ended.status == 143, ended.err
     (run,) = store.find([tmp_path / "runs"])
     assert run.record.status == "interrupted"
+    assert "at a time" not in run.record.environment.machine_class
 
 
 @pytest.mark.slow
-@two_cores
 def test_the_error_of_a_launch_is_passed_on_with_its_status(tmp_path):
     ended = wait(launch(ROOT / "bench" / "sweep.py", "digits/quick", "--device", "cuda:99", cwd=tmp_path))
     assert ended.status == 2

@@ -1,5 +1,7 @@
 """Verdicts: every one of them from planted samples, and none of them without the other condition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,20 +56,58 @@ def test_hosts_that_train_both_sides_are_pairs_whatever_their_numbers_of_trials(
     assert found.change.size == pytest.approx(1.05)
 
 
-def test_times_of_other_hosts_are_not_comparable_and_accuracies_are():
-    before, after = over_hosts([1.0, 1.1], [4, 4]), over_hosts([1.0, 1.1, 1.2], [3, 3, 3])
-    assert row(before, after).verdict == "not comparable"
-    assert row(before, after).reason.startswith("hosts: ")
+def on_other_hosts(side):
+    return replace(side, hosts=tuple(f"other {host}" for host in side.hosts))
+
+
+def test_hosts_of_one_side_alone_are_independent_samples():
+    before = over_hosts(FACTORS, [3] * 8)
+    after = on_other_hosts(over_hosts(FACTORS, [1, 1, 1, 1, 5, 5, 5, 5], 1.2))
+    found = row(before, after)
+    assert (found.verdict, found.change.paired, found.change.n) == ("worse", False, 8)
+    assert (found.before.n, found.after.n) == (8, 8)
+    assert found.after.value / found.before.value == pytest.approx(1.2)
+
+
+def test_few_hosts_decide_nothing_on_times_and_all_on_accuracies():
+    before, after = over_hosts([1.0, 1.05], [10, 10]), over_hosts([1.1, 1.15, 1.2], [7, 7, 7])
+    found = row(before, after)
+    assert (found.verdict, found.reason.partition(",")[0]) == ("undecided", "the samples are 2 and 3 hosts")
     assert row(before, after, "accuracy").verdict == "same"
 
 
-def test_differences_between_hosts_are_no_change():
+def test_interleaved_trials_of_one_host_are_pairs_whatever_the_hosts():
+    sides = [over_hosts([1.0, 1.05], [6, 6], change) for change in (1.0, 1.05)]
+    before, after = (replace(side, interleaved="together") for side in sides)
+    found = row(before, after)
+    assert (found.verdict, found.change.paired, found.change.n) == ("worse", True, 12)
+    swapped = replace(after, hosts=after.hosts[::-1])
+    assert row(before, swapped).change.n == 2
+
+
+def test_single_hosts_that_differ_are_noted():
+    note = "the sides were trained on different hosts, whose difference counts as a change"
+    first, second = (samples(STEADY, hosts=(host,) * 8) for host in "ab")
+    assert (row(first, second).verdict, note in row(first, second).notes) == ("same", True)
+    assert note not in row(first, samples(STEADY, hosts=("a",) * 8)).notes
+    assert note not in row(first, samples(STEADY)).notes
+
+
+def test_records_without_a_host_are_compared_by_trials():
+    several, unknown = over_hosts([1.0, 1.001], [4, 4]), samples(times_of(1.05))
+    assert (row(several, unknown).verdict, row(several, unknown).change.n) == ("worse", 8)
+
+
+@pytest.mark.parametrize("numbers", [([4] * 6, [2] * 6), ([1, 1, 1, 5, 5, 5], [5, 1, 1, 1, 1, 1])])
+@pytest.mark.parametrize("are_the_same", [True, False])
+def test_differences_between_hosts_are_no_change(numbers, are_the_same):
     """At most 5% of 400 comparisons without a change, and three standard errors of that number."""
     generator, false = np.random.default_rng(1), 0
     for seed in range(400):
-        factors = np.exp(generator.normal(0, 0.03, 6))
-        sides = [over_hosts(factors, trials, 1.0, 0.02, 2 * seed + n) for n, trials in enumerate(([4] * 6, [2] * 6))]
-        false += row(*sides).verdict in ("worse", "better")
+        factors = np.exp(generator.normal(0, 0.03, (2, 6)))
+        before = over_hosts(factors[0], numbers[0], 1.0, 0.02, 2 * seed)
+        after = over_hosts(factors[0 if are_the_same else 1], numbers[1], 1.0, 0.02, 2 * seed + 1)
+        false += row(before, after if are_the_same else on_other_hosts(after)).verdict in ("worse", "better")
     assert false <= 33
 
 

@@ -1,6 +1,7 @@
 """The gate: it trips on what is worse, and not on noise; its promises by simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy import stats
 from results.compare import compare
 from results.gate import judge, noise_floor, status
 from results.rules import rules
+from results.simulation import night_rates
 from tests.results.builders import samples
 
 RULES = rules(["time:3%"])
@@ -138,6 +140,38 @@ def test_a_run_without_trials_in_the_baseline_is_named():
     (judgement,) = judge([empty], [machine.run()], RULES)
     assert (judgement.decision, status([judgement])) == ("undecided", 2)
     assert "baseline/empty" in judgement.notes[0]
+
+
+def on(host, run):
+    return replace(run, hosts=(host,) * len(run.seeds))
+
+
+def test_hosts_of_a_class_are_to_the_gate_what_nights_are():
+    machine = Machine()
+    baseline = [on(host, machine.run()) for host in "aabbcd"]
+    assert decision(baseline, [on("e", machine.run())]) == "passed"
+    assert decision(baseline, [on("e", machine.run(1.08))]) == "worse"
+
+
+def test_a_baseline_of_one_host_blames_no_other():
+    machine = Machine()
+    baseline = [on("a", run) for run in machine.baseline()]
+    slow, quiet = machine.run(1.08), machine.run()
+    assert decision(baseline, [on("a", slow)]) == "worse"
+    (judgement,) = judge(baseline, [on("b", slow)], RULES)
+    assert judgement.decision == "undecided"
+    assert judgement.reason.startswith("worse, but trained on host b, and all runs of the baseline on host a: add")
+    (judgement,) = judge(baseline, [on("b", quiet)], RULES)
+    assert judgement.decision == "passed"
+    assert judgement.notes == ("cifar10/airnet was trained on host b, and all runs of the baseline on host a",)
+    assert decision(baseline, [on("b", diverged())]) == "worse", "no host explains it"
+    assert decision(machine.baseline(), [on("b", slow)]) == "worse", "where the baseline was trained is not known"
+
+
+@pytest.mark.parametrize(("hosts", "moves"), [(4, False), (4, True), (1, True)])
+def test_hosts_that_differ_raise_no_alarm(hosts, moves):
+    """At most 5% of 300 nights, and three standard errors of that number."""
+    assert night_rates(300, 0.0, 0.004, hosts=hosts, moves=moves)["alarms"] <= 0.088
 
 
 def test_a_recipe_may_have_limits_of_its_own():

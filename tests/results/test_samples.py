@@ -1,11 +1,13 @@
 """A side of a comparison: every way to name it, and what is kept of a run."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from results.literature import published
 from results.protocols import seconds_to_target, total_seconds
+from results.record import Run
 from results.samples import of_run, resolve
 from results.store import create, read
 from tests.results.builders import missed, record, trial
@@ -112,3 +114,18 @@ def test_a_run_that_cannot_be_read_is_left_out_unless_it_is_named_itself(runs):
         resolve(str(broken), "strict", skip=told.append)
     with pytest.raises(ValueError, match="is damaged"):
         resolve(str(runs), "strict")
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "found"),
+    [
+        ({"host_hash": "a"}, None, "a"),
+        ({"host_hash": "a"}, {"hash": "b"}, "b"),
+        ({"host_hash": "a", "ranks": [{"rank": 0}, {"rank": 1, "host_hash": "b"}]}, None, "a+b"),
+        ({"host_hash": {"unknown": "no name"}}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_a_trial_is_of_its_own_host_or_of_that_of_its_run(environment, host, found):
+    run = Run(record(environment=environment), (trial(0, host=host),), Path("run"))
+    assert of_run(run, "strict").hosts == (found,)

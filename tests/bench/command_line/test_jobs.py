@@ -157,7 +157,7 @@ def test_the_help_is_at_most_two_screens_and_shows_every_option(capsys, monkeypa
     [
         ("mnist/base --scaling 1,2 --sample", "bench/scale.py mnist/base --processes 1,2 --smoke-test"),
         ("--scaling=1,2 --interleave --dry-run", "bench/scale.py --processes=1,2 --by-seed --dry-run"),
-        ("mnist/* epochs=1 --side-by-side 2", "bench/sweep.py 'mnist/*' epochs=1 --concurrent 2"),
+        ("mnist/* epochs=1 --side-by-side 2", "bench/sweep.py 'mnist/*' epochs=1 --workers 2"),
         ("mnist/base --dry-run", "bench/estimate.py mnist/base"),
         ("--resume runs/x --dry-run", "bench/estimate.py --run runs/x"),
         ("--list --quiet", "bench/recipes.py list"),

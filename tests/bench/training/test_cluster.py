@@ -1,6 +1,7 @@
 """Trials over three Ray nodes on this machine: nodes and drivers that are killed, and trials that hang."""
 
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -9,64 +10,31 @@ import psutil
 import pytest
 
 from bench.training import cluster
-from bench.training.cluster import Failure, TrialTask
-from results.record import Run
+from bench.training.tasks import TrialTask
+from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
 from tests.bench.training.test_launch import check_all_end
 
 SWEEP = ROOT / "bench" / "sweep.py"
-HANGS = """
-import os, time
-
-def train(run):
-    open(f"{run.seed}.pid", "w").write(str(os.getpid()))
-    time.sleep(1000)
-"""
-
-
-def task(tmp_path, *words, seed=0, **changes):
-    return TrialTask(("digits/quick", *SMALL, *words), seed, tmp_path, **changes)
 
 
 @pytest.mark.parametrize(
-    ("gpus", "cpus", "node", "at_a_time"),
-    [(0, 2, (8, 0), 4), (0, 2, (1, 0), 1), (1, 2, (16, 4), 4), (0.1, 1, (64, 1), 10), (0.2, 1, (64, 1), 5)],
+    ("shape", "node", "at_a_time"),
+    [
+        ({"threads": 2}, {"CPU": 8}, 4),
+        ({"threads": 2}, {"CPU": 1}, 0),
+        ({"threads": 2}, {}, 0),
+        ({"processes": 2, "threads": 4}, {"CPU": 32}, 4),
+        ({"threads": 2, "gpus_per_process": 1}, {"CPU": 16, "GPU": 4}, 4),
+        ({"threads": 2, "gpus_per_process": 1}, {"CPU": 16}, 0),
+        ({"gpus_per_process": 0.1}, {"CPU": 64, "GPU": 1}, 10),
+        ({"gpus_per_process": 0.2}, {"CPU": 64, "GPU": 1}, 5),
+        ({"processes": 4, "gpus_per_process": 1}, {"CPU": 64, "GPU": 8}, 2),
+    ],
 )
-def test_so_many_trials_fit_on_a_node(tmp_path, gpus, cpus, node, at_a_time):
-    assert cluster.fitting(task(tmp_path, gpus=gpus, threads=cpus), *node) == at_a_time
-
-
-@pytest.mark.slow
-def test_a_trial_returns_what_was_recorded(tmp_path):
-    found = cluster.train(task(tmp_path, seed=7), at_a_time=2)
-    assert isinstance(found.run, Run)
-    (trial,) = found.run.trials
-    assert (trial.seed, found.run.record.world_size) == (7, 1)
-    assert found.run.record.environment.machine_class.endswith(", 2 runs at a time")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_a_trial_of_several_processes_is_started_by_torchrun(tmp_path):
-    found = cluster.train(task(tmp_path, processes=2))
-    assert found.run.record.world_size == 2
-
-
-@pytest.mark.slow
-def test_a_trial_that_fails_says_why_in_one_line(tmp_path):
-    found = cluster.train(task(tmp_path, "--data-dir", "nowhere", "data.name=folder", "data.path=nowhere"))
-    assert isinstance(found, Failure)
-    assert found.status == 2
-    assert "nowhere" in found.reason
-    assert "\n" not in found.reason
-
-
-@pytest.mark.slow
-def test_a_trial_that_hangs_is_stopped(tmp_path):
-    (tmp_path / "mine.py").write_text(HANGS)
-    hanging = TrialTask(("mine.py:train", "target=0.5"), 0, tmp_path, timeout=20)
-    assert cluster.train(hanging) == Failure(2, "did not end within --timeout 20 s")
-    check_all_end([int(path.read_text()) for path in tmp_path.glob("*.pid")])
+def test_so_many_trials_fit_on_a_node(tmp_path, shape, node, at_a_time):
+    task = TrialTask(("digits/quick",), 0, tmp_path, **shape)
+    assert cluster.fitting(task.cpus, task.gpus, node) == at_a_time
 
 
 @pytest.fixture(scope="module")
@@ -108,22 +76,22 @@ def wait_for_trials(folder, count, process):
 @pytest.mark.slow
 def test_a_killed_node_loses_no_trial_and_a_killed_driver_is_resumed(nodes, tmp_path):
     first, *_ = add(nodes, 3)
-    driver = sweep(nodes, tmp_path, "--trials", "8")
+    driver = sweep(nodes, tmp_path, "--trials", "6")
     wait_for_trials(tmp_path, 1, driver)
     nodes.remove_node(first, allow_graceful=False)
-    wait_for_trials(tmp_path, 3, driver)
+    wait_for_trials(tmp_path, 2, driver)
     trainings = [process.pid for process in psutil.process_iter(["cmdline"]) if is_training(process)]
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     check_all_end(trainings)
     run = only_run(tmp_path / "runs")
-    assert 3 <= len(run.trials) < 8
+    assert 2 <= len(run.trials) < 6
 
-    ended = wait(sweep(nodes, tmp_path, "--trials", "8", "--resume"))
+    ended = wait(sweep(nodes, tmp_path, "--trials", "6", "--resume"))
     assert ended.status == 0, ended.err
     run = only_run(tmp_path / "runs")
     assert run.record.status == "finished"
-    assert Counter(trial.seed for trial in run.trials) == Counter(range(8))
+    assert Counter(trial.seed for trial in run.trials) == Counter(range(6))
     assert all(trial.host for trial in run.trials)
 
 
@@ -134,12 +102,59 @@ def is_training(process):
 
 
 @pytest.mark.slow
-def test_nodes_of_unequal_size_train_one_run(nodes, tmp_path):
+def test_nodes_of_unequal_size_train_one_run_and_a_full_disk_keeps_its_trials(nodes, tmp_path):
     added = [nodes.add_node(num_cpus=cpus) for cpus in (1, 2)]
-    ended = wait(sweep(nodes, tmp_path, "--trials", "4"), timeout=300)
-    assert (ended.status, trials_in(tmp_path)) == (0, 4)
+    driver = sweep(nodes, tmp_path, "--trials", "4")
+    wait_for_trials(tmp_path, 1, driver)
+    (written,) = tmp_path.glob("runs/*/trials.jsonl")
+    full = written.stat().st_size
+    resource.prlimit(driver.pid, resource.RLIMIT_FSIZE, (full, full))  # the next write to it fails as on a full disk
+    ended = wait(driver)
+    assert ended.status == 2
+    assert "could not be written (File too large); the trials before it are kept" in ended.err
+    kept = trials_in(tmp_path)
+    assert 1 <= kept < 4
+
+    ended = wait(sweep(nodes, tmp_path, "--trials", "4", "--resume"))
+    assert ended.status == 0, ended.err
+    run = only_run(tmp_path / "runs")
+    assert Counter(trial.seed for trial in run.trials) == Counter(range(4))
+    assert (run.record.status, run.warnings) == ("finished", ())
     for node in added:
         nodes.remove_node(node)
+
+
+@pytest.mark.slow
+def test_the_gate_trains_both_sides_in_pairs_on_one_host(nodes, tmp_path):
+    node = nodes.add_node(num_cpus=2)
+    (tmp_path / "small.yaml").write_text("base: digits/quick\nepochs: 1\ntarget: 0.01\nmodel: {widths: [4]}\n")
+    (tmp_path / "suite.yaml").write_text("- {recipe: small.yaml, trials: 2}\n")
+    words = (
+        "--against",
+        ROOT,
+        "--suite",
+        "suite.yaml",
+        "--cluster",
+        nodes.address,
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    )
+    ended = wait(launch(ROOT / "bench" / "gate.py", *words, cwd=tmp_path))
+    assert ended.status == 2, ended.err
+    assert "small: pair 2/2" in ended.err
+    sides = {side: store.find(list(tmp_path.glob(f"runs/*/*/{side}"))) for side in ("accepted", "new")}
+    pairs = {run.record.interleaved: [run] for run in sides["accepted"]}
+    for run in sides["new"]:
+        pairs[run.record.interleaved].append(run)
+    assert len(pairs) == 2
+    for accepted, new in pairs.values():
+        trials = [*accepted.trials, *new.trials]
+        assert trials[0].host == trials[1].host
+        (seed,) = {trial.seed for trial in trials}
+        assert (trials[0].started < trials[1].started) == (seed % 2 == 0)
+    nodes.remove_node(node)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 
 from bench.command_line.jobs import Job
 from bench.training import spread
-from bench.training.cluster import Failure, Trained, TrialTask, fitting
 from bench.training.collect import CollectedRun
+from bench.training.tasks import Failure, Trained, TrialTask
 from results import store
 from results.record import Run
 from tests.results import builders
@@ -109,7 +109,7 @@ def test_recipes_alternate_and_a_failure_leaves_the_others(tmp_path, capsys):
     )
     events = []
     planned = [(run, tasks(name, tmp_path)) for name, run in zip("ab", runs, strict=True)]
-    assert spread.train(planned, cluster, events.append, "bench/sweep.py") == 3
+    assert spread.train(planned, cluster.train, events.append, "bench/sweep.py") == 3
     assert cluster.order == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
     assert len(events) == 4
     assert capsys.readouterr().err.count("bench/sweep.py: error: digits/quick: seed 1: its node was lost\n") == 2
@@ -124,12 +124,6 @@ def test_what_ends_the_driver_is_recorded(tmp_path, error, status):
     run = collected(tmp_path)
     cluster = FakeCluster(lambda task: error if task.seed else Trained(recorded(tmp_path, 0), {}))
     with pytest.raises(type(error)):
-        spread.train([(run, tasks("a", tmp_path))], cluster, print, "bench/sweep.py")
+        spread.train([(run, tasks("a", tmp_path))], cluster.train, print, "bench/sweep.py")
     (found,) = store.find([tmp_path / "runs"])
     assert (found.record.status, len(found.trials)) == (status, 1)
-
-
-def test_as_many_trials_share_a_node_as_its_cpus_and_gpus_hold(tmp_path):
-    assert fitting(TrialTask(("a",), 0, tmp_path, processes=2, threads=4), cpus=32, gpus=0) == 4
-    assert fitting(TrialTask(("a",), 0, tmp_path, threads=4, gpus=1), cpus=32, gpus=2) == 2
-    assert fitting(TrialTask(("a",), 0, tmp_path, threads=4, gpus=0.25), cpus=32, gpus=1) == 4

@@ -1,0 +1,119 @@
+"""A search whose trials train on the workers of a Ray cluster. This process asks the study for values and tells it.
+
+Nothing is timed, so that a trial trains in the worker itself. An actor beside this process opens the journal too, takes
+the accuracy of each epoch, and says whether the trial is behind.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from bench.searching import search_space, search_study
+from bench.searching.search_study import Plan, Report
+from bench.training.cluster import Cluster
+from bench.training.tasks import Failure
+from pipelines import recipe as recipes
+from pipelines.data import sources
+from pipelines.data.dataset import Dataset
+from pipelines.host import runtime
+from pipelines.host.devices import find_device
+from pipelines.recipe.training import Data
+
+
+class Pruner:
+    """A Ray actor that reports to the study for trials on other hosts."""
+
+    def __init__(self, plan: Plan, journal: Path, stage: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = search_study.open_study(plan, journal, stage)
+
+    def is_behind(self, trial: int, epoch: int, accuracy: float) -> bool:
+        """Whether the trial of this id should end after this epoch."""
+        return search_study.is_behind(optuna.Trial(self._study, trial), epoch, accuracy)
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """One trial of a search."""
+
+    plan: Plan
+    values: dict[str, search_space.Value]
+    trial: int
+    """its id in the study's storage"""
+    number: int
+    """in the study"""
+    pruner: Any
+    """the actor"""
+    data_dir: Path
+    folder: Path
+    """that relative paths start from"""
+    cpus: int
+    gpus: float
+
+    def train(self, at_a_time: int = 1) -> float | None:
+        """The score; None of a trial that was pruned."""
+        import ray
+
+        def is_behind(epoch: int, accuracy: float) -> bool:
+            return bool(ray.get(self.pruner.is_behind.remote(self.trial, epoch, accuracy)))
+
+        runtime.keep_memory()
+        torch.set_num_threads(self.cpus)
+        with contextlib.chdir(self.folder):
+            recipe = self.plan.recipe(self.values)
+            dataset = _dataset(recipe.data, self.data_dir) if isinstance(recipe, recipes.Recipe) else None
+            device = find_device("cuda" if self.gpus else "cpu")
+            try:
+                return search_study.score(self.plan, self.values, dataset, device, is_behind)
+            except optuna.TrialPruned:
+                return None
+
+
+@functools.cache
+def _dataset(data: Data, folder: Path) -> Dataset:
+    """As a search has it. A worker keeps it between its trials."""
+    return search_study.without_test_set(sources.load_of(data, folder))
+
+
+def train_stage(
+    plan: Plan,
+    journal: Path,
+    cluster: Cluster,
+    resources: tuple[float, int],
+    data_dir: Path,
+    study: optuna.Study,
+    wanted: int,
+    report: Report,
+) -> None:
+    """Train until the study has so many finished trials. resources: the GPUs and CPU threads of a trial.
+
+    ValueError where a trial cannot be trained, or its node is lost again and again.
+    """
+    gpus, threads = resources
+    space = search_space.from_json(study.user_attrs["space"])
+    pruner = cluster.actor(Pruner, plan, journal, study.study_name)
+    trials: dict[int, optuna.Trial] = {}
+
+    def asked() -> Iterator[ScoreTask]:
+        while search_study.finished(study) + len(trials) < wanted:
+            trial = study.ask()
+            trials[trial.number] = trial
+            values = {key: search_study.suggest(trial, key, part) for key, part in space.items()}
+            yield ScoreTask(
+                plan, values, trial._trial_id, trial.number, pruner, data_dir.absolute(), Path.cwd(), threads, gpus
+            )
+
+    for task, found in cluster.train(asked(), at_most=max(1, cluster.places(threads, gpus))):
+        trial = trials.pop(task.number)
+        if isinstance(found, Failure):
+            study.tell(trial, state=TrialState.FAIL)
+            raise ValueError(f"trial {task.number + 1}: {found.reason}")
+        state = TrialState.PRUNED if found is None else TrialState.COMPLETE
+        report(study, study.tell(trial, found, state=state))

@@ -1,0 +1,35 @@
+"""Worker processes of the torchvision loader: they end with the process that trains."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+PARENT = """
+import os, sys, time
+from torch.utils.data import DataLoader
+from torch.utils.data._utils import worker
+from pipelines.data.torchvision_loader import attach_to_training
+
+worker.MP_STATUS_CHECK_INTERVAL = 1000  # torch's own look at the parent does not help
+loader = DataLoader(range(4), num_workers=2, persistent_workers=True, worker_init_fn=attach_to_training)
+batches = iter(loader)
+next(batches)
+print(*(each.pid for each in batches._workers), flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals are Linux's")
+def test_they_end_when_it_is_killed():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    workers = [int(word) for word in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 60
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in workers):
+        assert time.monotonic() < end
+        time.sleep(0.02)
