@@ -322,6 +322,10 @@ def what_shares_one_network(recipe: Recipe) -> str | None:
             f"parallel.schedule={parallel.schedule} does not go with parallel.stages_per_process="
             f"{parallel.stages_per_process}: say schedule=interleaved stages_per_process=2, or schedule=1f1b"
         )
+    if isinstance(recipe.model, networks.Torchvision):
+        return (
+            f"{name} needs a network whose layers follow each other, and torchvision's do not say so: say ddp or fsdp2"
+        )
     if parallel.strategy == "model" and recipe.accumulation > 1:
         return f"accumulation={recipe.accumulation} does not go with {name}: say parallel.strategy=pipeline"
     if recipe.precision == "autocast" and parallel.strategy != "tensor":

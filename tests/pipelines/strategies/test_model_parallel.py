@@ -135,6 +135,12 @@ def test_what_cannot_be_combined(overrides, message):
         recipe.load("digits/quick", overrides)
 
 
+@pytest.mark.parametrize("strategy", ["pipeline", "model", "tensor"])
+def test_networks_of_torchvision_are_not_cut(strategy):
+    with pytest.raises(ValueError, match="say ddp or fsdp2"):
+        recipe.load("throughput/resnet18-cifar", [f"parallel.strategy={strategy}", "precision=float32"])
+
+
 def test_linear_layers_have_equal_slices():
     with pytest.raises(ValueError, match="12 features of head into equal slices, and 5 processes"):
         tensor.plan(network(), 5)
