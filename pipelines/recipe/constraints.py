@@ -323,9 +323,7 @@ def what_shares_one_network(recipe: Recipe) -> str | None:
             f"{parallel.stages_per_process}: say schedule=interleaved stages_per_process=2, or schedule=1f1b"
         )
     if isinstance(recipe.model, networks.Torchvision):
-        return (
-            f"{name} needs a network whose layers follow each other, and torchvision's do not say so: say ddp or fsdp2"
-        )
+        return f"{name} needs layers that follow each other, which torchvision's networks do not have: say ddp or fsdp2"
     if parallel.strategy == "model" and recipe.accumulation > 1:
         return f"accumulation={recipe.accumulation} does not go with {name}: say parallel.strategy=pipeline"
     if recipe.precision == "autocast" and parallel.strategy != "tensor":
