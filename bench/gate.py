@@ -128,8 +128,6 @@ class GateOptions(Passed, Records, Reports):
             raise ValueError("--cluster needs --against; train the runs for --new with bench/sweep.py --cluster")
         if self.cluster and self.launcher:
             raise ValueError("--launcher is for this machine, --cluster for many: give one of them")
-        if self.cluster and self.device.startswith("cuda:"):
-            raise ValueError(f"--device {self.device}: Ray chooses the GPU of each trial: say --device cuda")
         if self.new and (ignored := options.to_arguments(self, Passed)):
             raise ValueError(f"--new trains nothing: leave out {ignored[0]}")
 

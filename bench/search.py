@@ -67,9 +67,6 @@ class SearchOptions(Machine, Data, Executor):
     out: File | None = None
     """the best recipe (default: runs/search/RECIPE.yaml)"""
 
-    def __post_init__(self) -> None:
-        self.check()
-
 
 @cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,9 +122,10 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     places = (Path("runs/search") / f"{name}.{kind}" for kind in ("yaml", "journal"))
     out, journal = (one or place for one, place in zip((given.out, given.study), places, strict=True))
     console = cli.make_console()
-    device = find_device(given.device)
+    device = find_device("cpu" if given.by_ray else given.device)  # this host may have no GPU, and the workers have
     first = chosen[0]
-    dataset = sources.load_of(first.data, given.data_dir) if isinstance(first, recipe.Recipe) else None
+    is_read_here = isinstance(first, recipe.Recipe) and not given.by_ray
+    dataset = sources.load_of(first.data, given.data_dir) if is_read_here else None
     for one in chosen if plan.is_own else ():
         search_study.trial_of(one, dataset, device)  # refuses an unknown argument before any trial
     print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)

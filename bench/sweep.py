@@ -78,8 +78,8 @@ class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, S
     renamed: ClassVar = SmokeTest.renamed | {"--concurrent": "--workers"}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         jobs.check_suite(self)
-        self.check()
         if (self.gpu_share is None) == self.shared:
             raise ValueError(
                 "--shared needs --gpu-share"

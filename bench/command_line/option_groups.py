@@ -116,13 +116,9 @@ class Executor(Options):
         """Whether Ray is asked for."""
         return self.workers is not None or self.cluster is not None
 
-    def check(self) -> None:
-        """ValueError for options that contradict each other."""
+    def __post_init__(self) -> None:
         if self.workers and self.cluster:
             raise ValueError("--workers is for this machine, --cluster for many: give one of them")
-        device = getattr(self, "device", "auto")
-        if self.by_ray and device.startswith("cuda:"):
-            raise ValueError(f"--device {device}: Ray chooses the GPU of each trial: say --device cuda")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,10 @@ class Wanted:
     gpu_share: float | None = None
     """part of a GPU that a process takes, where tasks may share one"""
 
+    def __post_init__(self) -> None:
+        if self.device.startswith("cuda:"):
+            raise ValueError(f"--device {self.device}: Ray chooses the GPU of each trial: say --device cuda")
+
 
 def room_here(wanted: Wanted) -> dict[str, int]:
     """CPUs and GPUs that hold the workers of this machine, and no more. ValueError where it has too few."""

@@ -151,7 +151,6 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
         (["--against", ".", "--trials", "0"], "must be at least 1"),
         (["baseline", "--cluster", "auto"], "--cluster needs --against"),
         (["--against", ".", "--cluster", "auto", "--launcher", "x"], "give one of them"),
-        (["--against", ".", "--cluster", "auto", "--device", "cuda:0"], "Ray chooses the GPU"),
     ],
 )
 def test_what_does_not_go_together_is_refused(capsys, words, message):

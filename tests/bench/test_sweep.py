@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import sweep
+from bench import gate, sweep
 from bench.command_line import jobs
 from bench.training import resources
 from bench.training.tasks import Failure, Trained, TrialTask
@@ -77,7 +77,6 @@ def test_the_launcher_of_old_is_now_ray(capsys):
     ("words", "message"),
     [
         (["--workers", "2", "--cluster", "auto"], "give one of them"),
-        (["--cluster", "auto", "--device", "cuda:1"], "Ray chooses the GPU"),
         (["--cluster", "auto", "--gpu-share", "0.5"], "--shared allows it"),
         (["--cluster", "auto", "--shared"], "--shared needs --gpu-share"),
         (["--shared", "--gpu-share", "0.5"], "add --workers or --cluster"),
@@ -106,6 +105,13 @@ def test_every_process_has_the_same_threads_on_all_nodes():
     assert per_process(gpus, gpu_share=0.5) == (0.5, 4)
     with pytest.raises(ValueError, match="no node of the cluster has a GPU"):
         per_process(small, device="cuda")
+
+
+@pytest.mark.parametrize("command", [sweep, gate], ids=lambda module: module.__name__)
+def test_ray_chooses_the_gpu(command, capsys, tmp_path):
+    words = {sweep: ["digits/quick"], gate: ["--against", str(ROOT)]}
+    assert command.main([*words[command], "--cluster", "auto", "--device", "cuda:1"]) == 2
+    assert "--device cuda:1: Ray chooses the GPU of each trial: say --device cuda" in capsys.readouterr().err
 
 
 def test_workers_that_the_machine_has_no_room_for_are_refused(monkeypatch, capsys):
