@@ -45,8 +45,6 @@ class TrainingSetup:
     """of the images on the device"""
     strategy: Strategy
     """how the processes share the network and the work"""
-    gradient_bytes: int
-    """what a gradient all-reduce of a step sends"""
 
     @property
     def network(self) -> nn.Module:
@@ -72,8 +70,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
     weights_dtype, dtype = number_formats(recipe, world.device)
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(world.device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
-    gradient_bytes = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
-    return TrainingSetup(recipe, dataset, world, dtype, make_strategy(recipe, network, world), gradient_bytes)
+    return TrainingSetup(recipe, dataset, world, dtype, make_strategy(recipe, network, world))
 
 
 def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) -> Trial:

@@ -125,7 +125,7 @@ class RecipeTrainer:
             tracking.check(self._setup)
         self.environment: Mapping[str, object] = {
             "strategy": self._setup.strategy.name,
-            "gradient_bytes": self._setup.gradient_bytes,
+            "gradient_bytes": self._setup.strategy.traffic.gradient_bytes,
         }
 
     def tracker(self, folder: Path) -> tracking.Tracker:

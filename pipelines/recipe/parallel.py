@@ -85,22 +85,6 @@ class Parallel(Config):
         return "deepspeed" if self.strategy == "deepspeed" else None
 
     @property
-    def passes_over_ring(self) -> float | None:
-        """How often all weights or gradients go round a ring of processes in a step; None where that is not known.
-
-        Two for an all-reduce, one each for gathering weights and for scattering gradients (Rajbhandari et al. 2020,
-        section 7).
-        """
-        if self.strategy == "ddp":
-            return {"none": 2.0, "fp16": 1.0, "bf16": 1.0}.get(self.compression)
-        if self.strategy == "local_sgd":
-            return 2 / self.local_sgd_period
-        if self.shares_images or self.size:
-            return None
-        is_gathered_twice = self.strategy == "fsdp2" or (self.strategy == "deepspeed" and self.zero_stage == 3)
-        return 3.0 if is_gathered_twice else 2.0
-
-    @property
     def is_replicated(self) -> bool:
         """Whether every process has the whole network, its gradients and the optimizer's state."""
         return self.strategy in ("ddp", "local_sgd")
