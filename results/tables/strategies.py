@@ -23,7 +23,6 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
     rows = []
     for run in runs:
         seconds = step_seconds(run)
-        peaks = [peak for trial in run.trials if (peak := peak_mebibytes(trial)) is not None]
         rows.append(
             (
                 name_of(run),
@@ -32,7 +31,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 summarize(run, protocol).accuracy_text,
                 form.milliseconds(seconds),
                 form.NOTHING if seconds is None or not plain else f"{seconds / plain:.2f}",
-                form.number(max(peaks) if peaks else None),
+                form.number(peak(run)),
             )
         )
     counted = [run.record.environment.communication for run in runs]
@@ -49,36 +48,63 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
 
 
 def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
-    """One row a run, at a fixed batch, in the order of the launches. ValueError for an unknown protocol."""
-    headers = ("strategy", "processes", "ms a step", "images/s", "efficiency", "MB sent a step", "by formula")
-    headers += ("MiB a process", "accuracy %", "time to target s")
-    with_steps = [run for run in sorted(runs, key=lambda run: run.record.created) if step_seconds(run)]
-    base = min(with_steps, key=lambda run: run.record.world_size, default=None)
-    rows = []
-    for run in with_steps:
-        seconds, processes = step_seconds(run), run.record.world_size
-        used = step_seconds(base) * base.record.world_size
-        peaks = [peak for trial in run.trials if (peak := peak_mebibytes(trial)) is not None]
-        found = summarize(run, protocol)
-        rows.append(
-            (
-                label(run),
-                str(processes),
-                form.milliseconds(seconds),
-                form.number(run.record.recipe["batch_size"] / seconds),
-                form.share(used / (processes * seconds)),
-                *sent(run.record.environment.communication),
-                form.number(max(peaks) if peaks else None),
-                found.accuracy_text,
-                form.seconds(pooled([of_run(run, protocol, [TARGET])], [TARGET]).figures[TARGET].value),
-            )
-        )
+    """One row a run, at a fixed batch, in the order of the launches. A run that had not enough memory has a row too.
+
+    Columns that no run has a value for are left out. ValueError for an unknown protocol.
+    """
+    shown = [run for run in sorted(runs, key=lambda run: run.record.created) if run.is_out_of_memory or has_steps(run)]
+    base = min(filter(has_steps, shown), key=lambda run: run.record.world_size, default=None)
+    rows = [row_of(run, base, protocol) for run in shown]
+    headers = [name for name in (rows[0] if rows else ()) if any(row[name] != form.NOTHING for row in rows)]
+    cells = tuple(tuple(row[name] for name in headers) for row in rows)
     caption = (
-        "Medians. Efficiency: speed-up over the ratio of processes, against the fewest. Sent: by a process, counted in "
-        "its collectives, for a ring; and from the size of the gradients. Memory: peak of the largest process."
+        "Medians. Efficiency: speed-up over the ratio of processes, against the first row. Sent: by a process, counted "
+        "in its collectives, for a ring; and by the strategy's formula. Memory: peak of the largest process."
     )
-    title = f"{with_steps[0].record.recipe_name}: strategies" if with_steps else "strategies"
-    return Table(title, headers, tuple(rows), caption + legend_of(runs))
+    if "bubble" in headers:
+        caption += " Bubble: share of a step in which processes wait or send; (p-1)/(vm+p-1) in theory."
+    title = f"{shown[0].record.recipe_name}: strategies" if shown else "strategies"
+    return Table(title, tuple(headers), cells, caption + legend_of(shown))
+
+
+def row_of(run: Run, base: Run | None, protocol: str) -> dict[str, str]:
+    """The cells of a run by the heads of their columns."""
+    seconds, processes, nothing = step_seconds(run), run.record.world_size, form.NOTHING
+    counted, by_formula = sent(run.record.environment.communication)
+    row = {
+        "strategy": label(run),
+        "processes": str(processes),
+        "outcome": "out of memory" if run.is_out_of_memory else nothing,
+        "ms a step": form.milliseconds(seconds),
+        "images/s": form.number(run.record.recipe["batch_size"] / seconds) if seconds else nothing,
+        "efficiency": nothing,
+        "MB sent a step": counted,
+        "by formula": by_formula,
+        "MiB a process": form.number(peak(run)),
+        "bubble": bubble(run, "bubble"),
+        "in theory": bubble(run, "bubble_in_theory"),
+        "accuracy %": summarize(run, protocol).accuracy_text if run.accuracies else nothing,
+        "time to target s": form.seconds(pooled([of_run(run, protocol, [TARGET])], [TARGET]).figures[TARGET].value),
+    }
+    if seconds and base and (of_base := step_seconds(base)):
+        row["efficiency"] = form.share(of_base * base.record.world_size / (processes * seconds))
+    return row
+
+
+def peak(run: Run) -> float | None:
+    """Mebibytes that the largest process had in use at most; None where no trial knows it."""
+    return max((found for trial in run.trials if (found := peak_mebibytes(trial)) is not None), default=None)
+
+
+def bubble(run: Run, name: str) -> str:
+    """A share that the trials of a pipeline have noted: the median."""
+    noted = [found[name] for trial in run.trials if isinstance(found := trial.notes.get("pipeline"), dict)]
+    return form.share(median(noted)) if noted else form.NOTHING
+
+
+def has_steps(run: Run) -> bool:
+    """Whether some trial has trained."""
+    return step_seconds(run) is not None
 
 
 def label(run: Run) -> str:
