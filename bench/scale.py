@@ -26,6 +26,7 @@ from bench.command_line.option_groups import (
     DryRun,
     Json,
     Machine,
+    MemoryLimit,
     Probes,
     Recipes,
     Records,
@@ -45,7 +46,8 @@ EXAMPLES = """\
 examples:
   python bench/scale.py mnist/base batch_size=512 --processes 1,2
   python bench/scale.py cifar10/davidnet-10 --processes 1,2,4,8 --trials 10 --by-seed
-  python bench/scale.py mnist/engines/ddp --strategies ddp,fsdp2,local-sgd,pipeline,tensor --processes 1,2"""
+  python bench/scale.py mnist/engines/ddp --strategies ddp,fsdp2,local-sgd,pipeline,tensor --processes 1,2
+  python bench/scale.py cifar10/strategies/wide-resnet --strategies ddp,fsdp2 --processes 2 --memory-limit 1GiB"""
 
 
 def sizes(text: str) -> list[int]:
@@ -67,7 +69,7 @@ def strategy_names(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passed(SmokeTest, Machine, Timeout, Data, Records, Probes):
+class Passed(SmokeTest, Machine, MemoryLimit, Timeout, Data, Records, Probes):
     """What every launch is given as it is."""
 
     title = WHERE

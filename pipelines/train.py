@@ -1,5 +1,6 @@
 """One trial, from bytes in host memory to an evaluated network. Read `run_trial` to see what is measured."""
 
+import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +49,7 @@ class TrainingSetup:
 
     @property
     def network(self) -> nn.Module:
-        """The network of the trial in progress, or of the last one."""
+        """The network of the trial in progress."""
         return self.strategy.network
 
     @property
@@ -80,6 +81,7 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     """
     with gpu_sampler.sampled(setup.world.device) as samples:
         trial = train(setup, seed, observers)
+    gc.collect()  # a network is part of cycles, and the next trial may need its memory
     return replace(trial, gpus=gpu_sampler.of_all_processes(samples, setup.world))
 
 

@@ -207,6 +207,31 @@ class ResNet18(Regularized):
     the earlier they come (Huang et al. 2016)"""
 
 
+class WideResNet(Regularized):
+    """The wide residual networks of Zagoruyko and Komodakis (2016, arXiv 1605.07146): WRN-depth-factor."""
+
+    name: Literal["wide_resnet"]
+    """the network"""
+    depth: Annotated[int, Field(ge=10)] = 16
+    """convolutions, and the shortcuts' own where a group begins: 6n + 4 for n blocks in each of the three groups"""
+    factor: Annotated[int, Field(ge=1)] = 8
+    """how many times 16, 32 and 64 channels the groups have"""
+    norm: Norm = Norm()
+    """the norm before every convolution but the first"""
+    activation: Activation = Activation()
+    """the activation after every norm"""
+    stochastic_depth: Rate = 0.0
+    """in training, leave out the last residual branch for so many of the images, of the others the fewer the earlier
+    they come (Huang et al. 2016)"""
+
+    @model_validator(mode="after")
+    def _has_whole_blocks(self) -> "WideResNet":
+        if (self.depth - 4) % 6:
+            depth = max(10, 6 * round((self.depth - 4) / 6) + 4)
+            raise ValueError(f"depth={self.depth} is not 6n + 4: say depth={depth}")
+        return self
+
+
 class ConvNet(Regularized):
     """Convolutions, each with activation and pooling, and one or two linear layers: the baseline of the MNIST
     tutorials."""
@@ -255,4 +280,4 @@ class Torchvision(Config):
     """the name of torchvision.models, such as resnet50 or vit_b_16"""
 
 
-Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet | Torchvision, Field(discriminator="name")]
+Network = Annotated[DavidNet | AirNet | ResNet18 | WideResNet | ConvNet | Torchvision, Field(discriminator="name")]

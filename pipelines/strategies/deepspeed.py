@@ -71,6 +71,7 @@ class DeepSpeed:
 
     def close(self) -> None:
         self._engine.destroy()
+        self.network = self._meta_model
 
 
 make_strategy = DeepSpeed

@@ -56,7 +56,7 @@ class FSDP2:
         return Prepared(autocast(sharded, self._recipe, self._world), backward, optimizer)
 
     def close(self) -> None:
-        """Nothing to free: the shards go with the network."""
+        self.network = self._meta_model
 
 
 make_strategy = FSDP2

@@ -152,7 +152,7 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        """Nothing to free: the stages go with the network."""
+        self.network, self._stages, self._schedules, self._trained = self._meta_model, {}, {}, []
 
 
 make_strategy = Pipeline

@@ -47,8 +47,7 @@ class Strategy(Protocol):
     traffic: Traffic
     """what the processes send in a step, by the strategy's formula"""
     network: nn.Module
-    """the network of the trial in progress or of the last one; before the first, one like it, perhaps on torch's meta
-    device"""
+    """the network of the trial in progress; between trials one like it, perhaps on torch's meta device"""
 
     def new_network(self) -> nn.Module:
         """The network of the next trial. Its weights are to be initialized."""

@@ -81,7 +81,7 @@ class TensorParallel:
         return loss
 
     def close(self) -> None:
-        """Nothing to free: the slices go with the network."""
+        self.network, self._trained = self._meta_model, []
 
 
 make_strategy = TensorParallel

@@ -142,7 +142,10 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("target=94", ["target=94", "less than 1"]),
         ("data.name=imagenet", ["data.name='imagenet'", "fashion-mnist, mnist, svhn, folder, idx, arrays or made-up"]),
         ("precision=fp8", ["precision='fp8'", "float32, autocast or half"]),
-        ("model.name=vgg16", ["model.name='vgg16': it should be one of davidnet, airnet, resnet18, convnet"]),
+        (
+            "model.name=vgg16",
+            ["model.name='vgg16': it should be one of davidnet, airnet, resnet18, wide_resnet, convnet"],
+        ),
         ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),
         ("model.widths=[]", ["model.widths=[]: it should be a longer list"]),
         ("model.name=null", ["model.name=null: it should be one of davidnet, airnet"]),
