@@ -117,7 +117,7 @@ class MemoryLimit(Options):
     title = WHERE
 
     memory_limit: Annotated[int, Argument(size, "SIZE")] | None = None
-    """memory of a process beyond Python's own, such as 2GiB"""
+    """memory for the training in a process, such as 2GiB"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,7 @@ def _trials(
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
     memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
+    limit = memory_limit.Limit(world.device, options.memory_limit)
     is_first = is_first and trainer.starts_with_process
     if world.size > 1:
         process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
@@ -108,8 +109,7 @@ def _trials(
     view.start_run(job.name, len(seeds))
     for warning in trainer.warnings:
         view.line(warning)
-    limited = memory_limit.limited(world.device, options.memory_limit)
-    with ending(directory, world, places, view), limited as lift_limit:
+    with ending(directory, world, places, view), limit.held():
         before_first = [startup] if is_first else []
         before_first += trainer.laps
         host = captured[world.rank]["host_hash"]
@@ -140,7 +140,7 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed), times | {"foreign_load": foreign}))
             view.trial_finished(trial)
-        lift_limit()  # the probes below need memory of their own
+        limit.lift()  # the probes below need memory of their own
         if directory and seeds and (flops := trainer.train_flops()):
             directory.note({"train_flops": flops})
         if options.profile:

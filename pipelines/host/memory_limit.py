@@ -8,8 +8,7 @@ torch only reserves, gigabytes of it, and Linux ignores RLIMIT_RSS.
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -26,13 +25,6 @@ class OutOfMemoryError(ValueError):
     """A process had not enough memory for its training."""
 
 
-@cache
-def held_at_start() -> int:
-    """Bytes of RLIMIT_DATA that this process held when it first called this. Call it before the data are loaded."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return 1024 * int(re.search(r"^VmData:\s*(\d+) kB$", status, re.MULTILINE)[1])
-
-
 def check(device: torch.device, size: int | None) -> None:
     """Call this before anything is allocated. ValueError for a limit that cannot be held on the device.
 
@@ -46,32 +38,64 @@ def check(device: torch.device, size: int | None) -> None:
             raise ValueError(f"--memory-limit {written(size)}: the GPU has {written(total)}; say less")
     elif sys.platform == "linux":
         runtime.return_memory()
-        held_at_start()
     else:
         raise ValueError("--memory-limit on a CPU needs Linux, which limits the memory of a process: leave it out")
 
 
-@contextlib.contextmanager
-def limited(device: torch.device, size: int | None) -> Iterator[Callable[[], None]]:
-    """Within it, this process holds at most `size` bytes more than at its start; on a GPU, `size` bytes of its memory.
-    What it yields lifts the limit.
+class Limit:
+    """A process may take `size` bytes of a GPU's memory, or of the host's beyond what it holds when this is made.
 
-    OutOfMemoryError where there is not enough, with a limit or without. The limit is lifted before that is raised,
-    because reporting an error takes memory too.
+    None: no limit.
     """
-    lift = _limit(device, size) if size is not None else lambda: None
-    try:
-        yield lift
-    except Exception as error:
-        lift()
-        causes = (one for one in with_causes(error) if is_shortage(one, is_limited=size is not None))
-        if (cause := next(causes, None)) is None:
-            raise
-        why = re.sub(r"^\[.*?\] (err == 0\. )?", "", (str(cause).splitlines() or [type(cause).__name__])[0])
-        within = "" if size is None else f" (--memory-limit {written(size)})"
-        raise OutOfMemoryError(f"{why}{within}") from error
-    finally:
-        lift()
+
+    def __init__(self, device: torch.device, size: int | None) -> None:
+        self._device, self._size = device, size
+        self._before = held_bytes() if size is not None and device.type == "cpu" else 0
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it until the end of the block. OutOfMemoryError where there is not enough, with a limit or without.
+
+        The limit is lifted before that is raised, because reporting an error takes memory too.
+        """
+        self._set(self._size)
+        try:
+            yield
+        except Exception as error:
+            self.lift()
+            causes = (one for one in with_causes(error) if is_shortage(one, is_limited=self._size is not None))
+            if (cause := next(causes, None)) is None:
+                raise
+            why = re.sub(r"^\[.*?\] (err == 0\. )?", "", (str(cause).splitlines() or [type(cause).__name__])[0])
+            within = "" if self._size is None else f" (--memory-limit {written(self._size)})"
+            raise OutOfMemoryError(f"{why}{within}") from error
+        finally:
+            self.lift()
+
+    def lift(self) -> None:
+        """Let the process take what there is."""
+        if self._size is not None:
+            self._set(None)
+
+    def _set(self, size: int | None) -> None:
+        if self._size is None:
+            return
+        if self._device.type == "cuda":
+            total = torch.cuda.get_device_properties(self._device).total_memory
+            torch.cuda.set_per_process_memory_fraction(1.0 if size is None else size / total, self._device)
+            return
+        import resource  # there is none on Windows
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard if size is None else self._before + size, hard))
+
+
+def held_bytes() -> int:
+    """What this process holds of what RLIMIT_DATA counts."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"^VmData:\s*(\d+) kB$", status, re.MULTILINE)
+    assert found
+    return 1024 * int(found[1])
 
 
 def is_shortage(error: BaseException, *, is_limited: bool) -> bool:
@@ -93,16 +117,3 @@ def with_causes(error: BaseException | None) -> Iterator[BaseException]:
 def written(size: int) -> str:
     """A number of bytes in MiB."""
     return f"{size / 2**20:g} MiB"
-
-
-def _limit(device: torch.device, size: int) -> Callable[[], None]:
-    """Set the limit; what is returned lifts it."""
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(size / total, device)
-        return lambda: torch.cuda.set_per_process_memory_fraction(1.0, device)
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (held_at_start() + size, before[1]))
-    return lambda: resource.setrlimit(resource.RLIMIT_DATA, before)

@@ -17,7 +17,7 @@ device = torch.device("cpu")
 memory_limit.check(device, 100 * 2**20)
 held = []
 try:
-    with memory_limit.limited(device, 100 * 2**20):
+    with memory_limit.Limit(device, 100 * 2**20).held():
         while True:
             held.append(torch.ones(2**18))
 except memory_limit.OutOfMemoryError as error:
@@ -54,12 +54,12 @@ def test_a_process_has_the_memory_that_it_is_given_and_can_report_that_it_had_no
 )
 def test_a_shortage_without_a_limit_has_the_same_error(error, is_shortage):
     expected = memory_limit.OutOfMemoryError if is_shortage else type(error)
-    with pytest.raises(expected), memory_limit.limited(CPU, None):
+    with pytest.raises(expected), memory_limit.Limit(CPU, None).held():
         raise error
 
 
 def test_the_error_of_a_stage_is_found_under_that_of_its_pipeline():
-    with pytest.raises(memory_limit.OutOfMemoryError, match="^std::bad_alloc$"), memory_limit.limited(CPU, None):
+    with pytest.raises(memory_limit.OutOfMemoryError, match="^std::bad_alloc$"), memory_limit.Limit(CPU, None).held():
         try:
             raise RuntimeError("std::bad_alloc")
         except RuntimeError as error:
@@ -71,7 +71,7 @@ def test_a_gpu_gets_the_share_of_its_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=800 * MIB))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: fractions.append(share))
     memory_limit.check(CUDA, 200 * MIB)
-    with memory_limit.limited(CUDA, 200 * MIB):
+    with memory_limit.Limit(CUDA, 200 * MIB).held():
         assert fractions == [0.25]
     assert fractions[-1] == 1
     with pytest.raises(ValueError, match="--memory-limit 900 MiB: the GPU has 800 MiB; say less"):
