@@ -66,7 +66,7 @@ class Limit:
             causes = (one for one in with_causes(error) if is_shortage(one, is_limited=self._size is not None))
             if (cause := next(causes, None)) is None:
                 raise
-            why = re.sub(r"^\[.*?\] (err == 0\. )?", "", (str(cause).splitlines() or [type(cause).__name__])[0])
+            why = re.sub(r"^\[.*?\] (err == 0\. )?", "", (str(cause).splitlines() or ["not enough memory"])[0])
             within = "" if self._size is None else f" (--memory-limit {written(self._size)})"
             raise OutOfMemoryError(f"{why}{within}") from error
         finally:

@@ -4,7 +4,6 @@ import inspect
 import warnings
 from typing import Any
 
-import torch._dynamo  # which DDP's constructor would import, and what a process holds counts from then on
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

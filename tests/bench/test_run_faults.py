@@ -180,7 +180,7 @@ def test_a_training_that_exceeds_the_memory_limit_fails_with_one_line(tmp_path, 
     ended = wait(launch(*launcher, RUN, *words, cwd=tmp_path, variables=environment(OMP_NUM_THREADS="1")))
     assert ended.status != 0
     (message,) = [line for line in ended.err.splitlines() if "--resume" in line]
-    assert "OutOfMemoryError: DefaultCPUAllocator: can't allocate memory" in message or "could not create" in message
+    assert "OutOfMemoryError: " in message
     assert "(--memory-limit 40 MiB); finished trials are kept" in message
     assert "Traceback (most recent call last)" not in ended.err.partition(message)[0]
     run = only_run(tmp_path / "runs")
