@@ -46,7 +46,7 @@ EXAMPLES = """\
 examples:
   python bench/scale.py mnist/base batch_size=512 --processes 1,2
   python bench/scale.py cifar10/davidnet-10 --processes 1,2,4,8 --trials 10 --by-seed
-  python bench/scale.py mnist/engines/ddp --strategies ddp,fsdp2,local-sgd,pipeline,tensor --processes 1,2
+  python bench/scale.py mnist/strategies/ddp --strategies ddp,fsdp2,local-sgd,pipeline,tensor --processes 1,2
   python bench/scale.py cifar10/strategies/wide-resnet --strategies ddp,fsdp2 --processes 2 --memory-limit 1GiB"""
 
 

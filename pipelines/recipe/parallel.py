@@ -112,6 +112,7 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "ddp-bf16": ("parallel.strategy=ddp", "parallel.compression=bf16"),
     "ddp-power-sgd": ("parallel.strategy=ddp", "parallel.compression=power_sgd"),
     "local-sgd": ("parallel.strategy=local_sgd",),
+    "post-local-sgd": ("parallel.strategy=local_sgd", "parallel.local_sgd_start=100"),
     "fsdp2": ("parallel.strategy=fsdp2",),
     "hsdp": ("parallel.strategy=fsdp2", "parallel.size=2"),
     "pipeline": ("parallel.strategy=pipeline",),
@@ -125,4 +126,4 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "tensor": ("parallel.strategy=tensor",),
     **{f"zero-{stage}": ("parallel.strategy=deepspeed", f"parallel.zero_stage={stage}") for stage in range(4)},
 }
-"""What a recipe says for each strategy, by the name that it has in comparisons"""
+"""What a recipe says for each strategy, by the name that it has in comparisons, and as a recipe in configs/"""

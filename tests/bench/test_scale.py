@@ -61,6 +61,16 @@ def test_every_strategy_is_a_recipe(strategy):
     assert recipes.load("digits/quick", [change for change in size.changes if "=" in change])
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_has_a_recipe_that_says_the_same(strategy):
+    chosen = recipes.load(f"mnist/strategies/{strategy}")
+    (size,) = scale.by_strategy(
+        [4], recipes.load("mnist/strategies/ddp", [f"accumulation={chosen.accumulation}"]), [strategy]
+    )
+    changes = [change for change in size.changes if "=" in change]
+    assert chosen.parallel == recipes.load("mnist/strategies/ddp", changes).parallel
+
+
 @pytest.mark.parametrize(("names", "message"), [("ddp,nccl", "there is no strategy 'nccl'"), ("ddp,ddp", "twice")])
 def test_strategies_are_known_and_different(capsys, names, message):
     with pytest.raises(SystemExit) as leaving:
