@@ -232,6 +232,27 @@ class WideResNet(Regularized):
         return self
 
 
+EvenChannels = Annotated[int, Field(ge=2, multiple_of=2)]
+
+
+class AlexNet(Regularized):
+    """AlexNet (Krizhevsky et al. 2012) in its two columns: half of the channels of each layer. Layers 2, 4 and 5 see
+    their own column alone."""
+
+    name: Literal["alexnet"]
+    """the network"""
+    widths: tuple[EvenChannels, EvenChannels, EvenChannels, EvenChannels, EvenChannels] = (96, 256, 384, 384, 256)
+    """channels after each convolution, of both columns"""
+    hidden: EvenChannels = 4096
+    """features of the two hidden linear layers, of both columns"""
+    kernel_size: Side = 11
+    """side of the first convolution's kernel in pixels; 5 for images of 32 x 32"""
+    stride: Annotated[int, Field(ge=1)] = 4
+    """pixels from one place of that kernel to the next; 1 for images of 32 x 32"""
+    activation: Activation = Activation()
+    """the activation after every layer but the last"""
+
+
 class ConvNet(Regularized):
     """Convolutions, each with activation and pooling, and one or two linear layers: the baseline of the MNIST
     tutorials."""
@@ -280,4 +301,6 @@ class Torchvision(Config):
     """the name of torchvision.models, such as resnet50 or vit_b_16"""
 
 
-Network = Annotated[DavidNet | AirNet | ResNet18 | WideResNet | ConvNet | Torchvision, Field(discriminator="name")]
+Network = Annotated[
+    DavidNet | AirNet | ResNet18 | WideResNet | AlexNet | ConvNet | Torchvision, Field(discriminator="name")
+]

@@ -27,7 +27,7 @@ class Scaling(Config):
 class Parallel(Config):
     """How several processes share the work of a step. It has no effect on a single process."""
 
-    strategy: Literal["ddp", "fsdp2", "deepspeed", "local_sgd", "pipeline", "model", "tensor"] = "ddp"
+    strategy: Literal["ddp", "fsdp2", "deepspeed", "local_sgd", "pipeline", "model", "tensor", "columns"] = "ddp"
     """`ddp`: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel);
     `fsdp2`: each has a shard of weights, gradients and optimizer state, and the weights of a block are gathered when it
     is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`);
@@ -36,10 +36,11 @@ class Parallel(Config):
     `pipeline`: each has a stage of consecutive layers, through which `accumulation` micro-batches pass (torch's
     distributed.pipelining); `model`: the same with the whole batch at once, so that one process computes at a time;
     `tensor`: each has a slice of the linear layers' weights (torch's parallelize_module), and convolutions are whole.
+    `columns`: each of two has a column of `model.name=alexnet`, as its authors had it on two GPUs.
     Under all but `ddp` and `local_sgd` only the images are in the memory order of `channels_last`"""
     size: Annotated[int, Field(ge=2)] | None = None
-    """processes with neighbouring ranks that share one copy of the network, under `pipeline`, `model`, `tensor` and
-    `fsdp2`; the copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
+    """processes with neighbouring ranks that share one copy of the network, under `pipeline`, `model`, `tensor`,
+    `columns` and `fsdp2`; the copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
     schedule: Literal["gpipe", "1f1b", "interleaved"] = "1f1b"
     """order of the micro-batches under `pipeline`: `gpipe`, all forward passes first (Huang et al. 2019); `1f1b`, one
     forward, one backward, which keeps fewer activations (Narayanan et al. 2019); `interleaved`, 1F1B with
@@ -92,7 +93,7 @@ class Parallel(Config):
     @property
     def shares_images(self) -> bool:
         """Whether the processes that share a copy of the network train on the same images."""
-        return self.strategy in ("pipeline", "model", "tensor")
+        return self.strategy in ("pipeline", "model", "tensor", "columns")
 
     @property
     def has_whole_weights(self) -> bool:
@@ -103,7 +104,7 @@ class Parallel(Config):
     def allows_missing_gradients(self) -> bool:
         """Whether a parameter without a gradient is left alone. DeepSpeed gives it a gradient of zero, and momentum
         and weight decay go on changing it; stages are called without what switches the gradient off."""
-        return self.strategy in ("ddp", "local_sgd", "fsdp2", "tensor")
+        return self.strategy in ("ddp", "local_sgd", "fsdp2", "tensor", "columns")
 
 
 STRATEGIES: dict[str, tuple[str, ...]] = {

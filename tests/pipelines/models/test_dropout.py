@@ -71,8 +71,9 @@ def test_dropout_stands_where_the_recipe_says(name):
             dropout.register_forward_hook(lambda module, inputs, output: shapes.append((module.place, inputs[0].shape)))
     network(images())
     places = [place for place, _ in shapes]
-    blocks = {"convnet": 2, "davidnet": 6, "resnet18": 8, "wide_resnet": 3, "airnet": 3}[name]
-    assert places == ["input", *["blocks"] * blocks, "head"]
+    blocks = {"convnet": 2, "davidnet": 6, "resnet18": 8, "wide_resnet": 3, "airnet": 3, "alexnet": 3}[name]
+    heads = 2 if name == "alexnet" else 1  # after each of its hidden linear layers
+    assert places == ["input", *["blocks"] * blocks, *["head"] * heads]
     assert shapes[0][1] == (4, 3, 32, 32)
     assert shapes[-1][1] == (4, network.head.in_features)
 

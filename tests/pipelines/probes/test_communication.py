@@ -11,10 +11,12 @@ from pipelines.distributed.process_group import World
 from pipelines.probes import communication
 from pipelines.train import set_up
 from tests.pipelines.processes import in_processes
+from tests.pipelines.strategies.test_model_parallel import enlarged
 
 PIPELINE = "parallel.strategy=pipeline"
 MICRO_BATCHES = ("accumulation=4", "drop_last=true")
 HIDDEN = "model.hidden=12"
+COLUMNS = ["model={name: alexnet, kernel_size: 3, stride: 1, hidden: 100}", "parallel.strategy=columns"]
 STRATEGIES = {
     "ddp": [],
     "fp16": ["parallel.compression=fp16"],
@@ -32,6 +34,7 @@ STRATEGIES = {
     "tensor": ["parallel.strategy=tensor", HIDDEN],
     "tensor, one layer": ["parallel.strategy=tensor"],
     "tensor, autocast": ["parallel.strategy=tensor", HIDDEN, "precision=autocast"],
+    "columns": COLUMNS,
     "alone": ["parallel.sync_gradients=false"],
 }
 MESHES = {
@@ -39,6 +42,7 @@ MESHES = {
     "pipeline": ["parallel={strategy: pipeline, size: 2}", *MICRO_BATCHES],
     "model": ["parallel={strategy: model, size: 2}"],
     "tensor": ["parallel={strategy: tensor, size: 2}", HIDDEN],
+    "columns": [*COLUMNS, "parallel.size=2"],
 }
 """on four processes"""
 if importlib.util.find_spec("deepspeed") is not None:
@@ -94,8 +98,9 @@ def test_what_a_process_sends_in_each_collective(tmp_path):
 def measured(world, strategies, dataset):
     found = {}
     for name, overrides in strategies.items():
-        chosen = recipe.load("digits/quick", ["model.widths=[100,120]", "channels_last=false", *overrides])
-        setup = set_up(chosen, dataset, world)
+        widths = [] if name == "columns" else ["model.widths=[100,120]"]
+        chosen = recipe.load("digits/quick", [*widths, "channels_last=false", *overrides])
+        setup = set_up(chosen, enlarged(dataset) if name == "columns" else dataset, world)
         counted = communication.measure(setup, seed=0)
         found[name] = counted.bytes_per_step, counted.formula_bytes
     return found
