@@ -203,8 +203,9 @@ def by_strategy(processes: Sequence[int], recipe: Recipe, strategies: Sequence[s
     for strategy in strategies:
         for size in sorted(size for size in processes if size > 1):
             changes = STRATEGIES[strategy]
-            if "parallel.strategy=pipeline" in changes and recipe.accumulation < size:
-                changes += (f"accumulation={2 * size}", "drop_last=true")
+            stages = 2 if "parallel.size=2" in changes else size
+            if "parallel.strategy=pipeline" in changes and recipe.accumulation < stages:
+                changes += (f"accumulation={2 * stages}", "drop_last=true")
             found.append(Size(size, strategy, (*changes, "--communication")))
     return found
 

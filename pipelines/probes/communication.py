@@ -129,19 +129,19 @@ class CountedSteps:
     def __init__(self, first: int, steps: int) -> None:
         self.sent = BytesSent()
         self._counting = ExitStack()
-        self._first, self._end = first, first + steps
+        self.first, self._end = first, first + steps
 
     def trial_start(self, state: State) -> None:
-        self._first = min(self._first, max(state.steps - (self._end - self._first), 0))
+        self.first = min(self.first, max(state.steps - (self._end - self.first), 0))
         self._end = state.steps = min(self._end, state.steps)
 
     @property
     def steps(self) -> int:
         """How many are counted."""
-        return self._end - self._first
+        return self._end - self.first
 
     def batch_ready(self, state: State) -> None:
-        if state.step == self._first:
+        if state.step == self.first:
             self._counting.enter_context(self.sent.in_all_threads())
 
     def step_end(self, state: State) -> None:
@@ -155,7 +155,7 @@ class Communication:
 
     bytes_per_step: float
     formula_bytes: float | None
-    """None: there is no formula for the strategy"""
+    """None: there is no formula for the strategy, or the training ends in its first phase"""
 
 
 def measure(setup: TrainingSetup, seed: int) -> Communication:
@@ -169,4 +169,5 @@ def measure(setup: TrainingSetup, seed: int) -> Communication:
     counted = CountedSteps(first_phase + WARM_UP_STEPS, period)
     run_trial(setup, seed, [counted])
     sent = world.sum(torch.tensor(counted.sent.total / counted.steps, dtype=torch.float64)).item() / world.size
-    return Communication(sent, setup.strategy.traffic.sent_bytes)
+    is_of_first_phase = counted.first < first_phase  # which sends other bytes, and is all of a short training
+    return Communication(sent, None if is_of_first_phase else setup.strategy.traffic.sent_bytes)

@@ -117,6 +117,7 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "fsdp2": ("parallel.strategy=fsdp2",),
     "hsdp": ("parallel.strategy=fsdp2", "parallel.size=2"),
     "pipeline": ("parallel.strategy=pipeline",),
+    "pipeline-2x2": ("parallel.strategy=pipeline", "parallel.size=2"),
     "pipeline-gpipe": ("parallel.strategy=pipeline", "parallel.schedule=gpipe"),
     "pipeline-interleaved": (
         "parallel.strategy=pipeline",
@@ -125,6 +126,8 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     ),
     "model": ("parallel.strategy=model", "accumulation=1"),
     "tensor": ("parallel.strategy=tensor",),
+    "tensor-2x2": ("parallel.strategy=tensor", "parallel.size=2"),
+    "columns": ("parallel.strategy=columns",),
     **{f"zero-{stage}": ("parallel.strategy=deepspeed", f"parallel.zero_stage={stage}") for stage in range(4)},
 }
 """What a recipe says for each strategy, by the name that it has in comparisons, and as a recipe in configs/"""

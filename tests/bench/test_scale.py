@@ -55,13 +55,7 @@ def test_a_pipeline_has_micro_batches_for_its_processes(accumulation, changes):
     assert size.changes == ("parallel.strategy=pipeline", *changes, "--communication")
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_is_a_recipe(strategy):
-    (size,) = scale.by_strategy([4], recipes.load("digits/quick"), [strategy])
-    assert recipes.load("digits/quick", [change for change in size.changes if "=" in change])
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES.keys() - {"columns"}))
 def test_every_strategy_has_a_recipe_that_says_the_same(strategy):
     chosen = recipes.load(f"mnist/strategies/{strategy}")
     (size,) = scale.by_strategy(
@@ -69,6 +63,7 @@ def test_every_strategy_has_a_recipe_that_says_the_same(strategy):
     )
     changes = [change for change in size.changes if "=" in change]
     assert chosen.parallel == recipes.load("mnist/strategies/ddp", changes).parallel
+    assert recipes.load("cifar10/strategies/alexnet").parallel.strategy == "columns"
 
 
 @pytest.mark.parametrize(("names", "message"), [("ddp,nccl", "there is no strategy 'nccl'"), ("ddp,ddp", "twice")])

@@ -23,8 +23,8 @@ SMALL = [
 MICRO_BATCHES = ["accumulation=4"]
 UNEVEN = ["drop_last=false", "optimizer.lr=0.1"]
 """The last batch has 5 images. At this rate, the weights of 1 and 4 processes differ by less than 1e-7 of their norm
-after every step, uneven batches included. Copies with batch norms differ by 3e-4 after the first, even batch and by 1e-3
-two steps later, because each copy normalises with its own share: hence norm=null where there are copies."""
+after every step, uneven batches included. Copies with batch norms differ by 3e-4 after the first, even batch,
+because each copy normalises with its own share: hence norm=null where there are copies."""
 
 ALEXNET = ["model={name: alexnet, kernel_size: 3, stride: 1, widths: [8, 12, 12, 12, 8], hidden: 10}"]
 
