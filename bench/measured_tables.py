@@ -4,8 +4,9 @@ python bench/measured_tables.py            rewrite README.md and docs/*.md
 python bench/measured_tables.py --check    only say whether they are up to date (exit status 1 if not)
 
 A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
-(every run), `headline` (the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a
-class in bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
+(every run), `strategies NAME` (runs of `bench/scale.py --strategies` in results/measured/strategies/NAME), `headline`
+(the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a class in
+bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
 `nights $ python bench/COMMAND.py ...` (likewise, where docs/nights.py has written its runs).
 """
 
@@ -40,12 +41,15 @@ from results.tables import Table
 from results.tables.overview import overview
 from results.tables.runs import summary_tables, trials_table
 from results.tables.scaling import scaling_tables
+from results.tables.strategies import scaling_by_strategy
 from results.tables.techniques import BASELINES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
 """the folder under it of the runs of `bench/scale.py`, which are no runs of the recipes as they are"""
+STRATEGIES = "strategies"
+"""the folder under it of the runs of `bench/scale.py --strategies`, a folder for each table"""
 HEADLINE = ("mnist/base", "mnist/base-tuned", "mnist/augment-shift", "mnist/full/fast", "cifar10/airbench94")
 """recipes of the README's table"""
 GENERATED = re.compile(r"(<!-- measured: begin (?P<name>.+?) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
@@ -79,13 +83,15 @@ def figure(name: str, measured: Path) -> str:
         return headline(measured)
     if name == "first-run":
         return first_run(measured)
+    if name.startswith("strategies "):
+        return strategies(measured / STRATEGIES / name.removeprefix("strategies "))
     if name.startswith("json "):
         return json_schema(name.removeprefix("json "))
     if name.startswith("nights $ python bench/"):
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, headline, first-run, json NAME, or $ python bench/COMMAND.py ..."
+    names = "tables, strategies NAME, headline, first-run, json NAME, or $ python bench/COMMAND.py ..."
     raise ValueError(f"measured: begin {name}: use {names}")
 
 
@@ -165,6 +171,13 @@ def all_tables(measured: Path) -> str:
     if (measured / SCALING).exists():
         sections.append((SCALING, scaling_tables(find([measured / SCALING]), DEFAULT)))
     return "\n".join("\n".join([f"## {name}\n", *map(folded, tables)]) for name, tables in sections)
+
+
+def strategies(folder: Path) -> str:
+    """The table of the runs in a folder."""
+    if not folder.exists():
+        return "No run is recorded yet.\n"
+    return scaling_by_strategy(find([folder]), DEFAULT).markdown()
 
 
 def folded(table: Table) -> str:

@@ -7,7 +7,7 @@ process has as many images as at the smallest size). Every process has the same 
 import shlex
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from bench.command_line.option_groups import (
     DryRun,
     Json,
     Machine,
+    MemoryLimit,
     Probes,
     Recipes,
     Records,
@@ -37,6 +38,7 @@ from bench.command_line.options import Argument, positive
 from bench.training.launch import Children, Launch, torchrun
 from pipelines import recipe as recipes
 from pipelines.host import runtime
+from pipelines.recipe import Recipe
 from pipelines.recipe.parallel import STRATEGIES
 
 PROG = "bench/scale.py"
@@ -44,14 +46,15 @@ EXAMPLES = """\
 examples:
   python bench/scale.py mnist/base batch_size=512 --processes 1,2
   python bench/scale.py cifar10/davidnet-10 --processes 1,2,4,8 --trials 10 --by-seed
-  python bench/scale.py mnist/engines/ddp --strategies ddp,fsdp2,local-sgd --processes 1,2"""
+  python bench/scale.py mnist/strategies/ddp --strategies ddp,fsdp2,local-sgd,pipeline,tensor --processes 1,2
+  python bench/scale.py cifar10/strategies/wide-resnet --strategies ddp,fsdp2 --processes 2 --memory-limit 1GiB"""
 
 
 def sizes(text: str) -> list[int]:
-    """Two whole numbers or more from 1 on, all different, with commas between them."""
+    """Whole numbers from 1 on, all different, with commas between them."""
     numbers = [positive(word) for word in text.split(",")]
-    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
-        raise ArgumentTypeError(f"{text!r} is not two or more different numbers, such as 1,2,4")
+    if len(set(numbers)) < len(numbers):
+        raise ArgumentTypeError(f"{text!r} has a number twice")
     return numbers
 
 
@@ -66,7 +69,7 @@ def strategy_names(text: str) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passed(SmokeTest, Machine, Timeout, Data, Records, Probes):
+class Passed(SmokeTest, Machine, MemoryLimit, Timeout, Data, Records, Probes):
     """What every launch is given as it is."""
 
     title = WHERE
@@ -84,6 +87,10 @@ class ScaleOptions(Recipes, Trials, Passed, Json, DryRun):
     """compare strategies at a fixed batch, bytes sent included"""
     by_seed: bool = False
     """all sizes with one seed before the next seed, so that drift affects all sizes"""
+
+    def __post_init__(self) -> None:
+        if len(self.processes) < 2 and not self.strategies:
+            raise ValueError("--processes needs two numbers or more, such as 1,2,4, or --strategies")
 
 
 @dataclass(frozen=True)
@@ -106,12 +113,15 @@ def parse(arguments: Sequence[str] | None = None) -> ScaleOptions:
 
 @cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Launch all sizes one after the other and print the tables. Returns the status of the first launch that failed."""
+    """Launch all sizes one after the other and print the tables.
+
+    Returns the status of the first launch that failed, and ends there. Out of memory is a strategy's result.
+    """
     given = parse(arguments)
-    name, batch_size = the_recipe(given)
+    name, recipe = the_recipe(given)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = given.out / f"scaling_{moment}_{name.replace('/', '-')}"
-    launches = planned(given, batch_size, folder)
+    launches = planned(given, recipe, folder)
     if given.dry_run:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))
         return cli.OK
@@ -123,8 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for number, (size, launch) in enumerate(launches, start=1):
                 plural = "es" * (size.processes > 1)
                 print_line(f"{number} of {len(launches)}: {size.processes} process{plural}, {size.label}")
+                known = run_paths(folder)
                 status = children.run(launch, lambda event: print_line(str(event)))
                 children.raise_if_stopped()
+                if status and given.strategies and is_out_of_memory(run_paths(folder) - known):
+                    print_line("out of memory: the table says so, and the next strategy follows")
+                    status = cli.OK
                 if status:
                     break
     finally:
@@ -132,16 +146,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def the_recipe(given: ScaleOptions) -> tuple[str, int]:
-    """The name of the one recipe that is asked for, and its batch size. ValueError for more than one."""
+def run_paths(folder: Path) -> set[Path]:
+    """The runs recorded in a folder."""
+    return {record.parent for record in folder.glob("*/run.json")}
+
+
+def is_out_of_memory(paths: Iterable[Path]) -> bool:
+    """Whether one of these runs ended because a process had not enough memory."""
+    from results import store
+
+    return any(store.read(path).is_out_of_memory for path in paths)
+
+
+def the_recipe(given: ScaleOptions) -> tuple[str, Recipe]:
+    """The name of the one recipe that is asked for, and itself. ValueError for more than one."""
     names = recipes.select(given.names)
     if len(names) != 1:
         raise ValueError(f"{PROG} takes one recipe, not {len(names)}")
     recipe = jobs.load(names[0], given.overrides, smoke_test=given.smoke_test)
-    return jobs.run_name(names[0]), recipe.batch_size
+    return jobs.run_name(names[0]), recipe
 
 
-def planned(given: ScaleOptions, batch_size: int, folder: Path) -> list[tuple[Size, Launch]]:
+def planned(given: ScaleOptions, recipe: Recipe, folder: Path) -> list[tuple[Size, Launch]]:
     """Every launch in its order. Records go to `folder`. ValueError as `all_sizes`."""
     threads = given.threads or max(runtime.cores() // max(given.processes), 1)
     trials, first = given.trials or DEFAULT_TRIALS, given.seed or 0
@@ -150,31 +176,40 @@ def planned(given: ScaleOptions, batch_size: int, folder: Path) -> list[tuple[Si
     found = []
     for seed, count in rounds:
         own = ["--trials", str(count), "--seed", str(seed), "--threads", str(threads), "--out", str(folder)]
-        for size in all_sizes(given.processes, batch_size, given.strategies):
+        for size in sizes_of(given, recipe):
             found.append((size, size.launch([*given.names, *given.overrides, *passed, *own])))
     return found
 
 
-def all_sizes(processes: Sequence[int], batch_size: int, strategies: Sequence[str] = ()) -> list[Size]:
-    """Strong scaling at `batch_size`, the same without the gradient all-reduce, and weak scaling from the smallest on.
-    Or strong scaling alone, under each of the strategies.
-
-    ValueError for a batch that one of the sizes cannot share.
-    """
-    for size in processes:
+def sizes_of(given: ScaleOptions, recipe: Recipe) -> list[Size]:
+    """What is launched with one seed. ValueError for a batch that one of the sizes cannot share."""
+    batch_size = recipe.batch_size
+    for size in given.processes:
         if batch_size % size:
             raise ValueError(
                 f"--processes {size}: batch_size={batch_size} cannot be shared equally by {size} processes; "
                 f"say batch_size={max(batch_size // size, 1) * size}"
             )
-    if strategies:
-        alone = [Size(1, f"{batch_size} images per step")] if 1 in processes else []
-        several = sorted(size for size in processes if size > 1)
-        return alone + [
-            Size(size, strategy, (*STRATEGIES[strategy], "--communication"))
-            for strategy in strategies
-            for size in several
-        ]
+    if given.strategies:
+        return by_strategy(given.processes, recipe, given.strategies)
+    return all_sizes(given.processes, batch_size)
+
+
+def by_strategy(processes: Sequence[int], recipe: Recipe, strategies: Sequence[str]) -> list[Size]:
+    """Strong scaling under each strategy, beside one process alone. Pipelines have a micro-batch or more a process."""
+    found = [Size(1, f"{recipe.batch_size} images per step")] if 1 in processes else []
+    for strategy in strategies:
+        for size in sorted(size for size in processes if size > 1):
+            changes = STRATEGIES[strategy]
+            stages = 2 if "parallel.size=2" in changes else size
+            if "parallel.strategy=pipeline" in changes and recipe.accumulation < stages:
+                changes += (f"accumulation={2 * stages}", "drop_last=true")
+            found.append(Size(size, strategy, (*changes, "--communication")))
+    return found
+
+
+def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
+    """Strong scaling at `batch_size`, also without the gradient all-reduce, and weak scaling from the smallest on."""
     smallest = min(processes)
     found = []
     for size in sorted(processes):
@@ -194,7 +229,7 @@ def show(folder: Path, given: ScaleOptions) -> None:
     from results.tables.scaling import scaling_tables
     from results.tables.strategies import scaling_by_strategy
 
-    if not any(folder.glob("*/run.json")):
+    if not run_paths(folder):
         return
     runs = store.find([folder])
     if given.json:

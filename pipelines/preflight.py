@@ -33,6 +33,10 @@ def meshed(recipe: Recipe, world: World) -> World:
             f"parallel.size={size} does not divide {world.size} processes: launch a multiple of {size}, or say "
             "parallel.size=null"
         )
+    if recipe.parallel.strategy == "columns" and size != 2:
+        raise ValueError(
+            f"parallel.strategy=columns has two columns, and {size} processes share them: say parallel.size=2"
+        )
     return with_mesh(world, size) if recipe.parallel.shares_images else world
 
 

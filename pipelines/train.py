@@ -1,5 +1,6 @@
 """One trial, from bytes in host memory to an evaluated network. Read `run_trial` to see what is measured."""
 
+import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,12 +46,10 @@ class TrainingSetup:
     """of the images on the device"""
     strategy: Strategy
     """how the processes share the network and the work"""
-    gradient_bytes: int
-    """what a gradient all-reduce of a step sends"""
 
     @property
     def network(self) -> nn.Module:
-        """The network of the trial in progress, or of the last one."""
+        """The network of the trial in progress."""
         return self.strategy.network
 
     @property
@@ -72,8 +71,7 @@ def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
     weights_dtype, dtype = number_formats(recipe, world.device)
     network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names)).to(world.device)
     network = models.to_precision(network, weights_dtype, channels_last=recipe.channels_last)
-    gradient_bytes = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
-    return TrainingSetup(recipe, dataset, world, dtype, make_strategy(recipe, network, world), gradient_bytes)
+    return TrainingSetup(recipe, dataset, world, dtype, make_strategy(recipe, network, world))
 
 
 def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) -> Trial:
@@ -83,6 +81,7 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
     """
     with gpu_sampler.sampled(setup.world.device) as samples:
         trial = train(setup, seed, observers)
+    gc.collect()  # a network is part of cycles, and the next trial may need its memory
     return replace(trial, gpus=gpu_sampler.of_all_processes(samples, setup.world))
 
 

@@ -162,7 +162,7 @@ class Environment(_Part):
     strategy: Str = None
     """how several processes shared the network"""
     gradient_bytes: Int = None
-    """what the all-reduce of a step averages"""
+    """the gradients that a process averages with those of others in a step; 0: it averages none"""
     train_flops: Float = None
     """floating-point operations of one training, a backward pass counted as two forward passes"""
     before: Telemetry | None = None

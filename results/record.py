@@ -57,6 +57,9 @@ Outcome = Literal["reached", "missed", "finished", "diverged", "failed"]
 """`finished`: came to its end, and the recipe has no target"""
 Status = Literal["running", "finished", "interrupted", "failed"]
 
+OUT_OF_MEMORY = "OutOfMemory"
+"""how the reason says that a process had not enough memory: the name of the error, or how torch's begins"""
+
 CLOCK_TOLERANCE = 1e-3
 """Seconds by which the laps may exceed `total`, whose beginning the system knows less sharply."""
 
@@ -333,6 +336,11 @@ class Run:
     def has_no_target(self) -> bool:
         """Whether the recipe asks for no accuracy, so that throughput is what counts."""
         return "target" in self.record.recipe and self.record.recipe["target"] is None
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether it ended because a process had not enough memory."""
+        return self.record.status == "failed" and OUT_OF_MEMORY in (self.record.reason or "")
 
     @property
     def machine(self) -> str:

@@ -109,8 +109,10 @@ class Curves:
 
     @property
     def gradient_bytes(self) -> int | None:
-        """What the all-reduce of a step averages, as the run of the base noted it."""
-        return known(self.base.runs[0].record.environment.gradient_bytes)
+        """What the processes average in a step; None where they do not all average the whole network's gradients."""
+        runs = [run for point in (*self.strong, *self.weak) for run in point.runs]
+        noted = {known(run.record.environment.gradient_bytes) for run in runs}
+        return noted.pop() if len(noted) == 1 else None
 
     @property
     def all_reduces(self) -> list[tuple[int, float, float]]:

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import re
+import runpy
 from functools import cache
 
 import pytest
@@ -40,6 +41,14 @@ def test_links_lead_to_files_and_headings(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
+
+
+def test_the_pictures_of_the_strategies_are_what_the_script_draws():
+    script = runpy.run_path(str(DOCS / "pictures.py"))
+    drawn = {f"{title}.svg": script["svg"](picture) for title, picture in script["PICTURES"].items()}
+    assert {path.name: path.read_text(encoding="utf-8") for path in script["FOLDER"].glob("*.svg")} == drawn
+    page = (DOCS / "distributed.md").read_text(encoding="utf-8")
+    assert all(f"(strategies/{file})" in page for file in drawn)
 
 
 def test_every_page_is_in_the_navigation():

@@ -17,6 +17,7 @@ from bench.command_line.option_groups import (
     Data,
     Json,
     Machine,
+    MemoryLimit,
     Probes,
     Records,
     SmokeTest,
@@ -76,7 +77,7 @@ class Batch(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Records, Probes, Quiet, Json):
+class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch, Data, Records, Probes, Quiet, Json):
     """The options of bench/run.py."""
 
     command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
@@ -103,6 +104,8 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, Timeout, Batch, Data, Record
             raise ValueError("--resume continues with the recipe, trials and seeds of the run: give no others")
         if self.resume and self.interleave:
             raise ValueError("--interleave starts new runs: resume each run alone")
+        if self.memory_limit and (self.interleave or self.command):
+            raise ValueError("--memory-limit limits this process in one run: leave out --interleave and --command")
         if self.across and not self.interleave:
             raise ValueError("--across belongs to the comparison of --interleave: add that, or use bench/compare.py")
         if unknown := set(self.across) - set(FACTS):

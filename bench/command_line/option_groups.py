@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from bench.command_line import suites
-from bench.command_line.options import Argument, Count, Folder, Options, Seed, positive
+from bench.command_line.options import Argument, Count, Folder, Options, Seed, positive, size
 from bench.command_line.recipe_help import HelpAction
 from pipelines.data.sources import default_folder
 from results import protocols
@@ -95,7 +95,7 @@ class Machine(Options):
     title = WHERE
 
     device: Annotated[str, Argument(metavar="DEVICE")] = "auto"
-    """cpu, cuda, cuda:N, or auto: a GPU if any"""
+    """cpu, cuda, cuda:N; auto: a GPU if any"""
     threads: Count | None = None
     """CPU threads a process (default: its share of cores)"""
 
@@ -129,6 +129,16 @@ class Timeout(Options):
 
     timeout: Annotated[int, Argument(positive, "SECONDS")] | None = None
     """silence after which a process is lost (default: 300)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryLimit(Options):
+    """How much memory a process may take."""
+
+    title = WHERE
+
+    memory_limit: Annotated[int, Argument(size, "SIZE")] | None = None
+    """memory for the training in a process, such as 2GiB"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -73,6 +74,15 @@ def share(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0 and under 1")
     return value
+
+
+def size(text: str) -> int:
+    """Bytes, written as `2GiB`, `500MB` or a whole number."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?", text)
+    if not found or not (count := float(found[1])):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, such as 2GiB or 500MB")
+    power = " kMGT".index(found[2] or " ")
+    return round(count * (1024 if found[3] else 1000) ** power)
 
 
 Count = Annotated[int, Argument(positive, "N")]

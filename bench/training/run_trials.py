@@ -26,7 +26,7 @@ from bench.training.trainers import Described, Trainer
 from pipelines.clock import Lap
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
-from pipelines.host import environment, gpu_sampler, load
+from pipelines.host import environment, gpu_sampler, load, memory_limit
 from pipelines.probes import energy
 from pipelines.scripts.run import ScriptError
 from pipelines.trial import Trial
@@ -86,7 +86,9 @@ def _trials(
 ) -> Generator[None, None, Run]:
     """One run. Yields before each of its trials, so that others can train one of theirs."""
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
+    memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
+    limit = memory_limit.Limit(world.device, options.memory_limit)
     is_first = is_first and trainer.starts_with_process
     if world.size > 1:
         process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
@@ -107,7 +109,7 @@ def _trials(
     view.start_run(job.name, len(seeds))
     for warning in trainer.warnings:
         view.line(warning)
-    with ending(directory, world, places, view):
+    with ending(directory, world, places, view), limit.held():
         before_first = [startup] if is_first else []
         before_first += trainer.laps
         host = captured[world.rank]["host_hash"]
@@ -138,6 +140,7 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, job.seeds.index(seed), times | {"foreign_load": foreign}))
             view.trial_finished(trial)
+        limit.lift()  # the probes below need memory of their own
         if directory and seeds and (flops := trainer.train_flops()):
             directory.note({"train_flops": flops})
         if options.profile:
@@ -299,6 +302,8 @@ def ending(
         finish_badly("interrupted" if failures.is_stop(reason) else "failed", reason)
         if world.size > 1 and failures.is_of_a_peer(error):
             raise failures.PeerError(reason + kept) from None
+        if isinstance(error, memory_limit.OutOfMemoryError):
+            raise memory_limit.OutOfMemoryError(f"a trial of {view.name} failed: {reason}{kept}") from error
         if isinstance(error, ScriptError):
             raise ScriptError(f"{error}{keep_traceback(directory, error)}{kept}") from error
         raise RuntimeError(f"a trial of {view.name} failed: {reason}{kept}") from error

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 from bench.command_line.jobs import RunOptions
 from bench.training import tracking
 from bench.training.launch import without_launcher
+from pipelines import strategies
 from pipelines.clock import Lap
 from pipelines.data import fingerprint, sources, split
 from pipelines.data.dataset import Dataset
@@ -117,6 +118,7 @@ class RecipeTrainer:
         )
         self.warnings: Sequence[str] = (warning,) if recipe.data.is_published and not published else ()
         self._track = track
+        strategies.load(recipe, world)  # so that its imports are no part of what --memory-limit counts
 
     def set_up(self) -> None:
         """Build what the trials share, after the processes have agreed on what they train."""
@@ -125,7 +127,7 @@ class RecipeTrainer:
             tracking.check(self._setup)
         self.environment: Mapping[str, object] = {
             "strategy": self._setup.strategy.name,
-            "gradient_bytes": self._setup.gradient_bytes,
+            "gradient_bytes": self._setup.strategy.traffic.gradient_bytes,
         }
 
     def tracker(self, folder: Path) -> tracking.Tracker:

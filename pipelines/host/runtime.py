@@ -8,8 +8,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 _M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
 _PR_SET_PDEATHSIG = 1
 
@@ -48,11 +50,20 @@ def processes_on_host() -> int:
 
 def keep_memory() -> bool:
     """Tell glibc to keep freed memory. False where the C library is another one, which is left as it is."""
+    return _tell_glibc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1})
+
+
+def return_memory() -> bool:
+    """Tell glibc to return freed memory at once, so that what a process holds is what it uses. False as above."""
+    return _tell_glibc({_M_MMAP_MAX: 2**16, _M_MMAP_THRESHOLD: 2**20, _M_TRIM_THRESHOLD: 2**20})
+
+
+def _tell_glibc(options: Mapping[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    return all(mallopt(option, value) for option, value in options.items())
 
 
 def end_with_launcher() -> bool:

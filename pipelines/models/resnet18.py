@@ -4,6 +4,7 @@ Source: bkj/basenet, examples/cifar10.py at commit 49b2b61.
 """
 
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,13 @@ from pipelines.models.layers import GlobalMaxPool, norm_and_activation
 from pipelines.recipe import networks
 
 
+class Norms(Protocol):
+    """What a block reads of a network's configuration."""
+
+    norm: networks.Norm
+    activation: networks.Activation
+
+
 class Block(nn.Module):
     """Norm, activation and 3x3 convolution, twice, with a shortcut around them (He et al. 2016, "Identity mappings").
 
@@ -20,9 +28,7 @@ class Block(nn.Module):
     came. What is added to it goes through `drop` first.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, config: networks.ResNet18, drop: nn.Module | None = None
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, config: Norms, drop: nn.Module | None = None) -> None:
         super().__init__()
         self.prepare = nn.Sequential(*norm_and_activation(inputs, config.norm, config.activation))
         self.branch = in_a_row(

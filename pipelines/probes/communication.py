@@ -4,9 +4,12 @@ Every collective operation of torch passes its dispatcher, DDP's and FSDP2's too
 ring sends a known share of them. What the connection adds, such as headers, is not counted.
 """
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -15,30 +18,15 @@ from torch.distributed import distributed_c10d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pipelines.distributed.ring import all_reduce, once, to_all_others
 from pipelines.events import State
-from pipelines.recipe.parallel import Parallel
 from pipelines.train import TrainingSetup, run_trial
 
 WARM_UP_STEPS = 12
-"""steps before those that are counted: buckets are rebuilt in them, and PowerSGD begins"""
+"""steps before those that are counted: buckets are rebuilt in them"""
 
 Share = Callable[[int], float]
 """What a process sends of a tensor of one byte, from the number of processes in the group; the mean over them"""
-
-
-def all_reduce(processes: int) -> float:
-    """A ring of reduce-scatter and all-gather."""
-    return 2 * (processes - 1) / processes
-
-
-def once(processes: int) -> float:
-    """All but one share of the whole tensor."""
-    return (processes - 1) / processes
-
-
-def to_all_others(processes: int) -> float:
-    """A share of the whole tensor, on its way to each of the others."""
-    return processes - 1
 
 
 def alone(processes: int) -> float:
@@ -87,11 +75,33 @@ COLLECTIVES: Mapping[str, tuple[int, Share]] = {
 
 
 class BytesSent(TorchDispatchMode):
-    """While it is entered, counts what this process sends. KeyError for a collective that `COLLECTIVES` lacks."""
+    """While it is entered, counts what this process sends. KeyError for a collective that `COLLECTIVES` lacks.
 
-    def __init__(self) -> None:
+    A dispatch mode sees its own thread alone. PowerSGD calls `all_reduce` in a callback of gloo's thread.
+    """
+
+    def __init__(self, sent: list[float] | None = None) -> None:
         super().__init__()
-        self.total = 0.0
+        self._sent: list[float] = [] if sent is None else sent
+
+    @property
+    def total(self) -> float:
+        """Bytes."""
+        return sum(self._sent)
+
+    @contextmanager
+    def in_all_threads(self) -> Iterator[None]:
+        """Counts the all-reduces of other threads too."""
+        thread, original = threading.get_ident(), dist.all_reduce
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            if threading.get_ident() == thread:
+                return original(*arguments, **options)
+            with BytesSent(self._sent):
+                return original(*arguments, **options)
+
+        with patch.object(dist, "all_reduce", counted), self:
+            yield
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -99,7 +109,7 @@ class BytesSent(TorchDispatchMode):
         if func.namespace in ("c10d", "_c10d_functional"):
             position, share = COLLECTIVES[f"{func.namespace}.{func._opname}"]
             size = sum(leaf.nbytes for leaf in tree_leaves(args[position]) if isinstance(leaf, Tensor))
-            self.total += share(group_size(args)) * size
+            self._sent.append(share(group_size(args)) * size)
         return func(*args, **(kwargs or {}))
 
 
@@ -118,24 +128,25 @@ class CountedSteps:
 
     def __init__(self, first: int, steps: int) -> None:
         self.sent = BytesSent()
-        self._first, self._end = first, first + steps
+        self._counting = ExitStack()
+        self.first, self._end = first, first + steps
 
     def trial_start(self, state: State) -> None:
-        self._first = min(self._first, max(state.steps - (self._end - self._first), 0))
+        self.first = min(self.first, max(state.steps - (self._end - self.first), 0))
         self._end = state.steps = min(self._end, state.steps)
 
     @property
     def steps(self) -> int:
         """How many are counted."""
-        return self._end - self._first
+        return self._end - self.first
 
     def batch_ready(self, state: State) -> None:
-        if state.step == self._first:
-            self.sent.__enter__()
+        if state.step == self.first:
+            self._counting.enter_context(self.sent.in_all_threads())
 
     def step_end(self, state: State) -> None:
         if state.step == self._end:
-            self.sent.__exit__(None, None, None)
+            self._counting.close()
 
 
 @dataclass(frozen=True)
@@ -144,26 +155,19 @@ class Communication:
 
     bytes_per_step: float
     formula_bytes: float | None
-    """None: there is no formula for the strategy"""
+    """None: there is no formula for the strategy, or the training ends in its first phase"""
 
 
 def measure(setup: TrainingSetup, seed: int) -> Communication:
     """Train for a few steps, which are no part of the results. Every process has to call it.
 
-    Of post-local SGD the steps after its first phase are counted.
+    Of post-local SGD and PowerSGD the steps after the first phase are counted.
     """
     parallel, world = setup.recipe.parallel, setup.world
     period = parallel.local_sgd_period if parallel.strategy == "local_sgd" else 1
-    counted = CountedSteps(parallel.local_sgd_start + WARM_UP_STEPS, period)
+    first_phase = parallel.power_sgd_start if parallel.compression == "power_sgd" else parallel.local_sgd_start
+    counted = CountedSteps(first_phase + WARM_UP_STEPS, period)
     run_trial(setup, seed, [counted])
     sent = world.sum(torch.tensor(counted.sent.total / counted.steps, dtype=torch.float64)).item() / world.size
-    return Communication(sent, formula_bytes(parallel, setup.gradient_bytes, world.size))
-
-
-def formula_bytes(parallel: Parallel, gradient_bytes: int, processes: int) -> float | None:
-    """Bytes that a process sends in a step, from those of all gradients; None where the strategy has no formula.
-
-    The weights are taken for as many bytes as the gradients, and norms, losses and techniques for nothing.
-    """
-    passes = parallel.passes_over_ring
-    return None if passes is None else passes * once(processes) * gradient_bytes
+    is_of_first_phase = counted.first < first_phase  # which sends other bytes, and is all of a short training
+    return Communication(sent, None if is_of_first_phase else setup.strategy.traffic.sent_bytes)

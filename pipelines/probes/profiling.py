@@ -61,7 +61,7 @@ class LabelledStrategy:
 
     def __init__(self, inner: Strategy, clock: Clock) -> None:
         self._inner, self._clock = inner, clock
-        self.name, self.has_whole_weights = inner.name, inner.has_whole_weights
+        self.name, self.has_whole_weights, self.traffic = inner.name, inner.has_whole_weights, inner.traffic
 
     @property
     def network(self) -> nn.Module:

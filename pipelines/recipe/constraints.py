@@ -276,7 +276,7 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
         if value != type(parallel).model_fields[option].default and parallel.compression != "power_sgd":
             return f"parallel.{option}={value} does nothing without parallel.compression=power_sgd: say it"
     for option, strategies in (
-        ("size", ("pipeline", "model", "tensor", "fsdp2")),
+        ("size", ("pipeline", "model", "tensor", "columns", "fsdp2")),
         ("cut", ("pipeline", "model")),
         ("schedule", ("pipeline",)),
         ("stages_per_process", ("pipeline",)),
@@ -326,11 +326,15 @@ def what_shares_one_network(recipe: Recipe) -> str | None:
         return f"{name} needs layers that follow each other, which torchvision's networks do not have: say ddp or fsdp2"
     if parallel.strategy == "model" and recipe.accumulation > 1:
         return f"accumulation={recipe.accumulation} does not go with {name}: say parallel.strategy=pipeline"
+    if parallel.strategy == "columns" and not isinstance(recipe.model, networks.AlexNet):
+        return f"{name} needs a network in two columns: say model.name=alexnet, or parallel.strategy=tensor"
     if recipe.precision == "autocast" and parallel.strategy != "tensor":
-        return f"precision=autocast does not go with {name}, whose stages exchange float32: say precision=float32"
+        return f"precision=autocast does not go with {name}, whose processes exchange float32: say precision=float32"
     norm = getattr(recipe.model, "norm", None)
     if norm and norm.sync:
         return f"model.norm.sync=true does not go with {name}: its processes do not all have this norm; say sync=false"
+    if parallel.strategy == "tensor" and isinstance(recipe.model, networks.AlexNet):
+        return f"{name} does not know the columns of model.name=alexnet: say parallel.strategy=columns"
     if getattr(recipe.model, "drop_connect", 0) and parallel.strategy == "tensor":
         return f"model.drop_connect does not go with {name}, which slices the weights: say model.drop_connect=0"
     return None

@@ -207,6 +207,52 @@ class ResNet18(Regularized):
     the earlier they come (Huang et al. 2016)"""
 
 
+class WideResNet(Regularized):
+    """The wide residual networks of Zagoruyko and Komodakis (2016, arXiv 1605.07146): WRN-depth-factor."""
+
+    name: Literal["wide_resnet"]
+    """the network"""
+    depth: Annotated[int, Field(ge=10)] = 16
+    """convolutions, and the shortcuts' own where a group begins: 6n + 4 for n blocks in each of the three groups"""
+    factor: Annotated[int, Field(ge=1)] = 8
+    """how many times 16, 32 and 64 channels the groups have"""
+    norm: Norm = Norm()
+    """the norm before every convolution but the first"""
+    activation: Activation = Activation()
+    """the activation after every norm"""
+    stochastic_depth: Rate = 0.0
+    """in training, leave out the last residual branch for so many of the images, of the others the fewer the earlier
+    they come (Huang et al. 2016)"""
+
+    @model_validator(mode="after")
+    def _has_whole_blocks(self) -> "WideResNet":
+        if (self.depth - 4) % 6:
+            depth = max(10, 6 * round((self.depth - 4) / 6) + 4)
+            raise ValueError(f"depth={self.depth} is not 6n + 4: say depth={depth}")
+        return self
+
+
+EvenChannels = Annotated[int, Field(ge=2, multiple_of=2)]
+
+
+class AlexNet(Regularized):
+    """AlexNet (Krizhevsky et al. 2012) in its two columns: half of the channels of each layer. Layers 2, 4 and 5 see
+    their own column alone."""
+
+    name: Literal["alexnet"]
+    """the network"""
+    widths: tuple[EvenChannels, EvenChannels, EvenChannels, EvenChannels, EvenChannels] = (96, 256, 384, 384, 256)
+    """channels after each convolution, of both columns"""
+    hidden: EvenChannels = 4096
+    """features of the two hidden linear layers, of both columns"""
+    kernel_size: Side = 11
+    """side of the first convolution's kernel in pixels; 5 for images of 32 x 32"""
+    stride: Annotated[int, Field(ge=1)] = 4
+    """pixels from one place of that kernel to the next; 1 for images of 32 x 32"""
+    activation: Activation = Activation()
+    """the activation after every layer but the last"""
+
+
 class ConvNet(Regularized):
     """Convolutions, each with activation and pooling, and one or two linear layers: the baseline of the MNIST
     tutorials."""
@@ -282,4 +328,6 @@ class GPT2(Config):
         return self
 
 
-Network = Annotated[DavidNet | AirNet | ResNet18 | ConvNet | Torchvision | GPT2, Field(discriminator="name")]
+Network = Annotated[
+    DavidNet | AirNet | ResNet18 | WideResNet | AlexNet | ConvNet | Torchvision | GPT2, Field(discriminator="name")
+]

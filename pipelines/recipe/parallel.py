@@ -27,7 +27,7 @@ class Scaling(Config):
 class Parallel(Config):
     """How several processes share the work of a step. It has no effect on a single process."""
 
-    strategy: Literal["ddp", "fsdp2", "deepspeed", "local_sgd", "pipeline", "model", "tensor"] = "ddp"
+    strategy: Literal["ddp", "fsdp2", "deepspeed", "local_sgd", "pipeline", "model", "tensor", "columns"] = "ddp"
     """`ddp`: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel);
     `fsdp2`: each has a shard of weights, gradients and optimizer state, and the weights of a block are gathered when it
     is computed (torch's fully_shard); `deepspeed`: DeepSpeed, which shards what `zero_stage` says (extra `deepspeed`);
@@ -36,10 +36,11 @@ class Parallel(Config):
     `pipeline`: each has a stage of consecutive layers, through which `accumulation` micro-batches pass (torch's
     distributed.pipelining); `model`: the same with the whole batch at once, so that one process computes at a time;
     `tensor`: each has a slice of the linear layers' weights (torch's parallelize_module), and convolutions are whole.
+    `columns`: each of two has a column of `model.name=alexnet`, as its authors had it on two GPUs.
     Under all but `ddp` and `local_sgd` only the images are in the memory order of `channels_last`"""
     size: Annotated[int, Field(ge=2)] | None = None
-    """processes with neighbouring ranks that share one copy of the network, under `pipeline`, `model`, `tensor` and
-    `fsdp2`; the copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
+    """processes with neighbouring ranks that share one copy of the network, under `pipeline`, `model`, `tensor`,
+    `columns` and `fsdp2`; the copies are data-parallel (under `fsdp2`: HSDP). null: all processes share one"""
     schedule: Literal["gpipe", "1f1b", "interleaved"] = "1f1b"
     """order of the micro-batches under `pipeline`: `gpipe`, all forward passes first (Huang et al. 2019); `1f1b`, one
     forward, one backward, which keeps fewer activations (Narayanan et al. 2019); `interleaved`, 1F1B with
@@ -85,22 +86,6 @@ class Parallel(Config):
         return "deepspeed" if self.strategy == "deepspeed" else None
 
     @property
-    def passes_over_ring(self) -> float | None:
-        """How often all weights or gradients go round a ring of processes in a step; None where that is not known.
-
-        Two for an all-reduce, one each for gathering weights and for scattering gradients (Rajbhandari et al. 2020,
-        section 7).
-        """
-        if self.strategy == "ddp":
-            return {"none": 2.0, "fp16": 1.0, "bf16": 1.0}.get(self.compression)
-        if self.strategy == "local_sgd":
-            return 2 / self.local_sgd_period
-        if self.shares_images or self.size:
-            return None
-        is_gathered_twice = self.strategy == "fsdp2" or (self.strategy == "deepspeed" and self.zero_stage == 3)
-        return 3.0 if is_gathered_twice else 2.0
-
-    @property
     def is_replicated(self) -> bool:
         """Whether every process has the whole network, its gradients and the optimizer's state."""
         return self.strategy in ("ddp", "local_sgd")
@@ -108,7 +93,7 @@ class Parallel(Config):
     @property
     def shares_images(self) -> bool:
         """Whether the processes that share a copy of the network train on the same images."""
-        return self.strategy in ("pipeline", "model", "tensor")
+        return self.strategy in ("pipeline", "model", "tensor", "columns")
 
     @property
     def has_whole_weights(self) -> bool:
@@ -119,7 +104,7 @@ class Parallel(Config):
     def allows_missing_gradients(self) -> bool:
         """Whether a parameter without a gradient is left alone. DeepSpeed gives it a gradient of zero, and momentum
         and weight decay go on changing it; stages are called without what switches the gradient off."""
-        return self.strategy in ("ddp", "local_sgd", "fsdp2", "tensor")
+        return self.strategy in ("ddp", "local_sgd", "fsdp2", "tensor", "columns")
 
 
 STRATEGIES: dict[str, tuple[str, ...]] = {
@@ -128,10 +113,21 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "ddp-bf16": ("parallel.strategy=ddp", "parallel.compression=bf16"),
     "ddp-power-sgd": ("parallel.strategy=ddp", "parallel.compression=power_sgd"),
     "local-sgd": ("parallel.strategy=local_sgd",),
+    "post-local-sgd": ("parallel.strategy=local_sgd", "parallel.local_sgd_start=100"),
     "fsdp2": ("parallel.strategy=fsdp2",),
+    "hsdp": ("parallel.strategy=fsdp2", "parallel.size=2"),
     "pipeline": ("parallel.strategy=pipeline",),
+    "pipeline-2x2": ("parallel.strategy=pipeline", "parallel.size=2"),
+    "pipeline-gpipe": ("parallel.strategy=pipeline", "parallel.schedule=gpipe"),
+    "pipeline-interleaved": (
+        "parallel.strategy=pipeline",
+        "parallel.schedule=interleaved",
+        "parallel.stages_per_process=2",
+    ),
     "model": ("parallel.strategy=model", "accumulation=1"),
     "tensor": ("parallel.strategy=tensor",),
+    "tensor-2x2": ("parallel.strategy=tensor", "parallel.size=2"),
+    "columns": ("parallel.strategy=columns",),
     **{f"zero-{stage}": ("parallel.strategy=deepspeed", f"parallel.zero_stage={stage}") for stage in range(4)},
 }
-"""What a recipe says for each strategy, by the name that it has in comparisons"""
+"""What a recipe says for each strategy, by the name that it has in comparisons, and as a recipe in configs/"""

@@ -2,6 +2,7 @@
 `pipelines/strategies/fsdp2.py`."""
 
 from importlib import import_module
+from types import ModuleType
 
 from torch import nn
 
@@ -15,7 +16,11 @@ def make_strategy(recipe: Recipe, network: nn.Module, world: World) -> Strategy:
 
     MissingExtraError if its package is not installed.
     """
-    is_alone = world.size == 1 or not recipe.parallel.sync_gradients
-    module = import_module(f"pipelines.strategies.{'single_process' if is_alone else recipe.parallel.strategy}")
-    strategy: Strategy = module.make_strategy(recipe, network, world)
+    strategy: Strategy = load(recipe, world).make_strategy(recipe, network, world)
     return strategy
+
+
+def load(recipe: Recipe, world: World) -> ModuleType:
+    """The strategy's module, which imports the parts of torch that it needs."""
+    is_alone = world.size == 1 or not recipe.parallel.sync_gradients
+    return import_module(f"pipelines.strategies.{'single_process' if is_alone else recipe.parallel.strategy}")

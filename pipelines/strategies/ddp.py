@@ -4,15 +4,18 @@ import inspect
 import warnings
 from typing import Any
 
+import torch._dynamo  # noqa: F401  DDP's constructor would import it, into what --memory-limit counts
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines import models
 from pipelines.distributed.process_group import World
+from pipelines.distributed.ring import all_reduce
 from pipelines.recipe import Recipe
 from pipelines.strategies import gradient_compression
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.strategy import InPlace, autocast, compiled
+from pipelines.strategies.traffic import Traffic, trained_bytes
 
 _PARAMETERS = inspect.signature(DistributedDataParallel).parameters
 _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _PARAMETERS else "broadcast_buffers"
@@ -25,7 +28,9 @@ def make_strategy(recipe: Recipe, network: nn.Module, world: World) -> InPlace:
     forward = autocast(compiled(replicated, recipe, world), recipe, world)
     backward = make_backward(recipe, recipe.batch_size // world.size, unsynchronized=replicated.no_sync)
     begin_trial = gradient_compression.register(replicated, recipe.parallel)
-    return InPlace("DDP", network, forward, backward, begin_trial=begin_trial)
+    sent = all_reduce(world.size) * gradient_compression.compressed_bytes(network, recipe.parallel)
+    traffic = Traffic(trained_bytes(network.parameters()), sent)
+    return InPlace("DDP", network, forward, backward, traffic=traffic, begin_trial=begin_trial)
 
 
 class EveryParameterUsed(nn.Module):

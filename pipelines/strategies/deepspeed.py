@@ -18,6 +18,7 @@ from pipelines.host.extras import require
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, materialize
+from pipelines.strategies.traffic import whole_passes
 
 
 class SteppedByEngine:
@@ -48,6 +49,7 @@ class DeepSpeed:
         self.name = f"ZeRO-{recipe.parallel.zero_stage}"
         self.has_whole_weights = recipe.parallel.has_whole_weights
         self.network = self._meta_model = network.to("meta")
+        self.traffic = whole_passes(network, world.size, 3 if recipe.parallel.zero_stage == 3 else 2)
         self._recipe, self._world = recipe, world
 
     def new_network(self) -> nn.Module:
@@ -69,6 +71,7 @@ class DeepSpeed:
 
     def close(self) -> None:
         self._engine.destroy()
+        self.network = self._meta_model
 
 
 make_strategy = DeepSpeed

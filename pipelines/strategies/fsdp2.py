@@ -11,9 +11,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from pipelines.distributed.process_group import World
+from pipelines.distributed.ring import all_reduce, once
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, materialize
+from pipelines.strategies.traffic import Traffic, trained_bytes
 
 
 class FSDP2:
@@ -25,6 +27,9 @@ class FSDP2:
         self.network = self._meta_model = network.to("meta")
         self._recipe, self._world = recipe, world
         size = recipe.parallel.size or world.size
+        gradients = trained_bytes(network.parameters())
+        sent = 3 * once(size) * gradients + all_reduce(world.size // size) * gradients / size
+        self.traffic = Traffic(gradients, sent)
         if size == world.size:
             self.name = "FSDP2"
             self._mesh = init_device_mesh(world.device.type, (size,))
@@ -51,7 +56,7 @@ class FSDP2:
         return Prepared(autocast(sharded, self._recipe, self._world), backward, optimizer)
 
     def close(self) -> None:
-        """Nothing to free: the shards go with the network."""
+        self.network = self._meta_model
 
 
 make_strategy = FSDP2

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
@@ -48,6 +49,25 @@ class PowerSGD:
 
     def __call__(self, group: Any, bucket: Bucket) -> Reduced:
         return powerSGD_hook.powerSGD_hook(self._state, bucket)
+
+
+def compressed_bytes(network: nn.Module, config: Parallel) -> float:
+    """Of what stands for the gradients of a step once PowerSGD has begun. torch keeps a gradient whole where its thin
+    matrices are more than half of it."""
+    gradients = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if config.compression in CASTS:
+        return sum(torch.half.itemsize * gradient.numel() for gradient in gradients)
+    if config.compression == "power_sgd":
+        return sum(gradient.nbytes * _power_sgd_share(gradient, config.power_sgd_rank) for gradient in gradients)
+    return sum(gradient.nbytes for gradient in gradients)
+
+
+def _power_sgd_share(gradient: Tensor, rank: int) -> float:
+    """Of its bytes that PowerSGD sends."""
+    rows = len(gradient)
+    columns = gradient.numel() // rows
+    share = (rows + columns) * rank / (rows * columns)
+    return share if gradient.ndim > 1 and 2 * share < 1 else 1.0
 
 
 def register(replicated: DistributedDataParallel, config: Parallel) -> Callable[[], None]:

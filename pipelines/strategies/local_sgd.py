@@ -19,6 +19,7 @@ from pipelines.recipe.parallel import Parallel
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.ddp import replicate
 from pipelines.strategies.strategy import Forward, MakeOptimizer, Prepared, autocast, compiled
+from pipelines.strategies.traffic import whole_passes
 
 
 class Averager(ModelAverager):
@@ -54,11 +55,12 @@ class AveragedWeights:
 class LocalSGD:
     """DDP whose all-reduce ends with the first phase, and optimizers that average the weights from then on."""
 
-    name = "local SGD"
     has_whole_weights = True
 
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
+        self.name = "post-local SGD" if recipe.parallel.local_sgd_start else "local SGD"
         self.network = network
+        self.traffic = whole_passes(network, world.size, 2 / recipe.parallel.local_sgd_period)
         self._recipe, self._world = recipe, world
         self._state = PostLocalSGDState(
             None, None, recipe.parallel.local_sgd_start, post_local_gradient_allreduce=False

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
 
 from pipelines.distributed.process_group import World
+from pipelines.distributed.ring import all_reduce
 from pipelines.estimate import flops
 from pipelines.events import State
 from pipelines.host.devices import make_clock
@@ -20,6 +21,7 @@ from pipelines.models import sequence
 from pipelines.recipe import Recipe
 from pipelines.strategies.gradients import average_gradients
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, materialize
+from pipelines.strategies.traffic import Traffic, trained_bytes
 
 NAMES = {"gpipe": "GPipe", "1f1b": "1F1B", "interleaved": "interleaved 1F1B"}
 
@@ -38,6 +40,7 @@ class Pipeline:
         names = self._cut(self._meta_model.eval())
         self._meta_stages = [self._stage(self._meta_model, part) for part in names]
         self._names = [[name for name, _ in part] for part in names]
+        self.traffic = self._traffic()
         self._is_first, self._is_last = model.rank == 0, model.rank == model.size - 1
         what = "model" if parallel.strategy == "model" else f"pipeline {NAMES[parallel.schedule]}"
         copies = f", {world.data.size} data-parallel" if world.data.size > 1 else ""
@@ -55,6 +58,15 @@ class Pipeline:
     def _stage(self, network: nn.Module, part: sequence.Named) -> sequence.Stage:
         scale = getattr(network, "logit_scale", 1.0) if part[-1][0] == "head" else 1.0
         return sequence.Stage([module for _, module in part], scale)
+
+    def _traffic(self) -> Traffic:
+        """Values and their gradients between the stages; an all-reduce of the weights' gradients over the copies."""
+        model, data = self._world.model, self._world.data
+        images = torch.empty(self._recipe.batch_size // data.size, *self._meta_model.image_shape, device="meta")
+        between = sequence.shapes(self._meta_stages, images)[1:-1]
+        values = sum(shape.numel() for shape in between) * torch.float32.itemsize
+        gradients = trained_bytes(self._meta_model.parameters()) // model.size if data.size > 1 else 0
+        return Traffic(gradients, 2 * values / model.size + all_reduce(data.size) * gradients)
 
     def new_network(self) -> nn.Module:
         """The whole network, which is initialized as in one process."""
@@ -140,7 +152,7 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        """Nothing to free: the stages go with the network."""
+        self.network, self._stages, self._schedules, self._trained = self._meta_model, {}, {}, []
 
 
 make_strategy = Pipeline

@@ -12,6 +12,7 @@ from pipelines.distributed.process_group import World
 from pipelines.optim.optimizers import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import Backward
+from pipelines.strategies.traffic import UNKNOWN, Traffic
 
 Forward = Callable[..., Tensor]
 """From images (N, channels, height, width) to logits (N, classes); or from tokens (N, length) to logits (N, length,
@@ -44,9 +45,10 @@ class Strategy(Protocol):
     """as the record has it, such as `DDP` or `ZeRO-1`"""
     has_whole_weights: bool
     """every process has the whole weights between two steps"""
+    traffic: Traffic
+    """what the processes send in a step, by the strategy's formula"""
     network: nn.Module
-    """the network of the trial in progress or of the last one; before the first, one like it, perhaps on torch's meta
-    device"""
+    """the network of the trial in progress; between trials one like it, perhaps on torch's meta device"""
 
     def new_network(self) -> nn.Module:
         """The network of the next trial. Its weights are to be initialized."""
@@ -67,6 +69,7 @@ class InPlace:
     forward: Forward
     backward: Backward
     has_whole_weights: bool = True
+    traffic: Traffic = UNKNOWN
     begin_trial: Callable[[], None] = lambda: None
     """forgets what the trial before has left"""
 

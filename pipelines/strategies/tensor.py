@@ -6,17 +6,20 @@ the two. Every process computes the other layers whole: a DTensor of torch 2.13 
 outputs (its shape is wrong, and the backward pass fails).
 """
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
 
 from pipelines.distributed.process_group import World
+from pipelines.distributed.ring import all_reduce, once
 from pipelines.events import State
 from pipelines.models.sequence import in_sequence
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.gradients import average_gradients
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, materialize
+from pipelines.strategies.traffic import Traffic, trained_bytes
 
 
 class TensorParallel:
@@ -28,9 +31,31 @@ class TensorParallel:
         self.network = self._meta_model = network.to("meta")
         self._recipe, self._world = recipe, world
         self._plan = plan(network, world.model.size)
+        self.traffic = self._traffic()
         copies = f", {world.data.size} data-parallel" if world.data.size > 1 else ""
         self.name = f"tensor ({world.model.size} slices{copies})"
         self._backward = make_backward(recipe, recipe.batch_size // world.data.size)
+
+    def _traffic(self) -> Traffic:
+        """Sums of what the linear layers put out and of the gradients of what they get; an all-reduce of the weights'
+        gradients over the copies."""
+        model, data = self._world.model, self._world.data
+        values = 0.0  # for each image
+        sliced = 0
+        for name, style in self._plan.items():
+            layer = self._meta_model.get_submodule(name)
+            if isinstance(style, ColwiseParallel):
+                values += all_reduce(model.size) * layer.in_features
+                sliced += trained_bytes(layer.parameters())
+            else:
+                is_whole_before = style.input_layouts == (Replicate(),)  # its gradient is gathered
+                values += all_reduce(model.size) * layer.out_features
+                values += once(model.size) * layer.in_features if is_whole_before else 0
+                sliced += trained_bytes([layer.weight])
+        itemsize = (torch.bfloat16 if self._recipe.precision == "autocast" else torch.float32).itemsize
+        images = self._recipe.batch_size // data.size
+        gradients = trained_bytes(self._meta_model.parameters()) - sliced + sliced // model.size if data.size > 1 else 0
+        return Traffic(gradients, values * images * itemsize + all_reduce(data.size) * gradients)
 
     def new_network(self) -> nn.Module:
         self.network = materialize(self._meta_model, self._world.device)
@@ -56,7 +81,7 @@ class TensorParallel:
         return loss
 
     def close(self) -> None:
-        """Nothing to free: the slices go with the network."""
+        self.network, self._trained = self._meta_model, []
 
 
 make_strategy = TensorParallel

@@ -10,7 +10,7 @@ from results.record import Run
 from results.samples import of_run
 from results.summary import pooled, summarize
 from results.tables.table import Table, legend_of, name_of
-from results.units import IMAGES, unit_of
+from results.units import unit_of
 
 TARGET = "time-to-target"
 PLAIN = "DDP"
@@ -26,7 +26,6 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
     rows = []
     for run in runs:
         seconds = step_seconds(run)
-        peaks = [peak for trial in run.trials if (peak := peak_mebibytes(trial)) is not None]
         rows.append(
             (
                 name_of(run),
@@ -35,7 +34,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 summarize(run, protocol).accuracy_text,
                 form.milliseconds(seconds),
                 form.NOTHING if seconds is None or not plain else f"{seconds / plain:.2f}",
-                form.number(max(peaks) if peaks else None),
+                form.number(peak(run)),
             )
         )
     counted = [run.record.environment.communication for run in runs]
@@ -52,37 +51,62 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
 
 
 def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
-    """One row a run, at a fixed batch, in the order of the launches. ValueError for an unknown protocol."""
-    with_steps = [run for run in sorted(runs, key=lambda run: run.record.created) if step_seconds(run)]
-    base = min(with_steps, key=lambda run: run.record.world_size, default=None)
-    unit = unit_of(base) if base else IMAGES
-    headers = ("strategy", "processes", "ms a step", unit.rate, "efficiency", *SENT)
-    headers += ("MiB a process", "accuracy %", "time to target s")
-    rows = []
-    for run in with_steps:
-        seconds, processes = step_seconds(run), run.record.world_size
-        used = step_seconds(base) * base.record.world_size
-        peaks = [peak for trial in run.trials if (peak := peak_mebibytes(trial)) is not None]
-        found = summarize(run, protocol)
-        rows.append(
-            (
-                label(run),
-                str(processes),
-                form.milliseconds(seconds),
-                form.number(run.record.recipe["batch_size"] * unit.per_sample / seconds),
-                form.share(used / (processes * seconds)),
-                *sent(run.record.environment.communication),
-                form.number(max(peaks) if peaks else None),
-                found.accuracy_text,
-                form.seconds(pooled([of_run(run, protocol, [TARGET])], [TARGET]).figures[TARGET].value),
-            )
-        )
+    """One row a run, at a fixed batch, in the order of the launches. A run that had not enough memory has a row too.
+
+    Columns that no run has a value for are left out. ValueError for an unknown protocol.
+    """
+    shown = [run for run in sorted(runs, key=lambda run: run.record.created) if run.is_out_of_memory or has_steps(run)]
+    base = min(filter(has_steps, shown), key=lambda run: run.record.world_size, default=None)
+    rows = [row_of(run, base, protocol) for run in shown]
+    headers = [name for name in (rows[0] if rows else ()) if any(row[name] != form.NOTHING for row in rows)]
+    cells = tuple(tuple(row[name] for name in headers) for row in rows)
     caption = (
-        "Medians. Efficiency: speed-up over the ratio of processes, against the fewest. Sent: by a process, counted in "
-        "its collectives, for a ring; and from the size of the gradients. Memory: peak of the largest process."
+        "Medians. Efficiency: speed-up over the ratio of processes, against the first row. Sent: by a process, counted "
+        "in its collectives, for a ring; and by the strategy's formula. Memory: peak of the largest process."
     )
-    title = f"{with_steps[0].record.recipe_name}: strategies" if with_steps else "strategies"
-    return Table(title, headers, tuple(rows), caption + legend_of(runs))
+    if "bubble" in headers:
+        caption += " Bubble: share of a step in which processes wait or send; (p-1)/(vm+p-1) in theory."
+    title = f"{shown[0].record.recipe_name}: strategies" if shown else "strategies"
+    return Table(title, tuple(headers), cells, caption + legend_of(shown))
+
+
+def row_of(run: Run, base: Run | None, protocol: str) -> dict[str, str]:
+    """The cells of a run by the heads of their columns."""
+    seconds, processes, nothing = step_seconds(run), run.record.world_size, form.NOTHING
+    unit = unit_of(run)
+    row = {
+        "strategy": label(run),
+        "processes": str(processes),
+        "outcome": "out of memory" if run.is_out_of_memory else nothing,
+        "ms a step": form.milliseconds(seconds),
+        unit.rate: form.number(run.record.recipe["batch_size"] * unit.per_sample / seconds) if seconds else nothing,
+        "efficiency": nothing,
+        **dict(zip(SENT, sent(run.record.environment.communication), strict=True)),
+        "MiB a process": form.number(peak(run)),
+        "bubble": bubble(run, "bubble"),
+        "in theory": bubble(run, "bubble_in_theory"),
+        "accuracy %": summarize(run, protocol).accuracy_text if run.accuracies else nothing,
+        "time to target s": form.seconds(pooled([of_run(run, protocol, [TARGET])], [TARGET]).figures[TARGET].value),
+    }
+    if seconds and base and (of_base := step_seconds(base)):
+        row["efficiency"] = form.share(of_base * base.record.world_size / (processes * seconds))
+    return row
+
+
+def peak(run: Run) -> float | None:
+    """Mebibytes that the largest process had in use at most; None where no trial knows it."""
+    return max((found for trial in run.trials if (found := peak_mebibytes(trial)) is not None), default=None)
+
+
+def bubble(run: Run, name: str) -> str:
+    """A share that the trials of a pipeline have noted: the median."""
+    noted = [found[name] for trial in run.trials if isinstance(found := trial.notes.get("pipeline"), dict)]
+    return form.share(median(noted)) if noted else form.NOTHING
+
+
+def has_steps(run: Run) -> bool:
+    """Whether some trial has trained."""
+    return step_seconds(run) is not None
 
 
 def label(run: Run) -> str:

@@ -46,6 +46,17 @@ def main(tmp_path, measured, monkeypatch, capsys):
     return call
 
 
+def test_strategies_have_a_table_for_each_folder_that_has_runs(measured):
+    page = "<!-- measured: begin strategies two -->\n<!-- measured: end -->\n"
+    assert "No run is recorded yet." in with_figures(page, measured)
+    recipe = {"epochs": 3, "batch_size": 100}
+    keep(
+        measured / "strategies" / "two", builders.record(recipe=recipe, world_size=2, environment={"strategy": "FSDP2"})
+    )
+    (row,) = [line for line in with_figures(page, measured).splitlines() if line.startswith("| FSDP2")]
+    assert row.startswith("| FSDP2 | 2 |")
+
+
 def test_only_what_is_between_the_markers_is_replaced(measured):
     text = with_figures(PAGE, measured)
     head, _, rest = text.partition(BEGIN)
@@ -75,7 +86,7 @@ def test_a_marker_without_its_other_half_is_an_error(measured, text):
 
 
 def test_an_unknown_name_is_an_error(measured):
-    with pytest.raises(ValueError, match="measured: begin chart: use tables, headline, first-run"):
+    with pytest.raises(ValueError, match="measured: begin chart: use tables, strategies NAME, headline, first-run"):
         with_figures(f"<!-- measured: begin chart -->\n{END}", measured)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -170,3 +171,17 @@ def test_launches_in_a_row_end_with_status_0(tmp_path):
     for _ in range(3):
         ended = wait(launch(*TORCHRUN, 2, RUN, *QUIET, "epochs=0.2", "--trials", "1", cwd=tmp_path))
         assert ended.status == 0, ended.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux alone")
+@pytest.mark.parametrize("launcher", [(), (*TORCHRUN, "2")])
+def test_a_training_that_exceeds_the_memory_limit_fails_with_one_line(tmp_path, launcher):
+    words = ("digits/quick", "model.widths=[512,512]", "--memory-limit", "40MiB", "--threads", "1", "--device", "cpu")
+    ended = wait(launch(*launcher, RUN, *words, cwd=tmp_path, variables=environment(OMP_NUM_THREADS="1")))
+    assert ended.status != 0
+    (message,) = [line for line in ended.err.splitlines() if "--resume" in line]
+    assert "OutOfMemoryError: " in message
+    assert "(--memory-limit 40 MiB); finished trials are kept" in message
+    assert "Traceback (most recent call last)" not in ended.err.partition(message)[0]
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, run.is_out_of_memory) == ("failed", True)

@@ -8,6 +8,8 @@ import pytest
 from bench import scale
 from bench.command_line import jobs
 from bench.training.launch import Children
+from pipelines import recipe as recipes
+from pipelines.recipe.parallel import STRATEGIES
 from results import store
 from tests.bench.conftest import ROOT, SMALL, launch, wait
 from tests.results import builders
@@ -34,10 +36,34 @@ def test_every_size_trains_at_the_fixed_batch_and_without_the_all_reduce_and_at_
 
 
 def test_strategies_train_at_a_fixed_batch_on_several_processes_and_one_alone():
-    found = [(size.processes, size.changes) for size in scale.all_sizes([1, 2, 4], 128, ["ddp", "zero-1"])]
+    found = [
+        (size.processes, size.changes)
+        for size in scale.by_strategy([1, 2, 4], recipes.load("digits/quick"), ["ddp", "zero-1"])
+    ]
     ddp = ("parallel.strategy=ddp", "--communication")
     zero = ("parallel.strategy=deepspeed", "parallel.zero_stage=1", "--communication")
     assert found == [(1, ()), (2, ddp), (4, ddp), (2, zero), (4, zero)]
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "changes"),
+    [(1, ("accumulation=8", "drop_last=true")), (2, ("accumulation=8", "drop_last=true")), (4, ())],
+)
+def test_a_pipeline_has_micro_batches_for_its_processes(accumulation, changes):
+    recipe = recipes.load("digits/quick", [f"accumulation={accumulation}"])
+    (size,) = scale.by_strategy([4], recipe, ["pipeline"])
+    assert size.changes == ("parallel.strategy=pipeline", *changes, "--communication")
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES.keys() - {"columns"}))
+def test_every_strategy_has_a_recipe_that_says_the_same(strategy):
+    chosen = recipes.load(f"mnist/strategies/{strategy}")
+    (size,) = scale.by_strategy(
+        [4], recipes.load("mnist/strategies/ddp", [f"accumulation={chosen.accumulation}"]), [strategy]
+    )
+    changes = [change for change in size.changes if "=" in change]
+    assert chosen.parallel == recipes.load("mnist/strategies/ddp", changes).parallel
+    assert recipes.load("cifar10/strategies/alexnet").parallel.strategy == "columns"
 
 
 @pytest.mark.parametrize(("names", "message"), [("ddp,nccl", "there is no strategy 'nccl'"), ("ddp,ddp", "twice")])
@@ -77,7 +103,7 @@ def test_by_seed_each_seed_goes_through_all_sizes_before_the_next(capsys):
 def test_a_launch_is_given_every_option_that_concerns_a_run(tmp_path):
     words = "digits/quick epochs=2 --smoke-test --track --profile --energy --communication --protocol cold --timeout 9"
     given = scale.parse([*words.split(), "--device", "cpu", "--data-dir", str(tmp_path)])
-    for _, one in scale.planned(given, 64, tmp_path / "out"):
+    for _, one in scale.planned(given, recipes.load("digits/quick"), tmp_path / "out"):
         passed = jobs.parse(list(one.arguments))
         shared = (
             "smoke_test",
@@ -103,11 +129,13 @@ def test_an_option_that_does_not_apply_does_not_exist(capsys, option):
 
 
 @pytest.mark.parametrize("sizes", ["1", "1,1", "0,1", "1;2", ""])
-def test_sizes_are_two_different_numbers_or_more(capsys, sizes):
+def test_sizes_are_two_different_numbers_or_more_without_strategies(capsys, sizes):
     with pytest.raises(SystemExit) as leaving:
         scale.parse(["--processes", sizes])
     assert leaving.value.code == 2
-    assert "argument --processes: " in capsys.readouterr().err
+    assert "--processes" in capsys.readouterr().err
+    if sizes == "1":
+        assert scale.parse(["--processes", sizes, "--strategies", "ddp"]).processes == [1]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +160,12 @@ def statuses(monkeypatch):
         size = 2 if "torch.distributed.run" in launch.launcher else 1
         recipe = {"epochs": 3, "batch_size": 64}
         record = builders.record(id=f"id{len(left):04}", seeds=[0], world_size=size, recipe=recipe)
-        store.create(folder, record).append(builders.trial(0))
-        return left.pop(0)
+        directory = store.create(folder, record)
+        directory.append(builders.trial(0, steps=10))
+        status, *reason = left.pop(0) if isinstance(left[0], tuple) else (left.pop(0),)
+        if status:
+            directory.finish("failed", *reason)
+        return status
 
     monkeypatch.setattr(Children, "run", run)
     return left
@@ -160,6 +192,20 @@ def test_the_first_launch_that_fails_ends_it(statuses, tmp_path, capsys):
     statuses += [0, 3, 0, 0]
     assert scale.main(["--out", str(tmp_path)]) == 3
     assert "3 of 4" not in capsys.readouterr().out
+
+
+def test_a_strategy_without_enough_memory_is_a_row(statuses, tmp_path, capsys):
+    statuses += [(3, "rank 1: OutOfMemory: tried to allocate 3 MB"), 0]
+    assert scale.main(["--out", str(tmp_path), "--strategies", "ddp,fsdp2", "--processes", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2: 2 processes, fsdp2" in out
+    assert "outcome" in out
+
+
+def test_any_other_failure_of_a_strategy_ends_it(statuses, tmp_path, capsys):
+    statuses += [(3, "rank 1: RuntimeError: no"), 0]
+    assert scale.main(["--out", str(tmp_path), "--strategies", "ddp,fsdp2", "--processes", "2"]) == 3
+    assert "2 of 2" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

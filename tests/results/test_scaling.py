@@ -16,10 +16,12 @@ STEPS = 10
 NAME = "cifar10/airnet"
 
 
-def of_world(size, step_seconds, batch_size=512, sync=True, make=trial, strategy="DDP", **changes):
+def of_world(
+    size, step_seconds, batch_size=512, sync=True, make=trial, strategy="DDP", gradient_bytes=GRADIENT_BYTES, **changes
+):
     """A run of three trials whose steps take so long, each a thousandth longer than the one before."""
     recipe = {"epochs": 1, "batch_size": batch_size, "parallel": {"sync_gradients": sync}}
-    environment = {"machine_class": "a CPU", "device": "cpu", "gradient_bytes": GRADIENT_BYTES}
+    environment = {"machine_class": "a CPU", "device": "cpu", "gradient_bytes": gradient_bytes}
     environment |= {"threads": {"intra_op": 1, "inter_op": 1}, "strategy": strategy}
     if size > 1:
         environment["all_reduce"] = [[bytes_, LINK.all_reduce(size, bytes_)] for bytes_ in (1024, 2**22)]
@@ -120,6 +122,13 @@ def test_the_prediction_follows_the_fitted_link_and_says_that_it_is_one():
         assert float(row["all-reduce ms"]) == pytest.approx(1000 * seconds, rel=1e-2)
         assert float(row["efficiency if not"][:-1]) == pytest.approx(100 * 0.1 / (0.1 + seconds), abs=1)
     assert rows[0]["efficiency if overlapped"] == "100%"
+
+
+def test_where_processes_share_a_network_its_gradients_are_no_all_reduce():
+    (found,) = curves([of_world(1, 0.1), of_world(2, 0.06, strategy="pipeline GPipe (2 stages)", gradient_bytes=0)])
+    assert found.gradient_bytes is None
+    (found,) = curves([of_world(1, 0.1), of_world(2, 0.06)])
+    assert found.gradient_bytes == GRADIENT_BYTES
 
 
 def test_without_measured_all_reduces_nothing_is_predicted():

@@ -1,3 +1,4 @@
+import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -101,3 +102,17 @@ def test_options_are_passed_on_without_defaults():
     assert options.to_arguments(given, Shared) == ["--folder", "f"]
     assert options.to_arguments(parsed("--quick"), Shared) == ["--quick"]
     assert options.to_arguments(given, Shared, without=("folder",)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GiB", 2 * 2**30), ("500MB", 500_000_000), ("1.5kB", 1500), ("4096", 4096), ("3 MiB", 3 * 2**20)],
+)
+def test_a_size_in_bytes(text, size):
+    assert options.size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "2 pounds", "-1GB", "0", "GB", "1e9"])
+def test_what_is_no_size(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a number of bytes, such as 2GiB"):
+        options.size(text)

@@ -82,6 +82,14 @@ def test_glibc_keeps_freed_memory():
     assert kept > given_back + 50
 
 
+@pytest.mark.skipif(not GLIBC, reason="another C library than glibc")
+def test_glibc_returns_freed_memory_again():
+    returning = RESIDENT_AFTER_FREEING.replace("block =", "runtime.return_memory()\nblock =")
+    kept, returned = (int(run(one.format(prepare=True))[0]) for one in (RESIDENT_AFTER_FREEING, returning))
+    assert kept > returned + 50
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: object())
     assert runtime.keep_memory() is False
+    assert runtime.return_memory() is False

@@ -9,6 +9,8 @@ SMALL = {
     "convnet": networks.ConvNet(name="convnet", widths=(4, 6), kernel_size=3),
     "davidnet": networks.DavidNet(name="davidnet", widths=(4, 4, 6, 8), whitening=networks.Whitening()),
     "resnet18": networks.ResNet18(name="resnet18", widths=(4, 5, 6, 6)),
+    "alexnet": networks.AlexNet(name="alexnet", widths=(4, 6, 8, 8, 4), hidden=12, kernel_size=5, stride=1),
+    "wide_resnet": networks.WideResNet(name="wide_resnet", depth=10, factor=1),
     "airnet": networks.AirNet(name="airnet", widths=(4, 6, 8), depth=3),
 }
 DROPOUT = networks.Dropout(input=0.1, blocks=0.2, head=0.5)

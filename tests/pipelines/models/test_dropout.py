@@ -9,7 +9,7 @@ from pipelines.recipe.training import Initialization
 from tests.pipelines.models.small import DROPOUT, SMALL, build, everything, images
 
 every_network = pytest.mark.parametrize("name", SMALL)
-residual_networks = pytest.mark.parametrize("name", ["davidnet", "resnet18", "airnet"])
+residual_networks = pytest.mark.parametrize("name", ["davidnet", "resnet18", "wide_resnet", "airnet"])
 
 
 def dropouts(network, place):
@@ -71,8 +71,9 @@ def test_dropout_stands_where_the_recipe_says(name):
             dropout.register_forward_hook(lambda module, inputs, output: shapes.append((module.place, inputs[0].shape)))
     network(images())
     places = [place for place, _ in shapes]
-    blocks = {"convnet": 2, "davidnet": 6, "resnet18": 8, "airnet": 3}[name]
-    assert places == ["input", *["blocks"] * blocks, "head"]
+    blocks = {"convnet": 2, "davidnet": 6, "resnet18": 8, "wide_resnet": 3, "airnet": 3, "alexnet": 3}[name]
+    heads = 2 if name == "alexnet" else 1  # after each of its hidden linear layers
+    assert places == ["input", *["blocks"] * blocks, *["head"] * heads]
     assert shapes[0][1] == (4, 3, 32, 32)
     assert shapes[-1][1] == (4, network.head.in_features)
 
@@ -171,7 +172,7 @@ def test_stochastic_depth_takes_the_branches_of_some_images(name):
 
     network = build(name, stochastic_depth=0.8)
     layers = [module for module in network.modules() if isinstance(module, StochasticDepth)]
-    count = {"davidnet": 2, "resnet18": 8, "airnet": 3}[name]
+    count = {"davidnet": 2, "resnet18": 8, "wide_resnet": 3, "airnet": 3}[name]
     assert [layer.p for layer in layers] == pytest.approx([0.8 * number / count for number in range(1, count + 1)])
     taken = []
     layers[-1].register_forward_hook(lambda module, inputs, output: taken.append((inputs[0], output)))

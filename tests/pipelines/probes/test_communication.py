@@ -7,17 +7,44 @@ import torch
 import torch.distributed as dist
 
 from pipelines import recipe
+from pipelines.distributed.process_group import World
 from pipelines.probes import communication
-from pipelines.recipe.parallel import Parallel
 from pipelines.train import set_up
 from tests.pipelines.processes import in_processes
+from tests.pipelines.strategies.test_model_parallel import enlarged
 
+PIPELINE = "parallel.strategy=pipeline"
+MICRO_BATCHES = ("accumulation=4", "drop_last=true")
+HIDDEN = "model.hidden=12"
+COLUMNS = ["model={name: alexnet, kernel_size: 3, stride: 1, hidden: 100}", "parallel.strategy=columns"]
 STRATEGIES = {
     "ddp": [],
     "fp16": ["parallel.compression=fp16"],
+    "power_sgd": ["parallel.compression=power_sgd", "parallel.power_sgd_rank=2"],
     "local_sgd": ["parallel.strategy=local_sgd", "parallel.local_sgd_start=50"],
     "fsdp2": ["parallel.strategy=fsdp2"],
+    "GPipe": [PIPELINE, "parallel.schedule=gpipe", *MICRO_BATCHES],
+    "1F1B": [PIPELINE, *MICRO_BATCHES],
+    "interleaved": [
+        "parallel={strategy: pipeline, schedule: interleaved, stages_per_process: 2}",
+        HIDDEN,
+        *MICRO_BATCHES,
+    ],
+    "model": ["parallel.strategy=model"],
+    "tensor": ["parallel.strategy=tensor", HIDDEN],
+    "tensor, one layer": ["parallel.strategy=tensor"],
+    "tensor, autocast": ["parallel.strategy=tensor", HIDDEN, "precision=autocast"],
+    "columns": COLUMNS,
+    "alone": ["parallel.sync_gradients=false"],
 }
+MESHES = {
+    "HSDP": ["parallel={strategy: fsdp2, size: 2}"],
+    "pipeline": ["parallel={strategy: pipeline, size: 2}", *MICRO_BATCHES],
+    "model": ["parallel={strategy: model, size: 2}"],
+    "tensor": ["parallel={strategy: tensor, size: 2}", HIDDEN],
+    "columns": [*COLUMNS, "parallel.size=2"],
+}
+"""on four processes"""
 if importlib.util.find_spec("deepspeed") is not None:
     STRATEGIES |= {
         f"zero-{stage}": ["parallel.strategy=deepspeed", f"parallel.zero_stage={stage}"] for stage in range(4)
@@ -68,38 +95,27 @@ def test_what_a_process_sends_in_each_collective(tmp_path):
     )
 
 
-def measured(world, dataset):
+def measured(world, strategies, dataset):
     found = {}
-    for name, overrides in STRATEGIES.items():
-        chosen = recipe.load("digits/quick", ["model.widths=[100,120]", "channels_last=false", *overrides])
-        setup = set_up(chosen, dataset, world)
+    for name, overrides in strategies.items():
+        widths = [] if name == "columns" else ["model.widths=[100,120]"]
+        chosen = recipe.load("digits/quick", [*widths, "channels_last=false", *overrides])
+        setup = set_up(chosen, enlarged(dataset) if name == "columns" else dataset, world)
         counted = communication.measure(setup, seed=0)
         found[name] = counted.bytes_per_step, counted.formula_bytes
     return found
 
 
 @pytest.mark.slow
-def test_a_step_sends_what_the_formula_of_its_strategy_says(tmp_path, digits):
-    found, _ = in_processes(tmp_path, measured, digits)
+@pytest.mark.parametrize(("size", "strategies"), [(2, STRATEGIES), (4, MESHES)])
+def test_a_step_sends_what_the_formula_of_its_strategy_says(tmp_path, digits, size, strategies):
+    found = in_processes(tmp_path, measured, strategies, digits, size=size)[0]
     for name, (counted, formula) in found.items():
-        assert counted == pytest.approx(OTHERWISE.get(name, 1) * formula, rel=0.1), name
+        assert counted == pytest.approx(OTHERWISE.get(name, 1) * formula, rel=0.05, abs=8), name
 
 
-@pytest.mark.parametrize(
-    ("config", "times"),
-    [
-        (Parallel(), 2),
-        (Parallel(compression="bf16"), 1),
-        (Parallel(strategy="fsdp2"), 3),
-        (Parallel(strategy="deepspeed", zero_stage=2), 2),
-        (Parallel(strategy="deepspeed", zero_stage=3), 3),
-        (Parallel(strategy="local_sgd", local_sgd_period=8), 0.25),
-    ],
-)
-def test_the_formula(config, times):
-    assert communication.formula_bytes(config, 400, 4) == times * 300
-    assert communication.formula_bytes(config, 400, 1) == 0
-
-
-def test_power_sgd_has_no_formula():
-    assert communication.formula_bytes(Parallel(compression="power_sgd"), 400, 4) is None
+@pytest.mark.parametrize("name", ["ddp", "pipeline", "tensor"])
+def test_alone_a_process_sends_nothing(digits, name):
+    chosen = recipe.load("digits/quick", [f"parallel.strategy={name}"])
+    traffic = set_up(chosen, digits, World()).strategy.traffic
+    assert (traffic.gradient_bytes, traffic.sent_bytes) == (4 * 21_386, 0)

@@ -145,7 +145,10 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
             ["data.name='imagenet'", "svhn, folder, idx, arrays, made-up or made-up-tokens"],
         ),
         ("precision=fp8", ["precision='fp8'", "float32, autocast or half"]),
-        ("model.name=vgg16", ["model.name='vgg16': it should be one of davidnet, airnet, resnet18, convnet"]),
+        (
+            "model.name=vgg16",
+            ["model.name='vgg16': it should be one of davidnet, airnet, resnet18, wide_resnet, alexnet, convnet"],
+        ),
         ("model.widths=[8,x]", ["model.widths.1='x'", "integer"]),
         ("model.widths=[]", ["model.widths=[]: it should be a longer list"]),
         ("model.name=null", ["model.name=null: it should be one of davidnet, airnet"]),

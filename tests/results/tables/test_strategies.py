@@ -10,7 +10,7 @@ from tests.results.builders import record, trial
 def of_strategy(name, strategy, seconds=1.0, world_size=2, communication=None, **memory):
     laps = (Lap(name="train", epoch=1, seconds=seconds),)
     environment = {"strategy": strategy} | ({"communication": communication} if communication else {})
-    made = record(recipe_name=f"mnist/engines/{name}", environment=environment, world_size=world_size)
+    made = record(recipe_name=f"mnist/strategies/{name}", environment=environment, world_size=world_size)
     return Run(made, (trial(0, laps=laps, steps=100, **memory),), Path("runs"))
 
 
@@ -54,3 +54,25 @@ def test_strategies_are_set_beside_the_fewest_processes():
     assert [row["strategy"] for row in found] == ["none", "DDP, fp16", "FSDP2"]
     assert [row["efficiency"] for row in found] == ["100%", "80%", "50%"]
     assert found[0]["ms a step"] == "10.00"
+    assert "outcome" not in found[0]
+    assert "bubble" not in found[0]
+
+
+def test_a_pipeline_has_its_bubble_beside_the_theory_and_no_memory_is_an_outcome():
+    run = of_strategy("ddp", "pipeline 1F1B (2 stages)")
+    notes = {"pipeline": {"bubble": 0.35, "bubble_in_theory": 0.2}}
+    recipe = {"epochs": 3, "batch_size": 100}
+    one = Run(
+        run.record.model_copy(update={"recipe": recipe}),
+        (trial(0, notes=notes, laps=run.trials[0].laps),),
+        Path("runs"),
+    )
+    failed = run.record.model_copy(
+        update={"status": "failed", "reason": "rank 0: OutOfMemory: tried to allocate 1 MB", "recipe": recipe}
+    )
+    crashed = failed.model_copy(update={"reason": "rank 0: RuntimeError: no"})
+    table = scaling_by_strategy([one, Run(failed, (), Path("runs")), Run(crashed, (), Path("runs"))], "strict")
+    first, second = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    assert (first["bubble"], first["in theory"]) == ("35%", "20%")
+    assert (first["outcome"], second["outcome"]) == ("–", "out of memory")
+    assert second["ms a step"] == "–"
