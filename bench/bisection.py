@@ -65,7 +65,7 @@ class BisectionOptions(Passed):
     out: Folder = Path("runs")
     """where runs are recorded"""
     repository: Annotated[Path, Argument(metavar="DIR")] = ROOT
-    """the repository of the commits (default: this one)"""
+    """the repository of the commits"""
     json: bool = False
     """print one JSON object on standard output: first_bad, candidates, steps"""
 

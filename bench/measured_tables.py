@@ -1,12 +1,12 @@
-"""Write the figures of the documentation anew from the runs that are committed under results/measured/.
+"""Generate the figures of the documentation from the runs that are committed under results/measured/.
 
 python bench/measured_tables.py            rewrite README.md and docs/*.md
-python bench/measured_tables.py --check    only say whether they are up to date (exit status 1 if not)
+python bench/measured_tables.py --check    only check that they are up to date (exit status 1 if not)
 
 A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
 (every run), `headline` (the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a
 class in bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
-`nights $ python bench/COMMAND.py ...` (likewise, where docs/nights.py has written its runs).
+`nights $ python bench/COMMAND.py ...` (the same, in a folder with the runs of docs/nights.py).
 """
 
 import contextlib
@@ -200,7 +200,7 @@ def name_of(runs: list[Run]) -> str:
 @cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("bench/measured_tables.py", __doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--check", action="store_true", help="check only; write nothing")
     options = parser.parse_args(arguments)
     outdated = []
     for page in pages():

@@ -1,9 +1,9 @@
 """A table on the console, in whatever width there is. No number is cut or broken.
 
 As columns where they fit. Else columns that are equal in every row become a line above the table, or nothing where
-they are empty. Where that is still too wide, long words are broken. Where that is too wide too, each row becomes a block
-with a line for each column. A long reason in the last column, such as "undecided: 47 more trials ...", goes below the
-table.
+they are empty. Where that is still too wide, long words are broken. Where that is too wide too, each row becomes a
+block with a line for each column. A long reason in the last column, such as "undecided: 47 more trials ...", goes below
+the table.
 """
 
 import re

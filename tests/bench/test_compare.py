@@ -79,7 +79,7 @@ def test_a_folder_whose_name_is_no_utf8_is_read(tmp_path, capsys):
         file.write("torn")
     assert compare.main([str(before), str(after), "--json"]) == 1
     out, err = capsys.readouterr()
-    assert json.loads(out.splitlines()[0])["verdict"] == "worse"
+    assert json.loads(out)[0]["verdict"] == "worse"
     assert "skipped a damaged line" in err
 
 
