@@ -3,13 +3,19 @@
 python bench/measured_tables.py            rewrite README.md and docs/*.md
 python bench/measured_tables.py --check    only check that they are up to date (exit status 1 if not)
 
-A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
-(every run), `headline` (the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a
-class in bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
-`nights $ python bench/COMMAND.py ...` (the same, in a folder with the runs of docs/nights.py).
+A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is one of:
+
+tables                          every run
+headline                        the README's table
+first-run                       what the first run prints
+first-hour                      how long the commands of docs/first-hour.md took
+json NAME                       the JSON schema of a class in bench/command_line/json_output.py
+$ python bench/COMMAND.py ...   what that command prints
+nights $ python bench/...       the same, in a folder with the runs of docs/nights.py
 """
 
 import contextlib
+import csv
 import importlib
 import json
 import re
@@ -46,7 +52,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
 """the folder under it of the runs of `bench/scale.py`, which are no runs of the recipes as they are"""
-HEADLINE = ("mnist/base", "mnist/base-tuned", "mnist/augment-shift", "mnist/full/fast", "cifar10/airbench94")
+HEADLINE = ("mnist/base", "mnist/base-tuned", "mnist/augment-shift", "mnist/full/faster", "cifar10/airbench94")
 """recipes of the README's table"""
 GENERATED = re.compile(r"(<!-- measured: begin (?P<name>.+?) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 LONG = 12
@@ -79,13 +85,15 @@ def figure(name: str, measured: Path) -> str:
         return headline(measured)
     if name == "first-run":
         return first_run(measured)
+    if name == "first-hour":
+        return first_hour(measured)
     if name.startswith("json "):
         return json_schema(name.removeprefix("json "))
     if name.startswith("nights $ python bench/"):
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, headline, first-run, json NAME, or $ python bench/COMMAND.py ..."
+    names = "tables, headline, first-run, first-hour, json NAME, or $ python bench/COMMAND.py ..."
     raise ValueError(f"measured: begin {name}: use {names}")
 
 
@@ -145,6 +153,20 @@ def first_run_tables(measured: Path) -> list[Table]:
     """What `bench/run.py` prints of that run."""
     (run,) = find([measured / "first-run"])
     return [trials_table(run, DEFAULT), *summary_tables([run], DEFAULT)]
+
+
+def first_hour(measured: Path) -> str:
+    """How long the commands of each session of docs/first-hour.md took."""
+    with (measured / "first-hour" / "commands.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = ["| session | commands | time |", "|---|---|---|"]
+    for section, members in groupby(rows, lambda row: row["section"]):
+        seconds = [float(row["seconds"]) for row in members]
+        table.append(f"| {section} | {len(seconds)} | {sum(seconds) / 60:.1f} min |")
+    loads = [float(row["load_average"]) for row in rows]
+    (run, *_) = find([measured / "first-hour"])
+    caption = f"{run.machine}, load average {min(loads):.0f} to {max(loads):.0f}; without the installation"
+    return "\n".join([*table, "", f"{caption} (`results/measured/first-hour/commands.csv`).", ""])
 
 
 def stripped(output: str) -> str:
