@@ -73,7 +73,7 @@ def compare(
     """Every metric of every recipe that is on both sides; of two different recipes if each side has but one.
 
     The metrics are `results.metrics.DEFAULT` and those of `rules`, which say what counts (`results.rules.DEFAULTS`
-    where they say nothing). `across`: the `FACTS` that may differ, because their effect is the question. `level`: the p
+    where they say nothing). `across`: the `FACTS` that may differ. `level`: the p
     over which a change may be chance. ValueError for an unknown fact, and where the sides have no recipe in common, or
     a run.
     """
@@ -146,7 +146,7 @@ class Cell:
 
     @property
     def pairs(self) -> tuple[list[float], list[float]] | None:
-        """What is compared two by two: the geometric means of each host where there are several, else neighbours."""
+        """The pairs that are compared: geometric means of each host where there are several, else neighbours."""
         if not self.is_over_hosts:
             return self.neighbours
         before, after = self._by_host
@@ -185,7 +185,7 @@ def _alternated(one: Samples, other: Samples) -> bool:
 def decide(
     change: Change, metric: Metric, limit: float, level: float = LEVEL, seconds: float | None = None
 ) -> tuple[Verdict, str]:
-    """What a change says against its limit; where it says nothing, how many more trials would decide.
+    """The verdict on a change by its limit; for `undecided`, how many more trials would decide.
 
     `seconds`: of one more trial on both sides, to say how long that takes.
     """

@@ -17,7 +17,7 @@ from results.step_times import median_milliseconds
 
 @dataclass(frozen=True)
 class Test:
-    """How two sides of a metric are compared, and how a change is written."""
+    """The statistical test of a metric, and the format of a change."""
 
     center: Callable[[Sequence[float]], float]
     """of a side's samples"""
@@ -66,7 +66,7 @@ Samples = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a trial, and what is done with it."""
+    """A number of a trial: its samples, its unit, its test and its default limit."""
 
     name: str
     """as in `--fail-on NAME:LIMIT`"""
@@ -109,7 +109,7 @@ class Metric:
         return f"{self.name}:{self.test.write_limit(limit).removesuffix(' points')}"
 
     def parse_limit(self, text: str) -> float:
-        """A limit as a person writes it. ValueError for anything else, and for 0."""
+        """A limit from its text, such as `5%`. ValueError for another text, and for 0."""
         found = re.fullmatch(self.test.limit, text)
         limit = float(found[1]) / 100 if found else 0
         if not limit:
@@ -126,13 +126,13 @@ def _timed(of_trial: Callable[[TrialRecord, str], float | None]) -> Callable[[Ru
 
 
 def images_per_second(trial: TrialRecord) -> float | None:
-    """Over augmentation and training."""
+    """Training images over the seconds of augmentation and training; None without such laps."""
     seconds = trial.seconds("augment", "train")
     return trial.samples / seconds if seconds and trial.samples else None
 
 
 def peak_mebibytes(trial: TrialRecord) -> float | None:
-    """Of the device, or of the host where there is no GPU."""
+    """Peak memory in MiB of the device, or of the host where there is no GPU; None if unknown."""
     peak = trial.peak_host_bytes if trial.peak_device_bytes is None else trial.peak_device_bytes
     return None if peak is None else peak / 2**20
 
