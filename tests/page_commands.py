@@ -28,7 +28,7 @@ def commands(page: Path) -> dict[str, list[str]]:
     """By section, the commands of its blocks `sh` that need no network."""
     found = {}
     for section in SECTION.finditer(page.read_text(encoding="utf-8")):
-        lines = "".join(BLOCK.findall(section["text"])).splitlines()
+        lines = re.sub(r"\\\n\s*", "", "".join(BLOCK.findall(section["text"]))).splitlines()
         if lines := [line for line in lines if line.strip() and not line.startswith(NETWORK)]:
             found[section["title"]] = lines
     return found
