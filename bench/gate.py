@@ -159,7 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         print("\n".join(gate_reports.annotations(judgements)), file=sys.stderr)
     status = gate.status(judgements)
-    return cli.OK if status == cli.NO_VERDICT and given.undecided == "ok" else status
+    if status == cli.NO_VERDICT and given.undecided == "ok":
+        cli.warn("nothing was decided; the exit status is 0 because of --undecided ok")
+        return cli.OK
+    return status
 
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
