@@ -113,7 +113,7 @@ class Metric:
         found = re.fullmatch(self.test.limit, text)
         limit = float(found[1]) / 100 if found else 0
         if not limit:
-            raise ValueError(f"{text!r} is no limit of {self.name}: write {self.name}:{self.test.example}")
+            raise ValueError(f"{text!r} is not a limit of {self.name}: write {self.name}:{self.test.example}")
         return limit
 
 

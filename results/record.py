@@ -181,7 +181,7 @@ class TrialRecord(_Kept):
     def _outcome_is_what_was_measured(self) -> Self:
         measured = [self.accuracy, *(result.accuracy for result in self.epochs)]
         if (self.outcome == "finished") != (self.target is None) and self.outcome not in ("diverged", "failed"):
-            raise ValueError(f"outcome={self.outcome} does not go with the target {self.target}")
+            raise ValueError(f"outcome={self.outcome} contradicts the target {self.target}")
         if self.outcome == "reached" and not any(a is not None and a >= self.target for a in measured):
             raise ValueError(f"outcome=reached, but no accuracy is at or over the target {self.target}")
         if self.outcome == "missed" and (self.accuracy is None or self.accuracy >= self.target):

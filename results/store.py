@@ -272,7 +272,7 @@ def no_collector() -> Iterator[None]:
 def _file_name(recipe_name: str) -> str:
     parts = re.split(r"[/\\]", recipe_name)
     if ".." in parts or "" in parts:
-        raise ValueError(f"recipe_name={recipe_name!r} is no name for a run directory: say it without '..' and root")
+        raise ValueError(f"recipe_name={recipe_name!r} cannot name a run directory: leave out '..' and the root")
     return re.sub(r"[^A-Za-z0-9._+-]", "_", "-".join(parts))[:100]
 
 
@@ -315,7 +315,7 @@ def _version(loaded: dict[str, Any]) -> Any:
 
 def _upgrades(path: Path, version: Any) -> list[Upgrade]:
     if not isinstance(version, int) or isinstance(version, bool):
-        raise ValueError(f"{path / RECORD}: schema_version={version!r} is no version")
+        raise ValueError(f"{path / RECORD}: schema_version={version!r} is not a version")
     if version > SCHEMA_VERSION:
         raise ValueError(
             f"{path / RECORD}: schema_version={version} is newer than {SCHEMA_VERSION}, the last that this Paceline "
