@@ -34,6 +34,11 @@ def commands(page: Path) -> dict[str, list[str]]:
     return found
 
 
+def words(command: str) -> str:
+    """A command without its comment."""
+    return command.partition("#")[0].strip()
+
+
 def run(command: str, folder: Path, tree: Path) -> subprocess.CompletedProcess[str]:
     """A command in `folder`, with Paceline of `tree`.
 
@@ -64,7 +69,7 @@ def timed(page: Path) -> Iterator[tuple[str, str, float]]:
             for line in lines:
                 started = time.perf_counter()
                 run(line, tree, tree)
-                yield section, line.partition("#")[0].strip(), time.perf_counter() - started
+                yield section, words(line), time.perf_counter() - started
 
 
 if __name__ == "__main__":
