@@ -63,4 +63,5 @@ def _kind(run: Run) -> tuple[str, str, int]:
 
 def _message(runs: Sequence[Run], replaced: int) -> str:
     lines = [f"{run.record.recipe_name}: {run.path.name} on {run.machine}, {len(run.trials)} trials" for run in runs]
-    return "\n".join([f"Accept {len(runs)} runs as the baseline in the place of {replaced}", "", *lines])
+    instead = f", instead of {replaced}" if replaced else ""
+    return "\n".join([f"Accept {len(runs)} runs as the baseline{instead}", "", *lines])

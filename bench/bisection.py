@@ -65,7 +65,7 @@ class BisectionOptions(Passed):
     out: Folder = Path("runs")
     """where runs are recorded"""
     repository: Annotated[Path, Argument(metavar="DIR")] = ROOT
-    """the repository of the commits (default: this one)"""
+    """the repository of the commits"""
     json: bool = False
     """print one JSON object on standard output: first_bad, candidates, steps"""
 
@@ -171,7 +171,7 @@ def worktree(repository: Path, commit: str) -> Iterator[Path]:
 def check_order(given: BisectionOptions, good: str, bad: str) -> None:
     """ValueError unless GOOD is an ancestor of BAD."""
     if good == bad or git(given.repository, "merge-base", good, bad, may_fail=True).strip() != good:
-        raise ValueError(f"{given.good} is no ancestor of {given.bad}: give an earlier commit, then a later one")
+        raise ValueError(f"{given.good} is not an ancestor of {given.bad}: give an earlier commit, then a later one")
 
 
 def commit_of(repository: Path, name: str) -> str:

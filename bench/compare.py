@@ -55,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
     parser = Parser("bench/compare.py", __doc__, EPILOG)
     add = parser.add_argument
-    add("before", help="the side that is compared with")
-    add("after", help="the side that is judged")
+    add("before", help="the old side")
+    add("after", help="the new side")
     add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
     rule = (
         "metric and the smallest change that counts: time:5%%, time-to-target:5%%, accuracy:0.1 (points), "
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="FACT",
-        help=f"what may differ, because its effect is the question: {facts}; may be repeated",
+        help=f"what may differ between the sides: {facts}; may be repeated",
     )
     add("--discard-throttled", action="store_true", help="leave out the trials during which a GPU was throttled")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")

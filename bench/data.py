@@ -41,7 +41,7 @@ class DataOptions(Data):
             raise ValueError(f"name a data set: {', '.join(SOURCES)}")
         for name in self.names:
             if name not in SOURCES:
-                raise ValueError(f"there is no data set {name!r}: say one of {', '.join(SOURCES)}")
+                raise ValueError(f"there is no data set {name!r}: use one of {', '.join(SOURCES)}")
 
 
 @cli.command

@@ -1,8 +1,8 @@
-"""What a careful person checks before a long training: python bench/doctor.py mnist/base
+"""Check a recipe before a long training: python bench/doctor.py mnist/base
 
-Initial loss, memorising a few images, a learning-rate range test, training and evaluation mode, gradients and updates
-layer by layer, time, and what the network is fed. Each check is ok, suspicious or broken. Exit status 1 when something
-is broken. Of a function of your own, my_file.py:train, those checks are made that can be made from outside.
+The checks: images and labels, initial loss, memorising a few images, a learning-rate range test, training and
+evaluation mode, gradients and updates of each layer, time. Each check is ok, suspicious or broken. Exit status 1 means
+that something is broken. A function of your own, my_file.py:train, gets those that can be made from outside.
 """
 
 import sys

@@ -1,4 +1,7 @@
-"""What recipes are and what they will cost, without training them: python bench/estimate.py cifar10/davidnet-10"""
+"""Print parameters, floating-point operations, steps and memory of recipes, without training.
+
+python bench/estimate.py cifar10/davidnet-10
+"""
 
 import dataclasses
 import sys

@@ -1,8 +1,8 @@
-"""Runs to and from other people's formats.
+"""Convert runs to and from DAWNBench, MLPerf and TensorBoard formats.
 
   python bench/exchange.py to-dawnbench RUN --out submission --author NAME --email ADDRESS --code-url URL
-  python bench/exchange.py from-dawnbench submission/x.json --out runs        a record like ours, marked with its origin
-  python bench/exchange.py to-mlperf RUN --out logs                           one log a trial
+  python bench/exchange.py from-dawnbench submission/x.json --out runs        a run directory that names its origin
+  python bench/exchange.py to-mlperf RUN --out logs                           one log per trial
   python bench/exchange.py to-tensorboard RUN --out events                    curves of a run that was not tracked
 
 CSV and Parquet: python bench/query.py "select 1" RUNS --write DIR --files csv
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def to_dawnbench(options: argparse.Namespace) -> list[Path]:
-    """A pair of files a trial."""
+    """write a DAWNBench submission: two files per trial"""
     from results import store
     from results.exports import dawnbench
 
@@ -45,7 +45,7 @@ def to_dawnbench(options: argparse.Namespace) -> list[Path]:
 
 
 def from_dawnbench(options: argparse.Namespace) -> list[Path]:
-    """A run directory."""
+    """read a DAWNBench submission into a run directory"""
     from results import store
     from results.exports import dawnbench
 
@@ -58,7 +58,7 @@ def from_dawnbench(options: argparse.Namespace) -> list[Path]:
 
 
 def to_mlperf(options: argparse.Namespace) -> list[Path]:
-    """A log a trial."""
+    """write MLPerf logs, one per trial (extra `mlperf`)"""
     from results import store
     from results.exports import mlperf
 
@@ -78,7 +78,7 @@ def _with_target(run: "Run") -> "Run":
 
 
 def to_tensorboard(options: argparse.Namespace) -> list[Path]:
-    """A folder of events a trial."""
+    """write TensorBoard events, one folder per trial (extra `track`)"""
     from results import store
     from results.exports import tensorboard
 
@@ -86,14 +86,14 @@ def to_tensorboard(options: argparse.Namespace) -> list[Path]:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
     parser = Parser("bench/exchange.py", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for exchange in (to_dawnbench, from_dawnbench, to_mlperf, to_tensorboard):
         command = commands.add_parser(exchange.__name__.replace("_", "-"), help=exchange.__doc__)
         command.set_defaults(exchange=exchange)
-        command.add_argument("source", type=Path, help="a run's directory, or the JSON file of a submission")
-        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+        command.add_argument("source", type=Path, help="run directory, or JSON file of a submission")
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")
         if exchange is to_dawnbench:
             for name in ("--author", "--email", "--code-url"):
                 command.add_argument(name, required=True)

@@ -1,7 +1,7 @@
 """The nightly gate: train a suite, compare it with the accepted baseline of this machine class, confirm regressions.
 
-What looks worse is trained again before it is reported (the confirmation run). With --against the accepted code is
-trained too, interleaved with this one, for machines whose speed drifts.
+A suspected regression is trained again before it is reported (the confirmation run). With --against the accepted code
+is trained too, interleaved with the new code, for machines whose speed drifts.
 """
 
 import contextlib
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 PROG = "bench/gate.py"
 EXAMPLES = """\
-A baseline is a folder of runs. Train the suite five times or more, on different nights, so that it shows how much
+A baseline is a folder of runs. Train the suite on at least five different nights, so that it shows how much
 nights differ:
 
   python bench/run.py --suite nightly --out baseline
   python bench/gate.py baseline --suite nightly --junit gate.xml --benchmark-json gate.json
   python bench/gate.py baseline --new runs/last-night            judge runs that exist, without training
 
-Where neighbours, heat or clocks make the same code differ by more than the rule from night to night, no baseline
-helps. Check out the accepted code and interleave both:
+If the same code differs by more than the rule from night to night (shared machine, heat, clocks), a baseline does not
+help. Check out the accepted code and interleave both:
 
   git worktree add ../accepted COMMIT
   python bench/gate.py --against ../accepted --suite nightly
   python bench/gate.py --against ../accepted --suite nightly --cluster auto      each host trains both, in pairs
 
-Where a change is meant to be slower or faster, accept its runs: they replace those of their recipes, in a commit.
+If a change is meant to be slower or faster, accept its runs. They replace those of their recipes, in a commit:
 
   python bench/gate.py baseline --accept runs/gate-20260101T031700Z
 
@@ -92,7 +92,7 @@ class GateOptions(Passed, Records, Reports):
     baseline: Annotated[Path, Argument(positional=True)] | None = None
     """folder of the accepted runs"""
     against: Annotated[Path, Argument(metavar="CHECKOUT")] | None = None
-    """in place of a baseline: a checkout of the accepted code, interleaved with this one"""
+    """instead of a baseline: a checkout of the accepted code; trials of both are interleaved"""
     checkout: Folder | None = None
     """with --against: the checkout to judge (default: this one)"""
     new: Annotated[Path, Argument(metavar="DIR")] | None = None
@@ -168,7 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         print("\n".join(gate_reports.annotations(judgements)), file=sys.stderr)
     status = gate.status(judgements)
-    return cli.OK if status == cli.NO_VERDICT and given.undecided == "ok" else status
+    if status == cli.NO_VERDICT and given.undecided == "ok":
+        cli.warn("nothing was decided; the exit status is 0 because of --undecided ok")
+        return cli.OK
+    return status
 
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:

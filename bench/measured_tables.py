@@ -1,16 +1,22 @@
-"""Write the figures of the documentation anew from the runs that are committed under results/measured/.
+"""Generate the figures of the documentation from the runs that are committed under results/measured/.
 
 python bench/measured_tables.py            rewrite README.md and docs/*.md
-python bench/measured_tables.py --check    only say whether they are up to date (exit status 1 if not)
+python bench/measured_tables.py --check    only check that they are up to date (exit status 1 if not)
 
-A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is `tables`
-(every run), `strategies NAME` (runs of `bench/scale.py --strategies` in results/measured/strategies/NAME), `headline`
-(the README's table), `first-run` (what the first run prints), `json NAME` (the JSON schema of a class in
-bench/command_line/json_output.py), `$ python bench/COMMAND.py ...` (what that command prints), or
-`nights $ python bench/COMMAND.py ...` (likewise, where docs/nights.py has written its runs).
+A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is one of:
+
+tables                          every run
+strategies NAME                 runs of bench/scale.py --strategies in results/measured/strategies/NAME
+headline                        the README's table
+first-run                       what the first run prints
+first-hour                      how long the commands of docs/first-hour.md took
+json NAME                       the JSON schema of a class in bench/command_line/json_output.py
+$ python bench/COMMAND.py ...   what that command prints
+nights $ python bench/...       the same, in a folder with the runs of docs/nights.py
 """
 
 import contextlib
+import csv
 import importlib
 import json
 import re
@@ -85,13 +91,15 @@ def figure(name: str, measured: Path) -> str:
         return first_run(measured)
     if name.startswith("strategies "):
         return strategies(measured / STRATEGIES / name.removeprefix("strategies "))
+    if name == "first-hour":
+        return first_hour(measured)
     if name.startswith("json "):
         return json_schema(name.removeprefix("json "))
     if name.startswith("nights $ python bench/"):
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, strategies NAME, headline, first-run, json NAME, or $ python bench/COMMAND.py ..."
+    names = "tables, strategies NAME, headline, first-run, first-hour, json NAME, or $ python bench/COMMAND.py ..."
     raise ValueError(f"measured: begin {name}: use {names}")
 
 
@@ -151,6 +159,20 @@ def first_run_tables(measured: Path) -> list[Table]:
     """What `bench/run.py` prints of that run."""
     (run,) = find([measured / "first-run"])
     return [trials_table(run, DEFAULT), *summary_tables([run], DEFAULT)]
+
+
+def first_hour(measured: Path) -> str:
+    """How long the commands of each session of docs/first-hour.md took."""
+    with (measured / "first-hour" / "commands.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = ["| session | commands | time |", "|---|---|---|"]
+    for section, members in groupby(rows, lambda row: row["section"]):
+        seconds = [float(row["seconds"]) for row in members]
+        table.append(f"| {section} | {len(seconds)} | {sum(seconds) / 60:.1f} min |")
+    loads = [float(row["load_average"]) for row in rows]
+    (run, *_) = find([measured / "first-hour"])
+    caption = f"{run.machine}, load average {min(loads):.0f} to {max(loads):.0f}; without the installation"
+    return "\n".join([*table, "", f"{caption} (`results/measured/first-hour/commands.csv`).", ""])
 
 
 def stripped(output: str) -> str:
@@ -213,7 +235,7 @@ def name_of(runs: list[Run]) -> str:
 @cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("bench/measured_tables.py", __doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--check", action="store_true", help="check only; write nothing")
     options = parser.parse_args(arguments)
     outdated = []
     for page in pages():

@@ -48,16 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
     parser = Parser("bench/query.py", __doc__)
     add = parser.add_argument
-    add("sql", help="what to ask")
+    add("sql", help="the query")
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
     add("--protocol", default="strict", help="how times are counted (default: %(default)s)")
-    add("--format", choices=("table", "csv", "json"), default="table", help="of the answer (default: %(default)s)")
-    add("--allow-files", action="store_true", help="let the SQL read and write files, which it otherwise cannot")
-    add("--write", type=Path, metavar="DIR", help="also write the four tables there, whole")
-    add("--files", choices=("csv", "parquet"), default="parquet", help="as such files (default: %(default)s)")
+    add("--format", choices=("table", "csv", "json"), default="table", help="of the output (default: %(default)s)")
+    add("--allow-files", action="store_true", help="let the SQL read and write files")
+    add("--write", type=Path, metavar="DIR", help="also write the four tables to this folder")
+    add("--files", choices=("csv", "parquet"), default="parquet", help="file format of --write (default: %(default)s)")
     return parser.parse_args(arguments)
 
 

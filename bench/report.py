@@ -55,7 +55,7 @@ def code_page(given: str | None) -> str | None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. Exits with status 2 and a sentence for a command line that makes no sense."""
+    """The options. Exits with status 2 and one line for a command line that is wrong."""
     parser = Parser("bench/report.py", __doc__)
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")

@@ -1,4 +1,6 @@
-"""What a training step leaves to the limit of this machine, part by part: python bench/roofline.py cifar10/davidnet-10
+"""Compare the time of each part of a training step with the limit of this machine.
+
+python bench/roofline.py cifar10/davidnet-10
 
 Trains a few steps on noise. The limit of an operation is the longer of two times: its floating-point operations at the
 rate of a large matrix product, and its bytes at the rate of a large copy, both measured first.

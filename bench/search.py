@@ -2,8 +2,8 @@
 
 The space is given by key=log:LOW..HIGH, key=LOW..HIGH or key=a|b|c, here or in a YAML file (--space). key=value is the
 same for all trials. A coarse stage searches the whole space, a refined stage a quarter of each range around the best.
-Scores are accuracies on held-out training images: the test set is never looked at. Start the command several times with
-one --study, on one machine or on several that share the file, and they search together. Start it again to continue.
+Scores are accuracies on held-out training images; the test set is not used. Commands with the same --study file, on one
+or several machines, share the work. Start a command again to continue its study.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The operations that cost the time, one a file: a plain definition, faster versions, and one public name that picks.
+"""The expensive operations, one per file: a reference in plain PyTorch, faster versions, and one public function.
 
 | operation | definition | on a CPU | on CUDA |
 |---|---|---|---|

@@ -21,7 +21,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Choices:
-    """What is done to each of some images. The tensors have one entry an image; None leaves the step out."""
+    """The random choices for some images. Each tensor has one entry per image; None omits the step."""
 
     top: Tensor
     """int64, first row of the crop within the padded image"""

@@ -1,4 +1,4 @@
-"""Orthogonalisation of matrices by a Newton-Schulz iteration, as the Muon optimizer wants it (Jordan et al. 2024)."""
+"""Orthogonalisation of matrices by a Newton-Schulz iteration, for the Muon optimizer (Jordan et al. 2024)."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ CHUNK = 1000
 def patch_covariance(images: Tensor, kernel_size: int, chunk: int = CHUNK, *, centred: bool = True) -> Tensor:
     """Covariance of all kernel_size x kernel_size patches: (P, P) with P = channels * kernel_size squared, float64.
 
-    images: (N, channels, height, width); `chunk` of them are gone through at a time. centred: False for the second
+    images: (N, channels, height, width); processed in chunks of `chunk`. centred: False for the second
     moments about zero.
     """
     version = without_patches if is_wanted("patch_covariance", images) else reference

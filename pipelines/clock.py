@@ -1,4 +1,4 @@
-"""Laps: named stretches of time, synchronised with the device at their edges and nowhere else."""
+"""Laps: named, timed phases. The device is synchronised at the start and end of each lap, never inside."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Lap:
-    """A named stretch of the clock, of one epoch (counted from 1) or of the whole trial."""
+    """A named, timed phase of one epoch (counted from 1) or of the whole trial, in seconds."""
 
     name: str
     seconds: float
@@ -47,7 +47,7 @@ class HostTimer:
 
 
 class Clock:
-    """Keeps every lap in the order in which it ended.
+    """Records laps in the order in which they end.
 
     `now` must be monotonic, in seconds; `synchronize` returns when the device has done all its work. Both are
     arguments so that the arithmetic can be tested without a device and without waiting.
@@ -66,7 +66,7 @@ class Clock:
 
     @contextlib.contextmanager
     def lap(self, name: str, epoch: int | None = None) -> Iterator[None]:
-        """Time what happens inside. Nothing is kept of a stretch that ended with an exception."""
+        """Time the body of the `with` statement. A lap that ends with an exception is dropped."""
         self.synchronize()
         first_mark = self._device_timer.mark()
         start = self.now()

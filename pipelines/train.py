@@ -37,7 +37,7 @@ from pipelines.trial import EpochResult, Outcome, Trial
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What the trials of a run have in common."""
+    """What the trials of a run share."""
 
     recipe: Recipe
     dataset: Dataset
@@ -59,9 +59,9 @@ class TrainingSetup:
 
 
 def set_up(recipe: Recipe, dataset: Dataset, world: World) -> TrainingSetup:
-    """Check what was asked for, and build what does not belong to one trial.
+    """Check the recipe, and build what all trials share.
 
-    ValueError when recipe, data and machine do not go together.
+    ValueError if recipe, data and machine do not fit together.
     """
     world = preflight.meshed(recipe, world)
     preflight.check(recipe, dataset, world)
@@ -246,7 +246,7 @@ def evaluate_epoch(
 
 
 def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial:
-    """What a trial leaves behind, once its last epoch is over."""
+    """The result of a trial, after its last epoch."""
     recipe, world, last = setup.recipe, setup.world, state.history[-1]
     host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
     return Trial(
@@ -268,7 +268,7 @@ def finish_trial(setup: TrainingSetup, state: State, *, diverged: bool) -> Trial
 
 
 def outcome(accuracy: float | None, target: float | None) -> Outcome:
-    """Of a training that came to its end with this accuracy."""
+    """`reached`, `missed` or `finished`, of a training that ended with this accuracy."""
     if target is None:
         return "finished"
     return "reached" if accuracy is not None and accuracy >= target else "missed"

@@ -1,4 +1,4 @@
-"""What a trial leaves behind: plain numbers, nothing of torch."""
+"""The result of a trial: plain numbers, no tensors."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,7 +25,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class Spread:
-    """Of the samples of one number."""
+    """Minimum, median and maximum of the samples of one number."""
 
     min: float
     median: float

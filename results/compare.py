@@ -77,7 +77,7 @@ def compare(
     """Every metric of every recipe that is on both sides; of two different recipes if each side has but one.
 
     The metrics are `results.metrics.DEFAULT` and those of `rules`, which say what counts (`results.rules.DEFAULTS`
-    where they say nothing). `across`: the `FACTS` that may differ, because their effect is the question. `level`: the p
+    where they say nothing). `across`: the `FACTS` that may differ. `level`: the p
     over which a change may be chance. ValueError for an unknown fact, and where the sides have no recipe in common, or
     a run.
     """
@@ -192,7 +192,7 @@ def _alternated(one: Samples, other: Samples) -> bool:
 def decide(
     change: Change, metric: Metric, limit: float, level: float = LEVEL, seconds: float | None = None
 ) -> tuple[Verdict, str]:
-    """What a change says against its limit; where it says nothing, how many more trials would decide.
+    """The verdict on a change by its limit; for `undecided`, how many more trials would decide.
 
     `seconds`: of one more trial on both sides, to say how long that takes.
     """

@@ -18,7 +18,7 @@ from results.units import per_second, unit_of
 
 @dataclass(frozen=True)
 class Test:
-    """How two sides of a metric are compared, and how a change is written."""
+    """The statistical test of a metric, and the format of a change."""
 
     center: Callable[[Sequence[float]], float]
     """of a side's samples"""
@@ -67,7 +67,7 @@ Samples = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a trial, and what is done with it."""
+    """A number of a trial: its samples, its unit, its test and its default limit."""
 
     name: str
     """as in `--fail-on NAME:LIMIT`"""
@@ -110,11 +110,11 @@ class Metric:
         return f"{self.name}:{self.test.write_limit(limit).removesuffix(' points')}"
 
     def parse_limit(self, text: str) -> float:
-        """A limit as a person writes it. ValueError for anything else, and for 0."""
+        """A limit from its text, such as `5%`. ValueError for another text, and for 0."""
         found = re.fullmatch(self.test.limit, text)
         limit = float(found[1]) / 100 if found else 0
         if not limit:
-            raise ValueError(f"{text!r} is no limit of {self.name}: write {self.name}:{self.test.example}")
+            raise ValueError(f"{text!r} is not a limit of {self.name}: write {self.name}:{self.test.example}")
         return limit
 
 
@@ -132,7 +132,7 @@ def _rate(unit: str) -> Callable[[Run, str], Samples]:
 
 
 def peak_mebibytes(trial: TrialRecord) -> float | None:
-    """Of the device, or of the host where there is no GPU."""
+    """Peak memory in MiB of the device, or of the host where there is no GPU; None if unknown."""
     peak = trial.peak_host_bytes if trial.peak_device_bytes is None else trial.peak_device_bytes
     return None if peak is None else peak / 2**20
 

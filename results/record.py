@@ -1,4 +1,4 @@
-"""What is kept of a run and of its trials, and what cannot be true of them.
+"""The data of a run and of its trials, with the checks that they must pass.
 
 Only raw samples are kept: every statistic is recomputed by whoever reads. A loss may be NaN or infinite, because that
 is what a trial that diverged has to show; JSON has no such numbers, so that they are written as the texts "NaN",
@@ -88,7 +88,7 @@ class _Kept(BaseModel):
     frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
 )
 class Lap:
-    """A named stretch of the clock, of one epoch (counted from 1) or of the whole trial."""
+    """A named, timed phase of one epoch (counted from 1) or of the whole trial, in seconds."""
 
     name: LapName
     epoch: int | None = Field(default=None, ge=1)
@@ -117,7 +117,7 @@ class EpochResult:
 
 
 class Spread(_Kept):
-    """Of the samples of one number."""
+    """Minimum, median and maximum of the samples of one number."""
 
     min: float
     median: float
@@ -186,7 +186,7 @@ class TrialRecord(_Kept):
     def _outcome_is_what_was_measured(self) -> Self:
         measured = [self.accuracy, *(result.accuracy for result in self.epochs)]
         if (self.outcome == "finished") != (self.target is None) and self.outcome not in ("diverged", "failed"):
-            raise ValueError(f"outcome={self.outcome} does not go with the target {self.target}")
+            raise ValueError(f"outcome={self.outcome} contradicts the target {self.target}")
         if self.outcome == "reached" and not any(a is not None and a >= self.target for a in measured):
             raise ValueError(f"outcome=reached, but no accuracy is at or over the target {self.target}")
         if self.outcome == "missed" and (self.accuracy is None or self.accuracy >= self.target):
@@ -245,7 +245,7 @@ class DataHashes(_Kept):
 
 
 class RunRecord(_Kept):
-    """The trials of one recipe, launched once on one machine or cluster: all but the trials themselves."""
+    """What `run.json` holds: recipe, data, environment, command and seeds of a run, without its trials."""
 
     schema_version: Literal[4] = SCHEMA_VERSION
     id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
@@ -314,7 +314,7 @@ class Run:
 
     @property
     def change(self) -> str | None:
-        """What its recipe changes against the one before it, in a few words."""
+        """What its recipe changes compared with its base, in a few words; None without such a text."""
         return _text(self.record.recipe.get("change"))
 
     @property

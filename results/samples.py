@@ -14,7 +14,7 @@ import pydantic_core
 
 from results import cache, marks, store
 from results.environment import Environment, known
-from results.format import target
+from results.format import printable, target
 from results.literature import Published, published
 from results.metrics import DEFAULT, METRICS, find_metric
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
@@ -277,13 +277,18 @@ def _full_hash(commit: str) -> str:
     return found.stdout.strip() or commit
 
 
+NOT_CACHED = ("origin", "published")
+"""The origin is a path. A path need not be UTF-8, but JSON is."""
+
+
 def _encode(path: Path) -> bytes:
     """A run's samples by every protocol and metric, as JSON."""
     run = store.read(path)
     default = of_run(run, DEFAULT_PROTOCOL, METRICS)
     timed = [name for name, metric in METRICS.items() if metric.by_protocol]
     values = {protocol: {name: find_metric(name).samples(run, protocol) for name in timed} for protocol in PROTOCOLS}
-    shared = {each.name: getattr(default, each.name) for each in fields(Samples) if each.name != "published"}
+    shared = {each.name: getattr(default, each.name) for each in fields(Samples) if each.name not in NOT_CACHED}
+    shared["warnings"] = [printable(warning) for warning in default.warnings]
     return json.dumps({"shared": shared, "by_protocol": values}).encode()
 
 

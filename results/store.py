@@ -157,7 +157,7 @@ def differences(one: RunRecord, other: RunRecord) -> dict[str, tuple[object, obj
 
 
 def read(path: str | Path) -> Run:
-    """A run from its directory or its `run.json`. Damaged lines are skipped and told of in `warnings`.
+    """A run from its directory or its `run.json`. Damaged lines are skipped; `warnings` names them.
 
     Of two trials of one seed the first counts. ValueError where there is no run, its `run.json` is damaged or newer
     than this Paceline, or a line is whole but says what cannot be: a negative lap, laps longer than the total, an
@@ -184,8 +184,8 @@ Skip = Callable[[str], None]
 def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
     """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first.
 
-    `skip`: told of a run that cannot be read; without it, and where such a run is itself one of `places`, it raises as
-    `read`. ValueError for a place where there is no run.
+    `skip`: called with a message for a run that cannot be read. Without it, and where such a run is itself one of
+    `places`, raises as `read` does. ValueError for a place where there is no run.
     """
     paths = locate(places)
     with no_collector():
@@ -218,7 +218,7 @@ def without_unreadable(
 
 
 class Unread(Sequence[TrialRecord]):
-    """The trials of a run, read anew whenever they are looked at; how many they are is known before."""
+    """The trials of a run, read from disk at each access. Their number is known without reading them."""
 
     def __init__(self, path: Path, count: int) -> None:
         self._path = path
@@ -259,7 +259,7 @@ def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:
 
 @contextlib.contextmanager
 def no_collector() -> Iterator[None]:
-    """Without the garbage collector, which would walk through all records again and again and find no cycle."""
+    """Switch the garbage collector off while many records are read: they contain no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -272,7 +272,7 @@ def no_collector() -> Iterator[None]:
 def _file_name(recipe_name: str) -> str:
     parts = re.split(r"[/\\]", recipe_name)
     if ".." in parts or "" in parts:
-        raise ValueError(f"recipe_name={recipe_name!r} is no name for a run directory: say it without '..' and root")
+        raise ValueError(f"recipe_name={recipe_name!r} cannot name a run directory: leave out '..' and the root")
     return re.sub(r"[^A-Za-z0-9._+-]", "_", "-".join(parts))[:100]
 
 
@@ -315,7 +315,7 @@ def _version(loaded: dict[str, Any]) -> Any:
 
 def _upgrades(path: Path, version: Any) -> list[Upgrade]:
     if not isinstance(version, int) or isinstance(version, bool):
-        raise ValueError(f"{path / RECORD}: schema_version={version!r} is no version")
+        raise ValueError(f"{path / RECORD}: schema_version={version!r} is not a version")
     if version > SCHEMA_VERSION:
         raise ValueError(
             f"{path / RECORD}: schema_version={version} is newer than {SCHEMA_VERSION}, the last that this Paceline "

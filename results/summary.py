@@ -1,4 +1,4 @@
-"""What a run's trials say: the one place that decides which times and accuracies a run has.
+"""Summaries of runs: the one place that decides which times and accuracies a run has.
 
 *Time to target* is over the trials that reached it, with k of n beside it. *Total time* is over all trials, and given
 only if the mean accuracy over all trials is at or over the target; otherwise there is none, and `absent` says why.

@@ -2,15 +2,14 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from results import store
-from tests.bench.conftest import ONE_THREAD, RUN, environment, launch, only_run, wait
+from tests import page_commands
+from tests.bench.conftest import ONE_THREAD, ROOT, RUN, launch, only_run, wait
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 NEEDS = {"lightning_trainer": "lightning", "transformers_trainer": "transformers"}
@@ -68,15 +67,12 @@ def test_no_example_is_forgotten():
 @pytest.mark.slow
 def test_the_commands_from_install_to_a_verdict(tmp_path):
     """As the page has them, but for `pip install`."""
-    page = (EXAMPLES.parent / "own-training.md").read_text()
-    file, commands = (re.search(rf"```{kind}\n(.+?)```", page, re.DOTALL)[1] for kind in ("python", "sh"))
-    (tmp_path / "a.py").write_text(file)
-    install, *lines = commands.splitlines()
-    assert install.startswith("pip install")
+    page = EXAMPLES.parent / "own-training.md"
+    (tmp_path / "a.py").write_text(re.search(r"```python\n(.+?)```", page.read_text(), re.DOTALL)[1])
+    (lines,) = page_commands.commands(page).values()
+    assert len(lines) == 5
     for line in lines:
-        line = line.replace("paceline", f"{sys.executable} -m paceline", 1)
-        ended = subprocess.run(line, shell=True, cwd=tmp_path, env=environment(), capture_output=True, text=True)
-        assert ended.returncode in ((0, 1, 2) if "paceline compare" in line else (0,)), ended.stderr
+        ended = page_commands.run(line, tmp_path, ROOT)
         if "paceline compare" in line:
             assert "a.py:train → b.py:train" in ended.stdout
     assert (tmp_path / "report" / "index.html").is_file()

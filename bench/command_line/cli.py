@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 WIDTH = 160
 """columns of a table where the output is no terminal"""
-ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-"}
+ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "‡": "#", "†": "^", "²": "2"}
 """what is printed for a character that the console's encoding lacks; any other becomes a question mark"""
 
 Main = Callable[[Sequence[str] | None], int]

@@ -85,7 +85,7 @@ class SmokeTest(Options):
     renamed: ClassVar = {"--sample": "--smoke-test"}
 
     smoke_test: bool = False
-    """a few images and steps, no download: does it work?"""
+    """a few steps that show that it works; no download"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,15 +109,25 @@ Parsed = TypeVar("Parsed", bound=Options)
 class Parser(argparse.ArgumentParser):
     """Reports what is wrong in one line, without the usage, and exits with status 2."""
 
-    def __init__(self, prog: str, description: str | None = None, epilog: str = "", **more: Any) -> None:
+    def __init__(
+        self,
+        prog: str,
+        description: str | None = None,
+        epilog: str = "",
+        *,
+        help_action: type[argparse.Action] | str = "help",
+        **more: Any,
+    ) -> None:
         super().__init__(
             prog=prog,
             description=description,
             epilog=f"{epilog}\n\n{EXIT_STATUS}\n".lstrip(),
             formatter_class=_Formatter,
             allow_abbrev=False,
+            add_help=False,
             **more,
         )
+        self.add_argument("-h", "--help", action=help_action, help="print this help")
         self.add_argument("--version", action="version", version=f"Paceline {__version__}", help="print the version")
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -142,6 +152,12 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=25, width=help_width())
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        if action.metavar is None and action.choices is not None:
+            default_metavar = "|".join(map(str, action.choices))
+            return lambda size: (default_metavar,) * size
+        return super()._metavar_formatter(action, default_metavar)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -179,7 +195,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
 def make_parser(kind: type[Options], prog: str, description: str | None, epilog: str = "") -> Parser:
     """A parser with an argument for each field."""
     usage = " ".join([prog, *(f"[{name}]" for name in _positional_names(kind)), "[options]"])
-    parser = Parser(prog, description, epilog, usage=usage, add_help=False)
+    parser = Parser(prog, description, epilog, usage=usage, help_action=kind.help_action)
     hints = typing.get_type_hints(kind, include_extras=True)
     groups: dict[str | None, Any] = {None: parser}
     for owner in sorted(kind.__mro__, key=lambda one: len(one.__mro__)):  # what others build on comes first
@@ -188,7 +204,6 @@ def make_parser(kind: type[Options], prog: str, description: str | None, epilog:
             if title not in groups:
                 groups[title] = parser.add_argument_group(title)
             _add(groups[title], name, hints[name], default_of(kind.__dataclass_fields__[name]), text)
-    parser.add_argument("-h", "--help", action=kind.help_action, help="print this help")
     return parser
 
 

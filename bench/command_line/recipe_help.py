@@ -33,7 +33,7 @@ class HelpAction(argparse.Action):
         elif values == ALL or values in topics():
             print(recipe_help(values))
         else:
-            parser.error(f"argument --help: {values!r} is no topic; there are {', '.join([ALL, *topics()])}")
+            parser.error(f"argument --help: {values!r} is not a topic: use one of {', '.join([ALL, *topics()])}")
         parser.exit()
 
 

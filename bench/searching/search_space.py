@@ -84,7 +84,7 @@ def split(words: Mapping[str, str]) -> tuple[Space, list[str]]:
     found = {key: parse(key, text) for key, text in words.items()}
     space = {key: part for key, part in found.items() if part is not None}
     if not space:
-        raise ValueError("nothing to search: say what may be tried, such as optimizer.lr=log:1e-4..1e-1")
+        raise ValueError("nothing to search: give a range, such as optimizer.lr=log:1e-4..1e-1")
     return space, [f"{key}={words[key]}" for key in words if key not in space]
 
 

@@ -115,6 +115,7 @@ def _trials(
         host = captured[world.rank]["host_hash"]
         waited = 0.0
         if seeds and options.wait_for_quiet:
+            view.line(f"waiting for idle CPUs, at most {options.wait_for_quiet} s")
             waited = load.wait_for_quiet(options.wait_for_quiet, marks.BUSY, world, host)
             began = load.read()
         if seeds:
@@ -246,8 +247,8 @@ def busy_warning(foreign: float | None) -> str:
     if foreign is None or foreign < marks.BUSY:
         return ""
     return (
-        f"warning: other processes keep {foreign:.0%} of the CPUs busy: these times will not compare with others; wait "
-        "with --wait-for-quiet SECONDS, or leave CPUs free with --threads"
+        f"warning: other processes keep {foreign:.0%} of the CPUs busy: these times are not comparable with "
+        "others. Wait with --wait-for-quiet SECONDS, or try --threads 1"
     )
 
 

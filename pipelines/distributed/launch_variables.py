@@ -1,8 +1,8 @@
-"""The variables by which a launcher tells a process who it is: whether they make sense, before anything uses them.
+"""Check the environment variables of launchers before anything uses them.
 
 torchrun and `accelerate launch` for several processes set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
-Some of them without the others, or those of MPI, are left over from another launcher. Accelerate would wait for
-processes that nobody started. Imports no torch.
+If only some are set, or those of MPI, another launcher set them, and Accelerate would wait for processes that do not
+exist. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,14 @@ REMEDY = "launch with torchrun or accelerate launch --multi_gpu --num_processes 
 
 
 def check(variables: Mapping[str, str]) -> None:
-    """ValueError, one line that names the variable, where they do not add up to one process or to one of several."""
+    """ValueError, one line that names the variable, if they describe neither one process nor one of several."""
     for name, least in NUMBERS.items():
         value = variables.get(name, str(least))
         if not value.isdecimal() or int(value) < least:
-            raise ValueError(f"{name}={value!r} is no number from {least} on: unset {name}, or {REMEDY}")
+            raise ValueError(f"{name}={value!r} is not a whole number of at least {least}: unset {name}, or {REMEDY}")
     size, rank = int(variables.get("WORLD_SIZE", "1")), int(variables.get("RANK", "0"))
     if rank >= size:
-        raise ValueError(f"RANK={rank} does not go with WORLD_SIZE={size}: unset RANK, or {REMEDY}")
+        raise ValueError(f"RANK={rank} must be less than WORLD_SIZE={size}: unset RANK, or {REMEDY}")
     cause = "WORLD_SIZE" if size > 1 else "LOCAL_RANK" if "LOCAL_RANK" in variables else None
     missing = [name for name in NEEDED if name not in variables]
     if cause and missing:
@@ -36,7 +36,7 @@ def check(variables: Mapping[str, str]) -> None:
             f"{cause}={variables[cause]} is set without {' and '.join(missing)}: unset {cause}, or {REMEDY}"
         )
     if not variables.get("MASTER_PORT", "0").isdecimal():
-        raise ValueError(f"MASTER_PORT={variables['MASTER_PORT']!r} is no number of a port: unset it, or {REMEDY}")
+        raise ValueError(f"MASTER_PORT={variables['MASTER_PORT']!r} is not a port number: unset it, or {REMEDY}")
     for name, launcher in OTHER_SIZES.items():
         if variables.get(name, "1") != "1" and missing:
             raise ValueError(

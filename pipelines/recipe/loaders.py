@@ -56,7 +56,7 @@ class Bulk(LoaderConfig):
 
 
 class Torchvision(LoaderConfig):
-    """Image by image on the CPU, through torchvision's transforms (v2) and torch's DataLoader: what most people write.
+    """Image by image on the CPU, through torchvision's transforms (v2) and torch's DataLoader.
     It supports crop, flip and cutout."""
 
     name: Literal["torchvision"]
@@ -67,7 +67,7 @@ class Torchvision(LoaderConfig):
     """pad and normalize an image whenever it is drawn, or all of them once before the training, in host memory"""
     choices: Literal["per_sample", "bulk"] = "per_sample"
     """draw random numbers whenever an image is drawn, or for all images at the start of an epoch. `per_sample` draws
-    on each process for itself, whatever `parallel.augmentation` says"""
+    on each process for itself, regardless of `parallel.augmentation`"""
 
     augmentations = frozenset({"crop", "flip", "draw", "cutout"})
     repeats_epochs = False

@@ -125,7 +125,7 @@ class Regularized(Config):
     name: str
     """the network"""
     dropout: Dropout = Dropout()
-    """where to drop values, and how many"""
+    """dropout rates, by place"""
     drop_connect: Rate = 0.0
     """in training, set so many of the last layer's weights to zero, drawn anew for each batch, and scale the others up
     (Wan et al. 2013)"""
@@ -175,7 +175,7 @@ class AirNet(Regularized):
     pool: Pool = Pool()
     """the pooling of the three stages"""
     global_pool: bool = False
-    """max-pool over whatever is left of the image, so that smaller images pass too; false: over 3x3 pixels"""
+    """max-pool over the rest of the image, so that smaller images pass too; false: over 3x3 pixels"""
     stochastic_depth: Rate = 0.0
     """in training, leave out the residual branch of the last stage for so many of the images, of the first two for a
     third and two thirds as many (Huang et al. 2016); needs a depth of 3"""

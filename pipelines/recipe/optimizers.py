@@ -172,7 +172,7 @@ class Muon(OptimizerConfig):
     name: Literal["muon"]
     """the optimizer"""
     lr: Positive
-    """learning rate of the filters where the schedule is 1; their update is orthogonal, whatever the loss's scale"""
+    """learning rate of the filters where the schedule is 1; their update does not depend on the loss's scale"""
     momentum: Momentum = 0.6
     """Nesterov momentum of the filters"""
     steps: Annotated[int, Field(ge=1)] = 3

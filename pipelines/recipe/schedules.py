@@ -49,7 +49,7 @@ class PiecewiseLinear(WarmedUp):
     values: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
     """factor on `optimizer.lr` at each knot"""
     period: Positive | None = None
-    """epochs after which it starts again, as an ensemble of cycles wants; null: never"""
+    """epochs after which it starts again, for an ensemble of cycles; null: never"""
 
     @model_validator(mode="after")
     def _knots_match(self) -> "PiecewiseLinear":
@@ -65,25 +65,25 @@ class PiecewiseLinear(WarmedUp):
 
 
 class Step(WarmedUp):
-    """Every so many epochs, times gamma."""
+    """Times gamma after every `every` epochs."""
 
     name: Literal["step"]
     """the schedule"""
     every: Positive
     """epochs between two steps"""
     gamma: Gamma = 0.1
-    """what each step multiplies the rate by"""
+    """factor on the rate at each step"""
 
 
 class MultiStep(WarmedUp):
-    """At each milestone, times gamma."""
+    """Times gamma at each milestone."""
 
     name: Literal["multi_step"]
     """the schedule"""
     milestones: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """where the steps are, in epochs (fractions allowed), rising"""
     gamma: Gamma = 0.1
-    """what each step multiplies the rate by"""
+    """factor on the rate at each step"""
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> "MultiStep":
@@ -119,7 +119,7 @@ class InverseSqrt(WarmedUp):
 
 
 class Cosine(Decay):
-    """Half a cosine from 1 to a floor at the end of the training, or again and again (Loshchilov & Hutter 2017)."""
+    """Half a cosine from 1 to a floor at the end of the training, or repeatedly (Loshchilov & Hutter 2017)."""
 
     name: Literal["cosine"]
     """the schedule"""
@@ -152,7 +152,7 @@ class OneCycle(WarmedUp):
     end: Share = 1 / 25e4
     """factor at the end"""
     anneal: Literal["cosine", "linear"] = "cosine"
-    """the form of both ways"""
+    """shape of the rise and of the fall"""
 
 
 def must_rise(rule: str, epochs: tuple[float, ...]) -> None:

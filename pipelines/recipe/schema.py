@@ -42,7 +42,7 @@ class Recipe(Config):
     table: Literal["ladder", "techniques", "loaders", "strategies"] | None = None
     """the table that it and others of the same table end with; null: a row in the summary"""
     data: Data
-    """what it trains on"""
+    """the data set"""
     target: Annotated[float, Field(gt=0, lt=1)] | None
     """accuracy to reach on the test set, as a fraction; null: none, what counts is throughput"""
     epochs: Annotated[float, Field(gt=0)]
@@ -55,13 +55,13 @@ class Recipe(Config):
     drop_last: bool = True
     """leave out the images of an epoch that do not fill a batch"""
     augment: Augment = Augment()
-    """what is done to the training images"""
+    """augmentation of the training images"""
     loader: Loader = Resident(name="resident")
-    """who does it, where, and how many at a time"""
+    """how images are loaded and augmented"""
     model: Network
     """the network"""
     initialization: Initialization = Initialization()
-    """where the weights start"""
+    """initial weights"""
     channels_last: bool = True
     """keep images and weights in NHWC order in memory, which the fast convolutions of GPUs and CPUs want"""
     precision: Literal["float32", "autocast", "half"] = "float32"
@@ -91,7 +91,7 @@ class Recipe(Config):
     scaling: Scaling | None = None
     """the learning rate of a batch of another size than it was found for; null: `optimizer.lr` is for this batch"""
     parallel: Parallel = Parallel()
-    """how several processes share a step"""
+    """how several processes train together"""
     evaluation: Evaluation = Evaluation()
     """how accuracy is measured"""
     techniques: Techniques = Techniques()

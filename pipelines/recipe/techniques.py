@@ -68,8 +68,8 @@ class EMA(Technique):
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates, which then use momentum to the power of this"""
     per_epoch: bool = False
-    """count the steps of each epoch anew and update after the first of `every` (after steps 1, 6, 11 … of an epoch, as
-    cifar10-fast); false: count all steps and update after the last (5, 10, 15 …)"""
+    """count steps from the start of each epoch and update after the first of `every` (after steps 1, 6, 11 … of an
+    epoch, as cifar10-fast); false: count all steps and update after the last (5, 10, 15 …)"""
 
     @property
     def weight_copies(self) -> int:
@@ -449,13 +449,13 @@ class Contrastive(Pretraining):
     views: Augment
     """augmentation from which the two views of an image are drawn"""
     features: Annotated[int, Field(ge=2)] = 64
-    """numbers in which two views are compared"""
+    """size of the embedding in which two views are compared"""
     queue: Annotated[int, Field(ge=1)] = 4096
-    """keys of earlier images that a query is told from"""
+    """keys of earlier images: the negatives of a query"""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """share of the key encoder that stays at each step"""
     temperature: Positive = 0.1
-    """by which similarities are divided"""
+    """divisor of the similarities"""
 
 
 class Distillation(Pretraining):
@@ -489,7 +489,7 @@ class LayerScales(Technique):
     package = "pipelines.probes"
 
     images: Annotated[int, Field(ge=1)] = 256
-    """labelled images in the batch that is looked at"""
+    """labelled images in the batch that is measured"""
 
 
 class Techniques(Config):

@@ -84,7 +84,7 @@ class Data(Config):
     fold: Annotated[int, Field(ge=0)] | None = None
     """which of these parts is held out, from 0"""
     evaluate: Literal["test", "validation"] = "test"
-    """what accuracy is measured on: `validation`, the held-out images; the test set is then left alone"""
+    """what accuracy is measured on: `validation`, the held-out images; the test set is not used"""
 
     @model_validator(mode="after")
     def _is_somewhere(self) -> "Data":
@@ -177,7 +177,7 @@ class Augment(Config):
     """Augmentation, drawn for a whole epoch at once. Each image draws its own."""
 
     crop: Annotated[int, Field(ge=0)] = 0
-    """pad by so many pixels (reflection) and crop back to the size at a random place; 0: off"""
+    """pad by this many pixels (reflection) and crop back to the size at a random place; 0: off"""
     flip: Literal["none", "random", "alternating"] = "none"
     """left-right flip: each epoch at random, or drawn once and turned over every epoch (airbench)"""
     draw: Literal["independent", "even"] = "independent"
@@ -229,7 +229,7 @@ class Initialization(Config):
         "normal",
         "constant",
     ] = "default"
-    """the weights of the last layer; `unit_std` scales them to a standard deviation of 1, which wants a small
+    """the weights of the last layer; `unit_std` scales them to a standard deviation of 1, which needs a small
     `model.logit_scale` (airbench94_muon)"""
     gain: Positive = 1.0
     """factor on the filters after they were drawn: far from 1, the activations vanish or explode"""

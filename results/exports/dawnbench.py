@@ -105,7 +105,7 @@ def read(path: Path, target: float = 0.94) -> Run:
     needed = [key for key in FIELDS if key not in OPTIONAL]
     missing = [key for key in needed if not isinstance(described, Mapping) or key not in described]
     if missing:
-        raise ValueError(f"{path}: is no submission to DAWNBench: it lacks {', '.join(missing)}")
+        raise ValueError(f"{path}: is not a DAWNBench submission: it lacks {', '.join(missing)}")
     if not rows or tuple(rows[0]) != HEADER:
         raise ValueError(f"{path.with_suffix('.tsv')}: its header is not {' '.join(HEADER)}, separated by tabs")
     try:

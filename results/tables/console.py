@@ -1,8 +1,9 @@
 """A table on the console, in whatever width there is. No number is cut or broken.
 
-As columns where they fit. Else columns that say the same in every row become a line above the table, or nothing where
-they are empty. Where that is still too wide, each row becomes a block with a line for each column. A long reason in the
-last column, such as "undecided: 47 more trials ...", goes below the table.
+As columns where they fit. Else columns that are equal in every row become a line above the table, or nothing where
+they are empty. Where that is still too wide, long words are broken. Where that is too wide too, each row becomes a
+block with a line for each column. A long reason in the last column, such as "undecided: 47 more trials ...", goes below
+the table.
 """
 
 import re
@@ -17,7 +18,7 @@ from rich.text import Text
 from results.format import NOTHING, printable
 
 WORD = 8
-"""letters of a word that are kept together: so many that a summary still fits in 80 columns"""
+"""letters that stay together where long words are broken: so many that a summary still fits in 80 columns"""
 NUMBER = re.compile(r"[\[(]?[+\-−±]?[\d,]+(\.\d+)?%?[\]),;]*")
 REASON = re.compile(r"(?P<verdict>[^:]{1,20}): (?P<reason>.+)")
 """a cell of the last column"""
@@ -38,23 +39,24 @@ class ConsoleTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = list(range(len(self._headers)))
-        if self._least_width(columns) <= options.max_width:
-            yield self._as_columns(columns, [], options.max_width)
-            return
         alike = [column for column in columns if len({row[column] for row in self._rows}) == 1]
-        columns = [column for column in columns if column not in alike] if len(self._rows) > 1 else columns
-        if len(self._rows) > 1 and columns and self._least_width(columns) <= options.max_width:
-            yield self._as_columns(columns, alike, options.max_width)
-        else:
-            yield from self._as_blocks()
+        layouts = [(columns, [])]
+        if len(self._rows) > 1 and len(alike) < len(columns):
+            layouts.append(([column for column in columns if column not in alike], alike))
+        for letters in (None, WORD):
+            for shown, left_out in layouts:
+                if self._least_width(shown, letters) <= options.max_width:
+                    yield self._as_columns(shown, left_out, options.max_width)
+                    return
+        yield from self._as_blocks()
 
-    def _column_width(self, column: int) -> int:
-        """The least width of a column: of its longest number, and of WORD letters of its longest word."""
+    def _column_width(self, column: int, letters: int | None = WORD) -> int:
+        """The least width of a column: of its longest number, and of so many letters of its longest word, or all."""
         words = " ".join([self._headers[column], *(row[column] for row in self._rows)]).split()
-        return max((len(word) if NUMBER.fullmatch(word) else min(WORD, len(word)) for word in words), default=1)
+        return max((len(word) if NUMBER.fullmatch(word) else len(word[:letters]) for word in words), default=1)
 
-    def _least_width(self, columns: Sequence[int]) -> int:
-        return sum(self._column_width(column) + GAP for column in columns) + GAP
+    def _least_width(self, columns: Sequence[int], letters: int | None = WORD) -> int:
+        return sum(self._column_width(column, letters) + GAP for column in columns) + GAP
 
     def _widths(self, columns: Sequence[int], width: int) -> dict[int, int]:
         """The width of each column: what is over when each has its least goes to the narrowest that lacks some."""
@@ -68,8 +70,8 @@ class ConsoleTable:
         return widths
 
     def _as_columns(self, columns: Sequence[int], alike: Sequence[int], width: int) -> rich.table.Table:
-        common = [f"{self._headers[column]}: {self._rows[0][column]}" for column in alike]
-        common = [line for line, column in zip(common, alike, strict=True) if self._rows[0][column] not in EMPTY]
+        named = [column for column in alike if self._headers[column] and self._rows[0][column] not in EMPTY]
+        common = [f"{self._headers[column]}: {self._rows[0][column]}" for column in named]
         widths = self._widths(columns, width)
         rows, reasons = self._rows, []
         if any(len(wrap(row[-1], widths.get(len(row) - 1, width))) > LINES for row in rows):

@@ -47,11 +47,11 @@ def test_accepted_runs_take_the_place_of_those_of_their_recipe(repository, tmp_p
     new = [night(tmp_path / "new", factor, id=f"night{number}") for number, factor in enumerate((1.1, 1.2))]
     (repository.parent / "other.txt").write_text("being edited")
     assert gate.main([str(repository), "--accept", *map(str, new)]) == 0
-    assert capsys.readouterr().out.startswith("Accept 2 runs as the baseline in the place of 2\n")
+    assert capsys.readouterr().out.startswith("Accept 2 runs as the baseline, instead of 2\n")
     assert names(repository) == ["cifar10/airnet"] * 2 + ["mnist/base"] * 2
     assert {path.name for path in new} < {path.name for path in repository.iterdir()}
     assert git(repository, "status", "--porcelain").split() == ["M", "other.txt"], "nothing else is committed"
-    assert git(repository, "log", "-1", "--format=%s").strip() == "Accept 2 runs as the baseline in the place of 2"
+    assert git(repository, "log", "-1", "--format=%s").strip() == "Accept 2 runs as the baseline, instead of 2"
     assert f"cifar10/airnet: {new[0].name} on " in git(repository, "log", "-1", "--format=%b")
 
 

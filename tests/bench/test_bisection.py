@@ -100,8 +100,8 @@ def test_an_end_that_is_not_worse_ends_the_search(history, tmp_path, capsys, nee
 def test_wrong_commits_are_one_line(history, capsys):
     repository = history([1.0, 1.1])
     for good, bad, message in (
-        ("HEAD", "HEAD~1", "HEAD is no ancestor of HEAD~1"),
-        ("HEAD", "HEAD", "HEAD is no ancestor of HEAD"),
+        ("HEAD", "HEAD~1", "HEAD is not an ancestor of HEAD~1"),
+        ("HEAD", "HEAD", "HEAD is not an ancestor of HEAD"),
         ("nosuch", "HEAD", "there is no commit nosuch"),
     ):
         assert bisection.main([good, bad, "--repository", str(repository)]) == 2

@@ -73,6 +73,16 @@ def test_csv_and_markdown_hold_what_json_holds(tmp_path, capsys):
     assert "worse" in capsys.readouterr().out
 
 
+def test_a_folder_whose_name_is_no_utf8_is_read(tmp_path, capsys):
+    before, after = keep(tmp_path / "\udcff"), keep(tmp_path / "\udcff", 1.05)
+    with (after / "trials.jsonl").open("a") as file:
+        file.write("torn")
+    assert compare.main([str(before), str(after), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)[0]["verdict"] == "worse"
+    assert "skipped a damaged line" in err
+
+
 def test_a_damaged_line_is_a_warning(tmp_path, capsys):
     before, after = keep(tmp_path), keep(tmp_path)
     with (after / "trials.jsonl").open("a") as file:

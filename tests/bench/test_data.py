@@ -55,7 +55,7 @@ def test_missing_data_is_one_line_without_a_traceback(tmp_path: Path) -> None:
 def test_unknown_name() -> None:
     done = command("imagenet")
     assert done.returncode == 2
-    assert "there is no data set 'imagenet': say one of cifar10, cifar100, digits, " in done.stderr
+    assert "there is no data set 'imagenet': use one of cifar10, cifar100, digits, " in done.stderr
 
 
 def test_the_others_are_still_verified(

@@ -57,6 +57,21 @@ def test_strategies_have_a_table_for_each_folder_that_has_runs(measured):
     assert row.startswith("| FSDP2 | 2 |")
 
 
+def test_the_commands_of_the_first_hour_are_summed_by_session(measured):
+    run = store.create(measured / "first-hour", builders.record(seeds=[0]))
+    run.append(builders.trial(0))
+    rows = [
+        "section,command,seconds,load_average",
+        "A student,ls,90.0,1.2",
+        "A student,cat,30.0,3.9",
+        "A reader,ls,6.0,2.0",
+    ]
+    (measured / "first-hour" / "commands.csv").write_text("\n".join(rows))
+    text = with_figures("<!-- measured: begin first-hour -->\n<!-- measured: end -->\n", measured)
+    assert "| A student | 2 | 2.0 min |\n| A reader | 1 | 0.1 min |\n" in text
+    assert "load average 1 to 4" in text
+
+
 def test_only_what_is_between_the_markers_is_replaced(measured):
     text = with_figures(PAGE, measured)
     head, _, rest = text.partition(BEGIN)

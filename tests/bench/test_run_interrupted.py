@@ -162,8 +162,9 @@ def test_it_waits_for_a_quiet_machine_outside_the_clock(main, monkeypatch):
         return 2.0
 
     monkeypatch.setattr(run_trials.load, "wait_for_quiet", wait_two_seconds)
-    main(*SMALL, "--trials", "1", "--wait-for-quiet", "60")
+    ended = main(*SMALL, "--trials", "1", "--wait-for-quiet", "60")
     assert waits == [60]
+    assert "waiting for idle CPUs, at most 60 s" in ended.out
     (total,) = [lap.seconds for lap in only_run("runs").trials[0].laps if lap.name == "total"]
     assert total < time.perf_counter() - run_trials.PROCESS_STARTED - 2
 

@@ -123,7 +123,7 @@ def test_a_trial_that_fails_is_an_internal_error(main, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc' is no number from 1 on"),
+        ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc' is not a whole number of at least 1"),
         ({"LOCAL_RANK": "3"}, "LOCAL_RANK=3 is set without RANK"),
         ({"OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, "OMPI_COMM_WORLD_SIZE=2 is set"),
         ({"PMI_SIZE": "2"}, "PMI_SIZE=2 is set"),

@@ -24,7 +24,7 @@ def test_a_rule_is_a_metric_and_a_limit(text, rule):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("time", "'' is no limit of time: write time:5%"),
+        ("time", "'' is not a limit of time: write time:5%"),
         ("time:5", "write time:5%"),
         ("time:0%", "write time:5%"),
         ("time:-5%", "write time:5%"),

@@ -210,7 +210,7 @@ def test_a_schema_that_never_was_is_refused(written, version):
 @pytest.mark.parametrize("version", [None, "1", True, 1.0])
 def test_a_schema_version_that_is_none_is_refused(written, version):
     rewrite(written.path, schema_version=version)
-    with pytest.raises(ValueError, match="is no version"):
+    with pytest.raises(ValueError, match="is not a version"):
         read(written.path)
 
 

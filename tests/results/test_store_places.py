@@ -13,7 +13,7 @@ from tests.results.builders import record
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "..", "/etc/x", "a\\..\\x", "a//b", "a/"])
 def test_a_recipe_name_that_leads_away_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="is no name for a run directory"):
+    with pytest.raises(ValueError, match="cannot name a run directory"):
         create(tmp_path, record(recipe_name=name))
     assert list(tmp_path.iterdir()) == []
 
@@ -23,7 +23,7 @@ def test_a_recipe_name_that_leads_away_is_refused(tmp_path, name):
 def test_no_name_leaves_the_root(tmp_path, name, run_id):
     root = tmp_path / uuid.uuid4().hex
     if {"", ".."} & set(re.split(r"[/\\]", name)):
-        with pytest.raises(ValueError, match="is no name for a run directory"):
+        with pytest.raises(ValueError, match="cannot name a run directory"):
             create(root, record(recipe_name=name, id=run_id))
         return
     run = create(root, record(recipe_name=name, id=run_id))

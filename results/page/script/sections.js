@@ -36,12 +36,13 @@ function beginSections() {
   new ResizeObserver(() => {
     document.documentElement.style.scrollPaddingTop = `${(isNarrow() ? narrowBar : bar).offsetHeight + 8}px`;
   }).observe(document.body);
+  const inBand = new Set(); // a narrow band across the window: short sections share it
   const inView = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      const link = contents.find((one) => one.dataset.section === target.id);
-      if (isIntersecting) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
+    for (const { isIntersecting, target } of entries) inBand[isIntersecting ? "add" : "delete"](target.id);
+    const current = contents.find((link) => inBand.has(link.dataset.section));
+    if (!current) return; // between two sections: the mark stays
+    for (const link of contents) link.removeAttribute("aria-current");
+    current.setAttribute("aria-current", "true");
   }, { rootMargin: "-40% 0px -59% 0px" });
   for (const fold of folds) inView.observe(fold.parentElement);
 }

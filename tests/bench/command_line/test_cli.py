@@ -168,12 +168,12 @@ def test_closed_streams_are_no_error(closed):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_console_without_our_characters_is_no_error(encoding):
-    program = "from bench.command_line import cli; cli.make_streams_safe(); print('± 1 × 2 → 3 …')"
+    program = "from bench.command_line import cli; cli.make_streams_safe(); print('± 1 × 2 → 3 … ‡ †')"
     ended = shell(f'$PYTHON -c "{program}"', PYTHONIOENCODING=encoding)
     assert (ended.returncode, ended.stderr) == (0, b"")
     plus_minus = "±" if encoding == "latin-1" else "+-"
     times = "×" if encoding == "latin-1" else "x"
-    assert ended.stdout.decode(encoding) == f"{plus_minus} 1 {times} 2 -> 3 ...\n"
+    assert ended.stdout.decode(encoding) == f"{plus_minus} 1 {times} 2 -> 3 ... # ^\n"
 
 
 def test_ctrl_c_during_a_command_is_130():

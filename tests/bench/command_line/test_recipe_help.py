@@ -60,7 +60,7 @@ def test_an_unknown_topic_is_refused_with_those_that_exist(capsys):
     with pytest.raises(SystemExit) as leaving:
         jobs.parse(["--help", "weather"])
     assert leaving.value.code == 2
-    assert "'weather' is no topic; there are recipe, data, augment" in capsys.readouterr().err
+    assert "'weather' is not a topic: use one of recipe, data, augment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

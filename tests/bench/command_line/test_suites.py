@@ -31,7 +31,7 @@ def test_options_and_a_path_go_with_a_suite(tmp_path):
         ("- {recipe: digits/quick, trials: 0}", "0.trials: Input should be greater than or equal to 1"),
         ("- {recipe: digits/quick}", "0.trials: Field required"),
         ("- {recipe: a, trials: 1, seed: 2}", "0.seed: Extra inputs are not permitted"),
-        ("- {recipe: a, trials: 1, fail_on: [time]}", "0.fail_on: Value error, '' is no limit of time"),
+        ("- {recipe: a, trials: 1, fail_on: [time]}", "0.fail_on: Value error, '' is not a limit of time"),
         ("- {recipe: a, trials: 1, fail_on: [time:2%, time:3%]}", "two rules for one metric"),
         ("- {recipe: a, trials: 1}\n- {recipe: a, trials: 2}", "names a twice"),
         ("[]", "names no recipe"),

@@ -13,6 +13,7 @@ import results
 from pipelines.distributed.process_group import World
 from pipelines.host.torch_settings import TorchSettings
 from pipelines.recipe.scripts import Function
+from pipelines.scripts import function
 from pipelines.scripts.function import FunctionTrainer
 from pipelines.scripts.run import ScriptError
 
@@ -229,6 +230,12 @@ def test_a_module_called_like_one_of_paceline_is_refused_by_name(trainer, tmp_pa
     (tmp_path / "results.py").write_text("")
     with pytest.raises(ScriptError, match=r"mine\.py:1: imports results, which is also a package of Paceline: rename"):
         trainer(f"{statement}\n{TRAIN}")
+
+
+def test_a_file_in_the_root_of_the_checkout_imports_paceline_itself(trainer, tmp_path, monkeypatch):
+    (tmp_path / "paceline").mkdir()
+    monkeypatch.setattr(function, "CHECKOUT", tmp_path)
+    assert trainer(f"from paceline import trial\n{TRAIN}").run_trial(0).accuracy == 0.8
 
 
 def test_a_file_may_be_called_like_a_package(tmp_path):

@@ -193,6 +193,16 @@ def test_the_contents_stay_and_lead_to_their_section(visit, width):
     assert state(view)["section"] == "laps"
 
 
+def test_one_link_of_the_contents_is_marked_when_all_sections_are_folded(visit):
+    view = visit("data=mnist&fold=leaderboard,curves,laps,differences,ladder,scaling,history")
+    view.locator(".contents [aria-current=true]").wait_for()
+    for height in range(400, 800, 4):
+        view.set_viewport_size({"width": 1200, "height": height})
+        view.evaluate("new Promise((seen) => requestAnimationFrame(() => requestAnimationFrame(seen)))")
+        assert view.locator(".contents [aria-current=true]").count() == 1, height
+    view.set_viewport_size({"width": 1200, "height": 900})
+
+
 def test_busy_runs_are_marked_and_can_be_left_out(visit):
     view = visit("data=mnist")
     assert view.locator("#leaderboard tbody tr", has_text="mnist/base").first.locator(".mark").inner_text() == "‡"

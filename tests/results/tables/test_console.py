@@ -76,6 +76,18 @@ def test_on_a_very_narrow_one_each_row_is_a_block():
     assert "p: –" not in lines
 
 
+def test_equal_columns_are_left_out_before_a_word_is_broken():
+    rows = [(f"digits/short-{number}", "3", "97.22 ± 0.69", "", "same") for number in range(2)]
+    text = shown(Table("", ("recipe", "trials", "accuracy %", "", "verdict"), rows), 40)
+    assert "trials: 3" in text
+    assert "digits/short-0" in text.split()
+
+
+def test_an_equal_column_without_a_heading_is_left_out():
+    rows = [(f"digits/short-{number}", "?", "undecided") for number in range(2)]
+    assert "?" not in shown(Table("", ("recipe", "", "verdict"), rows), 20)
+
+
 def test_a_long_text_folds_before_short_ones_do():
     table = Table("", ("recipe", "decision"), (("/a/very/long/path" * 9, "worse: confirmed"),))
     assert "worse: confirmed" in shown(table, 80)

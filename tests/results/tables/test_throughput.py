@@ -115,5 +115,5 @@ def test_comparison_is_of_time_alone():
 
 @pytest.mark.parametrize("changes", [{"target": 0.9}, {"outcome": "missed"}])
 def test_an_outcome_goes_with_its_target(changes):
-    with pytest.raises(ValueError, match="does not go with the target"):
+    with pytest.raises(ValueError, match="contradicts the target"):
         finished(**changes)

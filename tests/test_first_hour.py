@@ -1,0 +1,30 @@
+"""The commands of docs/first-hour.md, as a newcomer runs them in a fresh clone."""
+
+import csv
+
+import pytest
+
+from tests import page_commands
+from tests.bench.conftest import ROOT
+
+SECTIONS = page_commands.commands(ROOT / "docs" / "first-hour.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_commands_of_a_session_end_as_the_page_says(section, tmp_path):
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout: the commands run in a clone of it")
+    tree = page_commands.clone(tmp_path / "paceline")
+    for command in SECTIONS[section]:
+        page_commands.run(command, tree, tree)
+
+
+def test_each_reader_has_a_session():
+    assert list(SECTIONS) == ["A student on the ladder", "A researcher with an idea", "An engineer of a nightly job"]
+
+
+def test_the_recorded_times_are_of_the_commands_on_the_page():
+    with (ROOT / "results" / "measured" / "first-hour" / "commands.csv").open(encoding="utf-8", newline="") as file:
+        recorded = [(row["section"], row["command"]) for row in csv.DictReader(file)]
+    assert recorded == [(name, page_commands.words(line)) for name, lines in SECTIONS.items() for line in lines]
