@@ -1,7 +1,7 @@
 """Simulate how often verdicts are wrong, intervals hold and nights raise an alarm: python bench/simulate.py
 
-Writes verdicts.csv, intervals.csv, hosts.csv, discoveries.csv, nights.csv and a README.md to results/measured/statistics/. The
-same seed gives the same numbers, so a change of the statistics shows as a difference.
+Writes verdicts.csv, intervals.csv, hosts.csv, discoveries.csv, nights.csv and a README.md to
+results/measured/statistics/. The same seed gives the same numbers, so a change of the statistics shows as a difference.
 """
 
 import csv

@@ -17,7 +17,9 @@ OURS = ("bench", "kernels", "paceline", "pipelines", "results")
 
 
 def python_files(*folders):
-    return sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
+    """Without the sources that are part of committed records."""
+    found = (path for folder in folders for path in (REPOSITORY / folder).rglob("*.py"))
+    return sorted(path for path in found if not path.is_relative_to(REPOSITORY / "results" / "measured"))
 
 
 def name_of(path):

@@ -72,6 +72,9 @@ def test_the_code_s_digest_changes_with_the_code_and_nothing_else(tmp_path):
     (tmp_path / "bench" / "a.py").write_text("1")
     before = environment.code_digest(tmp_path)
     (tmp_path / "bench" / "a.txt").write_text("notes")
+    source = tmp_path / "results" / "measured" / "a run" / "source"
+    source.mkdir(parents=True)
+    (source / "mine.py").write_text("")
     assert environment.code_digest(tmp_path) == before
     (tmp_path / "bench" / "a.py").write_text("2")
     assert environment.code_digest(tmp_path) != before
