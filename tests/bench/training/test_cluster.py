@@ -1,4 +1,4 @@
-"""Trials over three Ray nodes on this machine: nodes and drivers that are killed, and trials that hang."""
+"""Trials over Ray nodes on this machine: nodes and drivers that are killed, a full disk, and the gate's pairs."""
 
 import os
 import resource
