@@ -78,6 +78,6 @@ def test_the_processes_end_with_the_same_weights_and_begin_each_trial_anew(ranks
 
 @pytest.mark.slow
 def test_the_record_names_the_strategy(ranks):
-    assert ranks[0]["local SGD"][3] == "local SGD"
+    assert ranks[0]["local SGD that averages every step"][3] == "local SGD"
     assert ranks[0]["power_sgd"][3] == "DDP"
     assert ranks[0]["local SGD that begins after the end"][3] == "post-local SGD"
