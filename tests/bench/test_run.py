@@ -60,8 +60,9 @@ def test_another_process_gets_the_same_numbers(first_run, main):
 
 def test_quiet_shows_a_line_a_trial(main):
     ended = main(*SMALL, "--trials", "2", "--quiet")
-    lines = [line for line in ended.out.splitlines() if line.startswith("digits/quick: ")]
-    assert [line.partition(",")[0] for line in lines] == ["digits/quick: trial 1/2", "digits/quick: trial 2/2"]
+    lines = [line.partition(",")[0] for line in ended.out.splitlines() if line.startswith("digits/quick: ")]
+    on_a_calm_machine = [line for line in lines if not line.startswith("digits/quick: warning: ")]
+    assert on_a_calm_machine == ["digits/quick: trial 1/2", "digits/quick: trial 2/2"]
 
 
 def test_json_has_an_object_per_run_and_nothing_else(main):
