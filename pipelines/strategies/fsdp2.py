@@ -29,7 +29,7 @@ class FSDP2:
         size = recipe.parallel.size or world.size
         gradients = trained_bytes(network.parameters())
         sent = 3 * once(size) * gradients + all_reduce(world.size // size) * gradients / size
-        self.traffic = Traffic(gradients, sent)
+        self.traffic = Traffic(gradients, recipe.accumulation * sent)  # torch gathers and reduces in each micro-batch
         if size == world.size:
             self.name = "FSDP2"
             self._mesh = init_device_mesh(world.device.type, (size,))

@@ -122,7 +122,8 @@ def test_a_smoke_test_works_and_is_kept_apart(main, name):
     run = only_run("runs")
     assert (run.record.smoke_test, run.record.status) == (True, "finished")
     assert run.record.recipe_hash != chosen.hash
-    assert run.record.recipe["data"]["limit"] <= 128
+    data = run.record.recipe["data"]
+    assert (data["tokens"]["sequences"] if data.get("tokens") else data["limit"]) <= 128
     assert "(smoke test: its numbers mean nothing" in " ".join(ended.out.split())
     assert run.trials[0].samples <= 256
 

@@ -23,6 +23,7 @@ STRATEGIES = {
     "power_sgd": ["parallel.compression=power_sgd", "parallel.power_sgd_rank=2"],
     "local_sgd": ["parallel.strategy=local_sgd", "parallel.local_sgd_start=50"],
     "fsdp2": ["parallel.strategy=fsdp2"],
+    "fsdp2, micro-batches": ["parallel.strategy=fsdp2", *MICRO_BATCHES],
     "GPipe": [PIPELINE, "parallel.schedule=gpipe", *MICRO_BATCHES],
     "1F1B": [PIPELINE, *MICRO_BATCHES],
     "interleaved": [
@@ -39,6 +40,7 @@ STRATEGIES = {
 }
 MESHES = {
     "HSDP": ["parallel={strategy: fsdp2, size: 2}"],
+    "HSDP, micro-batches": ["parallel={strategy: fsdp2, size: 2}", *MICRO_BATCHES],
     "pipeline": ["parallel={strategy: pipeline, size: 2}", *MICRO_BATCHES],
     "model": ["parallel={strategy: model, size: 2}"],
     "tensor": ["parallel={strategy: tensor, size: 2}", HIDDEN],
