@@ -10,6 +10,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench.command_line import cli
 from bench.command_line.options import Parser
+from results.facts import FACTS
 
 EPILOG = """\
 A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
@@ -67,7 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "step-time:2%%, energy:5%%"
     )
     add("--fail-on", action="append", metavar="RULE", help=f"{rule}; may be repeated (default: time:2%%)")
-    facts = "recipe, data, target, clock, machine, world, threads, scheduling, protocol"
+    facts = ", ".join(FACTS)
     add(
         "--across",
         action="append",

@@ -168,7 +168,7 @@ def the_recipe(given: ScaleOptions) -> tuple[str, Recipe]:
 
 
 def planned(given: ScaleOptions, recipe: Recipe, folder: Path) -> list[tuple[Size, Launch]]:
-    """Every launch in its order. Records go to `folder`. ValueError as `all_sizes`."""
+    """Every launch in its order. Records go to `folder`. ValueError as `sizes_of`."""
     threads = given.threads or max(runtime.cores() // max(given.processes), 1)
     trials, first = given.trials or DEFAULT_TRIALS, given.seed or 0
     rounds = [(first + index, 1) for index in range(trials)] if given.by_seed else [(first, trials)]

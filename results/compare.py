@@ -19,9 +19,10 @@ from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
 from results import format as form
+from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import DEFAULTS, Rule
-from results.samples import DATA_HASH, FACTS, Samples
+from results.samples import DATA_HASH, Samples
 from results.statistics import LEVEL, Change, Moments, difference_of_moments
 from results.summary import figure
 

@@ -23,11 +23,6 @@ from results.record import Run, RunRecord, TrialRecord
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
-FACTS = (
-    *("recipe", "data", "target", "clock", "machine", "world", "threads", "scheduling", "kernels", "protocol"),
-    "smoke test",
-)
-"""What must be the same on both sides of a comparison."""
 DATA_HASH = "data hash"
 """The fact that stands for `data` where both sides have it: the images and labels themselves, whatever their name."""
 
@@ -43,7 +38,7 @@ class Samples:
     origin: str
     """where it comes from: the run's directory, or the source of the figure"""
     facts: Mapping[str, str]
-    """of `FACTS`, those that are known"""
+    """of `results.facts.FACTS`, those that are known"""
     notes: Mapping[str, str]
     """what may differ, but a reader wants to know: commit, versions"""
     options: Mapping[str, Any]

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from results.compare import decide
+from results.facts import FACTS
 from results.gate import judge, status
 from results.hosts import host_effect
 from results.metrics import METRICS, Metric
 from results.rules import Rule
-from results.samples import FACTS, Samples
+from results.samples import Samples
 from results.statistics import (
     LEVEL,
     accuracy_summary,

@@ -31,7 +31,7 @@ from pipelines.recipe import Recipe, Script
 from pipelines.recipe.scripts import Command, display_name, is_entry
 from pipelines.scripts.metrics import reader
 from results import store
-from results.samples import FACTS
+from results.facts import FACTS
 
 PROG = "bench/run.py"
 DESCRIPTION = "Train recipes under the clock and record the trials."

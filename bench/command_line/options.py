@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import inspect
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -78,11 +77,12 @@ def share(text: str) -> float:
 
 def size(text: str) -> int:
     """Bytes, written as `2GiB`, `500MB` or a whole number."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?", text)
-    if not found or not (count := float(found[1])):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, such as 2GiB or 500MB")
-    power = " kMGT".index(found[2] or " ")
-    return round(count * (1024 if found[3] else 1000) ** power)
+    from pydantic import ByteSize, Field, TypeAdapter, ValidationError  # which makes --help wait
+
+    try:
+        return TypeAdapter(Annotated[ByteSize, Field(gt=0)]).validate_python(text)
+    except ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes, such as 2GiB or 500MB") from None
 
 
 Count = Annotated[int, Argument(positive, "N")]

@@ -9,7 +9,7 @@ from torch import Tensor
 from kernels import choice, ghost_batch_norm
 from kernels.activations import FUSED
 from kernels.cpu.blocks import ACTIVATIONS, Block, Whitening, window_of
-from kernels.cpu.fused import extension, fused, micro_kernel
+from kernels.cpu.fused import extension, fused, fused_version
 from kernels.grouping import Grouping
 
 LEAST_GROUP = 32
@@ -37,7 +37,7 @@ def convolution_chain(
     groups = group_size if training else None
     is_fast = choice.is_wanted("convolution_chain", images) and is_faster(images, blocks, whitening, groups)
     if is_fast:
-        choice.note(f"convolution_chain: {micro_kernel()}")
+        choice.note(fused_version())
     version = fused if is_fast else reference
     return version(images, blocks, whitening, training=training, group_size=group_size)
 

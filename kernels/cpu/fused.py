@@ -40,11 +40,12 @@ def _ready(find: Callable[[], ModuleType | None]) -> ModuleType | None:
     return None
 
 
-def micro_kernel() -> str:
-    """The name of what `fused` multiplies with on this CPU."""
+@cache
+def fused_version() -> str:
+    """What a record says of `fused`: with the micro-kernel that it has on this CPU."""
     module = extension()
     assert module
-    return str(module.supported()[0])
+    return f"convolution_chain: {module.supported()[0]}"
 
 
 def fused(

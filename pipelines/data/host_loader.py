@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.loader import LoaderContext
-from pipelines.data.order import EpochOrder, shuffled
+from pipelines.data.order import EpochOrder
 from pipelines.data.preprocess import preprocess, to_device
 
 
@@ -30,16 +30,8 @@ class HostLoader:
 
     def _order(self) -> EpochOrder:
         """The next epoch."""
-        context, recipe = self._context, self._context.recipe
-        return shuffled(
-            len(self._flip_first),
-            recipe.batch_size,
-            self._order_generator,
-            drop_last=recipe.drop_last,
-            rank=context.world.rank,
-            world_size=context.world.size,
-            weights=context.weights(torch.as_tensor(context.dataset.train_labels)),
-        )
+        weights = self._context.weights(torch.as_tensor(self._context.dataset.train_labels))
+        return self._context.epoch_order(len(self._flip_first), self._order_generator, weights)
 
     def _choices(self, order: EpochOrder, epoch: int) -> augment.Choices:
         """What to do with each image of this process in an epoch, drawn in a few bulk calls."""

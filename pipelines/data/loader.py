@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipelines.data.dataset import Dataset
-from pipelines.data.order import sample_weights
+from pipelines.data.order import EpochOrder, sample_weights, shuffled
 from pipelines.distributed.process_group import World
 from pipelines.recipe import Recipe
 
@@ -57,6 +57,18 @@ class LoaderContext:
     """the same on all processes"""
     augment_seed: int
     """the same on all processes, or another one on each: `Recipe.shares_augmentation`"""
+
+    def epoch_order(self, count: int, generator: torch.Generator, weights: Tensor | None = None) -> EpochOrder:
+        """The next epoch over `count` training images or sequences, with the batches of this process."""
+        return shuffled(
+            count,
+            self.recipe.batch_size,
+            generator,
+            drop_last=self.recipe.drop_last,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            weights=weights,
+        )
 
     def weights(self, labels: Tensor) -> Tensor | None:
         """The probability of each training image to be the next one; None: each comes once an epoch."""

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.loader import Batches, LoaderContext
-from pipelines.data.order import shuffled
 from pipelines.data.preprocess import preprocess, resized, to_device, unpadded
 from pipelines.distributed.process_group import CPU
 
@@ -62,16 +61,8 @@ class ResidentLoader:
         return self._augmented(epoch)
 
     def _augmented(self, epoch: int) -> Epoch:
-        recipe, world = self._context.recipe, self._context.world
-        order = shuffled(
-            len(self._labels),
-            recipe.batch_size,
-            self._order_generator,
-            drop_last=recipe.drop_last,
-            rank=world.rank,
-            world_size=world.size,
-            weights=self._weights,
-        )
+        recipe = self._context.recipe
+        order = self._context.epoch_order(len(self._labels), self._order_generator, self._weights)
         batches = order.batches
         indices = torch.cat(batches)
         height, width, channels = self._epoch_images.shape[1:]

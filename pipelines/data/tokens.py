@@ -3,7 +3,6 @@
 import torch
 
 from pipelines.data.loader import Batches, LoaderContext
-from pipelines.data.order import shuffled
 from pipelines.data.preprocess import to_device
 from pipelines.data.resident import Epoch
 
@@ -26,15 +25,7 @@ class TokenLoader:
         return self._tokens[:count], self._targets[:count]
 
     def epoch(self, epoch: int) -> Batches:
-        recipe, world = self._context.recipe, self._context.world
-        order = shuffled(
-            len(self._tokens),
-            recipe.batch_size,
-            self._generator,
-            drop_last=recipe.drop_last,
-            rank=world.rank,
-            world_size=world.size,
-        )
+        order = self._context.epoch_order(len(self._tokens), self._generator)
         indices = torch.cat(order.batches)
         return Epoch(self._tokens[indices], self._targets[indices], [len(batch) for batch in order.batches])
 

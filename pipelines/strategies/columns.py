@@ -14,26 +14,19 @@ from torch.distributed._functional_collectives import all_gather_tensor_autograd
 
 from pipelines.distributed.process_group import World
 from pipelines.distributed.ring import all_reduce, once
-from pipelines.events import State
 from pipelines.models.alexnet import BothColumns, ResponseNorm
 from pipelines.recipe import Recipe
-from pipelines.strategies.accumulation import make_backward
-from pipelines.strategies.gradients import average_gradients
-from pipelines.strategies.strategy import MakeOptimizer, Prepared, materialize
+from pipelines.strategies.sliced import Sliced
+from pipelines.strategies.strategy import MakeOptimizer, Prepared
 from pipelines.strategies.traffic import Traffic, trained_bytes
 
 
-class Columns:
+class Columns(Sliced):
     """A network whose `layers` are cut by their outputs, with an exchange at each `BothColumns`."""
 
-    has_whole_weights = False
-
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
-        self.network = self._meta_model = network.to("meta")
-        self._recipe, self._world = recipe, world
-        copies = f", {world.data.size} data-parallel" if world.data.size > 1 else ""
-        self.name = f"columns ({world.model.size}{copies})"
-        self._backward = make_backward(recipe, recipe.batch_size // world.data.size)
+        super().__init__(recipe, network, world)
+        self.name = f"columns ({world.model.size}{self._copies})"
         self.traffic = self._traffic()
 
     def _traffic(self) -> Traffic:
@@ -52,11 +45,6 @@ class Columns:
         gradients = halved + trained_bytes(self._meta_model.head.parameters()) if data.size > 1 else 0
         return Traffic(gradients, sent + all_reduce(data.size) * gradients)
 
-    def new_network(self) -> nn.Module:
-        """The whole network, which is initialized as in one process."""
-        self.network = materialize(self._meta_model, self._world.device)
-        return self.network
-
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
         """Leave this process its column."""
         model = self._world.model
@@ -74,15 +62,6 @@ class Columns:
         last.exchange = partial(gathered_for_all, group=model.group)
         self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         return Prepared(self.network, self.backward, make_optimizer(self.network))
-
-    def backward(self, state: State) -> Tensor:
-        """The gradients of a batch in each process's column, and its loss."""
-        loss = self._backward(state)
-        average_gradients(self._trained, self._world.data)
-        return loss
-
-    def close(self) -> None:
-        self.network, self._trained = self._meta_model, []
 
 
 make_strategy = Columns

@@ -7,34 +7,27 @@ outputs (its shape is wrong, and the backward pass fails).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
 
 from pipelines.distributed.process_group import World
 from pipelines.distributed.ring import all_reduce, once
-from pipelines.events import State
 from pipelines.models.sequence import in_sequence
 from pipelines.recipe import Recipe
-from pipelines.strategies.accumulation import make_backward
-from pipelines.strategies.gradients import average_gradients
-from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, materialize
+from pipelines.strategies.sliced import Sliced
+from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast
 from pipelines.strategies.traffic import Traffic, trained_bytes
 
 
-class TensorParallel:
+class TensorParallel(Sliced):
     """`parallelize_module` on the linear layers that the network calls one after the other."""
 
-    has_whole_weights = False
-
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
-        self.network = self._meta_model = network.to("meta")
-        self._recipe, self._world = recipe, world
+        super().__init__(recipe, network, world)
         self._plan = plan(network, world.model.size)
         self.traffic = self._traffic()
-        copies = f", {world.data.size} data-parallel" if world.data.size > 1 else ""
-        self.name = f"tensor ({world.model.size} slices{copies})"
-        self._backward = make_backward(recipe, recipe.batch_size // world.data.size)
+        self.name = f"tensor ({world.model.size} slices{self._copies})"
 
     def _traffic(self) -> Traffic:
         """Sums of what the linear layers put out and of the gradients of what they get; an all-reduce of the weights'
@@ -57,10 +50,6 @@ class TensorParallel:
         gradients = trained_bytes(self._meta_model.parameters()) - sliced + sliced // model.size if data.size > 1 else 0
         return Traffic(gradients, values * images * itemsize + all_reduce(data.size) * gradients)
 
-    def new_network(self) -> nn.Module:
-        self.network = materialize(self._meta_model, self._world.device)
-        return self.network
-
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
         assert self._world.mesh is not None
         parallelize_module(self.network, self._world.mesh["model"], self._plan)
@@ -73,15 +62,6 @@ class TensorParallel:
             for group in inner.param_groups:
                 group.update(fused=False, foreach=False)  # neither takes tensors and DTensors together (torch 2.13)
         return Prepared(autocast(self.network, self._recipe, self._world), self.backward, optimizer)
-
-    def backward(self, state: State) -> Tensor:
-        """The gradients of a batch in each process's slices, and its loss."""
-        loss = self._backward(state)
-        average_gradients(self._trained, self._world.data)
-        return loss
-
-    def close(self) -> None:
-        self.network, self._trained = self._meta_model, []
 
 
 make_strategy = TensorParallel

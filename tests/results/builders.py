@@ -5,8 +5,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from results.facts import FACTS
 from results.record import EpochResult, Lap, RunRecord, TrialRecord
-from results.samples import FACTS, Samples
+from results.samples import Samples
 
 NUMBERS = itertools.count()
 CREATED = datetime(2026, 11, 21, 10, 57, 31, tzinfo=UTC)

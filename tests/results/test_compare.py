@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from results.compare import compare, decide, status
+from results.facts import FACTS
 from results.format import duration
 from results.literature import published
 from results.metrics import METRICS
 from results.rules import rules
-from results.samples import DATA_HASH, FACTS, of_figure
+from results.samples import DATA_HASH, of_figure
 from results.statistics import Change, Moments, difference_of_moments
 from tests.results.builders import samples
 
