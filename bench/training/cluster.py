@@ -7,8 +7,13 @@ import contextlib
 import itertools
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import psutil
 
 from bench.command_line.cli import INTERNAL, NO_VERDICT
 from bench.training.launch import ROOT
@@ -24,6 +29,16 @@ RETRIES = 3
 """times that Ray starts a trial again whose node or worker died"""
 NICENESS = "RAY_worker_niceness"
 """variable of `ray start`: without it the workers, and the trials that they start, run at nice 15"""
+QUIET = {
+    "RAY_enable_metrics_collection": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_event_stats": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_task_events_report_interval_ms": "0",
+}
+"""variables that switch off what a Ray of this host does beside our tasks"""
+LAST = 19
+"""niceness of what runs when nothing else wants the CPU"""
 FORWARDED = ("PACELINE_DATA",)
 """variables of this process that the workers get"""
 CONNECT = 10.0
@@ -112,12 +127,16 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
     cpus, gpus: what a cluster of this host has. ValueError where Ray is not installed, or no cluster answers.
     """
     os.environ |= {NICENESS: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if address is None:
+        os.environ |= QUIET
     ray = extras.require("ray", "cluster")
     variables = {name: os.environ[name] for name in FORWARDED if name in os.environ}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     if address and address != "auto":
         _check_reachable(address)
     own = {"num_cpus": cpus, "num_gpus": gpus} if address is None else {}
+    us = psutil.Process()
+    before = set(us.children(recursive=True))
     try:
         ray.init(
             address=address or "local",
@@ -133,9 +152,41 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
             f"no Ray cluster answers at {address}: is it up, and does it want RAY_AUTH_MODE=token? ({reason})"
         ) from None
     try:
-        yield Cluster(ray)
+        with contextlib.ExitStack() as stack:
+            if address is None:
+                started = set(us.children(recursive=True)) - before
+                yield_cpus(started & set(us.children()))
+                stack.enter_context(killed_with_us(started))
+            yield Cluster(ray)
     finally:
         ray.shutdown()
+
+
+def yield_cpus(processes: Iterable[psutil.Process]) -> None:
+    """Let those that run Python run last: Ray's log monitor, autoscaler and dashboard, for which no task waits.
+
+    Their timers would interrupt trials that use every CPU. Not for the raylet, whose niceness its workers inherit.
+    """
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if Path(process.exe()).samefile(sys.executable):
+                process.nice(LAST)
+
+
+@contextlib.contextmanager
+def killed_with_us(processes: Iterable[psutil.Process]) -> Iterator[None]:
+    """End these processes where this one is killed.
+
+    Ray's agents would live a minute, because they report the end to a control service that has ended too.
+    """
+    numbers = [str(process.pid) for process in processes]
+    wait_and_kill = ["sh", "-c", 'read -r _; kill -KILL "$@"', "sh", *numbers]  # our end closes the pipe that it reads
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(wait_and_kill, stdin=subprocess.PIPE, start_new_session=True, **quiet) as guard:  # noqa: S603
+        try:
+            yield
+        finally:
+            guard.kill()
 
 
 def _check_reachable(address: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -13,7 +15,7 @@ from bench.training import cluster
 from bench.training.tasks import TrialTask
 from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
-from tests.bench.training.test_launch import check_all_end
+from tests.bench.training.test_launch import check_all_end, is_running
 
 SWEEP = ROOT / "bench" / "sweep.py"
 
@@ -99,6 +101,58 @@ def is_training(process):
     """Whether a process is a bench/run.py that a worker has started."""
     words = process.info["cmdline"] or []
     return any(word == str(ROOT / "bench" / "run.py") for word in words) and any("paceline-" in word for word in words)
+
+
+@pytest.fixture
+def sleeping():
+    """Starts a command that sleeps, and ends it."""
+    started = []
+
+    def start(*command):
+        started.append(subprocess.Popen(command))
+        return psutil.Process(started[-1].pid)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_python_daemons_of_ray_run_last(sleeping):
+    daemon, raylet = sleeping(sys.executable, "-c", "import time; time.sleep(1000)"), sleeping("sleep", "1000")
+    before = raylet.nice()
+    cluster.yield_cpus([daemon, raylet])
+    assert (daemon.nice(), raylet.nice()) == (cluster.LAST, before)
+
+
+DRIVER = """
+import os, signal, sys, psutil
+from bench.training import cluster
+with cluster.killed_with_us([psutil.Process(int(sys.argv[1]))]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_are_killed_with_their_driver_only(sleeping):
+    kept, killed = sleeping("sleep", "1000"), sleeping("sleep", "1000")
+    with cluster.killed_with_us([kept]):
+        pass
+    driver = subprocess.run([sys.executable, "-c", DRIVER, str(killed.pid)], cwd=ROOT, env=environment(), check=False)
+    assert driver.returncode == -signal.SIGKILL
+    check_all_end([killed.pid])
+    assert is_running(kept.pid)
+
+
+@pytest.mark.slow
+def test_all_of_a_local_ray_ends_with_a_driver_that_is_killed(tmp_path):
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    words = ("digits/short", "--workers", "1", "--trials", "100", "--threads", "1", "--device", "cpu")
+    driver = launch(SWEEP, *words, cwd=tmp_path)
+    wait_for_trials(tmp_path, 1, driver)
+    children = [child.pid for child in psutil.Process(driver.pid).children(recursive=True)]
+    driver.kill()
+    driver.wait()
+    check_all_end(children, patience=30)  # half of what Ray's agents take without us
 
 
 @pytest.mark.slow

@@ -175,8 +175,8 @@ def is_running(number):
         return False
 
 
-def check_all_end(numbers):
-    end = time.monotonic() + PATIENCE
+def check_all_end(numbers, patience=PATIENCE):
+    end = time.monotonic() + patience
     while left := [number for number in numbers if is_running(number)]:
         assert time.monotonic() < end, left
         time.sleep(0.05)
