@@ -131,7 +131,7 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     with (
         cli.terminating(),
-        training(given, plan, journal, partial(search_study.train_stage, plan, dataset, device)) as train,
+        training(given, plan, partial(search_study.train_stage, plan, dataset, device)) as train,
     ):
         studies = search_study.run(plan, journal, train, print_line)
     for table in search_view.tables(studies):
@@ -143,7 +143,7 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
 
 
 @contextlib.contextmanager
-def training(given: SearchOptions, plan: "Plan", journal: Path, here: "TrainStage") -> "Iterator[TrainStage]":
+def training(given: SearchOptions, plan: "Plan", here: "TrainStage") -> "Iterator[TrainStage]":
     """What trains a stage: this process, or the workers of a Ray cluster."""
     if not given.by_ray:
         yield here
@@ -154,7 +154,7 @@ def training(given: SearchOptions, plan: "Plan", journal: Path, here: "TrainStag
     want = resources.Wanted(device=given.device, threads=given.threads, workers=given.workers)
     with cluster.joined(given.cluster, **({} if given.cluster else resources.room_here(want))) as joined:
         own = resources.per_process(want, joined.nodes)
-        yield partial(search_cluster.train_stage, plan, journal.absolute(), joined, own, given.data_dir)
+        yield partial(search_cluster.train_stage, plan, joined, own, given.data_dir)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A search whose trials train on the workers of a Ray cluster. This process asks the study for values and tells it.
 
-Nothing is timed, so that a trial trains in the worker itself. An actor beside this process opens the journal too, takes
-the accuracy of each epoch, and says whether the trial is behind.
+Nothing is timed, so that a trial trains in the worker itself. An actor beside this process takes the accuracy of each
+epoch, reports it to the study, and says whether the trial is behind.
 """
 
 import contextlib
@@ -28,15 +28,19 @@ from pipelines.recipe.training import Data
 
 
 class Pruner:
-    """A Ray actor that reports to the study for trials on other hosts."""
+    """A Ray actor that reports to the study for trials on other hosts. It opens the journal of its trials too."""
 
-    def __init__(self, plan: Plan, journal: Path, stage: str) -> None:
+    def __init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = search_study.open_study(plan, journal, stage)
+        self._trials: dict[int, optuna.Trial] = {}
 
-    def is_behind(self, trial: int, epoch: int, accuracy: float) -> bool:
-        """Whether the trial of this id should end after this epoch."""
-        return search_study.is_behind(optuna.Trial(self._study, trial), epoch, accuracy)
+    def follow(self, trial: optuna.Trial) -> None:
+        """Take reports of this trial from now on."""
+        self._trials[trial.number] = trial
+
+    def is_behind(self, number: int, epoch: int, accuracy: float) -> bool:
+        """Whether the trial of this number should end after this epoch."""
+        return search_study.is_behind(self._trials[number], epoch, accuracy)
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,6 @@ class ScoreTask:
 
     plan: Plan
     values: dict[str, search_space.Value]
-    trial: int
-    """its id in the study's storage"""
     number: int
     """in the study"""
     pruner: Any
@@ -62,7 +64,7 @@ class ScoreTask:
         import ray
 
         def is_behind(epoch: int, accuracy: float) -> bool:
-            return bool(ray.get(self.pruner.is_behind.remote(self.trial, epoch, accuracy)))
+            return bool(ray.get(self.pruner.is_behind.remote(self.number, epoch, accuracy)))
 
         runtime.keep_memory()
         torch.set_num_threads(self.cpus)
@@ -84,7 +86,6 @@ def _dataset(data: Data, folder: Path) -> Dataset:
 
 def train_stage(
     plan: Plan,
-    journal: Path,
     cluster: Cluster,
     resources: tuple[float, int],
     data_dir: Path,
@@ -96,9 +97,11 @@ def train_stage(
 
     ValueError where a trial cannot be trained, or its node is lost again and again.
     """
+    import ray
+
     gpus, threads = resources
     space = search_space.from_json(study.user_attrs["space"])
-    pruner = cluster.actor(Pruner, plan, journal, study.study_name)
+    pruner = cluster.actor(Pruner)
     trials: dict[int, optuna.Trial] = {}
 
     def asked() -> Iterator[ScoreTask]:
@@ -106,9 +109,8 @@ def train_stage(
             trial = study.ask()
             trials[trial.number] = trial
             values = {key: search_study.suggest(trial, key, part) for key, part in space.items()}
-            yield ScoreTask(
-                plan, values, trial._trial_id, trial.number, pruner, data_dir.absolute(), Path.cwd(), threads, gpus
-            )
+            ray.get(pruner.follow.remote(trial))  # before its worker reports
+            yield ScoreTask(plan, values, trial.number, pruner, data_dir.absolute(), Path.cwd(), threads, gpus)
 
     for task, found in cluster.train(asked(), at_most=max(1, cluster.places(threads, gpus))):
         trial = trials.pop(task.number)

@@ -169,6 +169,33 @@ def test_ray_workers_search_what_this_process_would(find, tmp_path):
     assert all(set(trial.intermediate_values) == {1} for study in studies() for trial in study.trials)
 
 
+@pytest.mark.slow
+def test_ray_workers_prune_what_this_process_would(tmp_path, monkeypatch):
+    """Five trials that were perfect after an epoch, then two whose rate learns nothing."""
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    monkeypatch.chdir(tmp_path)
+    STUDY.parent.mkdir(parents=True)
+    rates = search_study.Range(1e-9, 1e-8)
+    plan = Plan("digits/quick", {"optimizer.lr": rates})
+    study = search_study.open_study(plan, STUDY, search_study.STAGES[0])
+    study.set_user_attr("space", search_study.search_space.to_json(plan.space))
+    perfect = optuna.trial.create_trial(
+        value=1.0,
+        params={"optimizer.lr": rates.low},
+        distributions={"optimizer.lr": optuna.distributions.FloatDistribution(rates.low, rates.high)},
+        intermediate_values={1: 1.0},
+    )
+    study.add_trials([perfect] * 5)
+    words = ("digits/quick", "optimizer.lr=1e-9..1e-8", "model.widths=[4]", "epochs=2", "--trials", "7")
+    executor = ("--pruner", "median", "--workers", "2", "--threads", "1", "--device", "cpu")
+    ended = wait(launch(Path(search.__file__), *words, *executor, cwd=tmp_path))
+    assert (ended.status, ended.err) == (0, "")
+    coarse, _ = studies()
+    pruned = coarse.trials[5:]
+    assert [(trial.state.name, set(trial.intermediate_values)) for trial in pruned] == [("PRUNED", {1})] * 2
+    assert all(f"coarse {trial.number + 1}: pruned" in ended.out for trial in pruned)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
