@@ -260,7 +260,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         across = {*across, "protocol"}  # which is about times
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
-        return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, notes(cell))
+        shown = (*notes(cell), *_note_on_hosts(cell, change))
+        return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, shown)
 
     if differs := differences(cell.before, cell.after, across):
         return row("not comparable", differs)
@@ -390,6 +391,15 @@ def _flat(options: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     for key, value in options.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
     return flat
+
+
+def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:
+    """What a row's times over several hosts are."""
+    if not cell.by_host:
+        return []
+    if change:
+        return ["of times over several hosts the samples are the hosts, each with the geometric mean of its trials"]
+    return ["a time over several hosts is the geometric mean of the hosts' medians"]
 
 
 def notes(cell: Cell) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from results import format as form
 from results.literature import published
 from results.record import Run
 from results.summary import RunSummary, summarize
-from results.tables.table import Table, legend_of, name_of
+from results.tables.table import Table, legend_of, legend_of_hosts, name_of
 
 METRICS = ("time", "epoch-time")
 
@@ -47,8 +47,9 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
             runs, summaries, totals, gains(totals), epochs, gains(epochs), strict=True
         )
     )
+    over_hosts = legend_of_hosts(one.figures[name] for one in summaries for name in METRICS)
     caption = (
-        f"Times: median; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
+        f"Times: median{over_hosts}; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
         "Gain: change from the step above. Published: on other hardware (results/published). "
         "Steps trained on part of the images (data.limit) show no accuracy."
     )

@@ -6,7 +6,7 @@ from statistics import median
 from results import format as form
 from results.record import Run, TrialRecord
 from results.summary import summarize
-from results.tables.table import Table, legend_of, name_of
+from results.tables.table import Table, legend_of, legend_of_hosts, name_of
 
 
 def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
@@ -22,8 +22,8 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
         "bottleneck",
     )
     rows = []
-    for run in runs:
-        summary = summarize(run, protocol, ["images-per-second"])
+    summaries = [summarize(run, protocol, ["images-per-second"]) for run in runs]
+    for run, summary in zip(runs, summaries, strict=True):
         waits = median_over(run, waiting_share)
         rows.append(
             (
@@ -39,7 +39,7 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
         )
     caption = (
         "Medians. Alone: the loader without training. Waits: share of the time in which the next batch was not ready. "
-        f"Time to target: {protocol} protocol."
+        f"Time to target: {protocol} protocol{legend_of_hosts(one.time_to_target for one in summaries)}."
     )
     return Table("loaders", headers, tuple(rows), caption + legend_of(runs))
 

@@ -1,14 +1,14 @@
 """The trials of a run, and runs one a row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from results import format as form
 from results import marks
 from results.protocols import epoch_reaching, find_protocol, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
-from results.summary import summarize
+from results.summary import RunSummary, summarize
 from results.tables import throughput
-from results.tables.table import SMOKE_TEST, Table, legend_of, name_of
+from results.tables.table import SMOKE_TEST, Table, legend_of, legend_of_hosts, name_of
 
 SUMMARY = ("recipe", "trials", "accuracy %", "reached target", "p", "time to target s", "total s", "machine")
 TRIALS = ("seed", "accuracy %", "outcome", "epochs to target", "time to target s", "total s")
@@ -43,21 +43,12 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
 
     ValueError for an unknown protocol.
     """
-    caption = (
-        "Accuracy: mean ± half of the 95% interval. p: one-sided t-test of the mean against the target. "
-        f"Times: median [95% interval], or (range) of fewer than 6 trials; {protocol} protocol."
-    )
     kinds: dict[bool, list[Run]] = {False: [], True: []}
     without_target: dict[bool, list[Run]] = {False: [], True: []}
     for run in runs:
         (without_target if run.has_no_target else kinds)[run.record.smoke_test].append(run)
     tables = [
-        Table(
-            f"{protocol} time" + SMOKE_TEST * smoke_test,
-            SUMMARY,
-            tuple(_summary_row(run, protocol) for run in of_kind),
-            caption + legend_of(of_kind),
-        )
+        _summary_table(of_kind, protocol, f"{protocol} time" + SMOKE_TEST * smoke_test)
         for smoke_test, of_kind in kinds.items()
         if of_kind
     ]
@@ -68,8 +59,18 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
     ]
 
 
-def _summary_row(run: Run, protocol: str) -> tuple[str, ...]:
-    summary = summarize(run, protocol)
+def _summary_table(runs: Sequence[Run], protocol: str, title: str) -> Table:
+    summaries = [summarize(run, protocol) for run in runs]
+    over_hosts = legend_of_hosts(time for one in summaries for time in (one.time_to_target, one.total_time))
+    caption = (
+        "Accuracy: mean ± half of the 95% interval. p: one-sided t-test of the mean against the target. "
+        f"Times: median [95% interval], or (range) of fewer than 6 trials{over_hosts}; {protocol} protocol."
+    )
+    rows = tuple(_summary_row(run, summary) for run, summary in zip(runs, summaries, strict=True))
+    return Table(title, SUMMARY, rows, caption + legend_of(runs))
+
+
+def _summary_row(run: Run, summary: RunSummary) -> tuple[str, ...]:
     return (
         name_of(run),
         form.count(len(run.trials), len(run.record.seeds)) if run.missing_seeds else str(len(run.trials)),

@@ -11,6 +11,7 @@ from rich.console import Console
 from results import marks
 from results.format import printable
 from results.record import Run
+from results.summary import Figure
 from results.tables.console import ConsoleTable
 
 SMOKE_TEST = " (smoke test: its numbers mean nothing)"
@@ -60,6 +61,12 @@ def name_of(run: Run) -> str:
 def legend_of(runs: Iterable[Run]) -> str:
     """The end of a caption: what the symbols of `name_of` mean; empty without a marked trial."""
     return marks.legend(marks.counts(trial for run in runs for trial in run.trials))
+
+
+def legend_of_hosts(figures: Iterable[Figure], column: str = "") -> str:
+    """Part of a caption's sentence on times: what the time of a run over several hosts is; empty without one."""
+    is_pooled = any(figure.hosts and figure.value is not None for figure in figures)
+    return f"; {column}over several hosts: geometric mean of the hosts' medians" * is_pooled
 
 
 def _html(text: str) -> str:

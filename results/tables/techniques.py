@@ -6,7 +6,7 @@ from results import format as form
 from results.record import Run
 from results.statistics import Change, adjust_for_many, difference_of_means
 from results.summary import summarize, time_to_accuracy
-from results.tables.table import Table, legend_of, name_of
+from results.tables.table import Table, legend_of, legend_of_hosts, name_of
 
 BASELINES = ("base", "base-tuned")
 THRESHOLDS = (0.97, 0.98)
@@ -34,8 +34,8 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
     )
     over = [differences(runs, base) for base in against.values()]
     rows = []
-    for run, *found in zip(runs, *over, strict=True):
-        summary = summarize(run, protocol)
+    summaries = [summarize(run, protocol) for run in runs]
+    for run, summary, *found in zip(runs, summaries, *over, strict=True):
         rows.append(
             (
                 name_of(run),
@@ -50,7 +50,7 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
     caption = (
         "Accuracy: mean ± half of the 95% interval. Over: difference in percentage points, and p of Welch's t-test, "
         f"adjusted for the {len(runs) - 1} comparisons of its column (Benjamini-Hochberg). "
-        f"Times: median, {protocol} protocol."
+        f"Times: median{legend_of_hosts((one.total_time for one in summaries), 'total s ')}, {protocol} protocol."
     )
     return Table("techniques", headers, tuple(rows), caption + legend_of(runs))
 

@@ -12,6 +12,10 @@ from results.record import Run
 from results.samples import find_runs
 from results.simulation import host_rates
 from results.summary import summarize
+from results.tables import comparison
+from results.tables.ladder import ladder_table
+from results.tables.runs import summary_tables
+from results.tables.techniques import techniques_table
 from tests.results import builders
 
 
@@ -76,14 +80,15 @@ def test_noise_alone_seldom_keeps_equal_hosts_apart():
     assert sum(one.difference > 0.1 for one in effects) > 500
 
 
-def run_over(*factors, trials=4):
+def run_over(*factors, trials=4, **changes):
     """A run of `trials` trials on each host, which takes `factor` times as long as the first one would."""
     hosts = [(name, factor) for name, factor in zip("abc", factors, strict=False) for _ in range(trials)]
     each = [
         builders.trial(seed, host={"hash": host}, laps=[{"name": "train", "epoch": 1, "seconds": factor + seed * 1e-3}])
         for seed, (host, factor) in enumerate(hosts)
     ]
-    return Run(builders.record(seeds=list(range(len(each)))), each, Path("run"))
+    number = f"run{next(builders.NUMBERS)}"
+    return Run(builders.record(id=number, seeds=list(range(len(each))), **changes), each, Path("runs") / number)
 
 
 def test_the_interval_of_a_run_over_hosts_is_as_wide_as_theirs():
@@ -94,6 +99,26 @@ def test_the_interval_of_a_run_over_hosts_is_as_wide_as_theirs():
     of_one_host = summarize(run_over(1.02, trials=12), "strict").total_time
     assert of_one_host.hosts is None
     assert high / low > of_one_host.median.interval[1] / of_one_host.median.interval[0]
+
+
+POOLED = "over several hosts: geometric mean of the hosts' medians"
+
+
+@pytest.mark.parametrize(("factors", "is_pooled"), [((1.0, 1.05), True), ((1.0,), False), ((1.0, 1.2), False)])
+def test_captions_say_what_a_time_over_hosts_is(factors, is_pooled):
+    run, base = run_over(*factors), run_over(1.0, recipe_name="mnist/base")
+    tables = [*summary_tables([run], "strict"), ladder_table([run], "strict"), techniques_table([base, run], "strict")]
+    assert [POOLED in table.caption for table in tables] == [is_pooled] * 3
+    assert all("Times: median" in table.caption for table in tables)
+
+
+def test_a_comparison_says_what_its_times_over_hosts_are():
+    two, three, one, other = run_over(1.0, 1.05), run_over(1.0, 1.05, 1.02), run_over(1.0), run_over(1.0)
+    samples = "the samples are the hosts, each with the geometric mean of its trials"
+    assert samples in comparison.of_runs(two, three, "strict").caption
+    assert samples not in comparison.of_runs(one, other, "strict").caption
+    faster = run_over(1.0, 1.05, environment={"machine_class": "NVIDIA H100", "machine_id": "m"})
+    assert "geometric mean of the hosts' medians" in comparison.of_runs(two, faster, "strict").caption
 
 
 def test_hosts_that_differ_by_too_much_are_not_pooled():
