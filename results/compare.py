@@ -399,7 +399,9 @@ def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:
         return []
     if change:
         return ["of times over several hosts the samples are the hosts, each with the geometric mean of its trials"]
-    return ["a time over several hosts is the geometric mean of the hosts' medians"]
+    sides = [side for side in (cell.before, cell.after) if not any(one.published for one in side)]
+    is_pooled = any(figure(cell.metric, side).hosts for side in sides)
+    return ["a time over several hosts is the geometric mean of the hosts' medians"] * is_pooled
 
 
 def notes(cell: Cell) -> tuple[str, ...]:

@@ -119,6 +119,8 @@ def test_a_comparison_says_what_its_times_over_hosts_are():
     assert samples not in comparison.of_runs(one, other, "strict").caption
     faster = run_over(1.0, 1.05, environment={"machine_class": "NVIDIA H100", "machine_id": "m"})
     assert "geometric mean of the hosts' medians" in comparison.of_runs(two, faster, "strict").caption
+    few = run_over(1.0, 1.05, trials=1, environment={"machine_class": "NVIDIA H100", "machine_id": "m"})
+    assert "hosts' medians" not in comparison.of_runs(run_over(1.0), few, "strict").caption
 
 
 def test_hosts_that_differ_by_too_much_are_not_pooled():
