@@ -101,6 +101,24 @@ def whitening_bias_of_nothing(recipe: Recipe) -> str | None:
     return None
 
 
+def stages_that_cannot_freeze(recipe: Recipe) -> str | None:
+    freeze_out, whitening_bias = recipe.techniques.freeze_out, recipe.techniques.whitening_bias
+    if not freeze_out:
+        return None
+    stages = getattr(recipe.model, "stages", 0)
+    if len(freeze_out.epochs) >= stages:
+        name = f"techniques.freeze_out.epochs={list(freeze_out.epochs)}"
+        if not stages:
+            return f"{name}: model.name={recipe.model.name} has no stages to freeze; use model.name=airnet or davidnet"
+        return f"{name} freezes all {stages} stages of model.name={recipe.model.name}; give at most {stages - 1} epochs"
+    if whitening_bias and whitening_bias.epochs > freeze_out.epochs[0]:
+        return (
+            f"techniques.whitening_bias.epochs={whitening_bias.epochs:g}: the bias is frozen with the first "
+            f"stage, by techniques.freeze_out.epochs={list(freeze_out.epochs)}; give at most {freeze_out.epochs[0]:g}"
+        )
+    return None
+
+
 def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
     progressive, model = recipe.techniques.progressive_dropout, recipe.model
     if not progressive:
@@ -397,6 +415,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     what_other_libraries_cannot_do,
     what_single_images_cannot_have,
     whitening_bias_of_nothing,
+    stages_that_cannot_freeze,
     dropout_that_goes_nowhere,
     target_without_evaluation,
     early_stopping_without_images,

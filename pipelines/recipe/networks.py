@@ -1,6 +1,6 @@
 """The networks. The network `name` is built by `pipelines/models/<name>.py`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -122,6 +122,9 @@ class Whitening(Config):
 class Regularized(Config):
     """What every network has."""
 
+    stages: ClassVar[int] = 0
+    """stages that `techniques.freeze_out` can freeze"""
+
     name: str
     """the network"""
     dropout: Dropout = Dropout()
@@ -133,6 +136,8 @@ class Regularized(Config):
 
 class DavidNet(Regularized):
     """The nine-layer residual network of David Page's "How to train your ResNet" (2018-2019)."""
+
+    stages = 6
 
     name: Literal["davidnet"]
     """the network"""
@@ -157,6 +162,8 @@ class DavidNet(Regularized):
 
 class AirNet(Regularized):
     """The network of airbench94, 95 and 96 (Jordan 2024)."""
+
+    stages = 3
 
     name: Literal["airnet"]
     """the network"""
