@@ -189,7 +189,7 @@ class ReduceOnPlateau(Technique):
 
 class ProgressiveDropout(Technique):
     """Let the rates of `model.dropout` come from those of `start`, linearly up to `end_epoch`, or exponentially with
-    `gamma` (curriculum dropout, Morerio et al. 2017); say one of the two."""
+    `gamma` (curriculum dropout, Morerio et al. 2017); use one of the two."""
 
     weight_access = "none"
     acts_once = True
@@ -204,7 +204,7 @@ class ProgressiveDropout(Technique):
     @model_validator(mode="after")
     def _has_one_schedule(self) -> "ProgressiveDropout":
         if (self.end_epoch is None) == (self.gamma is None):
-            raise ValueError("say either end_epoch (linear) or gamma (exponential)")
+            raise ValueError("set either end_epoch (linear) or gamma (exponential)")
         return self
 
 
