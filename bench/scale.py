@@ -188,7 +188,7 @@ def sizes_of(given: ScaleOptions, recipe: Recipe) -> list[Size]:
         if batch_size % size:
             raise ValueError(
                 f"--processes {size}: batch_size={batch_size} cannot be shared equally by {size} processes; "
-                f"say batch_size={max(batch_size // size, 1) * size}"
+                f"set batch_size={max(batch_size // size, 1) * size}"
             )
     if given.strategies:
         return by_strategy(given.processes, recipe, given.strategies)

@@ -92,11 +92,17 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     steps, steps_per_epoch = recipe.steps(images), recipe.steps_per_epoch(images)
     resolution = recipe.augment.resolution
     shape = dataset.image_shape
-    shapes = Counter(
-        (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape for step in range(steps)
+    freeze_out = recipe.techniques.freeze_out
+    kinds = Counter(
+        (
+            (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape,
+            freeze_out.frozen_stages(step, steps_per_epoch) if freeze_out else 0,
+        )
+        for step in range(steps)
     )
     train_flops = sum(
-        times * _flops_per_image(recipe, network, batch.new_empty(1, *shape)) for shape, times in shapes.items()
+        times * _flops_per_image(recipe, network, batch.new_empty(1, *shape), frozen)
+        for (shape, frozen), times in kinds.items()
     )
     count = sum(parameter.numel() for parameter in parameters)
     activations = sum(saved.values())
@@ -120,15 +126,19 @@ def flops(network: nn.Module, image: torch.Tensor) -> int:
     return counter.get_total_flops()
 
 
-def _flops_per_image(recipe: Recipe, network: nn.Module, image: torch.Tensor) -> float:
+def _flops_per_image(recipe: Recipe, network: nn.Module, image: torch.Tensor, frozen_stages: int) -> float:
     """Operations of a training step for each image of its batch, those of a proxy network included."""
     selection = recipe.techniques.batch_selection
+    backward = 2.0 * flops(network, image)
+    if frozen_stages:
+        backward -= 2.0 * flops(models.until_stage(network, frozen_stages), image)
     if selection is None:
-        return 3.0 * flops(network, image)
+        return flops(network, image) + backward
     with torch.device("meta"):
         proxy = models.build_network(selection.proxy, tuple(image.shape[1:]), network.head.out_features)
         proxy = proxy.to(image.dtype).eval()
-    return 3.0 * selection.keep * flops(network, image) + (1 + 2 / selection.every) * flops(proxy, image)
+    step = selection.keep * (flops(network, image) + backward)
+    return step + (1 + 2 / selection.every) * flops(proxy, image)
 
 
 def _data_bytes(recipe: Recipe, dataset: Dataset, device: torch.device, itemsize: int) -> int:

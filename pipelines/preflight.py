@@ -30,12 +30,12 @@ def meshed(recipe: Recipe, world: World) -> World:
         return world
     if world.size % size:
         raise ValueError(
-            f"parallel.size={size} does not divide {world.size} processes: launch a multiple of {size}, or say "
+            f"parallel.size={size} does not divide {world.size} processes: launch a multiple of {size}, or set "
             "parallel.size=null"
         )
     if recipe.parallel.strategy == "columns" and size != 2:
         raise ValueError(
-            f"parallel.strategy=columns has two columns, and {size} processes share them: say parallel.size=2"
+            f"parallel.strategy=columns has two columns, and {size} processes share them: set parallel.size=2"
         )
     return with_mesh(world, size) if recipe.parallel.shares_images else world
 
@@ -78,7 +78,7 @@ def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
     is_emulated = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
     if world.device.type == "cuda" and torch.bfloat16 in formats and is_emulated:
         warnings.warn(
-            f"{torch.cuda.get_device_name(world.device)} has no bfloat16 and emulates it slowly: say precision=half "
+            f"{torch.cuda.get_device_name(world.device)} has no bfloat16 and emulates it slowly: set precision=half "
             "half_dtype=float16, or precision=float32",
             stacklevel=2,
         )
@@ -92,13 +92,13 @@ def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     if batch_size % size:
         nearest = max(batch_size // size, 1) * size
         raise ValueError(
-            f"batch_size={batch_size} cannot be shared equally by {size} processes; say batch_size={nearest}"
+            f"batch_size={batch_size} cannot be shared equally by {size} processes; set batch_size={nearest}"
         )
     rest = images % batch_size
     if not recipe.drop_last and 0 < rest < size:
         raise ValueError(
             f"drop_last=false leaves a last batch of {rest} images, too few for {size} processes: "
-            "say drop_last=true or another batch_size"
+            "set drop_last=true or another batch_size"
         )
 
 
@@ -107,7 +107,7 @@ def micro_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     share = recipe.batch_size // world.data.size
     if share % recipe.accumulation:
         raise ValueError(
-            f"accumulation={recipe.accumulation} does not divide the {share} images that a process has a step: say a "
+            f"accumulation={recipe.accumulation} does not divide the {share} images that a process has a step: use a "
             "divisor of that number"
         )
 
@@ -119,12 +119,12 @@ def stages(recipe: Recipe, dataset: Dataset, world: World) -> None:
         return
     if schedule == "1f1b" and count < size:
         raise ValueError(
-            f"parallel.schedule=1f1b needs as many micro-batches as stages, {size}, and accumulation={count}: say "
+            f"parallel.schedule=1f1b needs as many micro-batches as stages, {size}, and accumulation={count}: set "
             f"accumulation={size} or parallel.schedule=gpipe"
         )
     if schedule == "interleaved" and count % max(1, count // size):
         raise ValueError(
-            f"parallel.schedule=interleaved takes rounds of {size} micro-batches, and accumulation={count}: say "
+            f"parallel.schedule=interleaved takes rounds of {size} micro-batches, and accumulation={count}: set "
             f"accumulation={count // size * size}"
         )
 
@@ -136,7 +136,7 @@ def techniques(recipe: Recipe, dataset: Dataset, world: World) -> None:
             raise ValueError(f"techniques.{name} trains in one process, and there are {world.size}: launch one")
         if technique.needs_unlabelled and not len(dataset.pool_images):
             raise ValueError(
-                f"techniques.{name} needs {dataset.name} images without labels, and data.fraction leaves none: say "
+                f"techniques.{name} needs {dataset.name} images without labels, and data.fraction leaves none: set "
                 "data.fraction=0.1"
             )
 
@@ -171,7 +171,7 @@ def image_sizes(recipe: Recipe, dataset: Dataset, world: World) -> None:
             except RuntimeError as error:
                 raise ValueError(
                     f"augment.resolution.sizes={list(resolution.sizes)}: model.name={recipe.model.name} does not take "
-                    f"images of {side} x {side} pixels; say larger ones, or model={{name: airnet, global_pool: true}}"
+                    f"images of {side} x {side} pixels; use larger ones, or model={{name: airnet, global_pool: true}}"
                 ) from error
 
 

@@ -1,9 +1,12 @@
-"""Blocks of convolution, pool, norm and activation in C++ beside their definition, on a CPU with bfloat16 products.
+"""Blocks of convolution, pool, norm and activation in C++ on a CPU with bfloat16 products, beside their definition and,
+with `--compiled`, beside torch.compile of it.
 
-`ratio` is the seconds of the first named version over those of the second, measured interleaved.
+`ratio` is the seconds of the C++ version over those of the other, measured interleaved.
 """
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +27,12 @@ from pipelines.train import set_up
 pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="for AVX-512 with bfloat16 products")]
 IMAGES = 256
 
+beside = pytest.mark.parametrize("other", ["reference", pytest.param("compiled", marks=pytest.mark.compiled)])
+
+
+def _version(name: str) -> Callable[..., Tensor]:
+    return torch.compile(chain.reference, dynamic=False) if name == "compiled" else getattr(chain, name)
+
 
 def _block(inputs: int, outputs: int, pool: int) -> Block:
     weight = torch.randn(outputs, inputs, 3, 3).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
@@ -35,43 +44,46 @@ def _images(channels: int, side: int) -> Tensor:
     return torch.randn(IMAGES, channels, side, side).bfloat16().to(memory_format=torch.channels_last)
 
 
+@beside
 @pytest.mark.parametrize("direction", ["training", "evaluation"])
 @pytest.mark.parametrize(
     ("inputs", "outputs", "side", "pool"),
     [(24, 64, 31, 2), (64, 64, 15, 1), (64, 256, 15, 2), (256, 256, 7, 1), (256, 256, 3, 1), (128, 256, 16, 2)],
 )
-def test_block(benchmark: BenchmarkFixture, inputs: int, outputs: int, side: int, pool: int, direction: str) -> None:
+def test_block(
+    benchmark: BenchmarkFixture, inputs: int, outputs: int, side: int, pool: int, direction: str, other: str
+) -> None:
     """One block with its conversion at both ends. Training: both passes, the images' gradient included."""
     images, blocks = _images(inputs, side), [_block(inputs, outputs, pool)]
     if direction == "evaluation":
         with torch.no_grad():
-            versions = {
-                name: partial(getattr(chain, name), images, blocks, training=False) for name in ("fused", "reference")
-            }
+            versions = {name: partial(_version(name), images, blocks, training=False) for name in ("fused", other)}
             interleaved(benchmark, **versions)
         return
     leaves = [images.requires_grad_(), *blocks[0][:3]]
 
-    def run(version: str) -> None:
-        output = getattr(chain, version)(images, blocks, training=True)
+    def run(version: Callable[..., Tensor]) -> None:
+        output = version(images, blocks, training=True)
         torch.autograd.grad(output, leaves, torch.ones_like(output))
 
-    interleaved(benchmark, fused=partial(run, "fused"), reference=partial(run, "reference"))
+    interleaved(benchmark, **{name: partial(run, _version(name)) for name in ("fused", other)})
 
 
-def test_whitening(benchmark: BenchmarkFixture) -> None:
+@beside
+def test_whitening(benchmark: BenchmarkFixture, other: str) -> None:
     """The 2x2 whitening with GELU, then a block, forward and backward with the whitening's bias."""
     weight, bias = torch.randn(24, 3, 2, 2).bfloat16(), torch.zeros(24).bfloat16().requires_grad_()
     images, blocks = _images(3, 32), [_block(24, 64, 2)]
 
-    def run(version: str) -> None:
-        function = partial(getattr(chain, version), images, blocks, Whitening(weight, bias, 0, "gelu"), training=True)
+    def run(version: Callable[..., Tensor]) -> None:
+        function = partial(version, images, blocks, Whitening(weight, bias, 0, "gelu"), training=True)
         forward_and_backward(lambda *_: function(), [bias, *blocks[0][:3]], seen)
 
     seen = torch.ones(IMAGES, 64, 15, 15).bfloat16().contiguous(memory_format=torch.channels_last)
-    interleaved(benchmark, fused=partial(run, "fused"), reference=partial(run, "reference"))
+    interleaved(benchmark, **{name: partial(run, _version(name)) for name in ("fused", other)})
 
 
+@beside
 @pytest.mark.parametrize(
     ("name", "side"),
     [
@@ -82,16 +94,17 @@ def test_whitening(benchmark: BenchmarkFixture) -> None:
         ("cifar10/e1", 32),
     ],
 )
-def test_step(benchmark: BenchmarkFixture, name: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step(benchmark: BenchmarkFixture, name: str, side: int, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole step: forward, backward and optimizer, 512 images."""
     count = 2 * IMAGES
-    recipe, dataset = load(name, [f"batch_size={count}"]), noise(count, 3, 32)
+    dataset = noise(count, 3, 32)
     images = torch.randn(count, 3, side, side).bfloat16().to(memory_format=torch.channels_last)
-    loss_function, labels = make_loss(recipe.loss), torch.arange(count) % 10
+    labels = torch.arange(count) % 10
     monkeypatch.setattr(choice, "_version", choice._version)
 
-    def make_step(version: choice.Version) -> partial:
-        setup = set_up(recipe, dataset, World())
+    def make_step(version: choice.Version, compiled: bool = False) -> partial:
+        recipe = load(name, [f"batch_size={count}", f"compile={str(compiled).lower()}"])
+        loss_function, setup = make_loss(recipe.loss), set_up(recipe, dataset, World())
         optimizer = make_optimizer(setup.network, recipe, local_batch_size=count, steps=1, steps_per_epoch=1)
 
         def step() -> None:
@@ -101,4 +114,13 @@ def test_step(benchmark: BenchmarkFixture, name: str, side: int, monkeypatch: py
 
         return partial(step)
 
-    interleaved(benchmark, fused=make_step("fast"), reference=make_step("reference"))
+    interleaved(benchmark, **{"fused": make_step("fast"), other: make_step("reference", other == "compiled")})
+
+
+def test_build(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling the kernels, once; `bytes` of the library."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.path.cache_clear()
+    library = benchmark.pedantic(build.build, rounds=1)
+    build.path.cache_clear()
+    benchmark.extra_info["bytes"] = library.stat().st_size

@@ -24,7 +24,7 @@ class Wanted:
 
     def __post_init__(self) -> None:
         if self.device.startswith("cuda:"):
-            raise ValueError(f"--device {self.device}: Ray chooses the GPU of each trial: say --device cuda")
+            raise ValueError(f"--device {self.device}: Ray chooses the GPU of each trial: use --device cuda")
 
 
 def room_here(wanted: Wanted) -> dict[str, int]:

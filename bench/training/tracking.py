@@ -37,7 +37,7 @@ def check(bench: TrainingSetup) -> None:
     if not bench.strategy.has_whole_weights:
         raise ValueError(
             f"--track looks at the network in one process, and under {bench.strategy.name} none has the whole of it: "
-            "leave --track out, or say parallel.strategy=ddp"
+            "leave --track out, or set parallel.strategy=ddp"
         )
 
 

@@ -43,6 +43,10 @@ class Block(NamedTuple):
     adds_before_activation: bool = True
     """where the shortcut is added"""
 
+    def detached(self) -> "Block":
+        """The same block, whose parameters get no gradient."""
+        return self._replace(weight=self.weight.detach(), scale=self.scale.detach(), bias=self.bias.detach())
+
 
 def window_of(block: Block, sides: Sequence[int]) -> tuple[int, int]:
     """Height and width of the block's pool over images of so many pixels."""

@@ -99,19 +99,20 @@ class _Chain(torch.autograd.Function):
     ) -> Tensor:
         weights, scales, biases = trained[::3], trained[1::3], trained[2::3]
         run = _Run(images, fixed)
-        keeps = any(ctx.needs_input_grad)
+        first = _first_trained(ctx.needs_input_grad)
         source = run.first_source(images, white_bias)
         sources, saved, norms = [source], [], []
         for index, block in enumerate(fixed.blocks):
             window = window_of(block, (source.height, source.width))
             weight = weights[index].detach()
-            p, places, sums = run.kernels.convolve(source, weight, *window, keeps, fixed.training)
+            p, places, sums = run.kernels.convolve(source, weight, *window, index >= first, fixed.training)
             norm = run.norm(block, p, sums, *statistics[index], scales[index], biases[index])
             source = run.source_after(block, p, norm, weight.shape[0], sources)
             sources.append(source)
             norms.append(norm)
             saved.append((p, places, window))
-        if keeps:
+        if any(ctx.needs_input_grad):
+            ctx.first_trained = first
             ctx.run, ctx.sources, ctx.norms, ctx.saved_cells = run, sources, norms, saved
             ctx.save_for_backward(*weights)
         return run.kernels.from_cells(source)
@@ -130,7 +131,7 @@ class _Chain(torch.autograd.Function):
         gradients: list[Tensor | None] = [None] * (3 * len(blocks))
         extra: dict[int, Tensor] = {}  # gradients that reach a block's output through shortcuts
         g, sums, before = kernels.into_cells(sources[-1], gradient, saved[-1][0], run.keeps_before(len(blocks)))
-        for index in reversed(range(len(blocks))):
+        for index in reversed(range(ctx.first_trained, len(blocks))):
             block, (p, places, window) = blocks[index], saved[index]
             if block.shortcut is not None:
                 reaching = g if block.adds_before_activation else before
@@ -138,7 +139,7 @@ class _Chain(torch.autograd.Function):
             outputs = len(weights[index])
             factors, scale_gradient, bias_gradient = run.norm_backward(norms[index], sums, p)
             gradients[3 * index + 1 : 3 * index + 3] = scale_gradient[:outputs], bias_gradient[:outputs]
-            is_first = index == 0
+            goes_on = index > ctx.first_trained
             gradients[3 * index], before, before_g, sums = kernels.convolve_backward(
                 sources[index],
                 weights[index],
@@ -147,11 +148,11 @@ class _Chain(torch.autograd.Function):
                 p,
                 places,
                 factors,
-                None if is_first else saved[index - 1][0],
-                extra.pop(index - 1, None),
-                not is_first or wants_images or wants_bias,
-                wants_images if is_first else run.keeps_before(index),
-                not is_first,
+                saved[index - 1][0] if goes_on else None,
+                extra.pop(index - 1, None) if goes_on else None,
+                goes_on or wants_images or wants_bias,
+                run.keeps_before(index) if goes_on else wants_images,
+                goes_on,
                 run.slices(weights[index]),
             )
             g = before_g
@@ -162,6 +163,14 @@ class _Chain(torch.autograd.Function):
             bias_gradient = total[: sources[0].channels].to(torch.bfloat16)
         wanted = [each if wants else None for each, wants in zip(gradients, ctx.needs_input_grad[4:], strict=True)]
         return images_gradient, bias_gradient, None, None, *wanted
+
+
+def _first_trained(needs_input_grad: Sequence[bool]) -> int:
+    """The first block that the backward pass goes to, of the arguments of `_Chain.forward`."""
+    if any(needs_input_grad[:2]):  # the images or the whitening's bias
+        return 0
+    trained = needs_input_grad[4:]
+    return trained.index(True) // 3 if any(trained) else len(trained) // 3
 
 
 class _Run:

@@ -216,6 +216,6 @@ def naming_shared_memory() -> Iterator[None]:
         # torch 2.13 forgets to set this before it makes its queues, and prints a traceback when their memory is freed
         _MultiProcessingDataLoaderIter._shutdown = True
         raise OSError(
-            f"the workers of the loader find no room in /dev/shm: {reason}; say a smaller loader.workers or "
+            f"the workers of the loader find no room in /dev/shm: {reason}; use a smaller loader.workers or "
             "batch_size, loader.workers=0, or enlarge it (docker run --shm-size)"
         ) from error

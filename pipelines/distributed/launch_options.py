@@ -75,7 +75,7 @@ def _strategy(asked: Mapping[str, str], stage: str | None) -> dict[str, str]:
     if "ACCELERATE_USE_FSDP" in asked:
         if asked.get("FSDP_VERSION") != "2":
             raise ValueError(
-                "accelerate launch asks for FSDP 1, and Paceline has FSDP2: say fsdp_version: 2 in its file"
+                "accelerate launch asks for FSDP 1, and Paceline has FSDP2: set fsdp_version: 2 in its file"
             )
         return {"parallel.strategy": "fsdp2"}
     return {}

@@ -38,22 +38,22 @@ def find_device(
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"--device {name!r}: say auto, cpu, cuda or cuda:N") from None
+        raise ValueError(f"--device {name!r}: use auto, cpu, cuda or cuda:N") from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type != "cuda":
         raise ValueError(f"--device {name}: Paceline trains on cpu and cuda")
     if not torch.cuda.is_available():
-        raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device; say --device cpu")
+        raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device; use --device cpu")
     count = torch.cuda.device_count()
     if local_size > 1 and device.index is not None:
         raise ValueError(
-            f"--device {name} is one GPU, and there are {local_size} processes on this host: say --device cuda"
+            f"--device {name} is one GPU, and there are {local_size} processes on this host: use --device cuda"
         )
     is_bound = count == 1 and "CUDA_VISIBLE_DEVICES" in variables
     if local_size > count and not is_bound:
         raise ValueError(
-            f"{local_size} processes on this host and {count} visible CUDA devices: launch {count}, or say --device cpu"
+            f"{local_size} processes on this host and {count} visible CUDA devices: launch {count}, or use --device cpu"
         )
     index = device.index if device.index is not None else 0 if is_bound else local_rank
     if index >= count:
@@ -93,10 +93,10 @@ def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "float16":
         raise ValueError(
             "half_dtype=float16 on a CPU: convolutions would train about a thousand times slower than in bfloat16, "
-            "because torch has only a reference kernel for their backward pass; say half_dtype=auto"
+            "because torch has only a reference kernel for their backward pass; set half_dtype=auto"
         )
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); say precision=float32")
+        raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); set precision=float32")
     return torch.bfloat16
 
 

@@ -35,7 +35,7 @@ def check(device: torch.device, size: int | None) -> None:
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         if size > total:
-            raise ValueError(f"--memory-limit {written(size)}: the GPU has {written(total)}; say less")
+            raise ValueError(f"--memory-limit {written(size)}: the GPU has {written(total)}; use less")
     elif sys.platform == "linux":
         runtime.return_memory()
     else:

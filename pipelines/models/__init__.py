@@ -8,6 +8,7 @@ from importlib import import_module
 import torch
 from torch import nn
 
+from pipelines.models import chain
 from pipelines.models.dropout import Dropout
 from pipelines.models.initialization import initialize_convolution, initialize_head
 from pipelines.models.layers import BatchNorm, PatchWhitening
@@ -49,6 +50,18 @@ def initialize(network: nn.Module, seed: int, config: Initialization) -> None:
         if isinstance(module, nn.Conv2d) and not isinstance(module, PatchWhitening):
             initialize_convolution(module.weight, config)
     initialize_head(network.head.weight, config)
+
+
+def stages(network: nn.Module) -> list[nn.Module]:
+    """The layers of a network that `techniques.freeze_out` can freeze one after the other, from the images on."""
+    return [layer for layer in getattr(network, "layers", ()) if chain.is_stage(layer)]
+
+
+def until_stage(network: nn.Module, number: int) -> nn.Sequential:
+    """The layers of the network up to the end of its `number`-th stage, from 1 on."""
+    layers = list(network.layers)
+    last = layers.index(stages(network)[number - 1])
+    return nn.Sequential(*([network.whiten] if network.whiten else []), *layers[: last + 1])
 
 
 def whitening_layers(network: nn.Module) -> list[PatchWhitening]:

@@ -82,7 +82,7 @@ class AlexNet(nn.Module):
         except RuntimeError as error:
             size = " x ".join(map(str, image_shape[1:]))
             raise ValueError(
-                f"model.name=alexnet leaves nothing of {size} images: say model.stride=1 model.kernel_size=5"
+                f"model.name=alexnet leaves nothing of {size} images: set model.stride=1 model.kernel_size=5"
             ) from error
         device = torch.empty(0).device
         self.layers = in_a_row(

@@ -12,21 +12,31 @@ from kernels.cpu.blocks import Block, Whitening
 from pipelines.models.layers import Activation, BatchNorm, GhostBatchNorm, PatchWhitening, PooledGhostBatchNorm
 
 
-def run(whiten: PatchWhitening | None, layers: nn.Sequential, images: Tensor, train_whitening_bias: bool) -> Tensor:
-    """layers(whiten(images)). Layers with a method `as_blocks` run as blocks: all of them, or none. It is called with
-    the number of blocks before, and returns None for what no block can express."""
+def run(
+    whiten: PatchWhitening | None,
+    layers: nn.Sequential,
+    images: Tensor,
+    train_whitening_bias: bool = True,
+    frozen_stages: int = 0,
+) -> Tensor:
+    """layers(whiten(images)). Layers with a method `as_blocks`, the stages, run as blocks: all of them, or none. It is
+    called with the number of blocks before, and returns None for what no block can express.
+
+    frozen_stages: so many of the stages, and what is before them, get no gradient.
+    """
+    frozen = [layer for layer in layers if is_stage(layer)][:frozen_stages]
     if is_wanted("convolution_chain", images) and images.device.type == "cpu" and not _is_watched(layers):
         modules = list(layers)
         whitening = None
         if whiten is not None:
             activation = modules.pop(0) if isinstance(modules[0], Activation) else None
-            whitening = _whitening(whiten, activation, train_whitening_bias)
+            whitening = _whitening(whiten, activation, train_whitening_bias and not frozen)
         blocks: list[Block] = []
         while modules and (more := _blocks_of(modules[0], len(blocks))):
-            blocks += more
-            modules.pop(0)
+            is_trained = modules.pop(0) not in frozen
+            blocks += more if is_trained else [block.detached() for block in more]
         groups = _group_sizes(layers) if layers.training else {None}
-        is_whole = not any(hasattr(module, "as_blocks") for module in modules)
+        is_whole = not any(is_stage(module) for module in modules)
         if is_whole and len(groups) == 1 and chain.is_faster(images, blocks, whitening, *groups):
             (group_size,) = groups
             training = layers.training
@@ -34,7 +44,18 @@ def run(whiten: PatchWhitening | None, layers: nn.Sequential, images: Tensor, tr
             for module in modules:
                 images = module(images)
             return images
-    return layers(whiten(images, train_whitening_bias) if whiten is not None else images)
+    if whiten is not None:
+        images = whiten(images, train_whitening_bias)
+    for layer in layers:
+        images = layer(images)
+        if frozen and layer is frozen[-1]:
+            images = images.detach()
+    return images
+
+
+def is_stage(layer: nn.Module) -> bool:
+    """Whether a layer can run as blocks."""
+    return hasattr(layer, "as_blocks")
 
 
 def block_of(modules: Sequence[nn.Module], shortcut: int | None = None) -> Block | None:
@@ -65,7 +86,7 @@ def all_blocks(blocks: Sequence[Block | None]) -> list[Block] | None:
 
 
 def _blocks_of(layer: nn.Module, first: int) -> list[Block] | None:
-    return layer.as_blocks(first) if hasattr(layer, "as_blocks") else None
+    return layer.as_blocks(first) if is_stage(layer) else None
 
 
 def _whitening(whiten: PatchWhitening, activation: Activation | None, train_bias: bool) -> Whitening:

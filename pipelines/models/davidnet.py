@@ -82,7 +82,8 @@ class DavidNet(nn.Module):
         self.head = make_head(last, classes, config, bias=False)
         self.logit_scale = config.logit_scale
 
-    def forward(self, images: Tensor, train_whitening_bias: bool = True) -> Tensor:
+    def forward(self, images: Tensor, train_whitening_bias: bool = True, frozen_stages: int = 0) -> Tensor:
         if self.input_dropout:
             images = self.input_dropout(images)
-        return scaled(self.head(chain.run(self.whiten, self.layers, images, train_whitening_bias)), self.logit_scale)
+        features = chain.run(self.whiten, self.layers, images, train_whitening_bias, frozen_stages)
+        return scaled(self.head(features), self.logit_scale)

@@ -63,12 +63,12 @@ class GPT2(nn.Module):
         (length,) = image_shape
         if classes > config.vocabulary:
             raise ValueError(
-                f"model.vocabulary={config.vocabulary} is less than data.tokens.vocabulary={classes}: say "
+                f"model.vocabulary={config.vocabulary} is less than data.tokens.vocabulary={classes}: set "
                 f"model.vocabulary={classes} or more"
             )
         if length > config.context:
             raise ValueError(
-                f"model.context={config.context} is less than data.tokens.length={length}: say "
+                f"model.context={config.context} is less than data.tokens.length={length}: set "
                 f"model.context={length} or more"
             )
         self.tokens = nn.Embedding(config.vocabulary, config.width)

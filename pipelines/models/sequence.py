@@ -50,7 +50,7 @@ def cut(network: nn.Module, stages: int, costs: Sequence[int], names: Sequence[s
     parts = units(network)
     if stages > len(parts):
         raise ValueError(
-            f"a network of {len(parts)} layers with weights has no {stages} stages: say a smaller parallel.size"
+            f"a network of {len(parts)} layers with weights has no {stages} stages: use a smaller parallel.size"
         )
     starts = [part[0][0] for part in parts]
     if names:

@@ -31,7 +31,7 @@ class Torchvision(nn.Module):
         channels, height, width = image_shape
         if channels != 3:
             raise ValueError(
-                f"model.architecture={name} takes images with 3 channels, not {channels}; say model.name=convnet"
+                f"model.architecture={name} takes images with 3 channels, not {channels}; set model.name=convnet"
             )
         options: dict[str, object] = dict(WITHOUT_AUXILIARY_HEADS.get(name, {}))
         family = name.partition("_")[0]
@@ -47,7 +47,7 @@ class Torchvision(nn.Module):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(
                 f"model.architecture={name} does not take images of {height} x {width} pixels ({reason}): "
-                "say another architecture or larger images"
+                "use another architecture or larger images"
             ) from error
 
     @property

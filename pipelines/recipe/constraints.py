@@ -25,9 +25,9 @@ def network_of_other_data(recipe: Recipe) -> str | None:
     if data.is_tokens == isinstance(model, networks.GPT2):
         return None
     if data.is_tokens:
-        return f"model.name={model.name} takes images, and data.name={data.name} has tokens: say model={{name: gpt2}}"
+        return f"model.name={model.name} takes images, and data.name={data.name} has tokens: set model={{name: gpt2}}"
     return (
-        f"model.name={model.name} takes tokens, and data.name={data.name} has images: say data={{name: made-up-tokens, "
+        f"model.name={model.name} takes tokens, and data.name={data.name} has images: set data={{name: made-up-tokens, "
         "tokens: {sequences: 96, length: 1024}}"
     )
 
@@ -52,13 +52,13 @@ def what_gpt2_cannot_do(recipe: Recipe) -> str | None:
     if not isinstance(recipe.model, networks.GPT2):
         return None
     if recipe.precision == "half":
-        return "precision=half does not go with model.name=gpt2: say precision=autocast"
+        return "precision=half cannot be combined with model.name=gpt2: set precision=autocast"
     if recipe.optimizer.name == "muon":
-        return "optimizer.name=muon is for convolutions, and model.name=gpt2 has none: say optimizer={name: adamw}"
+        return "optimizer.name=muon is for convolutions, and model.name=gpt2 has none: set optimizer={name: adamw}"
     if recipe.parallel.strategy not in STRATEGIES_OF_GPT2:
         return (
-            f"parallel.strategy={recipe.parallel.strategy} does not go with model.name=gpt2, whose first and last "
-            f"layers share their weights: say {' or '.join(STRATEGIES_OF_GPT2)}"
+            f"parallel.strategy={recipe.parallel.strategy} cannot be combined with model.name=gpt2, whose first and "
+            f"last layers share their weights: use {' or '.join(STRATEGIES_OF_GPT2)}"
         )
     return None
 
@@ -67,7 +67,7 @@ def scale_that_is_divided_out(recipe: Recipe) -> str | None:
     if recipe.loss.reduction == "sum" and recipe.optimizer.scale_free:
         return (
             f"loss.reduction=sum does nothing under optimizer.name={recipe.optimizer.name}, which divides the "
-            "gradient's scale out; say loss.reduction=mean"
+            "gradient's scale out; set loss.reduction=mean"
         )
     return None
 
@@ -76,20 +76,20 @@ def what_other_libraries_cannot_do(recipe: Recipe) -> str | None:
     supported = recipe.loader.augmentations
     chosen = recipe.augment.model_dump(exclude_defaults=True).keys()
     if supported is not None and (missing := chosen - supported):
-        return f"loader.name={recipe.loader.name} has no augment.{min(missing)}; say loader={{name: bulk}}"
+        return f"loader.name={recipe.loader.name} has no augment.{min(missing)}; set loader={{name: bulk}}"
     return None
 
 
 def what_single_images_cannot_have(recipe: Recipe) -> str | None:
     loader = recipe.loader
     if recipe.augment.flip == "alternating" and not loader.draws_in_bulk:
-        return "augment.flip=alternating is not drawn image by image; say loader.choices=bulk or augment.flip=random"
+        return "augment.flip=alternating is not drawn image by image; set loader.choices=bulk or augment.flip=random"
     if recipe.augment.draw == "even" and not loader.draws_in_bulk:
-        return "augment.draw=even is not drawn image by image; say loader.choices=bulk or augment.draw=independent"
+        return "augment.draw=even is not drawn image by image; set loader.choices=bulk or augment.draw=independent"
     if recipe.techniques.swa and not loader.repeats_epochs:
         return (
             f"techniques.swa goes through an epoch's batches once more, and loader.name={loader.name} would draw "
-            "others: say loader={name: resident} or {name: bulk}"
+            "others: set loader={name: resident} or {name: bulk}"
         )
     return None
 
@@ -101,36 +101,54 @@ def whitening_bias_of_nothing(recipe: Recipe) -> str | None:
     return None
 
 
+def stages_that_cannot_freeze(recipe: Recipe) -> str | None:
+    freeze_out, whitening_bias = recipe.techniques.freeze_out, recipe.techniques.whitening_bias
+    if not freeze_out:
+        return None
+    stages = getattr(recipe.model, "stages", 0)
+    if len(freeze_out.epochs) >= stages:
+        name = f"techniques.freeze_out.epochs={list(freeze_out.epochs)}"
+        if not stages:
+            return f"{name}: model.name={recipe.model.name} has no stages to freeze; use model.name=airnet or davidnet"
+        return f"{name} freezes all {stages} stages of model.name={recipe.model.name}; give at most {stages - 1} epochs"
+    if whitening_bias and whitening_bias.epochs > freeze_out.epochs[0]:
+        return (
+            f"techniques.whitening_bias.epochs={whitening_bias.epochs:g}: the bias is frozen with the first "
+            f"stage, by techniques.freeze_out.epochs={list(freeze_out.epochs)}; give at most {freeze_out.epochs[0]:g}"
+        )
+    return None
+
+
 def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
     progressive, model = recipe.techniques.progressive_dropout, recipe.model
     if not progressive:
         return None
     if isinstance(model, networks.Torchvision):
-        return "techniques.progressive_dropout has no rates of model.name=torchvision to change: say null"
+        return "techniques.progressive_dropout has no rates of model.name=torchvision to change: set it to null"
     rates = model.dropout
     if not any(dict(rates).values()):
-        return "techniques.progressive_dropout needs a rate to go to: say model.dropout={head: 0.5}"
+        return "techniques.progressive_dropout needs a rate to go to: set model.dropout={head: 0.5}"
     for place, rate in progressive.start:
         if rate and not getattr(rates, place):
             return (
                 f"techniques.progressive_dropout.start.{place}={rate} does nothing without a rate to go to: "
-                f"say model.dropout.{place}=0.5"
+                f"set model.dropout.{place}=0.5"
             )
     return None
 
 
 def target_without_evaluation(recipe: Recipe) -> str | None:
     if recipe.target is not None and recipe.evaluation.every is None:
-        return f"target={recipe.target:g} needs an evaluation: say evaluation.every=1, or target=null"
+        return f"target={recipe.target:g} needs an evaluation: set evaluation.every=1, or target=null"
     if recipe.data.name in RANDOM and recipe.evaluation.every is not None:
-        return f"data.name={recipe.data.name} has no test images: say evaluation.every=null and target=null"
+        return f"data.name={recipe.data.name} has no test images: set evaluation.every=null and target=null"
     return None
 
 
 def early_stopping_without_images(recipe: Recipe) -> str | None:
     if recipe.techniques.early_stopping and not recipe.data.holds_out:
         return (
-            "techniques.early_stopping watches the accuracy on held-out images, and there are none: say "
+            "techniques.early_stopping watches the accuracy on held-out images, and there are none: set "
             "data.validation=0.1"
         )
     return None
@@ -146,8 +164,8 @@ def more_members_than_epochs(recipe: Recipe) -> str | None:
 def float16_under_autocast(recipe: Recipe) -> str | None:
     if recipe.precision == "autocast" and recipe.half_dtype == "float16":
         return (
-            "half_dtype=float16 does not go with precision=autocast, which uses bfloat16 because that needs no loss "
-            "scaling; say half_dtype=auto or precision=half"
+            "half_dtype=float16 cannot be combined with precision=autocast, which uses bfloat16 because that needs no "
+            "loss scaling; set half_dtype=auto or precision=half"
         )
     return None
 
@@ -156,9 +174,9 @@ def dynamic_scaling_of_nothing(recipe: Recipe) -> str | None:
     if recipe.loss.scaling == "fixed":
         return None
     if recipe.precision != "half" or recipe.loss.reduction == "sum":
-        return "loss.scaling=dynamic is for precision=half and loss.reduction=mean: say them, or loss.scaling=fixed"
+        return "loss.scaling=dynamic is for precision=half and loss.reduction=mean: use them, or loss.scaling=fixed"
     if reading := chosen(recipe, lambda one: one.changes_gradients or isinstance(one, GrowingBatch)):
-        return f"techniques.{reading[0]} needs gradients whose scale is known: say loss.scaling=fixed"
+        return f"techniques.{reading[0]} needs gradients whose scale is known: set loss.scaling=fixed"
     return None
 
 
@@ -166,8 +184,8 @@ def two_that_decide_what_is_evaluated(recipe: Recipe) -> str | None:
     deciding = chosen(recipe, lambda technique: technique.evaluates_other_weights)
     if len(deciding) > 1:
         return (
-            f"techniques {' and '.join(deciding)} each decide which weights are evaluated: keep one, and say null for "
-            "the others"
+            f"techniques {' and '.join(deciding)} each decide which weights are evaluated: keep one, and set "
+            "the others to null"
         )
     techniques = recipe.techniques
     if techniques.lookahead and (techniques.early_stopping or techniques.ensemble):
@@ -183,7 +201,7 @@ def members_that_are_not_alike(recipe: Recipe) -> str | None:
     if once and ensemble and ensemble.restart == "fresh":
         return (
             f"techniques.{once[0]} acts once in a training, so that the fresh members of techniques.ensemble would "
-            f"not be alike: say techniques.{once[0]}=null or techniques.ensemble.restart=warm"
+            f"not be alike: set techniques.{once[0]}=null or techniques.ensemble.restart=warm"
         )
     return None
 
@@ -193,15 +211,15 @@ def two_objectives(recipe: Recipe) -> str | None:
     if len(objectives) > 1:
         return f"techniques {' and '.join(objectives)} each minimize something of their own: keep one"
     if objectives and recipe.loss.reduction == "sum":
-        return f"techniques.{objectives[0]} adds to the mean loss of a batch: say loss.reduction=mean"
+        return f"techniques.{objectives[0]} adds to the mean loss of a batch: set loss.reduction=mean"
     if objectives and recipe.accumulation > 1:
-        return f"techniques.{objectives[0]} takes its own images once a step: say accumulation=1"
+        return f"techniques.{objectives[0]} takes its own images once a step: set accumulation=1"
     return None
 
 
 def batches_that_are_not_whole(recipe: Recipe) -> str | None:
     if recipe.techniques.batch_selection and recipe.accumulation > 1:
-        return "techniques.batch_selection leaves too little of a batch for micro-batches: say accumulation=1"
+        return "techniques.batch_selection leaves too little of a batch for micro-batches: set accumulation=1"
     return None
 
 
@@ -210,7 +228,7 @@ def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
     if recipe.techniques.growing_batch and at_each_batch:
         return (
             f"techniques.{at_each_batch[0]} changes the gradients of each batch, and techniques.growing_batch adds up "
-            "those of several: keep one, and say null for the other"
+            "those of several: keep one, and set the other to null"
         )
     return None
 
@@ -218,7 +236,7 @@ def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
 def layers_without_what_is_before_them(recipe: Recipe) -> str | None:
     by_layers = chosen(recipe, lambda technique: technique.calls_layers)
     if by_layers and getattr(recipe.model, "whitening", None):
-        return f"techniques.{by_layers[0]} does not know the whitening layer: say model.whitening=null"
+        return f"techniques.{by_layers[0]} does not know the whitening layer: set model.whitening=null"
     return None
 
 
@@ -226,7 +244,7 @@ def what_torchvision_networks_cannot_do(recipe: Recipe) -> str | None:
     if not isinstance(recipe.model, networks.Torchvision):
         return None
     if recipe.precision == "half":
-        return "precision=half does not go with model.name=torchvision: say precision=autocast"
+        return "precision=half cannot be combined with model.name=torchvision: set precision=autocast"
     if by_layers := chosen(recipe, lambda technique: technique.calls_layers):
         return f"techniques.{by_layers[0]} needs the layers of a network of ours, and model.name=torchvision has others"
     techniques = recipe.techniques
@@ -239,13 +257,13 @@ def what_torchvision_networks_cannot_do(recipe: Recipe) -> str | None:
 def pretraining_in_half_precision(recipe: Recipe) -> str | None:
     pretraining = chosen(recipe, lambda technique: isinstance(technique, Pretraining))
     if pretraining and recipe.precision == "half":
-        return f"techniques.{pretraining[0]} trains float32 weights: say precision=float32"
+        return f"techniques.{pretraining[0]} trains float32 weights: set precision=float32"
     return None
 
 
 def mode_of_no_compilation(recipe: Recipe) -> str | None:
     if recipe.compile_mode != "default" and not recipe.compile:
-        return f"compile_mode={recipe.compile_mode} does nothing without compile: say compile=auto or compile=true"
+        return f"compile_mode={recipe.compile_mode} does nothing without compile: set compile=auto or compile=true"
     return None
 
 
@@ -253,12 +271,12 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
     parallel = recipe.parallel
     if parallel.zero_stage and parallel.strategy != "deepspeed":
         return (
-            f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.strategy={parallel.strategy}: say "
+            f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.strategy={parallel.strategy}: set "
             "parallel.strategy=deepspeed"
         )
     if parallel.bucket_mb and not parallel.is_replicated:
         return (
-            f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: say parallel.bucket_mb=null"
+            f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: set parallel.bucket_mb=null"
         )
     for option, strategy in (
         ("compression", "ddp"),
@@ -268,13 +286,13 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
         value = getattr(parallel, option)
         if value != type(parallel).model_fields[option].default and parallel.strategy != strategy:
             return (
-                f"parallel.{option}={value} does nothing under parallel.strategy={parallel.strategy}: say "
+                f"parallel.{option}={value} does nothing under parallel.strategy={parallel.strategy}: set "
                 f"parallel.strategy={strategy}"
             )
     for option in ("power_sgd_rank", "power_sgd_start"):
         value = getattr(parallel, option)
         if value != type(parallel).model_fields[option].default and parallel.compression != "power_sgd":
-            return f"parallel.{option}={value} does nothing without parallel.compression=power_sgd: say it"
+            return f"parallel.{option}={value} does nothing without parallel.compression=power_sgd: use it"
     for option, strategies in (
         ("size", ("pipeline", "model", "tensor", "columns", "fsdp2")),
         ("cut", ("pipeline", "model")),
@@ -283,7 +301,7 @@ def options_of_another_strategy(recipe: Recipe) -> str | None:
     ):
         if option in parallel.model_dump(exclude_defaults=True) and parallel.strategy not in strategies:
             return (
-                f"parallel.{option} does nothing under parallel.strategy={parallel.strategy}: say parallel.strategy="
+                f"parallel.{option} does nothing under parallel.strategy={parallel.strategy}: set parallel.strategy="
                 f"{strategies[0]}"
             )
     return None
@@ -293,7 +311,7 @@ def gradients_that_are_not_sent_whole(recipe: Recipe) -> str | None:
     if recipe.parallel.compression != "none" and recipe.precision == "half":
         return (
             f"parallel.compression={recipe.parallel.compression} compresses float32 gradients, and precision=half has "
-            "none: say precision=autocast or parallel.compression=none"
+            "none: set precision=autocast or parallel.compression=none"
         )
     return None
 
@@ -304,11 +322,11 @@ def what_local_steps_cannot_have(recipe: Recipe) -> str | None:
     if using_weights := chosen(recipe, lambda technique: technique.weight_access != "none"):
         return (
             f"techniques.{using_weights[0]} needs the same weights and gradients on all processes, which "
-            f"parallel.strategy=local_sgd has every few steps alone: say techniques.{using_weights[0]}=null or "
+            f"parallel.strategy=local_sgd has every few steps alone: set techniques.{using_weights[0]}=null or "
             "parallel.strategy=ddp"
         )
     if recipe.precision == "half":
-        return "precision=half does not go with parallel.strategy=local_sgd: say precision=autocast or float32"
+        return "precision=half cannot be combined with parallel.strategy=local_sgd: set precision=autocast or float32"
     return None
 
 
@@ -319,24 +337,30 @@ def what_shares_one_network(recipe: Recipe) -> str | None:
     name = f"parallel.strategy={parallel.strategy}"
     if (parallel.schedule == "interleaved") != (parallel.stages_per_process > 1):
         return (
-            f"parallel.schedule={parallel.schedule} does not go with parallel.stages_per_process="
-            f"{parallel.stages_per_process}: say schedule=interleaved stages_per_process=2, or schedule=1f1b"
+            f"parallel.schedule={parallel.schedule} cannot be combined with parallel.stages_per_process="
+            f"{parallel.stages_per_process}: set schedule=interleaved stages_per_process=2, or schedule=1f1b"
         )
     if isinstance(recipe.model, networks.Torchvision):
-        return f"{name} needs layers that follow each other, which torchvision's networks do not have: say ddp or fsdp2"
+        return f"{name} needs layers that follow each other, which torchvision's networks do not have: use ddp or fsdp2"
     if parallel.strategy == "model" and recipe.accumulation > 1:
-        return f"accumulation={recipe.accumulation} does not go with {name}: say parallel.strategy=pipeline"
+        return f"accumulation={recipe.accumulation} cannot be combined with {name}: set parallel.strategy=pipeline"
     if parallel.strategy == "columns" and not isinstance(recipe.model, networks.AlexNet):
-        return f"{name} needs a network in two columns: say model.name=alexnet, or parallel.strategy=tensor"
+        return f"{name} needs a network in two columns: set model.name=alexnet, or parallel.strategy=tensor"
     if recipe.precision == "autocast" and parallel.strategy != "tensor":
-        return f"precision=autocast does not go with {name}, whose processes exchange float32: say precision=float32"
+        return (
+            f"precision=autocast cannot be combined with {name}, whose processes exchange float32: set "
+            "precision=float32"
+        )
     norm = getattr(recipe.model, "norm", None)
     if norm and norm.sync:
-        return f"model.norm.sync=true does not go with {name}: its processes do not all have this norm; say sync=false"
+        return (
+            f"model.norm.sync=true cannot be combined with {name}: its processes do not all have this norm; set "
+            "sync=false"
+        )
     if parallel.strategy == "tensor" and isinstance(recipe.model, networks.AlexNet):
-        return f"{name} does not know the columns of model.name=alexnet: say parallel.strategy=columns"
+        return f"{name} does not know the columns of model.name=alexnet: set parallel.strategy=columns"
     if getattr(recipe.model, "drop_connect", 0) and parallel.strategy == "tensor":
-        return f"model.drop_connect does not go with {name}, which slices the weights: say model.drop_connect=0"
+        return f"model.drop_connect cannot be combined with {name}, which slices the weights: set model.drop_connect=0"
     return None
 
 
@@ -355,25 +379,27 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
 
     if impossible := chosen(recipe, is_impossible):
         return (
-            f"techniques.{impossible[0]} needs weights and gradients as they are without {name}: say "
+            f"techniques.{impossible[0]} needs weights and gradients as they are without {name}: set "
             f"techniques.{impossible[0]}=null or parallel.strategy=ddp"
         )
     if recipe.optimizer.needs_whole_tensors:
         return (
-            f"optimizer.name={recipe.optimizer.name} needs whole tensors, and {name} shards them: say another "
+            f"optimizer.name={recipe.optimizer.name} needs whole tensors, and {name} shards them: use another "
             "optimizer or parallel.strategy=ddp"
         )
     if recipe.precision == "half":
-        return f"precision=half does not go with {name}, which wants one dtype: say precision=autocast or float32"
+        return (
+            f"precision=half cannot be combined with {name}, which wants one dtype: set precision=autocast or float32"
+        )
     if recipe.compile:
         return (
-            f"compile={str(recipe.compile).lower()} does not go with {name}, which begins every trial with another "
-            "network: say compile=false"
+            f"compile={str(recipe.compile).lower()} cannot be combined with {name}, which begins every trial with "
+            "another network: set compile=false"
         )
     if recipe.accumulation > 1 and not recipe.drop_last:
         return (
             f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: of the last batch one "
-            "process may have more micro-batches than another, and would wait for it in vain; say drop_last=true"
+            "process may have more micro-batches than another, and would wait for it in vain; set drop_last=true"
         )
     return None
 
@@ -397,6 +423,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     what_other_libraries_cannot_do,
     what_single_images_cannot_have,
     whitening_bias_of_nothing,
+    stages_that_cannot_freeze,
     dropout_that_goes_nowhere,
     target_without_evaluation,
     early_stopping_without_images,

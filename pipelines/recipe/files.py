@@ -95,7 +95,7 @@ def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Script:
 def validate_own(settings: Mapping[str, object], name: str) -> Script:
     """Settings as a function or a command of the user's own. Raises as `validate`."""
     if "target" not in settings:
-        raise RecipeError(f"{name}: has no target; say which accuracy it has to reach, such as target=0.94")
+        raise RecipeError(f"{name}: has no target; set the accuracy to reach, such as target=0.94")
     try:
         kind = Command if "command" in settings else Function
         return kind.model_validate_json(json.dumps(settings, default=str))

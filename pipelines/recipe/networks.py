@@ -1,6 +1,6 @@
 """The networks. The network `name` is built by `pipelines/models/<name>.py`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,9 +34,9 @@ class Norm(Config):
     @model_validator(mode="after")
     def _goes_together(self) -> "Norm":
         if self.half and (self.sync or self.group_size is not None):
-            raise ValueError("half=true does not go with a group_size or sync=true; say half=false")
+            raise ValueError("half=true cannot be combined with a group_size or sync=true; set half=false")
         if self.sync and self.group_size is not None:
-            raise ValueError("norm.sync=true makes one group of all images: say norm.group_size=null")
+            raise ValueError("norm.sync=true makes one group of all images: set norm.group_size=null")
         return self
 
 
@@ -115,12 +115,15 @@ class Whitening(Config):
     @model_validator(mode="after")
     def _has_the_bias_that_starts(self) -> "Whitening":
         if self.bias_init != "uniform" and not self.bias:
-            raise ValueError(f"bias_init={self.bias_init} does nothing without a bias: say bias=true")
+            raise ValueError(f"bias_init={self.bias_init} does nothing without a bias: set bias=true")
         return self
 
 
 class Regularized(Config):
     """What every network has."""
+
+    stages: ClassVar[int] = 0
+    """stages that `techniques.freeze_out` can freeze"""
 
     name: str
     """the network"""
@@ -133,6 +136,8 @@ class Regularized(Config):
 
 class DavidNet(Regularized):
     """The nine-layer residual network of David Page's "How to train your ResNet" (2018-2019)."""
+
+    stages = 6
 
     name: Literal["davidnet"]
     """the network"""
@@ -157,6 +162,8 @@ class DavidNet(Regularized):
 
 class AirNet(Regularized):
     """The network of airbench94, 95 and 96 (Jordan 2024)."""
+
+    stages = 3
 
     name: Literal["airnet"]
     """the network"""
@@ -185,7 +192,7 @@ class AirNet(Regularized):
     @model_validator(mode="after")
     def _has_branches_to_drop(self) -> "AirNet":
         if self.stochastic_depth and self.depth < 3:
-            raise ValueError("stochastic_depth needs residual branches: say depth=3")
+            raise ValueError("stochastic_depth needs residual branches: set depth=3")
         return self
 
 
@@ -228,7 +235,7 @@ class WideResNet(Regularized):
     def _has_whole_blocks(self) -> "WideResNet":
         if (self.depth - 4) % 6:
             depth = max(10, 6 * round((self.depth - 4) / 6) + 4)
-            raise ValueError(f"depth={self.depth} is not 6n + 4: say depth={depth}")
+            raise ValueError(f"depth={self.depth} is not 6n + 4: set depth={depth}")
         return self
 
 
@@ -324,7 +331,7 @@ class GPT2(Config):
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> "GPT2":
         if self.width % self.heads:
-            raise ValueError(f"heads={self.heads} does not divide width={self.width}: say a divisor of it")
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}: use a divisor of it")
         return self
 
 

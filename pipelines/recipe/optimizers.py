@@ -61,9 +61,9 @@ class SGD(DepthFactors):
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> "SGD":
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov=true needs a momentum above 0; say nesterov=false")
+            raise ValueError("nesterov=true needs a momentum above 0; set nesterov=false")
         if self.momentum_convention != "torch" and not self.momentum:
-            raise ValueError("momentum_convention=sutskever needs a momentum above 0; say momentum_convention=torch")
+            raise ValueError("momentum_convention=sutskever needs a momentum above 0; set momentum_convention=torch")
         return self
 
 

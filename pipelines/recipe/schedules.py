@@ -59,7 +59,7 @@ class PiecewiseLinear(WarmedUp):
         if self.period and self.period < self.epochs[-1]:
             raise ValueError(
                 f"period={self.period:g} starts again before the last knot, at epoch {self.epochs[-1]:g}: "
-                f"say period={self.epochs[-1]:g} or more"
+                f"set period={self.epochs[-1]:g} or more"
             )
         return self
 

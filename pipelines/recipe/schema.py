@@ -135,7 +135,7 @@ class Recipe(Config):
         if steps == 0:
             raise ValueError(
                 f"batch_size={self.batch_size} is more than the {images} training images, and drop_last leaves out "
-                f"what does not fill a batch: say batch_size={images} or less, or drop_last=false"
+                f"what does not fill a batch: set batch_size={images} or less, or drop_last=false"
             )
         return steps
 

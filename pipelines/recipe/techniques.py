@@ -124,6 +124,37 @@ class WhiteningBias(Technique):
         return self.model_copy(update={"epochs": 1 / steps_per_epoch})
 
 
+class FreezeOut(Technique):
+    """Train the first stages of the network for the first epochs only: from then on neither their gradients nor that of
+    what they put out are computed (FreezeOut, Brock et al. 2017). What is before a stage is frozen with it."""
+
+    weight_access = "none"
+    acts_once = True
+    changes_graph = True
+
+    epochs: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """epochs in which each of the stages is trained, from the first stage on, in rising order; the stages that are not
+    listed are trained to the end"""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if list(self.epochs) != sorted(self.epochs):
+            raise ValueError(f"epochs={list(self.epochs)} must rise: a stage is frozen with those before it")
+        return self
+
+    def frozen_stages(self, step: int, steps_per_epoch: int) -> int:
+        """How many stages a step does not train."""
+        return sum(step >= round(epochs * steps_per_epoch) for epochs in self.epochs)
+
+    @property
+    def warm_up_steps(self) -> int:
+        return 2 + len(self.epochs)
+
+    def shortened(self, steps_per_epoch: int) -> Self:
+        after_whitening_bias = range(2, 2 + len(self.epochs))
+        return self.model_copy(update={"epochs": tuple(step / steps_per_epoch for step in after_whitening_bias)})
+
+
 class BatchSelection(Technique):
     """Train on the part of each batch that a small proxy network finds hardest (airbench96_faster). The proxy is
     trained on the same batches, with the recipe's optimizer, schedule and loss."""
@@ -158,7 +189,7 @@ class ReduceOnPlateau(Technique):
 
 class ProgressiveDropout(Technique):
     """Let the rates of `model.dropout` come from those of `start`, linearly up to `end_epoch`, or exponentially with
-    `gamma` (curriculum dropout, Morerio et al. 2017); say one of the two."""
+    `gamma` (curriculum dropout, Morerio et al. 2017); use one of the two."""
 
     weight_access = "none"
     acts_once = True
@@ -173,7 +204,7 @@ class ProgressiveDropout(Technique):
     @model_validator(mode="after")
     def _has_one_schedule(self) -> "ProgressiveDropout":
         if (self.end_epoch is None) == (self.gamma is None):
-            raise ValueError("say either end_epoch (linear) or gamma (exponential)")
+            raise ValueError("set either end_epoch (linear) or gamma (exponential)")
         return self
 
 
@@ -497,6 +528,8 @@ class Techniques(Config):
 
     whitening_bias: WhiteningBias | None = None
     """freeze the bias of the whitening layer early"""
+    freeze_out: FreezeOut | None = None
+    """freeze the first stages of the network early"""
     batch_selection: BatchSelection | None = None
     """train on the hardest images of each batch"""
     mixup: MixUp | None = None

@@ -89,17 +89,17 @@ class Data(Config):
     @model_validator(mode="after")
     def _is_somewhere(self) -> "Data":
         if (self.path is None) == (self.name in OWN):
-            remedy = "say where it is: data.path=…" if self.path is None else f"data.path goes with {', '.join(OWN)}"
+            remedy = "set the path: data.path=…" if self.path is None else f"data.path goes with {', '.join(OWN)}"
             raise ValueError(f"data.name={self.name}: {remedy}")
         if self.resize is not None and self.name != "folder":
             raise ValueError(f"data.resize={self.resize} resizes the images of data.name=folder alone")
         if (self.made_up is None) == (self.name == MADE_UP):
             size = "data.made_up={images: 1024, size: 224}"
-            remedy = f"say how many and how large: {size}" if self.made_up is None else "data.made_up goes with made-up"
+            remedy = f"set how many and how large: {size}" if self.made_up is None else "data.made_up goes with made-up"
             raise ValueError(f"data.name={self.name}: {remedy}")
         if (self.tokens is None) == self.is_tokens:
             size = "data.tokens={sequences: 96, length: 1024}"
-            remedy = f"say how many: {size}" if self.tokens is None else f"data.tokens goes with {MADE_UP_TOKENS}"
+            remedy = f"set how many: {size}" if self.tokens is None else f"data.tokens goes with {MADE_UP_TOKENS}"
             raise ValueError(f"data.name={self.name}: {remedy}")
         return self
 
@@ -116,14 +116,16 @@ class Data(Config):
     @model_validator(mode="after")
     def _holds_out_one_way(self) -> "Data":
         if (self.folds is None) != (self.fold is None):
-            raise ValueError("data.folds and data.fold go together: say how many parts, and which of them is held out")
+            raise ValueError(
+                "data.folds and data.fold go together: set the number of parts and the part that is held out"
+            )
         if self.folds is not None and self.fold is not None:
             if self.fold >= self.folds:
                 raise ValueError(f"data.fold={self.fold}: of {self.folds} folds the last is {self.folds - 1}")
             if self.validation:
                 raise ValueError("data.folds already says what is held out: leave data.validation=0")
         if self.evaluate == "validation" and not self.holds_out:
-            raise ValueError("data.evaluate=validation needs images that are held out: say data.validation=0.1")
+            raise ValueError("data.evaluate=validation needs images that are held out: set data.validation=0.1")
         return self
 
     @property
@@ -245,7 +247,7 @@ class Initialization(Config):
         for option, method in (("std", "normal"), ("value", "constant")):
             value = getattr(self, option)
             if method not in (self.convolutions, self.head) and value != type(self).model_fields[option].default:
-                raise ValueError(f"{option}={value} does nothing: say convolutions={method} or head={method}")
+                raise ValueError(f"{option}={value} does nothing: set convolutions={method} or head={method}")
         return self
 
 

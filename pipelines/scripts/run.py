@@ -136,7 +136,7 @@ class Run:
     def dataset(self) -> "Dataset":
         """The data set that `data.name=…` names, in host memory. ScriptError where none is named."""
         if self.load is None:
-            raise ScriptError("run.dataset(): no data set is named; say data.name=cifar10 on the command line")
+            raise ScriptError("run.dataset(): no data set is named; set data.name=cifar10 on the command line")
         return self.load()
 
     def check_ended(self) -> None:

@@ -50,13 +50,21 @@ class EveryParameterUsed(nn.Module):
         return logits + 0 * sum(parameter.sum() for parameter in self._used).to(logits.dtype)
 
 
+def frozen_later(network: nn.Module, recipe: Recipe) -> list[nn.Parameter]:
+    """The parameters that have no gradient of their own after a while."""
+    if freeze_out := recipe.techniques.freeze_out:
+        return list(models.until_stage(network, len(freeze_out.epochs)).parameters())
+    if recipe.techniques.whitening_bias:
+        return [layer.bias for layer in models.whitening_layers(network) if layer.bias is not None]
+    return []
+
+
 def replicate(network: nn.Module, recipe: Recipe, world: World) -> DistributedDataParallel:
     """The network with its gradients averaged over the processes."""
     # of a convolution with one input channel two layouts are the same memory, which torch 2.13 does not see
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    biases = [layer.bias for layer in models.whitening_layers(network) if layer.bias is not None]
-    if recipe.techniques.whitening_bias and biases:  # which freezes them after a while
-        network = EveryParameterUsed(network, biases)
+    if frozen := frozen_later(network, recipe):
+        network = EveryParameterUsed(network, frozen)
     return DistributedDataParallel(
         network,
         device_ids=[world.device.index] if world.device.type == "cuda" else None,

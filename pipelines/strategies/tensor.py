@@ -78,7 +78,7 @@ def plan(network: nn.Module, size: int) -> dict[str, ParallelStyle]:
         if features % size:
             raise ValueError(
                 f"parallel.strategy=tensor cuts the {features} features of {name} into equal slices, and {size} "
-                "processes share them: say another parallel.size"
+                "processes share them: use another parallel.size"
             )
         is_first = place == len(linear)
         if is_by_inputs:

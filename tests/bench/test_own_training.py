@@ -125,7 +125,7 @@ def test_a_run_is_not_resumed_with_another_text(main):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mine.py:train",), "mine.py:train: has no target; say which accuracy it has to reach, such as target=0.94"),
+        (("mine.py:train",), "mine.py:train: has no target; set the accuracy to reach, such as target=0.94"),
         (("mine.py:trian", "--target", "0.6"), "mine.py: has no function 'trian'; did you mean train?"),
         (("nowhere.py:train", "--target", "0.6"), "nowhere.py: there is no such file"),
         ((*OWN, "rte=1"), "mine.py:train: there is no argument 'rte'; did you mean rate?"),

@@ -113,7 +113,7 @@ def test_more_processes_than_gpus_end_at_once_with_one_line_each(tmp_path):
     assert time.monotonic() - started < 150
     assert ended.status != 0
     lines = [line for line in ended.err.splitlines() if "bench/run.py: " in line]
-    message = "3 processes on this host and 2 visible CUDA devices: launch 2, or say --device cpu"
+    message = "3 processes on this host and 2 visible CUDA devices: launch 2, or use --device cpu"
     expected = {f"[rank{rank}]: bench/run.py: error: rank {rank}: {message}" for rank in range(3)}
     assert lines
     assert len(lines) == len(set(lines))

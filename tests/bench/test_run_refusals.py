@@ -26,7 +26,7 @@ LONG = ("model.widths=[16]", "epochs=10")
         (("augment.flip=up",), "augment.flip='up': it should be none, random or alternating"),
         (("batch_size=5000",), "batch_size=5000 is more than the 1437 training images, and drop_last leaves out"),
         (("data.limit=10",), "batch_size=64 is more than the 10 training images"),
-        (("--device", "tpu"), "--device 'tpu': say auto, cpu, cuda or cuda:N"),
+        (("--device", "tpu"), "--device 'tpu': use auto, cpu, cuda or cuda:N"),
         (("--device", "mps"), "--device mps: Paceline trains on cpu and cuda"),
         (("precision=half", "half_dtype=float16"), "half_dtype=float16 on a CPU: convolutions would train about"),
         (("nowhere.yaml",), "nowhere.yaml: there is no such recipe file"),
@@ -54,7 +54,7 @@ def test_a_recipe_that_will_not_do_keeps_no_other_from_its_training(main):
 def test_cuda_where_there_is_none(main):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert "sees no CUDA device; say --device cpu" in error_of(main("--device", "cuda"))
+    assert "sees no CUDA device; use --device cpu" in error_of(main("--device", "cuda"))
 
 
 def test_several_wrong_options_are_named_in_one_line(main):

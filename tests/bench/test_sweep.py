@@ -111,7 +111,7 @@ def test_every_process_has_the_same_threads_on_all_nodes():
 def test_ray_chooses_the_gpu(command, capsys, tmp_path):
     words = {sweep: ["digits/quick"], gate: ["--against", str(ROOT)]}
     assert command.main([*words[command], "--cluster", "auto", "--device", "cuda:1"]) == 2
-    assert "--device cuda:1: Ray chooses the GPU of each trial: say --device cuda" in capsys.readouterr().err
+    assert "--device cuda:1: Ray chooses the GPU of each trial: use --device cuda" in capsys.readouterr().err
 
 
 def test_workers_that_the_machine_has_no_room_for_are_refused(monkeypatch, capsys):

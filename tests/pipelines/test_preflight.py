@@ -27,12 +27,12 @@ def test_a_recipe_that_fits_passes(digits):
     ("overrides", "size", "message"),
     [
         (["batch_size=2000"], 1, "batch_size=2000 is more than the 1437 training images"),
-        ([], 3, "batch_size=64 cannot be shared equally by 3 processes; say batch_size=63"),
+        ([], 3, "batch_size=64 cannot be shared equally by 3 processes; set batch_size=63"),
         (["batch_size=4", "drop_last=false"], 2, "last batch of 1 images, too few for 2 processes"),
         (["accumulation=5"], 1, "accumulation=5 does not divide the 64 images"),
         (["accumulation=64"], 2, "accumulation=64 does not divide the 32 images"),
         (["techniques.linear_probe={}"], 2, "techniques.linear_probe trains in one process, and there are 2"),
-        (["techniques.self_training={}"], 1, "data.fraction leaves none: say data.fraction=0.1"),
+        (["techniques.self_training={}"], 1, "data.fraction leaves none: set data.fraction=0.1"),
         (["augment.crop=8"], 1, r"augment\.crop=8 .* an image of 8 pixels .*: give less"),
         (["augment.cutout=9"], 1, r"augment\.cutout=9 is more than the 8 pixels"),
         (["data.class_weights=[1, 2]"], 1, "data.class_weights has 2 numbers, but there are 10 classes"),
@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_refused_with_a_remedy(digits, overrides, size, mes
 def test_every_size_of_the_images_must_pass_through_the_network(name, coloured):
     sizes = "augment.resolution={epochs: [0, 1], sizes: [16, 32]}"
     preflight.image_sizes(recipe.load(name), coloured, World())
-    with pytest.raises(ValueError, match=r"augment\.resolution\.sizes=\[16, 32\]: .* images of 16 x 16 pixels; say"):
+    with pytest.raises(ValueError, match=r"augment\.resolution\.sizes=\[16, 32\]: .* images of 16 x 16 pixels; use"):
         preflight.image_sizes(recipe.load(name, [sizes]), coloured, World())
 
 
@@ -91,7 +91,7 @@ PLAIN = {
         (ZERO_2_FILE, [], "add parallel.strategy=deepspeed parallel.zero_stage=2 to the command"),
         (ZERO_2_FILE, [FSDP2], "and the recipe says parallel.strategy=fsdp2"),
         (ZERO_2_FILE, [DEEPSPEED, "parallel.zero_stage=1"], "says parallel.strategy=deepspeed parallel.zero_stage=1"),
-        (FSDP_FILE | {"FSDP_VERSION": "1"}, [FSDP2], "say fsdp_version: 2"),
+        (FSDP_FILE | {"FSDP_VERSION": "1"}, [FSDP2], "set fsdp_version: 2"),
         (ZERO_2_FILE | ACCUMULATION, [DEEPSPEED, ZERO_2], "accumulation=1: add .* accumulation=4 to"),
         (ZERO_2_FILE | CLIPPING, [DEEPSPEED, ZERO_2], "asks for gradient_clipping under DeepSpeed, which"),
         (BF16, [], "asks for precision=autocast, and the recipe says precision=float32: add precision=autocast"),

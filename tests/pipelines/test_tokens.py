@@ -148,14 +148,14 @@ def test_the_roofline_knows_attention():
         (["loss.reduction=sum"], "loss.reduction=sum is for images"),
         (["techniques={mixup: {}}"], "techniques.mixup is for images"),
         (["techniques={whitening_bias: {}}"], "techniques.whitening_bias is for images"),
-        (["precision=half"], "precision=half does not go with model.name=gpt2: say precision=autocast"),
+        (["precision=half"], "precision=half cannot be combined with model.name=gpt2: set precision=autocast"),
         (["optimizer={name: muon, lr: 0.1, bias_lr: 0.1, head_lr: 0.1}"], "optimizer.name=muon is for convolutions"),
-        (["parallel.strategy=pipeline"], "parallel.strategy=pipeline does not go with model.name=gpt2"),
+        (["parallel.strategy=pipeline"], "parallel.strategy=pipeline cannot be combined with model.name=gpt2"),
         (["evaluation.every=1"], "data.name=made-up-tokens has no test images"),
         (["target=0.5"], "target=0.5 needs an evaluation"),
         (["model={name: convnet}"], "model.name=convnet takes images, and data.name=made-up-tokens has tokens"),
         (["model.heads=5"], "heads=5 does not divide width=32"),
-        (["data={tokens: null}"], "data.name=made-up-tokens: say how many"),
+        (["data={tokens: null}"], "data.name=made-up-tokens: set how many"),
     ],
 )
 def test_what_is_for_images_is_refused(overrides, message):
@@ -168,7 +168,7 @@ def test_what_is_for_images_is_refused(overrides, message):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model={name: gpt2}", "model.name=gpt2 takes tokens, and data.name=digits has images: say data="),
+        ("model={name: gpt2}", "model.name=gpt2 takes tokens, and data.name=digits has images: set data="),
         ("data.tokens={sequences: 4, length: 8}", "data.tokens goes with made-up-tokens"),
     ],
 )

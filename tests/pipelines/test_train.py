@@ -257,7 +257,7 @@ def test_lower_precision_learns_on_a_cpu(coloured, precision, weights):
 
 
 def test_float16_on_a_cpu_is_refused_with_a_sentence(digits):
-    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .* say half_dtype=auto"):
+    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .* set half_dtype=auto"):
         setup_for(quick("precision=half", "half_dtype=float16"), digits)
 
 

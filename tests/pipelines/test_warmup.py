@@ -76,10 +76,11 @@ SMALL_E1 = [
     "model.widths=[4,4,4]",
     "model.whitening.images=40",
     "batch_size=16",
-    "epochs=3",
+    "epochs=4",
     "augment.resolution={epochs: [0, 1, 2], sizes: [24, 28, 32]}",
     "evaluation.batch_size=20",
     "techniques.whitening_bias.epochs=1.5",
+    "techniques.freeze_out={epochs: [2, 2.5]}",
     "techniques.lookahead.start_epoch=2",
 ]
 
@@ -87,16 +88,16 @@ SMALL_E1 = [
 @pytest.mark.parametrize("drop_last", ["true", "false"])
 @pytest.mark.parametrize("tta_share", [1.0, 0.4])
 def test_warm_up_meets_every_graph_of_a_trial(coloured, drop_last, tta_share):
-    """Those of each size of the images, those with and without a gradient of the whitening's bias, and those of the
-    test images that get more views."""
+    """Those of each size of the images, those with and without a gradient of the whitening's bias and of the first
+    stages, and those of the test images that get more views."""
     views = f"evaluation={{tta: flip, tta_share: {tta_share}, batch_size: 7}}"
     chosen = recipe.load("cifar10/e1", [*SMALL_E1, "batch_size=12", f"drop_last={drop_last}", views])
     setup = setup_for(chosen, coloured)
     network, graphs = setup.network, set()
 
-    def watched(images, train_whitening_bias=True):
-        graphs.add((network.training, train_whitening_bias, *images.shape))
-        return network(images, train_whitening_bias)
+    def watched(images, train_whitening_bias=True, frozen_stages=0):
+        graphs.add((network.training, train_whitening_bias, frozen_stages, *images.shape))
+        return network(images, train_whitening_bias, frozen_stages)
 
     setup = calling(setup, watched)
     warm_up(setup)
@@ -104,7 +105,8 @@ def test_warm_up_meets_every_graph_of_a_trial(coloured, drop_last, tta_share):
     graphs.clear()
     run_trial(setup, seed=0)
     assert {shape[-1] for shape in graphs} == {24, 28, 32}
-    assert {train for training, train, *_ in graphs if training} == {True, False}
+    trained = {(train, frozen) for training, train, frozen, *_ in graphs if training}
+    assert trained == {(True, 0), (False, 0), (False, 1), (False, 2)}
     assert graphs - warmed == set()
 
 

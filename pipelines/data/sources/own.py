@@ -72,7 +72,7 @@ def _read_images(folder: Path, names: Sequence[str], resize: int | None) -> tupl
             array = np.asarray(image.resize((resize, resize), Image.Resampling.BILINEAR) if resize else image)
             if images and array.shape != images[0].shape:
                 raise DataError(
-                    f"{path}: has the shape {array.shape}, the images before it {images[0].shape}: say data.resize=N "
+                    f"{path}: has the shape {array.shape}, the images before it {images[0].shape}: set data.resize=N "
                     "for one size, and give all of them colour or none"
                 )
             images.append(array)

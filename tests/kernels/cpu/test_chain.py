@@ -128,6 +128,51 @@ def test_frozen_tensors_get_no_gradient():
     assert first.scale.grad is None
 
 
+FIRST = {
+    "a block": lambda: ((35, 16, 8, 8), [block(16, 32, pool=2), block(32, 32), block(32, 48)], None),
+    "behind whitening": lambda: ((35, 3, 9, 9), [block(24, 32, pool=2), block(32, 32), block(32, 32)], whitening()),
+    "a residual": lambda: (
+        (35, 16, 6, 6),
+        [block(16, 32), block(32, 32), block(32, 32, shortcut=0), block(32, 32)],
+        None,
+    ),
+    "below a residual": lambda: (
+        (35, 16, 6, 6),
+        [block(16, 32), block(32, 32), block(32, 32, shortcut=0, adds_before_activation=False)],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("frozen", [1, 2])
+@pytest.mark.parametrize("name", FIRST)
+def test_frozen_blocks_leave_the_gradients_of_the_others_as_they_are(name, frozen):
+    torch.manual_seed(3)
+    shape, blocks, white = FIRST[name]()
+    images = torch.randn(shape).bfloat16()
+
+    def gradients(first_trained):
+        trained = [
+            each._replace(
+                weight=each.weight.clone().requires_grad_(i >= first_trained),
+                scale=each.scale.clone().requires_grad_(i >= first_trained),
+                bias=each.bias.clone().requires_grad_(i >= first_trained),
+                running_mean=each.running_mean.clone(),
+                running_var=each.running_var.clone(),
+            )
+            for i, each in enumerate(blocks)
+        ]
+        output = chain.fused(images, trained, white, training=True)
+        output.float().square().sum().backward()
+        return output.detach(), [tensor.grad for each in trained for tensor in each[:3]]
+
+    (output, others), (expected, all_of_them) = gradients(frozen), gradients(0)
+    assert torch.equal(output, expected)
+    assert others[: 3 * frozen] == [None] * (3 * frozen)
+    for one, whole in zip(others[3 * frozen :], all_of_them[3 * frozen :], strict=True):
+        assert torch.equal(one, whole)
+
+
 def test_without_gradients_nothing_is_kept():
     with torch.no_grad():
         output = chain.fused(torch.randn(8, 16, 6, 6).bfloat16(), [block(16, 32)], training=False)

@@ -305,7 +305,7 @@ def test_workers_without_shared_memory_are_an_error_with_a_remedy(monkeypatch):
     monkeypatch.setattr(torchvision_loader.RandomImages, "__getitem__", fail)
     loader = loader_for(PER_IMAGE % (1, "once", "per_sample"))
     with pytest.raises(
-        OSError, match=r"no room in /dev/shm: RuntimeError: unable to .* \(28\); say a smaller loader.wo"
+        OSError, match=r"no room in /dev/shm: RuntimeError: unable to .* \(28\); use a smaller loader.wo"
     ):
         list(loader.epoch(0))
     loader.close()
@@ -346,11 +346,11 @@ def test_a_small_dev_shm_is_one_line_and_status_2(tmp_path, size):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["augment.flip=alternating"], r"augment\.flip=alternating .* say loader\.choices=bulk"),
+        (["augment.flip=alternating"], r"augment\.flip=alternating .* set loader\.choices=bulk"),
         (["loader.workers=-1"], r"loader\.workers=-1"),
         (["loader={name: bulk, workers: 2}"], r"loader\.workers: there is no such option"),
-        (["loader={name: dali}", "augment.affine={rotate: 5}"], r"loader\.name=dali has no augment\.affine; say"),
-        (["augment.brightness=0.1"], r"loader\.name=torchvision has no augment\.brightness; say"),
+        (["loader={name: dali}", "augment.affine={rotate: 5}"], r"loader\.name=dali has no augment\.affine; set"),
+        (["augment.brightness=0.1"], r"loader\.name=torchvision has no augment\.brightness; set"),
         (["loader={name: dali, threads: 0}"], r"loader\.threads=0"),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_folder_of_grey_images_has_one_channel(tmp_path):
 def test_images_of_several_sizes_are_resized_or_named(tmp_path):
     write_folder(tmp_path)
     Image.fromarray(images(1, (9, 7, 3))[0]).save(tmp_path / "train" / "dog" / "9.png")
-    with pytest.raises(DataError, match=r"9\.png: has the shape \(9, 7, 3\), .* say data\.resize=N"):
+    with pytest.raises(DataError, match=r"9\.png: has the shape \(9, 7, 3\), .* set data\.resize=N"):
         read("folder", tmp_path)
     assert read("folder", tmp_path, resize=4).image_shape == (3, 4, 4)
 
@@ -153,7 +153,7 @@ def test_mnist_s_own_files_give_mnist():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "folder"}, "data.name=folder: say where it is: data.path"),
+        ({"name": "folder"}, "data.name=folder: set the path: data.path"),
         ({"name": "mnist", "path": "x"}, "data.path goes with folder, idx, arrays"),
         ({"name": "arrays", "path": "x", "resize": 3}, "resizes the images of data.name=folder alone"),
     ],

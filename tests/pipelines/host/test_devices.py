@@ -52,10 +52,10 @@ def test_auto_obeys_accelerate_that_was_asked_for_the_cpu(gpus, asked, expected)
 @pytest.mark.parametrize(
     ("name", "count", "local_rank", "message"),
     [
-        ("gpu", 0, 0, "--device 'gpu': say auto, cpu, cuda or cuda:N"),
-        ("", 0, 0, "--device '': say auto"),
+        ("gpu", 0, 0, "--device 'gpu': use auto, cpu, cuda or cuda:N"),
+        ("", 0, 0, "--device '': use auto"),
         ("meta", 0, 0, "--device meta: Paceline trains on cpu and cuda"),
-        ("cuda", 0, 0, "sees no CUDA device; say --device cpu"),
+        ("cuda", 0, 0, "sees no CUDA device; use --device cpu"),
         ("cuda:5", 2, 0, "--device cuda:5: torch sees 2 CUDA devices, numbered from 0"),
     ],
 )
@@ -76,9 +76,9 @@ def test_each_process_of_a_host_has_a_gpu_of_its_own(gpus):
 @pytest.mark.parametrize(
     ("name", "count", "message"),
     [
-        ("auto", 1, "4 processes on this host and 1 visible CUDA devices: launch 1, or say --device cpu"),
+        ("auto", 1, "4 processes on this host and 1 visible CUDA devices: launch 1, or use --device cpu"),
         ("cuda", 3, "4 processes on this host and 3 visible CUDA devices"),
-        ("cuda:1", 8, "--device cuda:1 is one GPU, and there are 4 processes on this host: say --device cuda"),
+        ("cuda:1", 8, "--device cuda:1 is one GPU, and there are 4 processes on this host: use --device cuda"),
     ],
 )
 def test_more_processes_than_gpus_are_refused_on_every_rank(gpus, name, count, message):
@@ -118,13 +118,13 @@ def test_number_formats_of_weights_and_images(overrides, weights, images):
 
 def test_float16_on_a_cpu_is_refused_with_a_sentence(bfloat16):
     bfloat16(True)
-    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .*; say half_dtype=auto"):
+    with pytest.raises(ValueError, match=r"half_dtype=float16 on a CPU: .*; set half_dtype=auto"):
         half_dtype("float16", CPU)
 
 
 def test_a_cpu_without_bfloat16_is_refused_with_a_sentence(bfloat16):
     bfloat16(False)
-    with pytest.raises(ValueError, match=r"precision=half: this CPU has no fast bfloat16 .*; say precision=float32"):
+    with pytest.raises(ValueError, match=r"precision=half: this CPU has no fast bfloat16 .*; set precision=float32"):
         half_dtype("auto", CPU)
 
 

@@ -74,5 +74,5 @@ def test_a_gpu_gets_the_share_of_its_memory(monkeypatch):
     with memory_limit.Limit(CUDA, 200 * MIB).held():
         assert fractions == [0.25]
     assert fractions[-1] == 1
-    with pytest.raises(ValueError, match="--memory-limit 900 MiB: the GPU has 800 MiB; say less"):
+    with pytest.raises(ValueError, match="--memory-limit 900 MiB: the GPU has 800 MiB; use less"):
         memory_limit.check(CUDA, 900 * MIB)

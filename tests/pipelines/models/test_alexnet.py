@@ -31,7 +31,7 @@ def test_parameters_of_the_paper():
 def test_small_images_take_a_smaller_stride():
     small = alexnet((3, 32, 32), 10, kernel_size=5, stride=1)
     assert small(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
-    with pytest.raises(ValueError, match="leaves nothing of 32 x 32 images: say model.stride=1"):
+    with pytest.raises(ValueError, match="leaves nothing of 32 x 32 images: set model.stride=1"):
         alexnet((3, 32, 32), 10)
 
 

@@ -66,6 +66,20 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
         assert distance(value, right) < 2 * distance(by_layers, right) + 0.01
 
 
+@pytest.mark.parametrize("frozen", [1, 2])
+def test_frozen_stages_are_frozen_by_blocks_as_by_layers(frozen):
+    found = []
+    for version in ("reference", "fast"):
+        choice.use(version)
+        network = network_of("cifar10/e1", torch.bfloat16)
+        network.whiten.weight.data.normal_()
+        network(torch.randn(64, 3, 32, 32).bfloat16(), frozen_stages=frozen).float().square().sum().backward()
+        found.append({name for name, one in network.named_parameters() if one.requires_grad and one.grad is None})
+    by_layers, by_blocks = found
+    assert by_layers == by_blocks
+    assert {".".join(name.split(".")[:2]) for name in by_layers} == {"whiten.bias", *["layers.1", "layers.2"][:frozen]}
+
+
 def test_auto_runs_blocks_where_they_are_compiled(runs_of_chain, monkeypatch):
     choice.use("fast")
     train_step("cifar10/airbench94-muon", torch.bfloat16)  # compiles

@@ -135,7 +135,7 @@ def test_each_option_changes_its_weights_and_nothing_else(name, settings, is_cha
 @pytest.mark.parametrize("option", ["std=0.5", "value=1"])
 def test_a_value_for_another_method_is_refused(option):
     method = {"std": "normal", "value": "constant"}[option.partition("=")[0]]
-    with pytest.raises(RecipeError, match=f"does nothing: say convolutions={method} or head={method}"):
+    with pytest.raises(RecipeError, match=f"does nothing: set convolutions={method} or head={method}"):
         load("digits/quick", [f"initialization.{option}"])
     for part in ("convolutions", "head"):
         load("digits/quick", [f"initialization.{option}", f"initialization.{part}={method}"])

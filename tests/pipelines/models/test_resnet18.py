@@ -87,5 +87,5 @@ def test_norms_in_half_precision(half):
 
 
 def test_half_norms_have_no_groups():
-    with pytest.raises(recipe.RecipeError, match=r"model\.norm.*half=true does not go with a group_size"):
+    with pytest.raises(recipe.RecipeError, match=r"model\.norm.*half=true cannot be combined with a group_size"):
         recipe.load("cifar10/davidnet-10", ["model.norm.half=true"])

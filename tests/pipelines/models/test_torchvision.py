@@ -68,7 +68,7 @@ def test_the_last_layer_is_the_head():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["precision=half"], "say precision=autocast"),
+        (["precision=half"], "set precision=autocast"),
         (["techniques={linear_probe: {}}"], "techniques.linear_probe needs the layers"),
         (["techniques={progressive_dropout: {end_epoch: 1}}"], "progressive_dropout has no rates"),
         (["model.architecture=squeezenet1_1", "techniques={mixup: {}}"], "mixup needs a linear last layer"),

@@ -30,5 +30,5 @@ def test_the_groups_halve_the_image_and_the_depth_counts_the_layers():
 
 
 def test_a_depth_of_no_whole_blocks_is_refused():
-    with pytest.raises(ValueError, match="depth=18 is not 6n \\+ 4: say depth=16"):
+    with pytest.raises(ValueError, match="depth=18 is not 6n \\+ 4: set depth=16"):
         recipe.load("cifar10/strategies/wide-resnet", ["model.depth=18"])

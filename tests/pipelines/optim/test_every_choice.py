@@ -155,7 +155,7 @@ def test_a_summed_loss_is_refused_where_it_would_do_nothing(name):
     if name in {"sgd", "muon"}:
         assert quick(*overrides).optimizer.name == name
         return
-    with pytest.raises(recipe.RecipeError, match=f"does nothing under optimizer.name={name}.*say loss.reduction=mean"):
+    with pytest.raises(recipe.RecipeError, match=f"does nothing under optimizer.name={name}.*set loss.reduction=mean"):
         quick(*overrides)
 
 

@@ -106,7 +106,7 @@ def test_epochs_count_from_one_to_the_limit(run):
 
 
 def test_without_a_data_set_it_is_said_how_to_name_one(run):
-    with pytest.raises(ScriptError, match=r"say data\.name=cifar10"):
+    with pytest.raises(ScriptError, match=r"set data\.name=cifar10"):
         run.dataset()
 
 

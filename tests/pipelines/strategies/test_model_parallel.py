@@ -138,14 +138,17 @@ def test_cuts_that_cannot_be(stages, names, message):
     ("overrides", "message"),
     [
         (["parallel.size=2"], "parallel.size does nothing under parallel.strategy=ddp"),
-        (["parallel={strategy: model}", "accumulation=2"], "accumulation=2 does not go with parallel.strategy=model"),
-        (["parallel={strategy: pipeline}", "precision=autocast"], "say precision=float32"),
-        (["parallel={strategy: pipeline}", "model.norm={sync: true}"], "say sync=false"),
+        (
+            ["parallel={strategy: model}", "accumulation=2"],
+            "accumulation=2 cannot be combined with parallel.strategy=model",
+        ),
+        (["parallel={strategy: pipeline}", "precision=autocast"], "set precision=float32"),
+        (["parallel={strategy: pipeline}", "model.norm={sync: true}"], "set sync=false"),
         (["parallel={strategy: pipeline}", "techniques.ema={}"], "techniques.ema needs weights"),
         (["parallel={strategy: pipeline, schedule: interleaved}"], "stages_per_process=2"),
-        (["parallel={strategy: tensor}", "model.drop_connect=0.5"], "say model.drop_connect=0"),
-        (["parallel={strategy: columns}"], "needs a network in two columns: say model.name=alexnet"),
-        (["parallel={strategy: tensor}", "model={name: alexnet}"], "say parallel.strategy=columns"),
+        (["parallel={strategy: tensor}", "model.drop_connect=0.5"], "set model.drop_connect=0"),
+        (["parallel={strategy: columns}"], "needs a network in two columns: set model.name=alexnet"),
+        (["parallel={strategy: tensor}", "model={name: alexnet}"], "set parallel.strategy=columns"),
         (["parallel={strategy: deepspeed, size: 2}"], "parallel.size does nothing"),
         (["parallel={strategy: model, schedule: gpipe}"], "parallel.schedule does nothing"),
     ],
@@ -157,7 +160,7 @@ def test_what_cannot_be_combined(overrides, message):
 
 @pytest.mark.parametrize("strategy", ["pipeline", "model", "tensor"])
 def test_networks_of_torchvision_are_not_cut(strategy):
-    with pytest.raises(ValueError, match="say ddp or fsdp2"):
+    with pytest.raises(ValueError, match="use ddp or fsdp2"):
         recipe.load("throughput/resnet18-cifar", [f"parallel.strategy={strategy}", "precision=float32"])
 
 
@@ -168,7 +171,7 @@ def test_linear_layers_have_equal_slices():
 
 def test_columns_are_two(digits):
     chosen = recipe.load("digits/quick", ["parallel={strategy: columns}", *ALEXNET])
-    with pytest.raises(ValueError, match="has two columns, and 4 processes share them: say parallel.size=2"):
+    with pytest.raises(ValueError, match="has two columns, and 4 processes share them: set parallel.size=2"):
         preflight.meshed(chosen, World(0, 4))
 
 

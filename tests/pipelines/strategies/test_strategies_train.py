@@ -74,13 +74,15 @@ RECIPES = {
     ),
     "ghost norm": ("cifar10/davidnet-10", GHOST),
     "frozen bias": ("cifar10/davidnet-10", [*GHOST, "techniques.whitening_bias.epochs=2"]),
+    "frozen stages": ("cifar10/davidnet-10", [*GHOST, "techniques.freeze_out={epochs: [1, 2, 2.5]}"]),
     "SyncBN": ("cifar10/davidnet-10", [*DAVIDNET, "model.norm={sync: true, group_size: null}"]),
     "accumulation": ("digits/quick", [*QUICK, "accumulation=4", "drop_last=true"]),
     "EMA": ("digits/quick", [*QUICK, "techniques.ema={momentum: 0.8, every: 2}"]),
 }
 """Without norms of each process's own, which no number of processes has in common"""
-REFUSED = {"DDP": [], "FSDP2": ["EMA"], "ZeRO-3": ["EMA", "frozen bias"]}
-"""What a strategy refuses to train; the others: a frozen bias"""
+FROZEN = ["frozen bias", "frozen stages"]
+REFUSED = {"DDP": [], "FSDP2": ["EMA"], "ZeRO-3": ["EMA", *FROZEN]}
+"""What a strategy refuses to train; the others: `FROZEN`"""
 
 
 AUTOCAST = "bfloat16, which rounds what one process rounds, but not in the same places"
@@ -105,7 +107,7 @@ def test_two_processes_train_what_one_does_under_each_strategy(tmp_path, digits,
     wanted = {
         (strategy, name): job
         for strategy, options in STRATEGIES.items()
-        for name, job in jobs_of(digits, coloured, options, REFUSED.get(strategy, ["frozen bias"])).items()
+        for name, job in jobs_of(digits, coloured, options, REFUSED.get(strategy, FROZEN)).items()
     }
     ranks = in_processes(tmp_path, train, list(wanted.values()))
     for (strategy, name), first, last in zip(wanted, *ranks, strict=True):

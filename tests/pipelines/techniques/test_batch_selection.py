@@ -140,7 +140,7 @@ def test_it_trains_in_one_process(coloured):
 
 
 def test_it_goes_with_no_micro_batches():
-    with pytest.raises(RecipeError, match="say accumulation=1"):
+    with pytest.raises(RecipeError, match="set accumulation=1"):
         load("cifar10/airbench96-faster", ["accumulation=2"])
 
 

@@ -113,6 +113,6 @@ def test_the_accuracy_it_watches_is_that_of_the_held_out_images(digits):
 
 
 def test_without_held_out_images_it_is_refused():
-    with pytest.raises(RecipeError, match="there are none: say data.validation=0.1"):
+    with pytest.raises(RecipeError, match="there are none: set data.validation=0.1"):
         load("digits/quick", ["techniques.early_stopping={}"])
     load("digits/quick", ["techniques.early_stopping={}", "data={folds: 5, fold: 0}"])
