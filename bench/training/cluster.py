@@ -37,8 +37,6 @@ QUIET = {
     "RAY_task_events_report_interval_ms": "0",
 }
 """variables that switch off what a Ray of this host does beside our tasks"""
-LAST = 19
-"""niceness of what runs when nothing else wants the CPU"""
 FORWARDED = ("PACELINE_DATA",)
 """variables of this process that the workers get"""
 CONNECT = 10.0
@@ -155,22 +153,24 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
         with contextlib.ExitStack() as stack:
             if address is None:
                 started = set(us.children(recursive=True)) - before
-                yield_cpus(started & set(us.children()))
-                stack.enter_context(killed_with_us(started))
+                services = services_in_python(started & set(us.children()))
+                for service in services:
+                    service.terminate()
+                stack.enter_context(killed_with_us(started - services))
             yield Cluster(ray)
     finally:
         ray.shutdown()
 
 
-def yield_cpus(processes: Iterable[psutil.Process]) -> None:
-    """Let those that run Python run last: Ray's log monitor, autoscaler and dashboard, for which no task waits.
-
-    Their timers would interrupt trials that use every CPU. Not for the raylet, whose niceness its workers inherit.
-    """
+def services_in_python(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    """Ray's log monitor, autoscaler and dashboard, which `ray.init` always starts. No task of a Ray of this host needs
+    them, and their timers interrupt trials that use every CPU."""
+    found = set()
     for process in processes:
         with contextlib.suppress(psutil.Error):
             if Path(process.exe()).samefile(sys.executable):
-                process.nice(LAST)
+                found.add(process)
+    return found
 
 
 @contextlib.contextmanager

@@ -118,11 +118,9 @@ def sleeping():
         process.wait()
 
 
-def test_python_daemons_of_ray_run_last(sleeping):
-    daemon, raylet = sleeping(sys.executable, "-c", "import time; time.sleep(1000)"), sleeping("sleep", "1000")
-    before = raylet.nice()
-    cluster.yield_cpus([daemon, raylet])
-    assert (daemon.nice(), raylet.nice()) == (cluster.LAST, before)
+def test_services_of_ray_are_those_that_run_python(sleeping):
+    service, raylet = sleeping(sys.executable, "-c", "import time; time.sleep(1000)"), sleeping("sleep", "1000")
+    assert cluster.services_in_python([service, raylet]) == {service}
 
 
 DRIVER = """
