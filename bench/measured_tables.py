@@ -7,6 +7,7 @@ A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- me
 
 tables                          every run
 strategies NAME                 runs of bench/scale.py --strategies in results/measured/strategies/NAME
+screening NAME                  accuracies of the trainings in results/measured/screening/NAME, by their options
 headline                        the README's table
 first-run                       what the first run prints
 first-hour                      how long the commands of docs/first-hour.md took
@@ -29,6 +30,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from unittest.mock import patch
 
@@ -56,6 +58,10 @@ SCALING = "scaling"
 """the folder under it of the runs of `bench/scale.py`, which are no runs of the recipes as they are"""
 STRATEGIES = "strategies"
 """the folder under it of the runs of `bench/scale.py --strategies`, a folder for each table"""
+SCREENING = "screening"
+"""the folder under it of the trainings by which options were chosen, a folder for each table"""
+HOW_IT_IS_SCORED = ("data.", "evaluation.", "kernels=")
+"""options of such a training that do not change what it learns"""
 HEADLINE = ("mnist/base", "mnist/base-tuned", "mnist/augment-shift", "mnist/full/fast", "cifar10/airbench94")
 """recipes of the README's table"""
 GENERATED = re.compile(r"(<!-- measured: begin (?P<name>.+?) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
@@ -91,6 +97,8 @@ def figure(name: str, measured: Path) -> str:
         return first_run(measured)
     if name.startswith("strategies "):
         return strategies(measured / STRATEGIES / name.removeprefix("strategies "))
+    if name.startswith("screening "):
+        return screening(measured / SCREENING / name.removeprefix("screening "))
     if name == "first-hour":
         return first_hour(measured)
     if name.startswith("json "):
@@ -99,7 +107,7 @@ def figure(name: str, measured: Path) -> str:
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, strategies NAME, headline, first-run, first-hour, json NAME, or $ python bench/COMMAND.py ..."
+    names = "tables, strategies NAME, screening NAME, headline, first-run, first-hour, json NAME, or $ python bench/..."
     raise ValueError(f"measured: begin {name}: use {names}")
 
 
@@ -200,6 +208,23 @@ def strategies(folder: Path) -> str:
     if not folder.exists():
         return "No run is recorded yet.\n"
     return scaling_by_strategy(find([folder]), DEFAULT).markdown()
+
+
+def screening(folder: Path) -> str:
+    """The trainings of a screening by their options, in the order in which they were tried. The operations are relative
+    to the trainings without options."""
+    accuracies: dict[tuple[str, ...], list[float]] = {}
+    flops: dict[tuple[str, ...], float] = {}
+    for run in find([folder]):
+        words = [word for word in run.record.command if "=" in word and not word.startswith(HOW_IT_IS_SCORED)]
+        accuracies.setdefault(tuple(words), []).extend(100 * trial.accuracy for trial in run.trials)
+        flops[tuple(words)] = run.record.environment.train_flops
+    table = ["| options | trainings | accuracy % | operations |", "|---|---|---|---|"]
+    for words, found in accuracies.items():
+        each = ", ".join(f"{accuracy:.2f}" for accuracy in found)
+        name = " ".join(f"`{word}`" for word in words) or "none"
+        table.append(f"| {name} | {len(found)} | {fmean(found):.2f} ({each}) | {flops[words] / flops[()]:.2f} |")
+    return "\n".join([*table, ""])
 
 
 def folded(table: Table) -> str:

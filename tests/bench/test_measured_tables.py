@@ -20,10 +20,10 @@ def measured(tmp_path):
     return folder
 
 
-def keep(folder, record):
+def keep(folder, record, **changes):
     run = store.create(folder, record)
     for seed in record.seeds:
-        run.append(builders.trial(seed))
+        run.append(builders.trial(seed, **changes))
     run.finish("finished")
 
 
@@ -55,6 +55,19 @@ def test_strategies_have_a_table_for_each_folder_that_has_runs(measured):
     )
     (row,) = [line for line in with_figures(page, measured).splitlines() if line.startswith("| FSDP2")]
     assert row.startswith("| FSDP2 | 2 |")
+
+
+def test_a_screening_has_a_row_for_each_set_of_options(measured):
+    page = "<!-- measured: begin screening one -->\n<!-- measured: end -->\n"
+    every = "data.evaluate=validation"
+    trained = (([], 0.94, 2e12), (["epochs=3"], 0.95, 1e12), ([], 0.96, 2e12))
+    for number, (options, accuracy, flops) in enumerate(trained):
+        command = ["bench/run.py", "mine", *options, every]
+        record = builders.record(id=f"abcd123{number}", seeds=[0], command=command, environment={"train_flops": flops})
+        keep(measured / "screening" / "one", record, accuracy=accuracy)
+    plain, shorter = with_figures(page, measured).splitlines()[-3:-1]
+    assert plain == "| none | 2 | 95.00 (94.00, 96.00) | 1.00 |"
+    assert shorter == "| `epochs=3` | 1 | 95.00 (95.00) | 0.50 |"
 
 
 def test_the_commands_of_the_first_hour_are_summed_by_session(measured):
@@ -101,7 +114,7 @@ def test_a_marker_without_its_other_half_is_an_error(measured, text):
 
 
 def test_an_unknown_name_is_an_error(measured):
-    with pytest.raises(ValueError, match="measured: begin chart: use tables, strategies NAME, headline, first-run"):
+    with pytest.raises(ValueError, match="measured: begin chart: use tables, strategies NAME, screening NAME"):
         with_figures(f"<!-- measured: begin chart -->\n{END}", measured)
 
 
