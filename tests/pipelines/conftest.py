@@ -21,6 +21,14 @@ def modules_as_before(monkeypatch, tmp_path):
     forget_modules_of(tmp_path)
 
 
+@pytest.fixture
+def fresh_compiler():
+    """torch.compile as in a new process: the graphs of other tests count towards its limit for a function."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """The real digits of scikit-learn: 1,437 training and 360 test images of 8 x 8."""
@@ -55,6 +63,6 @@ def coloured() -> Dataset:
 
 
 @pytest.fixture
-def without_inductor(monkeypatch):
+def without_inductor(fresh_compiler, monkeypatch):
     """torch.compile makes the same graphs, and does not spend minutes on compiling their kernels."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))

@@ -111,6 +111,7 @@ def test_warm_up_meets_every_graph_of_a_trial(coloured, drop_last, tta_share):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_each_size_is_compiled_for_itself_in_warm_up_alone(coloured, monkeypatch):
     """Without inductor, which would take minutes: what matters is when torch.compile makes a graph, and of which."""
     shapes = []
@@ -142,6 +143,7 @@ def test_warm_up_sees_none_of_the_images(digits):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
 def test_a_compiled_network_is_compiled_in_warm_up_alone(digits):
     chosen = quick("compile=true", "batch_size=100", "evaluation.batch_size=70", "drop_last=false")
     setup = setup_for(chosen, digits)

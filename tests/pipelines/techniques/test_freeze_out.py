@@ -28,6 +28,7 @@ def network_of(name, *overrides):
     return network
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "widths", "stages"),
