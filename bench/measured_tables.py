@@ -8,7 +8,7 @@ A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- me
 tables                          every run
 strategies NAME                 runs of bench/scale.py --strategies in results/measured/strategies/NAME
 screening NAME                  accuracies of the trainings in results/measured/screening/NAME, by their options
-headline                        the README's table
+runs RECIPE ...                 the latest run of each recipe
 first-run                       what the first run prints
 first-hour                      how long the commands of docs/first-hour.md took
 json NAME                       the JSON schema of a class in bench/command_line/json_output.py
@@ -62,8 +62,6 @@ SCREENING = "screening"
 """the folder under it of the trainings by which options were chosen, a folder for each table"""
 HOW_IT_IS_SCORED = ("data.", "evaluation.", "kernels=")
 """options of such a training that do not change what it learns"""
-HEADLINE = ("mnist/base", "mnist/base-tuned", "mnist/augment-shift", "mnist/full/fast", "cifar10/airbench94")
-"""recipes of the README's table"""
 GENERATED = re.compile(r"(<!-- measured: begin (?P<name>.+?) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 LONG = 12
 """rows of a table that is shown open"""
@@ -91,8 +89,8 @@ def figure(name: str, measured: Path) -> str:
     """What a marker of this name stands for, as Markdown."""
     if name == "tables":
         return all_tables(measured)
-    if name == "headline":
-        return headline(measured)
+    if name.startswith("runs "):
+        return latest_runs(measured, name.split()[1:])
     if name == "first-run":
         return first_run(measured)
     if name.startswith("strategies "):
@@ -107,8 +105,8 @@ def figure(name: str, measured: Path) -> str:
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, strategies NAME, screening NAME, headline, first-run, first-hour, json NAME, or $ python bench/..."
-    raise ValueError(f"measured: begin {name}: use {names}")
+    names = "tables, strategies NAME, screening NAME, runs RECIPE ..., first-run, first-hour, json NAME"
+    raise ValueError(f"measured: begin {name}: use {names}, or $ python bench/COMMAND.py ...")
 
 
 def json_schema(name: str) -> str:
@@ -188,10 +186,10 @@ def stripped(output: str) -> str:
     return "\n".join(line.rstrip() for line in output.strip("\n").splitlines()).rstrip() + "\n"
 
 
-def headline(measured: Path) -> str:
-    """One table of the recipes in `HEADLINE`."""
+def latest_runs(measured: Path, recipes: Sequence[str]) -> str:
+    """One table of the latest run of each recipe."""
     runs = {run.record.recipe_name: run for run in find([measured]) if not run.record.smoke_test}
-    (table,) = summary_tables([runs[name] for name in HEADLINE if name in runs], DEFAULT)
+    (table,) = summary_tables([runs[name] for name in recipes if name in runs], DEFAULT)
     return table.markdown()
 
 

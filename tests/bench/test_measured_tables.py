@@ -1,5 +1,6 @@
 import json
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -55,6 +56,15 @@ def test_strategies_have_a_table_for_each_folder_that_has_runs(measured):
     )
     (row,) = [line for line in with_figures(page, measured).splitlines() if line.startswith("| FSDP2")]
     assert row.startswith("| FSDP2 | 2 |")
+
+
+def test_the_latest_run_of_each_recipe_has_a_row(measured):
+    later = builders.CREATED + timedelta(days=1)
+    keep(measured, builders.record(id="bbbb1111", created=later, seeds=[0, 1, 2, 3]))
+    keep(measured, builders.record(id="cccc1111", recipe_name="digits/quick"))
+    page = "<!-- measured: begin runs digits/quick cifar10/airnet mnist/base -->\n<!-- measured: end -->\n"
+    rows = [line.split(" | ")[:2] for line in with_figures(page, measured).splitlines() if line.startswith("| ")][2:]
+    assert rows == [["| digits/quick", "3"], ["| cifar10/airnet", "4"]]
 
 
 def test_a_screening_has_a_row_for_each_set_of_options(measured):
