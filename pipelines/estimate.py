@@ -1,6 +1,7 @@
 """What a recipe will cost, without training: parameters, operations, steps, memory."""
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,10 +94,11 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     resolution = recipe.augment.resolution
     shape = dataset.image_shape
     freeze_out = recipe.techniques.freeze_out
+    ends = freeze_out.ends(steps_per_epoch) if freeze_out else []
     kinds = Counter(
         (
             (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape,
-            freeze_out.frozen_stages(step, steps_per_epoch) if freeze_out else 0,
+            bisect_right(ends, step),
         )
         for step in range(steps)
     )

@@ -12,6 +12,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 TECHNIQUE = '''
+from pipelines.recipe.config import Positive
+from pipelines.recipe.techniques.technique import Technique
+
+
 class Dimming(Technique):
     """Train on darker images."""
 
@@ -19,6 +23,9 @@ class Dimming(Technique):
 
     by: Positive = 2.0
     """what the pixels are divided by"""
+'''
+TECHNIQUE_OF_A_RECIPE = '''
+from pipelines.recipe.techniques.dimming import Dimming
 
 
 class Techniques(Config):
@@ -151,10 +158,8 @@ techniques: {dimming: {}}
 EXTENSIONS = {
     "a recipe": {"configs/handwriting/all.yaml": RECIPE},
     "a technique": {
-        "pipelines/recipe/techniques.py": (
-            "class Techniques(Config):\n",
-            TECHNIQUE,
-        ),
+        "pipelines/recipe/techniques/dimming.py": TECHNIQUE,
+        "pipelines/recipe/techniques/__init__.py": ("class Techniques(Config):\n", TECHNIQUE_OF_A_RECIPE),
         "pipelines/techniques/dimming.py": TECHNIQUE_MODULE,
     },
     "a network": {

@@ -133,8 +133,8 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
     if address and address != "auto":
         _check_reachable(address)
     own = {"num_cpus": cpus, "num_gpus": gpus} if address is None else {}
-    us = psutil.Process()
-    before = set(us.children(recursive=True))
+    driver = psutil.Process()
+    before = set(driver.children(recursive=True))
     try:
         ray.init(
             address=address or "local",
@@ -152,11 +152,11 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
     try:
         with contextlib.ExitStack() as stack:
             if address is None:
-                started = set(us.children(recursive=True)) - before
-                services = services_in_python(started & set(us.children()))
+                started = set(driver.children(recursive=True)) - before
+                services = services_in_python(started & set(driver.children()))
                 for service in services:
                     service.terminate()
-                stack.enter_context(killed_with_us(started - services))
+                stack.enter_context(killed_with_driver(started - services))
             yield Cluster(ray)
     finally:
         ray.shutdown()
@@ -174,13 +174,19 @@ def services_in_python(processes: Iterable[psutil.Process]) -> set[psutil.Proces
 
 
 @contextlib.contextmanager
-def killed_with_us(processes: Iterable[psutil.Process]) -> Iterator[None]:
-    """End these processes where this one is killed.
+def killed_with_driver(processes: Iterable[psutil.Process]) -> Iterator[None]:
+    """Kill these processes if this one, the driver, is killed.
 
-    Ray's agents would live a minute, because they report the end to a control service that has ended too.
+    Without it Ray's agents live another minute: they report the end to a control service that has ended too.
     """
     numbers = [str(process.pid) for process in processes]
-    wait_and_kill = ["sh", "-c", 'read -r _; kill -KILL "$@"', "sh", *numbers]  # our end closes the pipe that it reads
+    wait_and_kill = [
+        "sh",
+        "-c",
+        'read -r _; kill -KILL "$@"',
+        "sh",
+        *numbers,
+    ]  # it reads a pipe, which ends with the driver
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(wait_and_kill, stdin=subprocess.PIPE, start_new_session=True, **quiet) as guard:  # noqa: S603
         try:

@@ -46,9 +46,11 @@ def run(
             return images
     if whiten is not None:
         images = whiten(images, train_whitening_bias)
+    if not frozen:
+        return layers(images)
     for layer in layers:
         images = layer(images)
-        if frozen and layer is frozen[-1]:
+        if layer is frozen[-1]:
             images = images.detach()
     return images
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from pipelines.recipe import networks
 from pipelines.recipe.schema import Recipe
-from pipelines.recipe.techniques import GrowingBatch, Pretraining, Technique
+from pipelines.recipe.techniques import GrowingBatch, Technique
+from pipelines.recipe.techniques.pretraining import Pretraining
 from pipelines.recipe.training import RANDOM
 
 

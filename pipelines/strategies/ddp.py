@@ -53,7 +53,8 @@ class EveryParameterUsed(nn.Module):
 def frozen_later(network: nn.Module, recipe: Recipe) -> list[nn.Parameter]:
     """The parameters that have no gradient of their own after a while."""
     if freeze_out := recipe.techniques.freeze_out:
-        return list(models.until_stage(network, len(freeze_out.epochs)).parameters())
+        stages = models.until_stage(network, len(freeze_out.epochs))
+        return [parameter for parameter in stages.parameters() if parameter.requires_grad]
     if recipe.techniques.whitening_bias:
         return [layer.bias for layer in models.whitening_layers(network) if layer.bias is not None]
     return []

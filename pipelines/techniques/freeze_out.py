@@ -1,5 +1,6 @@
 """Train the first stages of the network for the first epochs only (FreezeOut, Brock et al. 2017, arXiv:1706.04983)."""
 
+from bisect import bisect_right
 from functools import partial
 
 from torch import nn
@@ -16,16 +17,17 @@ class FreezeOut:
 
     def __init__(self, config: techniques.FreezeOut) -> None:
         self._config = config
-        self._stages = 0
         self._frozen: list[nn.Parameter] = []
+
+    def trial_start(self, state: State) -> None:
+        self._ends = self._config.ends(state.steps_per_epoch)
 
     def gradients_ready(self, state: State) -> None:
         for parameter in self._frozen:  # DDP has made gradients of zero, on which momentum and weight decay would go on
             parameter.grad = None
 
     def step_end(self, state: State) -> None:
-        stages = self._config.frozen_stages(state.step, state.steps_per_epoch)
-        if stages > self._stages:
-            self._stages = stages
+        if state.step in self._ends:
+            stages = bisect_right(self._ends, state.step)
             self._frozen = list(models.until_stage(state.network, stages).parameters())
             state.forward = partial(state.forward, frozen_stages=stages)

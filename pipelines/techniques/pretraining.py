@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipelines.recipe.techniques import Pretraining
+from pipelines.recipe.techniques.pretraining import Pretraining
 
 
 def fit(

@@ -13,7 +13,7 @@ from results.environment import known
 from results.literature import Published
 from results.metrics import PEAK_MEMORY, STEP_TIME, rate_of
 from results.page import figures
-from results.page.figures import BY_PROTOCOL, cut, plain
+from results.page.chart import BY_PROTOCOL, cut, plain
 from results.page.series import METRICS, Summaries, histories, ladders, scalings
 from results.protocols import DEFAULT, PROTOCOLS, RENAMED, epoch_reaching, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord

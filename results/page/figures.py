@@ -1,28 +1,35 @@
-"""The charts, as plotly draws them: traces and layouts in plain dictionaries.
+"""The charts of trials, laps, ladders and scaling, as plotly draws them: traces and layouts in plain dictionaries.
 
-The page and the pictures draw these and no others. What depends on the protocol is written for each of them under
-`BY_PROTOCOL`, and colours are custom properties of the page's style, so that one figure serves every choice; `resolved`
-picks one. Texts of records go through `plain`, because plotly reads tags, entities and %{…} in what it draws.
+The page and the pictures draw these and the one of `history.py`, and no others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import compress, groupby, pairwise
+from collections.abc import Callable, Sequence
+from itertools import compress, pairwise
 from statistics import fmean, median
 from typing import Any, get_args
 
 from results import format as form
 from results.curves import elapsed
 from results.metrics import METRICS, RATES, TIME_TO_TARGET, TOTAL_TIME, Metric
-from results.protocols import DEFAULT, PROTOCOLS, epoch_reaching, find_protocol
+from results.page.chart import (
+    BY_PROTOCOL,
+    COLOURS,
+    Json,
+    axis,
+    by_protocol,
+    clocked,
+    colour,
+    cut,
+    layout,
+    merged,
+    plain,
+    repeated,
+    short,
+)
+from results.protocols import PROTOCOLS, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
-from results.steps import Level
-from results.summary import Figure
 
-Json = dict[str, Any]
-
-BY_PROTOCOL = "$protocol"
-COLOURS = 8
 LAPS = [name for name in get_args(LapName) if name != "total"]
 LAP_COLOURS = {
     "startup": ("c7", 0.5),
@@ -45,118 +52,8 @@ MIDDLE_FROM = 3
 """trials from which a run's median curve is drawn"""
 LINES = 10
 """trials of a run whose curves are drawn beside its median"""
-DOTS = 150
-"""trials that are drawn behind a history, which has no room for more"""
-BOUNDARIES = 60
-"""commits of a history up to which lines between them are drawn"""
 CROWDED = 16
 """steps of a ladder from which their labels stand upright and gains are not written"""
-
-
-def colour(name: str) -> str:
-    """A custom property of `page.css`."""
-    return f"var(--{name})"
-
-
-def plain(text: object) -> str:
-    """Text that plotly shows as it is."""
-    return "".join(f"&#{ord(character)};" if character in "&<>%$" else character for character in str(text))
-
-
-def cut(text: str, most: int) -> str:
-    """So much of a name as leaves room for the chart."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def short(value: float | None) -> float | None:
-    """Five digits: no clock here is better, and the page has many numbers."""
-    return None if value is None else float(f"{value:.5g}")
-
-
-def thinned(samples: Sequence[float], most: int) -> list[float]:
-    """So many of the samples, evenly spaced in their order, the smallest and the largest among them."""
-    if len(samples) <= most:
-        return list(samples)
-    ordered = sorted(samples)
-    return [ordered[round(place * (len(ordered) - 1) / (most - 1))] for place in range(most)]
-
-
-def by_protocol(make: Callable[[str], Any]) -> Json:
-    """A value for each protocol."""
-    return {BY_PROTOCOL: {name: make(name) for name in PROTOCOLS}}
-
-
-def compact(value: Any) -> Any:
-    """`value` with one value for all protocols where they have the same."""
-    if not isinstance(value, dict):
-        return value
-    if BY_PROTOCOL in value:
-        first, *others = value[BY_PROTOCOL].values()
-        return first if all(other == first for other in others) else value
-    return {key: compact(item) for key, item in value.items()}
-
-
-def resolved(value: Any, protocol: str, colours: Mapping[str, str]) -> Any:
-    """The value under one protocol, its colours by name."""
-    if isinstance(value, Mapping):
-        if BY_PROTOCOL in value:
-            return resolved(value[BY_PROTOCOL].get(protocol), protocol, colours)
-        return {key: resolved(item, protocol, colours) for key, item in value.items()}
-    if isinstance(value, list):
-        return [resolved(item, protocol, colours) for item in value]
-    if isinstance(value, str) and value.startswith("var(--") and value.endswith(")"):
-        return colours.get(value[6:-1], value)
-    return value
-
-
-def merged(first: Json, second: Mapping[str, Any]) -> Json:
-    """`second` over `first`, group by group."""
-    both = {
-        key: merged(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)
-    }
-    return {**first, **second, **both}
-
-
-def axis(title: str | Json = "", **more: Any) -> Json:
-    """An axis; `title` may be by protocol."""
-    return {
-        "gridcolor": colour("line"),
-        "linecolor": colour("line"),
-        "zeroline": False,
-        "automargin": True,
-        "tickfont": {"color": colour("muted")},
-        "title": {"text": title, "font": {"color": colour("muted"), "size": 12}, "standoff": 10},
-        **more,
-    }
-
-
-def layout(xaxis: Json, yaxis: Json, **more: Any) -> Json:
-    """What all charts have in common."""
-    return {
-        "height": 380,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"size": 12, "color": colour("ink")},
-        "margin": {"l": 50, "r": 12, "t": 28, "b": 40},
-        "hoverlabel": {
-            "bgcolor": colour("paper"),
-            "bordercolor": colour("muted"),
-            "font": {"color": colour("ink")},
-            "namelength": -1,
-            "align": "left",
-        },
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        "hovermode": "closest",
-        "xaxis": xaxis,
-        "yaxis": yaxis,
-        **more,
-    }
-
-
-def clocked(what: str = "seconds") -> Json:
-    """An axis title that names the protocol."""
-    return by_protocol(lambda protocol: f"{what}, {protocol} time")
-
 
 # --- accuracy over time: traces of a run, drawn together as the reader chooses --------------------------------------
 
@@ -397,7 +294,7 @@ def _line(place: int, name: str, points: Sequence[Point], metric: Metric) -> lis
         },
         {
             **shared,
-            "x": by_protocol(lambda protocol: _repeated(worlds, [one.samples for one in figures[protocol]])),
+            "x": by_protocol(lambda protocol: repeated(worlds, [one.samples for one in figures[protocol]])),
             "y": by_protocol(lambda protocol: [short(value) for one in figures[protocol] for value in one.samples]),
             "mode": "markers",
             "marker": {"color": stroke, "size": 4, "opacity": 0.4},
@@ -414,135 +311,3 @@ def _line(place: int, name: str, points: Sequence[Point], metric: Metric) -> lis
             "showlegend": False,
         },
     ]
-
-
-def _repeated(keys: Sequence[Any], groups: Sequence[Sequence[Any]]) -> list[Any]:
-    return [key for key, group in zip(keys, groups, strict=True) for _ in group]
-
-
-# --- history --------------------------------------------------------------------------------------------------------
-
-
-def history(
-    runs: Sequence[Run],
-    figures: Mapping[str, Sequence[Figure]],
-    levels: Mapping[str, Sequence[Level]],
-    enough: Sequence[bool],
-    disturbed: Sequence[bool],
-) -> Json:
-    """One run a point in the order of time, its trials behind it, and the levels between steps.
-
-    figures: by protocol, of each run; levels: by protocol, starting at positions among the runs. enough: whether the
-    mean accuracy of a run is at or over its target; else its point is hollow. disturbed: whether a trial of the run is
-    marked as busy or throttled; then its point is a diamond. Successive runs of one commit share one label.
-    """
-    metric = figures[DEFAULT][0].metric
-    is_share = metric.unit == "%"
-
-    def scaled(value: float | None) -> float | None:
-        return short(100 * value if is_share and value is not None else value)
-
-    stroke, step = colour("c0"), colour("c1")
-    places = list(range(len(runs)))
-    each = max(3, DOTS // len(runs))
-    dots = {name: [thinned(one.samples, each) for one in of] for name, of in figures.items()}
-    about = [
-        plain(f"{(run.record.commit or 'no commit')[:7]}, {run.record.created:%Y-%m-%d %H:%M}, run {run.record.id}")
-        for run in runs
-    ]
-
-    def ends(protocol: str) -> list[tuple[Level, int]]:
-        found = levels[protocol]
-        return list(zip(found, [level.start for level in found[1:]] + [len(runs)], strict=False))
-
-    def steps(make: Callable[[Level, Level], Any]) -> Json:
-        pairs = {name: pairwise(found) for name, found in levels.items()}
-        return {BY_PROTOCOL: {name: [make(*pair) for pair in of] for name, of in pairs.items()}}
-
-    changed = [at - 0.5 for at in places[1:] if runs[at].record.recipe_hash != runs[at - 1].record.recipe_hash]
-    data = [
-        {
-            "x": by_protocol(lambda name: _repeated(places, dots[name])),
-            "y": by_protocol(lambda name: [scaled(value) for one in dots[name] for value in one]),
-            "mode": "markers",
-            "marker": {"color": stroke, "size": 4, "opacity": 0.3},
-            "hoverinfo": "skip",
-        },
-        {
-            "x": by_protocol(lambda name: [x for one, end in ends(name) for x in (one.start - 0.4, end - 0.6, None)]),
-            "y": by_protocol(lambda name: [y for one, _ in ends(name) for y in (*[scaled(one.median)] * 2, None)]),
-            "mode": "lines",
-            "line": {"color": step, "width": 2},
-            "hoverinfo": "skip",
-        },
-        {
-            "x": places,
-            "y": by_protocol(lambda name: [scaled(one.value) for one in figures[name]]),
-            "mode": "markers",
-            "marker": {
-                "color": [stroke if one else colour("paper") for one in enough],
-                "size": 8,
-                "symbol": ["diamond" if one else "circle" for one in disturbed] if any(disturbed) else "circle",
-                "line": {"color": stroke, "width": 1.5},
-            },
-            "customdata": about,
-            "hovertemplate": f"%{{y:.5~g}} {metric.unit}<br>%{{customdata}}<extra></extra>",
-        },
-    ]
-    groups = commits(runs)
-    every = max(1, len(groups) // 10)
-    boundaries = [first - 0.5 for _, first, _ in groups[1:]] if len(groups) <= BOUNDARIES else []
-    xaxis = axis(
-        "commit",
-        range=[-0.7, len(runs) - 0.3],
-        tickvals=[(first + last) / 2 for _, first, last in groups[::every]],
-        ticktext=[name if first == last else f"{name} × {last - first + 1}" for name, first, last in groups[::every]],
-        showgrid=False,
-        minor={"tickvals": boundaries, "showgrid": True, "gridcolor": colour("line")},
-    )
-    annotations = steps(
-        lambda before, after: {
-            "x": after.start - 0.5,
-            "y": 1,
-            "yref": "paper",
-            "yanchor": "bottom",
-            "showarrow": False,
-            "font": {"color": step},
-            "text": step_size(metric, before.median, after.median),
-        }
-    )
-    lines = {
-        name: [
-            *(_upright(level.start - 0.5, step, "dot") for level in levels[name][1:]),
-            *(_upright(at, colour("muted"), "dash") for at in changed),
-        ]
-        for name in PROTOCOLS
-    }
-    more = {"annotations": annotations, "shapes": {BY_PROTOCOL: lines}, "showlegend": False}
-    return {
-        "data": [compact(trace) for trace in data],
-        "layout": layout(xaxis, axis(metric.title if is_share else clocked(metric.title)), **more),
-    }
-
-
-def commits(runs: Sequence[Run]) -> list[tuple[str, int, int]]:
-    """Successive runs of one commit: its name, or the date of a run without one, and the first and last position."""
-
-    def key(place: int) -> tuple[str, object]:
-        record = runs[place].record
-        if record.commit is None:
-            return f"{record.created:%Y-%m-%d}", place
-        return record.commit[:7] + "+" * bool(record.dirty), record.commit
-
-    grouped = [(name, list(places)) for (name, _), places in groupby(range(len(runs)), key)]
-    return [(name, places[0], places[-1]) for name, places in grouped]
-
-
-def step_size(metric: Metric, before: float, after: float) -> str:
-    """How a step between two levels is written."""
-    return metric.test.write(after - before if metric.unit == "%" else after / before)
-
-
-def _upright(x: float, stroke: str, dash: str) -> Json:
-    line = {"color": stroke, "dash": dash, "width": 1}
-    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": x, "x1": x, "line": line}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from results.page.build import needed
-from results.page.figures import BY_PROTOCOL, COLOURS, cut, merged, resolved
+from results.page.chart import BY_PROTOCOL, COLOURS, cut, merged, resolved
 from results.protocols import find_protocol
 
 Json = dict[str, Any]

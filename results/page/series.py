@@ -16,8 +16,8 @@ from results.metrics import (
     TIME_TO_TARGET,
     TOTAL_TIME,
 )
-from results.page import figures
-from results.page.figures import BY_PROTOCOL, by_protocol, clocked
+from results.page import figures, history
+from results.page.chart import BY_PROTOCOL, by_protocol, clocked
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS
 from results.record import Run
@@ -60,7 +60,7 @@ def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries, dist
         of = {name: [summaries[run.record.id][name].figures[metric.name] for run in runs] for name in PROTOCOLS}
         smallest = 0.0 if metric is ACCURACY else steps.SMALLEST
         levels = {name: _levels(figures_of, smallest) for name, figures_of in of.items()}
-        drawn[choice] = figures.history(runs, of, levels, enough, marked)
+        drawn[choice] = history.history(runs, of, levels, enough, marked)
         found[choice] = by_protocol(lambda name, of=of, levels=levels: _steps(of[name], levels[name]))
     changed = any(one.record.recipe_hash != runs[0].record.recipe_hash for one in runs)
     return {
@@ -80,7 +80,7 @@ def _steps(of: Sequence[Figure], levels: Sequence[steps.Level]) -> list[list[Any
         last = max(place for place in range(after.start) if of[place].value is not None)
         metric = of[last].metric
         is_worse = (after.median < before.median) == metric.higher_is_better
-        found.append([last, after.start, figures.step_size(metric, before.median, after.median), is_worse])
+        found.append([last, after.start, history.step_size(metric, before.median, after.median), is_worse])
     return found
 
 

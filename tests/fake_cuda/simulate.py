@@ -35,7 +35,7 @@ from pipelines.models.dropout import Dropout
 from pipelines.models.layers import BatchNorm
 from pipelines.recipe import Recipe
 from pipelines.recipe.loaders import Resident
-from pipelines.recipe.techniques import Pretraining
+from pipelines.recipe.techniques.pretraining import Pretraining
 from tests.fake_cuda.recorder import CUDA, Recorder
 
 STEPS_PER_EPOCH = 3

@@ -126,14 +126,14 @@ def test_services_of_ray_are_those_that_run_python(sleeping):
 DRIVER = """
 import os, signal, sys, psutil
 from bench.training import cluster
-with cluster.killed_with_us([psutil.Process(int(sys.argv[1]))]):
+with cluster.killed_with_driver([psutil.Process(int(sys.argv[1]))]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_processes_are_killed_with_their_driver_only(sleeping):
     kept, killed = sleeping("sleep", "1000"), sleeping("sleep", "1000")
-    with cluster.killed_with_us([kept]):
+    with cluster.killed_with_driver([kept]):
         pass
     driver = subprocess.run([sys.executable, "-c", DRIVER, str(killed.pid)], cwd=ROOT, env=environment(), check=False)
     assert driver.returncode == -signal.SIGKILL
@@ -150,7 +150,7 @@ def test_all_of_a_local_ray_ends_with_a_driver_that_is_killed(tmp_path):
     children = [child.pid for child in psutil.Process(driver.pid).children(recursive=True)]
     driver.kill()
     driver.wait()
-    check_all_end(children, patience=30)  # half of what Ray's agents take without us
+    check_all_end(children, patience=30)  # half of what Ray's agents take without it
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
 
 
 @pytest.mark.parametrize("frozen", [1, 2])
-def test_frozen_stages_are_frozen_by_blocks_as_by_layers(frozen):
+def test_frozen_stages_are_frozen_by_blocks_as_by_layers(frozen, runs_of_chain):
     found = []
     for version in ("reference", "fast"):
         choice.use(version)
@@ -76,6 +76,7 @@ def test_frozen_stages_are_frozen_by_blocks_as_by_layers(frozen):
         network(torch.randn(64, 3, 32, 32).bfloat16(), frozen_stages=frozen).float().square().sum().backward()
         found.append({name for name, one in network.named_parameters() if one.requires_grad and one.grad is None})
     by_layers, by_blocks = found
+    assert runs_of_chain == [6]
     assert by_layers == by_blocks
     assert {".".join(name.split(".")[:2]) for name in by_layers} == {"whiten.bias", *["layers.1", "layers.2"][:frozen]}
 

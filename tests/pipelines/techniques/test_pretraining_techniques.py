@@ -7,7 +7,7 @@ from torch import nn
 
 from pipelines import recipe
 from pipelines.distributed.process_group import World
-from pipelines.recipe.techniques import Pretraining
+from pipelines.recipe.techniques.pretraining import Pretraining
 from pipelines.techniques.contrastive import info_nce
 from pipelines.techniques.distillation import feature_distance, soft_cross_entropy
 from pipelines.techniques.masked_image import draw_masks, reconstruction_loss

@@ -3,7 +3,8 @@
 import pytest
 
 from results.page import figures
-from results.page.figures import BY_PROTOCOL, compact, merged, plain, resolved, thinned
+from results.page.chart import BY_PROTOCOL, compact, merged, plain, resolved
+from results.page.history import thinned
 from results.protocols import PROTOCOLS, total_seconds
 from results.record import Run
 from results.scaling import curves as scaling_curves

@@ -1,0 +1,77 @@
+"""What the batches are made of."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from pipelines.recipe.config import NonNegative, Positive
+from pipelines.recipe.networks import Network
+from pipelines.recipe.techniques.technique import Technique
+
+
+class BatchSelection(Technique):
+    """Train on the part of each batch that a small proxy network finds hardest (airbench96_faster). The proxy is
+    trained on the same batches, with the recipe's optimizer, schedule and loss."""
+
+    acts_once = True
+    single_process_only = True
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """share of each batch that the network is trained on"""
+    every: Annotated[int, Field(ge=1)] = 4
+    """the proxy steps on one of so many batches; of the others it only chooses the images"""
+    proxy: Network
+    """the proxy network"""
+
+
+class GrowingBatch(Technique):
+    """Let the gradients of several batches add up before the optimizer steps, and of more later on: a batch that grows
+    (Smith et al. 2018)."""
+
+    takes_tokens = True
+
+    epochs: tuple[NonNegative, ...]
+    """epochs done from which on the number changes"""
+    batches: tuple[Annotated[int, Field(ge=2)], ...]
+    """how many batches make a step from then on"""
+
+    @model_validator(mode="after")
+    def _grows(self) -> "GrowingBatch":
+        if len(self.epochs) != len(self.batches) or not self.epochs:
+            raise ValueError("techniques.growing_batch needs as many epochs as batches, and one at least")
+        if list(self.epochs) != sorted(set(self.epochs)) or list(self.batches) != sorted(set(self.batches)):
+            raise ValueError("techniques.growing_batch: epochs and batches both increase")
+        return self
+
+
+class Mixing(Technique):
+    """What the techniques share that mix the images of a batch with one another."""
+
+    weight_access = "none"
+
+    from_epoch: NonNegative = 0.0
+    """epochs after which it begins"""
+    until: Positive | None = None
+    """epochs after which it ends; null: it stays to the end"""
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> "Mixing":
+        if self.until is not None and self.until <= self.from_epoch:
+            raise ValueError(f"until={self.until:g} must be more than from_epoch={self.from_epoch:g}")
+        return self
+
+
+class MixUp(Mixing):
+    """Train on weighted means of two images and of their labels (Zhang et al. 2018)."""
+
+    alpha: Positive = 0.2
+    """the weight of a batch is drawn from the Beta distribution with both parameters so large"""
+
+
+class CutMix(Mixing):
+    """Paste a rectangle of another image into each, and mix the labels by area (Yun et al. 2019)."""
+
+    alpha: Positive = 1.0
+    """the area of a batch's rectangles is drawn from the Beta distribution with both parameters so large"""
+    size: Annotated[int, Field(ge=1)] | None = None
+    """side in pixels of a square, in place of a drawn area: 3 in hlb-CIFAR10; null: draw it"""

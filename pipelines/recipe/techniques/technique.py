@@ -1,0 +1,49 @@
+"""What every technique states of itself."""
+
+from typing import ClassVar, Literal, Self
+
+from pipelines.recipe.config import Config
+
+
+class Technique(Config):
+    """What every technique has. The class variables state what is true of the technique itself: the constraints, the
+    estimate, the strategies and the warm-up read them here."""
+
+    package: ClassVar[str] = "pipelines.techniques"
+    """the package of the module that implements it"""
+    weight_access: ClassVar[Literal["none", "evaluation", "training"]] = "training"
+    """`none`: it uses neither weights nor gradients; `evaluation`: it reads the weights, and puts others in their place
+    for an evaluation only; `training`: it changes weights, gradients or the optimizer, or calls the
+    network itself"""
+    evaluates_other_weights: ClassVar[bool] = False
+    """it decides which weights are evaluated"""
+    own_objective: ClassVar[bool] = False
+    """it minimizes something else than the loss of the batch alone"""
+    acts_once: ClassVar[bool] = False
+    """it changes something once and for all in the course of the training"""
+    changes_graph: ClassVar[bool] = False
+    """after a while some parameters have no gradient any more"""
+    changes_gradients: ClassVar[bool] = False
+    """it changes the gradients of each batch"""
+    calls_layers: ClassVar[bool] = False
+    """it calls the layers of the network without what comes before them"""
+    single_process_only: ClassVar[bool] = False
+    """it does not train with several processes"""
+    needs_unlabelled: ClassVar[bool] = False
+    """it learns from images without labels, which `data.fraction` leaves"""
+    takes_tokens: ClassVar[bool] = False
+    """it sees weights, gradients or losses alone, so that the data may be tokens as well as images"""
+
+    @property
+    def weight_copies(self) -> int:
+        """How many float32 copies of the weights it keeps."""
+        return 0
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps after which it has done all that it does in a training."""
+        return 1
+
+    def shortened(self, steps_per_epoch: int) -> Self:
+        """The technique as the warm-up runs it: all that it does happens within the first steps."""
+        return self
