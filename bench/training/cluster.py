@@ -180,13 +180,8 @@ def killed_with_driver(processes: Iterable[psutil.Process]) -> Iterator[None]:
     Without it Ray's agents live another minute: they report the end to a control service that has ended too.
     """
     numbers = [str(process.pid) for process in processes]
-    wait_and_kill = [
-        "sh",
-        "-c",
-        'read -r _; kill -KILL "$@"',
-        "sh",
-        *numbers,
-    ]  # it reads a pipe, which ends with the driver
+    # `read` returns when the pipe closes, with the driver
+    wait_and_kill = ["sh", "-c", 'read -r _; kill -KILL "$@"', "sh", *numbers]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(wait_and_kill, stdin=subprocess.PIPE, start_new_session=True, **quiet) as guard:  # noqa: S603
         try:
