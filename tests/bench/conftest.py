@@ -29,6 +29,8 @@ TIMEOUT = 400
 ONE_THREAD = ("--threads", "1", "--device", "cpu")
 SMALL = ("model.widths=[4]", "epochs=2")
 """digits/quick so small that starting up is all the time it takes"""
+EVERY_RANK_WAS_STOPPED = ("SIGTERM", "rank 0 was stopped by SIGTERM", "rank 1 was stopped by SIGTERM")
+"""reasons in the record of two processes: a rank may learn of the other's signal before it gets its own"""
 
 
 class Ended(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.bench.conftest import RUN, SMALL, environment, launch, only_run, wait
+from tests.bench.conftest import EVERY_RANK_WAS_STOPPED, RUN, SMALL, environment, launch, only_run, wait
 
 pytestmark = pytest.mark.slow
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
@@ -162,7 +162,8 @@ def test_a_sigterm_to_torchrun_is_no_failure(tmp_path):
     finally:
         process.kill()
     run = only_run(tmp_path / "runs")
-    assert (run.record.status, run.record.reason) == ("interrupted", "SIGTERM"), ended.err
+    assert run.record.status == "interrupted", ended.err
+    assert run.record.reason in EVERY_RANK_WAS_STOPPED, ended.err
     check_nobody_is_left(process.pid)
 
 

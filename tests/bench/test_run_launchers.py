@@ -10,12 +10,21 @@ import time
 import psutil
 import pytest
 
-from tests.bench.conftest import ONE_THREAD, RUN, SMALL, TIMEOUT, environment, launch, only_run, wait, wait_for_a_trial
+from tests.bench.conftest import (
+    EVERY_RANK_WAS_STOPPED,
+    ONE_THREAD,
+    RUN,
+    SMALL,
+    TIMEOUT,
+    environment,
+    launch,
+    only_run,
+    wait,
+    wait_for_a_trial,
+)
 
 LONG = ("model.widths=[16]", "epochs=10")
 """digits/quick with trials that last long enough to be killed in"""
-EVERY_RANK_WAS_STOPPED = ("SIGTERM", "rank 0 was stopped by SIGTERM", "rank 1 was stopped by SIGTERM")
-"""the reason in the record: a rank may see its own signal later than it learns that another one was stopped"""
 
 
 @pytest.mark.slow
