@@ -95,16 +95,18 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     shape = dataset.image_shape
     freeze_out = recipe.techniques.freeze_out
     ends = freeze_out.ends(steps_per_epoch) if freeze_out else []
+    pruning = recipe.techniques.data_pruning
     kinds = Counter(
         (
             (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape,
             bisect_right(ends, step),
+            pruning.keep if pruning and pruning.acts_at(step, steps_per_epoch) else 1.0,
         )
         for step in range(steps)
     )
     train_flops = sum(
-        times * _flops_per_image(recipe, network, batch.new_empty(1, *shape), frozen)
-        for (shape, frozen), times in kinds.items()
+        times * share * _flops_per_image(recipe, network, batch.new_empty(1, *shape), frozen)
+        for (shape, frozen, share), times in kinds.items()
     )
     count = sum(parameter.numel() for parameter in parameters)
     activations = sum(saved.values())

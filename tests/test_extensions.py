@@ -93,7 +93,8 @@ from pipelines.data.resident import Epoch, ResidentLoader
 class ReversedLoader(ResidentLoader):
     def epoch(self, epoch):
         batches = self._augmented(epoch)
-        return Epoch(batches.images.flip(0), batches.labels.flip(0), batches.batch_sizes[::-1])
+        indices = [batch.flip(0) for batch in reversed(batches.indices)]
+        return Epoch(batches.images.flip(0), batches.labels.flip(0), indices)
 """
 STRATEGY_MODULE = """
 from pipelines.strategies import single_process

@@ -133,8 +133,8 @@ class DaliEpoch:
     """An epoch that DALI augments as it is asked for, shortly ahead; the same one whenever it is gone through."""
 
     def __init__(self, loader: DaliLoader, parts: list[Tensor], columns: list[Tensor]) -> None:
-        self.batch_sizes = [len(part) for part in parts]
-        self._loader, self._parts, self._columns = loader, parts, columns
+        self.indices = parts
+        self._loader, self._columns = loader, columns
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._loader.serve(self._parts, self._columns)
+        return self._loader.serve(self.indices, self._columns)

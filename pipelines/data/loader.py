@@ -17,8 +17,8 @@ class Batches(Protocol):
     """One epoch: iterating gives (images, labels) batches on the training device, images as (N, C, H, W); or (tokens,
     targets), both int64 of shape (N, length)."""
 
-    batch_sizes: list[int]
-    """images of this process in each batch"""
+    indices: list[Tensor]
+    """of each batch, the (N,) places of this process's images in the training set"""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
 

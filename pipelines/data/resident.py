@@ -15,15 +15,16 @@ from pipelines.distributed.process_group import CPU
 class Epoch:
     """An epoch in memory: iterating gives (images, labels) batches as views, without copying."""
 
-    def __init__(self, images: Tensor, labels: Tensor, batch_sizes: list[int]) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, indices: list[Tensor]) -> None:
         self.images, self.labels = images, labels
-        self.batch_sizes = batch_sizes
+        self.indices = indices
 
     def __len__(self) -> int:
-        return len(self.batch_sizes)
+        return len(self.indices)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self.images.split(self.batch_sizes), self.labels.split(self.batch_sizes), strict=True)
+        sizes = [len(batch) for batch in self.indices]
+        return zip(self.images.split(sizes), self.labels.split(sizes), strict=True)
 
 
 class ResidentLoader:
@@ -86,7 +87,7 @@ class ResidentLoader:
         else:
             # strides of images with one channel fit both layouts, and torch takes them for the other: made anew
             images = images.contiguous().flatten(1).unflatten(1, images.shape[1:])
-        return Epoch(images, self._labels[indices], [len(batch) for batch in batches])
+        return Epoch(images, self._labels[indices], batches)
 
     def close(self) -> None:
         """Nothing runs beside the training."""
@@ -107,7 +108,7 @@ class DeviceBatches:
     """An epoch in host memory whose batches are copied to the device as they are asked for."""
 
     def __init__(self, epoch: Epoch, device: torch.device) -> None:
-        self.batch_sizes = epoch.batch_sizes
+        self.indices = epoch.indices
         self._epoch = epoch
         self._copy = copy_by_pinned_memory if device.type == "cuda" else Tensor.to
         self._device = device

@@ -27,7 +27,7 @@ class TokenLoader:
     def epoch(self, epoch: int) -> Batches:
         order = self._context.epoch_order(len(self._tokens), self._generator)
         indices = torch.cat(order.batches)
-        return Epoch(self._tokens[indices], self._targets[indices], [len(batch) for batch in order.batches])
+        return Epoch(self._tokens[indices], self._targets[indices], order.batches)
 
     def close(self) -> None:
         """Nothing runs beside the training."""

@@ -150,7 +150,7 @@ class TorchvisionLoader(HostLoader):
             self._sampler.batches = [[next(rows) for _ in part] for part in parts]
         elif not recipe.loader.workers:
             batches = drawing_from(self._augment_generator, self._batches)
-        return Loaded(batches, [len(part) for part in parts], context)
+        return Loaded(batches, parts, context)
 
     def _draw(self, order: EpochOrder, epoch: int) -> list[Row]:
         """What to do with each image of this process in an epoch."""
@@ -191,8 +191,8 @@ def drawing_from(generator: torch.Generator, batches: DataLoader) -> Iterator[tu
 class Loaded:
     """An epoch whose batches are loaded as they are asked for, or shortly before, and moved to the training device."""
 
-    def __init__(self, batches: Iterator | DataLoader, batch_sizes: list[int], context: LoaderContext) -> None:
-        self.batch_sizes = batch_sizes
+    def __init__(self, batches: Iterator | DataLoader, indices: list[Tensor], context: LoaderContext) -> None:
+        self.indices = indices
         self._batches = batches
         self._device, self._dtype = context.world.device, context.dtype
         self._memory = torch.channels_last if context.recipe.channels_last else torch.contiguous_format

@@ -23,7 +23,7 @@ def drained(state: State) -> tuple[int, float]:
     with clock.lap("drain"):
         batches = state.loader.epoch(state.epoch + 1)
         deque(batches, maxlen=0)
-    return sum(batches.batch_sizes), clock.seconds("drain")
+    return sum(len(batch) for batch in batches.indices), clock.seconds("drain")
 
 
 class LoaderCosts:

@@ -219,8 +219,17 @@ def two_objectives(recipe: Recipe) -> str | None:
 
 
 def batches_that_are_not_whole(recipe: Recipe) -> str | None:
-    if recipe.techniques.batch_selection and recipe.accumulation > 1:
-        return "techniques.batch_selection leaves too little of a batch for micro-batches: set accumulation=1"
+    choosing = [name for name in ("batch_selection", "data_pruning") if getattr(recipe.techniques, name)]
+    if len(choosing) > 1:
+        return f"techniques {' and '.join(choosing)} each choose the images of a batch: keep one"
+    if choosing and recipe.accumulation > 1:
+        return f"techniques.{choosing[0]} leaves too little of a batch for micro-batches: set accumulation=1"
+    objectives = chosen(recipe, lambda technique: technique.own_objective)
+    if recipe.techniques.data_pruning and objectives:
+        return (
+            f"techniques.data_pruning needs the loss of each image, and techniques.{objectives[0]} minimizes something "
+            "else: keep one"
+        )
     return None
 
 

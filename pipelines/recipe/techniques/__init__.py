@@ -5,7 +5,7 @@ A recipe switches one on by naming it (`techniques: {ema: {}}`), and a recipe bu
 
 from pipelines.recipe.config import Config
 from pipelines.recipe.techniques.averages import EMA, SWA, Ensemble, Lookahead
-from pipelines.recipe.techniques.batches import BatchSelection, CutMix, GrowingBatch, MixUp
+from pipelines.recipe.techniques.batches import BatchSelection, CutMix, DataPruning, GrowingBatch, MixUp
 from pipelines.recipe.techniques.freezing import FreezeOut, LinearProbe, WhiteningBias
 from pipelines.recipe.techniques.monitors import EarlyStopping, ReduceOnPlateau
 from pipelines.recipe.techniques.pretraining import Contrastive, Distillation, MaskedImage, Pretrained
@@ -23,7 +23,9 @@ class Techniques(Config):
     freeze_out: FreezeOut | None = None
     """freeze the first stages of the network early"""
     batch_selection: BatchSelection | None = None
-    """train on the hardest images of each batch"""
+    """train on the images of each batch that a proxy network finds hardest"""
+    data_pruning: DataPruning | None = None
+    """leave out the images of each batch that were learnt best"""
     mixup: MixUp | None = None
     """train on means of two images"""
     cutmix: CutMix | None = None

@@ -1,6 +1,7 @@
 """What the batches are made of."""
 
-from typing import Annotated
+import math
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -44,8 +45,8 @@ class GrowingBatch(Technique):
         return self
 
 
-class Mixing(Technique):
-    """What the techniques share that mix the images of a batch with one another."""
+class Interval(Technique):
+    """What the techniques share that act on the batches of some epochs."""
 
     weight_access = "none"
 
@@ -55,20 +56,45 @@ class Mixing(Technique):
     """epochs after which it ends; null: it stays to the end"""
 
     @model_validator(mode="after")
-    def _begins_before_it_ends(self) -> "Mixing":
+    def _begins_before_it_ends(self) -> "Interval":
         if self.until is not None and self.until <= self.from_epoch:
             raise ValueError(f"until={self.until:g} must be more than from_epoch={self.from_epoch:g}")
         return self
 
 
-class MixUp(Mixing):
+class DataPruning(Interval):
+    """Leave out of each batch the images whose loss was lowest when they were last trained on (dynamic data pruning,
+    Raju et al. 2021). The number of steps stays the same."""
+
+    acts_once = True
+    single_process_only = True
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """share of each batch that the network is trained on"""
+    from_epoch: Annotated[float, Field(ge=1)] = 1.0
+    """epochs after which it begins: at least one, in which the loss of each image is measured"""
+
+    def acts_at(self, step: int, steps_per_epoch: int) -> bool:
+        """Whether the batch of a step is pruned."""
+        end = math.inf if self.until is None else round(self.until * steps_per_epoch)
+        return round(self.from_epoch * steps_per_epoch) <= step < end
+
+    @property
+    def warm_up_steps(self) -> int:
+        return 3
+
+    def shortened(self, steps_per_epoch: int) -> Self:
+        return self.model_copy(update={"from_epoch": 2 / steps_per_epoch, "until": None})
+
+
+class MixUp(Interval):
     """Train on weighted means of two images and of their labels (Zhang et al. 2018)."""
 
     alpha: Positive = 0.2
     """the weight of a batch is drawn from the Beta distribution with both parameters so large"""
 
 
-class CutMix(Mixing):
+class CutMix(Interval):
     """Paste a rectangle of another image into each, and mix the labels by area (Yun et al. 2019)."""
 
     alpha: Positive = 1.0

@@ -89,11 +89,12 @@ def test_every_loader_of_the_recipe_is_there():
 def test_all_loaders_serve_the_same_images_in_the_same_batches(loader, drop_last):
     expected = epochs_of(loader_for(RESIDENT, f"drop_last={drop_last}"))
     other = loader_for(loader, f"drop_last={drop_last}")
-    sizes = other.epoch(0).batch_sizes
+    indices = [batch.tolist() for batch in other.epoch(0).indices]
     other.close()
+    assert indices == [labels.tolist() for _, labels in expected[0]]  # the label of each image is its place
     for mine, theirs in zip(epochs_of(loader_for(loader, f"drop_last={drop_last}")), expected, strict=True):
         assert [labels.tolist() for _, labels in mine] == [labels.tolist() for _, labels in theirs]
-        assert [len(images) for images, _ in mine] == sizes
+        assert [len(images) for images, _ in mine] == [len(batch) for batch in indices]
         assert {images.shape[1:] for images, _ in mine} == {(3, SIDE, SIDE)}
 
 
@@ -209,7 +210,7 @@ def test_an_epoch_drawn_in_bulk_can_be_gone_through_again(loader):
     del going
     again, once_more = ([images.clone() for images, _ in epoch] for _ in range(2))
     made.close()
-    assert len(again) == len(epoch.batch_sizes)
+    assert len(again) == len(epoch.indices)
     assert torch.equal(again[0], first)
     assert torch.equal(torch.cat(again), torch.cat(once_more))
 

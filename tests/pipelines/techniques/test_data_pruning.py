@@ -1,0 +1,161 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipelines.distributed.process_group import World
+from pipelines.estimate import estimate
+from pipelines.recipe import RecipeError, load
+from pipelines.techniques.batch_selection import hardest
+from pipelines.train import run_trial, set_up
+from pipelines.warmup import warm_up
+
+SMALL = [
+    "model.widths=[4,6,8]",
+    "model.whitening.images=40",
+    "batch_size=16",
+    "epochs=4",
+    "schedule={epochs: [0, 4], values: [1, 0.1]}",
+    "augment.resolution=null",
+    "precision=float32",
+    "techniques={lookahead: null, whitening_bias: null, data_pruning: {keep: 0.5, from_epoch: 2, until: 3}}",
+]
+
+
+def recipe_for(*overrides):
+    return load("cifar10/e1", [*SMALL, *overrides])
+
+
+def bench_for(dataset, *overrides, world=None):
+    return set_up(recipe_for(*overrides), dataset, world or World())
+
+
+class Watch:
+    """How many images each step was trained on."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def step_end(self, state):
+        assert len(state.images) == len(state.labels)
+        self.sizes.append(len(state.images))
+
+
+def weights_of(bench):
+    return [tensor.clone() for tensor in bench.network.state_dict().values()]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_batches_of_its_epochs_are_pruned_and_the_steps_stay(coloured):
+    watch = Watch()
+    trial = run_trial(bench_for(coloured), 0, [watch])
+    steps = trial.steps // 4
+    assert watch.sizes == [16] * 2 * steps + [8] * steps + [16] * steps
+
+
+def test_it_stays_to_the_end_without_an_end(coloured):
+    watch = Watch()
+    run_trial(bench_for(coloured, "techniques.data_pruning.until=null"), 0, [watch])
+    assert watch.sizes[-1] == 8
+
+
+def test_the_images_with_the_largest_last_losses_are_trained_on(coloured):
+    """The images are followed by their places in the training set, their losses by the logits of the training."""
+
+    class Follow:
+        def trial_start(self, state):
+            self.last = {}
+            whole = state.loss_function
+
+            def watched(logits, labels):
+                self.logits = logits.detach()
+                return whole(logits, labels)
+
+            state.loss_function = watched
+
+        def epoch_start(self, state):
+            self.epoch = iter(state.batches)
+            self.indices = iter(state.batches.indices)
+
+        def batch_ready(self, state):
+            images, indices = next(self.epoch)[0], next(self.indices)
+            if len(state.images) < len(images):
+                kept = hardest(torch.tensor([self.last[one] for one in indices.tolist()]), 0.5)
+                images, indices = images[kept], indices[kept]
+            assert torch.equal(state.images, images)
+            self.trained_on = indices.tolist()
+
+        def step_end(self, state):
+            losses = F.cross_entropy(self.logits.float(), state.labels, reduction="none")
+            self.last.update(zip(self.trained_on, losses.tolist(), strict=True))
+
+    run_trial(bench_for(coloured, "techniques.data_pruning.until=null", "drop_last=false"), 0, [Follow()])
+
+
+def test_a_seed_trains_the_same_weights_and_other_ones_without_it(coloured):
+    bench, results = bench_for(coloured), []
+    for _ in range(2):
+        run_trial(bench, 1)
+        results.append(weights_of(bench))
+    assert same(*results)
+    without = bench_for(coloured, "techniques.data_pruning=null")
+    run_trial(without, 1)
+    assert not same(results[0], weights_of(without))
+
+
+def test_nothing_leaks_from_warm_up_or_another_trial(coloured):
+    used, fresh = bench_for(coloured), bench_for(coloured)
+    warm_up(used)
+    run_trial(used, 0)
+    for bench in (used, fresh):
+        run_trial(bench, 1)
+    assert same(weights_of(used), weights_of(fresh))
+
+
+def test_it_is_compiled_in_the_warm_up(coloured, without_inductor):
+    bench = bench_for(coloured, "compile=true")
+    warm_up(bench)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    run_trial(bench, 0)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+
+
+def test_every_loader_can_be_pruned(coloured):
+    watch = Watch()
+    loader = [
+        "augment=null",
+        "augment={crop: 2, flip: random, draw: independent}",
+        "loader=null",
+        "loader={name: torchvision, workers: 0}",
+    ]
+    run_trial(bench_for(coloured, *loader), 0, [watch])
+    assert set(watch.sizes) == {16, 8}
+
+
+def test_it_trains_in_one_process(coloured):
+    with pytest.raises(ValueError, match=r"techniques\.data_pruning trains in one process"):
+        bench_for(coloured, world=World(size=2))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("accumulation=2", "set accumulation=1"),
+        ("techniques.data_pruning.from_epoch=0.5", "greater than or equal to 1"),
+        ("techniques.data_pruning.until=1.5", "until=1.5 must be more than from_epoch=2"),
+        ("techniques.batch_selection={proxy: {name: airnet}}", "batch_selection and data_pruning each choose"),
+        ("techniques.fixmatch={}", "data_pruning needs the loss of each image"),
+    ],
+)
+def test_what_it_does_not_go_with(override, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_for(override)
+
+
+def test_the_estimate_counts_the_images_that_are_trained_on(coloured):
+    cpu = torch.device("cpu")
+    whole = estimate(recipe_for("techniques.data_pruning=null"), coloured, cpu)
+    pruned = estimate(recipe_for(), coloured, cpu)
+    assert pruned.train_flops == pytest.approx(0.875 * whole.train_flops)
