@@ -140,18 +140,18 @@ def test_it_trains_in_one_process(coloured):
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("overrides", "message"),
     [
-        ("accumulation=2", "set accumulation=1"),
-        ("techniques.data_pruning.from_epoch=0.5", "greater than or equal to 1"),
-        ("techniques.data_pruning.until=1.5", "until=1.5 must be more than from_epoch=2"),
-        ("techniques.batch_selection={proxy: {name: airnet}}", "batch_selection and data_pruning each choose"),
-        ("techniques.fixmatch={}", "data_pruning needs the loss of each image"),
+        (["accumulation=2"], "set accumulation=1"),
+        (["techniques.data_pruning.from_epoch=0.5"], "must be at least 1"),
+        (["techniques.data_pruning.until=1.5"], "until=1.5 must be more than from_epoch=2"),
+        (["techniques.batch_selection={proxy: {name: airnet}}"], "batch_selection and data_pruning each choose"),
+        (["techniques.fixmatch={strong: {cutout: 4}}", "loss.reduction=mean"], "data_pruning needs the loss of each"),
     ],
 )
-def test_what_it_does_not_go_with(override, message):
+def test_what_it_does_not_go_with(overrides, message):
     with pytest.raises(RecipeError, match=message):
-        recipe_for(override)
+        recipe_for(*overrides)
 
 
 def test_the_estimate_counts_the_images_that_are_trained_on(coloured):
