@@ -100,7 +100,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         (
             (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape,
             bisect_right(ends, step),
-            pruning.keep if pruning and pruning.acts_at(step, steps_per_epoch) else 1.0,
+            pruning.kept(recipe.batch_size) if pruning and pruning.acts_at(step, steps_per_epoch) else 1.0,
         )
         for step in range(steps)
     )

@@ -69,6 +69,8 @@ class State:
     steps: int
     """steps of the whole trial; a technique may end the training with an epoch by setting it to `step`"""
     steps_per_epoch: int
+    train_images: int = 0
+    """images of the training set, or its sequences of tokens"""
     world: World = field(default_factory=World)
     loss_function: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
     """of logits and labels, as the recipe wants it"""

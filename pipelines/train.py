@@ -183,6 +183,7 @@ def begin_trial(
         seed,
         steps,
         steps_per_epoch,
+        train_images=images,
         world=world,
         loss_function=loss_function,
         gradient_scale=gradient_scale(recipe, setup.local_batch_size, setup.dtype),

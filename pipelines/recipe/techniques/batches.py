@@ -63,16 +63,31 @@ class Interval(Technique):
 
 
 class DataPruning(Interval):
-    """Leave out of each batch the images whose loss was lowest when they were last trained on (dynamic data pruning,
-    Raju et al. 2021). The number of steps stays the same."""
+    """Leave out of each batch some of the images that were learnt best: those whose loss was lowest when they were last
+    trained on. The rest of these count for more, so that the expected gradient stays the same (InfoBatch, Qin et al.
+    2024). The number of steps stays the same."""
 
     acts_once = True
     single_process_only = True
 
-    keep: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """share of each batch that the network is trained on"""
+    easy: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """share of each batch that counts as learnt best"""
+    drop: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """share of these images that is left out, drawn anew for each batch; at 1 the expected gradient is that of the
+    other images"""
     from_epoch: Annotated[float, Field(ge=1)] = 1.0
     """epochs after which it begins: at least one, in which the loss of each image is measured"""
+
+    def sizes(self, images: int) -> tuple[int, int, int]:
+        """Of a batch of so many images: how many are trained on whatever happens, how many are learnt best, and how
+        many of these are trained on."""
+        easy = min(round(self.easy * images), images - 1)
+        return images - easy, easy, easy - round(self.drop * easy)
+
+    def kept(self, images: int) -> float:
+        """The share of a batch of so many images that is trained on."""
+        hard, _, rest = self.sizes(images)
+        return (hard + rest) / images
 
     def acts_at(self, step: int, steps_per_epoch: int) -> bool:
         """Whether the batch of a step is pruned."""

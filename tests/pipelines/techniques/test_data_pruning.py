@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
 from pipelines.recipe import RecipeError, load
-from pipelines.techniques.batch_selection import hardest
 from pipelines.train import run_trial, set_up
 from pipelines.warmup import warm_up
 
@@ -17,7 +16,7 @@ SMALL = [
     "schedule={epochs: [0, 4], values: [1, 0.1]}",
     "augment.resolution=null",
     "precision=float32",
-    "techniques={lookahead: null, whitening_bias: null, data_pruning: {keep: 0.5, from_epoch: 2, until: 3}}",
+    "techniques={lookahead: null, whitening_bias: null, data_pruning: {easy: 0.5, drop: 1, from_epoch: 2, until: 3}}",
 ]
 
 
@@ -82,7 +81,8 @@ def test_the_images_with_the_largest_last_losses_are_trained_on(coloured):
         def batch_ready(self, state):
             images, indices = next(self.epoch)[0], next(self.indices)
             if len(state.images) < len(images):
-                kept = hardest(torch.tensor([self.last[one] for one in indices.tolist()]), 0.5)
+                losses = torch.tensor([self.last[one] for one in indices.tolist()])
+                kept = losses.argsort(descending=True)[: len(losses) // 2]
                 images, indices = images[kept], indices[kept]
             assert torch.equal(state.images, images)
             self.trained_on = indices.tolist()
