@@ -3,7 +3,7 @@
 | operation | definition | on a CPU | on CUDA |
 |---|---|---|---|
 | `cpu.chain`: blocks of convolution, pool, norm, activation | `reference` | C++, `fused` | the definition |
-| `augment` | `reference` | `by_rows` | Triton, `gathered` |
+| `augment` | `reference` | C++, `fused`, in bfloat16; else `by_rows` | Triton, `gathered` |
 | `ghost_batch_norm`, activation | `reference`; on CUDA `vectorized` | the definition | Triton, `fused` |
 | `pooled_ghost_batch_norm`: the max-pool before them | `reference` | the definition | Triton, `pooled_and_fused` |
 | `label_smoothing_cross_entropy` | `reference` | the definition | Triton, `fused` |

@@ -1,4 +1,4 @@
-"""Crop, flip, brightness, contrast and cutout of many images, gathered from where they lie padded."""
+"""Crop, flip, brightness, contrast, cutout and resizing of many images, gathered from where they lie padded."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from kernels import choice
 from kernels.choice import is_for_triton, is_wanted
+from kernels.cpu.fused import extension
 from kernels.triton_import import jit, tl, triton
 
 CHUNK = 2000
@@ -46,24 +49,33 @@ class Choices:
         return replace(self, **tensors)
 
 
-def augment(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
-    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out by the i-th choices, to
-    `out[i]`.
+Size = tuple[int, int]
+"""height and width"""
+
+
+def augment(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Size | None = None) -> None:
+    """Write image `order[i]` of `padded`, cropped, mirrored, brightened, stretched and cut out by the i-th choices, and
+    resized bilinearly, to `out[i]`.
 
     padded: (N, H, W, channels); order: (M,), int64; out: (M, height, width, channels) of the same dtype, contiguous.
+    size: of the crops before they are resized; None: that of `out`.
     """
+    size = size or (out.shape[1], out.shape[2])
     is_plain = out.dtype == padded.dtype and out.is_contiguous() and padded.is_contiguous() and out.numel() > 0
+    version = reference
     if is_plain and is_for_triton("augment", padded):
         version = gathered
-    else:
-        is_by_rows = is_plain and padded.device.type == "cpu" and is_wanted("augment", padded)
-        version = by_rows if is_by_rows else reference
-    version(padded, order, out, choices)
+    elif is_plain and padded.device.type == "cpu" and is_wanted("augment", padded):
+        version = by_rows
+        if padded.dtype == torch.bfloat16 and extension() is not None:
+            version = fused
+            choice.note("augment: avx512_bf16")
+    version(padded, order, out, choices, size)
 
 
-def reference(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
+def reference(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Size) -> None:
     """The definition, for images in any dtype."""
-    height, width = out.shape[1:3]
+    height, width = size
     windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
     rows = torch.arange(height, device=out.device)[None, :, None]
     columns = torch.arange(width, device=out.device)[None, None, :]
@@ -81,19 +93,29 @@ def reference(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> N
             down, right = rows - do.cutout_top[:, None, None], columns - do.cutout_left[:, None, None]
             inside = (down >= 0) & (down < do.cutout) & (right >= 0) & (right < do.cutout)
             images.masked_fill_(inside[..., None], 0)
-        out[part] = images
+        _resize(images.to(out.dtype), out[part])
 
 
-def by_rows(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
+def _resize(images: Tensor, out: Tensor) -> None:
+    """Write (M, height, width, channels) images to `out`."""
+    if images.shape[1:3] != out.shape[1:3]:
+        images = F.interpolate(images.permute(0, 3, 1, 2), out.shape[1:3], mode="bilinear").permute(0, 2, 3, 1)
+    out.copy_(images)
+
+
+def by_rows(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Size) -> None:
     """On a CPU, for contiguous images: rows are copied whole, and nothing is gone over that is not mirrored or cut."""
-    height, width, channels = out.shape[1:]
+    (height, width), channels = size, out.shape[3]
+    is_resized = size != out.shape[1:3]
+    crops = out.new_empty(min(CACHED, len(out)), height, width, channels) if is_resized else out
     by_row, by_image = padded.shape[2], padded.shape[1] * padded.shape[2]
     runs = padded.as_strided((padded.numel() // channels - width + 1, width * channels), (channels, 1))
     down = by_row * torch.arange(height)
     square = (width * torch.arange(choices.cutout)[:, None] + torch.arange(choices.cutout)).flatten()
     for start in range(0, len(out), CACHED):
         part = slice(start, start + CACHED)
-        images, do = out[part], choices.of(part)
+        do = choices.of(part)
+        images = crops[: len(do.top)] if is_resized else out[part]
         first = by_image * order[part] + by_row * do.top + do.left
         rows = (first[:, None] + down).flatten()
         torch.index_select(runs, 0, rows, out=images.view(-1, width * channels))
@@ -106,6 +128,21 @@ def by_rows(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> Non
         if do.cutout_top is not None and do.cutout_left is not None:
             corners = height * width * torch.arange(len(images)) + width * do.cutout_top + do.cutout_left
             images.view(-1, channels).index_fill_(0, (corners[:, None] + square).flatten(), 0)
+        if is_resized:
+            _resize(images, out[part])
+
+
+def fused(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Size) -> None:
+    """In C++, for contiguous bfloat16 images on a CPU: each value is read once and written once. Resized values may
+    differ from the definition's in the last bit."""
+    kernels = extension()
+    assert kernels
+    drawn = {name: value.contiguous() for name, value in vars(choices).items() if isinstance(value, Tensor)}
+    for name in ("shift", "scale"):
+        if name in drawn:
+            drawn[name] = drawn[name].float()
+    names = ("top", "left", "flip", "shift", "scale", "cutout_top", "cutout_left")
+    kernels.augment(padded, order.contiguous(), out, *size, *(drawn.get(name) for name in names), choices.cutout)
 
 
 @jit
@@ -135,13 +172,17 @@ def _gather(
     tl.store(out + start + places, values.to(out.dtype.element_ty), inside)
 
 
-def gathered(padded: Tensor, order: Tensor, out: Tensor, choices: Choices) -> None:
-    """In Triton, for contiguous float32, float16 or bfloat16 images: each value is read once and written once."""
-    count, height, width, channels = out.shape
+def gathered(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Size) -> None:
+    """In Triton, for contiguous float32, float16 or bfloat16 images: each value is read once and written once. Crops
+    are resized after that."""
+    (height, width), (count, _, _, channels) = size, out.shape
+    crops = out if size == out.shape[1:3] else out.new_empty(count, height, width, channels)
     names = ("top", "left", "flip", "shift", "scale", "cutout_top", "cutout_left")
     drawn = (getattr(choices, name) for name in names)
     drawn = (None if one is None else one.contiguous() for one in drawn)
     _gather[count, triton.cdiv(height * width * channels, BLOCK)](
-        padded, order.contiguous(), out, *drawn, choices.cutout, *padded.stride()[:2],
+        padded, order.contiguous(), crops, *drawn, choices.cutout, *padded.stride()[:2],
         HEIGHT=height, WIDTH=width, CHANNELS=channels, BLOCK=BLOCK,
     )  # fmt: skip
+    if crops is not out:
+        _resize(crops, out)

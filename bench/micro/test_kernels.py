@@ -76,7 +76,8 @@ def test_augment(benchmark: BenchmarkFixture, version: Callable[..., None], coun
     chosen |= {name: torch.randint(25, (count,), device=DEVICE) for name in ("cutout_top", "cutout_left")}
     chosen |= {name: torch.rand(count, device=DEVICE) for name in ("shift", "scale") if jitter}
     order = torch.randperm(count, device=DEVICE)
-    measure(benchmark, partial(version, padded, order, out, augment.Choices(top, left, **chosen)), 2 * out.nbytes)
+    choices = augment.Choices(top, left, **chosen)
+    measure(benchmark, partial(version, padded, order, out, choices, (32, 32)), 2 * out.nbytes)
 
 
 @pytest.mark.parametrize("kernel_size", [2, 3])

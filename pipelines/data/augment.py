@@ -100,23 +100,25 @@ def evenly(options: int, count: int, generator: torch.Generator) -> Tensor:
     return chosen[places * len(chosen) // max(count, 1)]
 
 
-def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor) -> None:
+def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor, size: kernel.Size | None = None) -> None:
     """Write image `order[i]` of `padded`, cropped, mirrored, warped, brightened, stretched and cut out by the i-th
-    choices, to `out[i]`.
+    choices, and resized bilinearly, to `out[i]`.
 
     padded: (N, height + 2 * pad, width + 2 * pad, channels); order: (M,) indices into it; out: (M, height, width,
-    channels), same dtype.
+    channels), same dtype. size: height and width before they are resized; None: those of `out`.
     """
     if choices.affine is None and choices.elastic is None:
-        kernel.augment(padded, order, out, choices)
+        kernel.augment(padded, order, out, choices, size)
         return
     for start in range(0, len(out), kernel.CHUNK):
         part = slice(start, start + kernel.CHUNK)
         do, result = choices.of(part), out[part]
-        kernel.augment(padded, order[part], result, kernel.Choices(do.top, do.left, do.flip))
-        warped = warp.warp(result, do.affine, do.elastic)
+        is_resized = size is not None and size != out.shape[1:3]
+        crops = result.new_empty(len(result), *size, result.shape[3]) if is_resized else result
+        kernel.augment(padded, order[part], crops, kernel.Choices(do.top, do.left, do.flip))
+        warped = warp.warp(crops, do.affine, do.elastic)
         everyone, nowhere = torch.arange(len(warped), device=out.device), torch.zeros_like(do.top)
-        kernel.augment(warped, everyone, result, replace(do, top=nowhere, left=nowhere, flip=None))
+        kernel.augment(warped, everyone, result, replace(do, top=nowhere, left=nowhere, flip=None), size)
 
 
 def augmented(padded: Tensor, order: Tensor, config: Augment, generator: torch.Generator) -> Tensor:

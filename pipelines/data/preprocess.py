@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines.data.dataset import Dataset
@@ -54,13 +53,6 @@ def held_out(dataset: Dataset, dtype: torch.dtype, device: torch.device) -> tupl
     """The held-out images on the device, (N, channels, height, width), and their labels."""
     images, labels = to_device(dataset.validation_images, dataset.validation_labels, device)
     return network_inputs(images, dataset, dtype), labels
-
-
-def resized(images: Tensor, side: int) -> Tensor:
-    """(N, channels, height, width) images at `side` x `side` pixels, bilinearly; themselves if that is their size."""
-    if images.shape[2:] == (side, side):
-        return images
-    return F.interpolate(images, size=(side, side), mode="bilinear")
 
 
 def _reflected(side: int, pad: int, device: torch.device) -> Tensor:

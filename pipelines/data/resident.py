@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.loader import Batches, LoaderContext
-from pipelines.data.preprocess import preprocess, resized, to_device, unpadded
+from pipelines.data.preprocess import preprocess, to_device, unpadded
 from pipelines.distributed.process_group import CPU
 
 
@@ -49,8 +49,7 @@ class ResidentLoader:
         self._weights = context.weights(self._labels)
         count = len(self._labels)
         self._flip_first = torch.randint(2, (count,), generator=self._order_generator, device=self._device).bool()
-        channels, height, width = dataset.image_shape
-        self._epoch_images = self._images.new_empty(0, height, width, channels)
+        self._epoch_images = self._images.new_empty(0)
 
     def plain(self, count: int | None = None) -> tuple[Tensor, Tensor]:
         device = self._context.world.device
@@ -66,25 +65,24 @@ class ResidentLoader:
         order = self._context.epoch_order(len(self._labels), self._order_generator, self._weights)
         batches = order.batches
         indices = torch.cat(batches)
-        height, width, channels = self._epoch_images.shape[1:]
+        channels, height, width = self._context.dataset.image_shape
+        size, resolution = (height, width), recipe.augment.resolution
+        resized = (resolution.size(epoch),) * 2 if resolution else size
+        shape = (len(indices), *resized, channels)
         choices = augment.draw_share(
             recipe.augment,
             order,
-            (height, width),
+            size,
             self._augment_generator,
             self._flip_first,
             epoch,
             from_shared_stream=recipe.shares_augmentation,
         )
-        if len(self._epoch_images) != len(indices):
-            self._epoch_images = self._epoch_images.new_empty(len(indices), height, width, channels)
-        augment.apply(self._images, indices, choices, self._epoch_images)
+        if self._epoch_images.shape != shape:
+            self._epoch_images = self._images.new_empty(shape)
+        augment.apply(self._images, indices, choices, self._epoch_images, size)
         images = self._epoch_images.permute(0, 3, 1, 2)
-        if recipe.augment.resolution:
-            images = resized(images, recipe.augment.resolution.size(epoch))
-        if recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)  # CUDA resizes few channels into the other
-        else:
+        if not recipe.channels_last:
             # strides of images with one channel fit both layouts, and torch takes them for the other: made anew
             images = images.contiguous().flatten(1).unflatten(1, images.shape[1:])
         return Epoch(images, self._labels[indices], batches)

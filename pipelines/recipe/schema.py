@@ -79,9 +79,9 @@ class Recipe(Config):
     kernels: Literal["auto", "reference", "fast"] = "auto"
     """the operations of `kernels/`: `reference`, the plain PyTorch that defines them; `fast`, versions with fewer
     passes over memory (on CUDA of all of them, some in Triton; on a CPU of augmentation and whitening and, where the
-    CPU multiplies bfloat16, of the blocks of airnet and davidnet, in C++ that is compiled once); `auto`, what is known
-    to be the fastest on the device (`kernels/choice.py`), the C++ only where `python -m kernels.cpu.build` or `fast`
-    has compiled it. All give the same to rounding"""
+    CPU has AVX-512 and bfloat16 products, of augmentation and of the blocks of airnet and davidnet in C++ that is
+    compiled once); `auto`, what is known to be the fastest on the device (`kernels/choice.py`), the C++ only where
+    `python -m kernels.cpu.build` or `fast` has compiled it. All give the same to rounding"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

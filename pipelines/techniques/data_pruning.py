@@ -1,25 +1,11 @@
 """Leave out of each batch some of the images that were learnt best (InfoBatch, Qin et al. 2024, arXiv:2303.04947)."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pipelines.events import State
 from pipelines.recipe import techniques
-
-
-def weighted_loss(
-    of_batch: Callable[[Tensor, Tensor], Tensor],
-    logits: Tensor,
-    labels: Tensor,
-    weights: tuple[float, float],
-    hard: int,
-) -> Tensor:
-    """The loss of the first `hard` images and that of the rest, each with its weight."""
-    parts = (of_batch(logits[:hard], labels[:hard]), of_batch(logits[hard:], labels[hard:]))
-    return weights[0] * parts[0] + weights[1] * parts[1]
 
 
 class DataPruning:
@@ -41,11 +27,11 @@ class DataPruning:
         def loss_function(logits: Tensor, labels: Tensor) -> Tensor:
             losses = F.cross_entropy(logits.detach().float(), labels, reduction="none")
             self._losses.index_copy_(0, self._batch, losses)
-            hard, easy, rest = self._sizes
-            if not rest:
+            if not self._parts:
                 return of_batch(logits, labels)
-            weights = (hard / (hard + easy), easy / (hard + easy)) if is_mean else (1.0, easy / rest)
-            return weighted_loss(of_batch, logits, labels, weights, hard)
+            hard, easy, rest = self._sizes
+            of_hard, of_rest = (of_batch(logits[part], labels[part]) for part in self._parts)
+            return (hard * of_hard + easy * of_rest) / (hard + easy) if is_mean else of_hard + easy / rest * of_rest
 
         state.loss_function = loss_function
 
@@ -55,11 +41,13 @@ class DataPruning:
 
     def batch_ready(self, state: State) -> None:
         self._batch = next(self._batches)
-        self._sizes = len(self._batch), 0, 0
+        self._parts: tuple[Tensor, ...] = ()
         if self._config.acts_at(state.step, state.steps_per_epoch):
             hard, easy, rest = self._sizes = self._config.sizes(len(self._batch))
             places = self._losses[self._batch].argsort(descending=True)
             drawn = torch.randperm(easy, generator=self._generator, device=places.device)[:rest]
-            chosen = torch.cat([places[:hard], places[hard:][drawn]])
-            self._batch = self._batch[chosen]
-            state.images, state.labels = state.images[chosen], state.labels[chosen]
+            kept, order = torch.cat([places[:hard], places[hard:][drawn]]).sort()  # a ghost norm's groups stay random
+            if rest:
+                self._parts = order.argsort().split([hard, rest])
+            self._batch = self._batch[kept]
+            state.images, state.labels = state.images[kept], state.labels[kept]

@@ -81,7 +81,7 @@ def gather(count: int, crop: int, dtype: torch.dtype, device: torch.device) -> f
     order, outputs = torch.randperm(count, generator=generator).to(device), []
     for version in (augment.gathered, augment.reference):
         outputs.append(padded.new_empty(count, 32, 32, 3))
-        version(padded, order, outputs[-1], choices)
+        version(padded, order, outputs[-1], choices, (32, 32))
     return difference(*outputs)
 
 

@@ -2,12 +2,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 
-from kernels.augment import Choices, augment, by_rows, gathered, reference
-from tests.kernels.versions import DEVICE, on_a_cpu, with_triton
+from kernels import choice
+from kernels.augment import Choices, augment, by_rows, fused, gathered, reference
+from tests.kernels.cpu.chains import needs_kernels
+from tests.kernels.versions import DEVICE, needs_triton, on_a_cpu, with_triton
 
 VERSIONS = [pytest.param(by_rows, marks=on_a_cpu), with_triton(gathered)]
+IN_C = pytest.param(fused, marks=[on_a_cpu, needs_kernels])
 HEIGHT, WIDTH = 6, 7
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch):
+    """The C++ version is compiled where it is not yet."""
+    monkeypatch.setattr(choice, "_version", "fast")
 
 
 def draw(count, crop, cutout, what, dtype, seed, channels=3, of=9):
@@ -26,9 +36,9 @@ def draw(count, crop, cutout, what, dtype, seed, channels=3, of=9):
     return padded, integers(of), Choices(integers(2 * crop + 1), integers(2 * crop + 1), **chosen)
 
 
-def run(version, padded, order, choices):
-    out = padded.new_full((len(order), HEIGHT, WIDTH, padded.shape[3]), 7)
-    version(padded, order, out, choices)
+def run(version, padded, order, choices, resized=(HEIGHT, WIDTH)):
+    out = padded.new_full((len(order), *resized, padded.shape[3]), 7)
+    version(padded, order, out, choices, (HEIGHT, WIDTH))
     return out
 
 
@@ -69,6 +79,87 @@ def test_the_others_give_the_same_to_the_bit(version, dtype, **example):
     assert torch.equal(run(version, *arguments), run(reference, *arguments))
 
 
+@needs_kernels
+@on_a_cpu
+@given(**EXAMPLES)
+@settings(max_examples=40)
+def test_c_gives_the_same_to_the_bit_in_bfloat16(**example):
+    arguments = draw(**example, dtype=torch.bfloat16)
+    assert torch.equal(run(fused, *arguments), run(reference, *arguments))
+
+
+RESIZED = [(4, 5), (6, 6), (1, 1), (9, 7), (13, 20)]
+
+
+@pytest.mark.parametrize("resized", RESIZED)
+@given(**EXAMPLES)
+@settings(max_examples=5)
+def test_crops_are_resized_bilinearly(resized, **example):
+    arguments = draw(**example, dtype=torch.float64)
+    crops = run(reference, *arguments).permute(0, 3, 1, 2)
+    expected = interpolate(crops, resized, mode="bilinear").permute(0, 2, 3, 1)
+    torch.testing.assert_close(run(reference, *arguments, resized), expected)
+
+
+@pytest.mark.parametrize("resized", RESIZED)
+@pytest.mark.parametrize(
+    ("version", "dtype"),
+    [
+        pytest.param(by_rows, torch.float32, marks=on_a_cpu),
+        pytest.param(by_rows, torch.bfloat16, marks=on_a_cpu),
+        pytest.param(gathered, torch.float32, marks=needs_triton),
+        pytest.param(fused, torch.bfloat16, marks=[on_a_cpu, needs_kernels]),
+    ],
+)
+@given(**EXAMPLES)
+@settings(max_examples=10)
+def test_the_others_resize_too(version, resized, dtype, **example):
+    arguments = draw(**example, dtype=dtype)
+    result, expected = run(version, *arguments, resized), run(reference, *arguments, resized)
+    unit = 2**-7 if dtype == torch.bfloat16 else 1e-6  # the last bit
+    torch.testing.assert_close(result, expected, rtol=unit, atol=1e-6)
+
+
+@needs_kernels
+@on_a_cpu
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_c_in_several_threads_and_over_many_images(threads):
+    arguments = draw(1000, 2, 3, {"flip", "shift", "scale"}, torch.bfloat16, seed=0, of=200)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        result = run(fused, *arguments)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(result, run(reference, *arguments))
+
+
+@needs_kernels
+@on_a_cpu
+@pytest.mark.parametrize("name", ["top", "left", "cutout_top", "cutout_left"])
+@pytest.mark.parametrize("place", [-1, 99])
+def test_c_refuses_what_is_outside_the_images(name, place):
+    padded, order, choices = draw(5, 2, 3, {"flip"}, torch.bfloat16, seed=0)
+    getattr(choices, name)[3] = place
+    with pytest.raises(RuntimeError, match="outside the"):
+        run(fused, padded, order, choices)
+    with pytest.raises(RuntimeError, match="outside the padded images"):
+        run(fused, padded, order + len(padded), draw(5, 2, 3, {"flip"}, torch.bfloat16, seed=0)[2])
+
+
+@needs_kernels
+@on_a_cpu
+def test_what_ran_is_noted():
+    choice.use("fast")
+    run(augment, *draw(5, 2, 3, {"flip"}, torch.float32, seed=0))
+    assert choice.ran() == ()
+    run(augment, *draw(5, 2, 3, {"flip"}, torch.bfloat16, seed=0))
+    assert choice.ran() == ("augment: avx512_bf16",)
+    choice.use("reference")
+    run(augment, *draw(5, 2, 3, {"flip"}, torch.bfloat16, seed=0))
+    assert choice.ran() == ()
+
+
 @pytest.mark.parametrize("version", [with_triton(gathered)])
 @given(**EXAMPLES)
 @settings(max_examples=10)
@@ -79,18 +170,20 @@ def test_triton_gives_the_same_in_bfloat16(version, **example):
     torch.testing.assert_close(result, expected, rtol=2**-7, atol=0)
 
 
-@pytest.mark.parametrize("version", [reference, *VERSIONS])
+@pytest.mark.parametrize("version", [reference, *VERSIONS, IN_C])
 def test_special_values_are_carried_along_and_cut_out(version):
-    padded, order, choices = draw(4, 0, 2, {"flip", "shift", "scale"}, torch.float32, seed=0)
+    dtype = torch.bfloat16 if version is fused else torch.float32
+    padded, order, choices = draw(4, 0, 2, {"flip", "shift", "scale"}, dtype, seed=0)
     padded[:] = torch.tensor([float("nan"), float("inf"), -float("inf")], device=DEVICE)
     result = run(version, padded, order, choices)
     assert (result == 0).sum() == 4 * 2 * 2 * 3
     assert result[..., 0].isnan().sum() == result[..., 1].isposinf().sum() == result[..., 2].isneginf().sum()
 
 
-@pytest.mark.parametrize("version", [reference, *VERSIONS])
+@pytest.mark.parametrize("version", [reference, *VERSIONS, IN_C])
 def test_choices_with_gaps_in_memory(version):
-    padded, order, choices = draw(12, 2, 3, {"flip"}, torch.float32, seed=0)
+    dtype = torch.bfloat16 if version is fused else torch.float32
+    padded, order, choices = draw(12, 2, 3, {"flip"}, dtype, seed=0)
     result = run(version, padded, order[::3], choices.of(slice(None, None, 3)))
     assert torch.equal(result, run(reference, padded, order, choices)[::3])
 

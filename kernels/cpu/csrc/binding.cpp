@@ -1,6 +1,7 @@
 // What Python calls. Tensors come checked from kernels/cpu/fused.py.
 #include <torch/extension.h>
 
+#include "augment.h"
 #include "convolution.h"
 #include "weights.h"
 
@@ -149,6 +150,29 @@ std::tuple<Tensor, Tensor, MaybeTensor> into_cells_(HandlePointer source, const 
   return {g, sums, before};
 }
 
+template <class T>
+const T* drawn_or_null(const MaybeTensor& tensor) {
+  return tensor ? tensor->const_data_ptr<T>() : nullptr;
+}
+
+void augment_(const Tensor& padded, const Tensor& order, const Tensor& out, int window_height, int window_width,
+              const Tensor& top, const Tensor& left, const MaybeTensor& flip, const MaybeTensor& shift,
+              const MaybeTensor& scale, const MaybeTensor& cutout_top, const MaybeTensor& cutout_left, int cutout) {
+  const auto size = [](const Tensor& images) { return Size{int(images.size(1)), int(images.size(2)), int(images.size(3))}; };
+  const auto are_within = [](const Tensor& places, int64_t high) {
+    return !places.numel() || (places.min().item<int64_t>() >= 0 && places.max().item<int64_t>() <= high);
+  };
+  TORCH_CHECK(are_within(order, padded.size(0) - 1) && are_within(top, padded.size(1) - window_height) &&
+              are_within(left, padded.size(2) - window_width), "a window outside the padded images");
+  TORCH_CHECK(!cutout_top || (are_within(*cutout_top, window_height - cutout) && are_within(*cutout_left, window_width - cutout)),
+              "a square outside the window");
+  const Drawn drawn{order.const_data_ptr<int64_t>(), top.const_data_ptr<int64_t>(), left.const_data_ptr<int64_t>(),
+                    drawn_or_null<bool>(flip), drawn_or_null<float>(shift), drawn_or_null<float>(scale),
+                    drawn_or_null<int64_t>(cutout_top), drawn_or_null<int64_t>(cutout_left), cutout};
+  augment(data(padded), size(padded), drawn, {window_height, window_width, int(padded.size(3))}, size(out), order.size(0),
+          data(out), at::get_num_threads());
+}
+
 }  // namespace
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
@@ -166,4 +190,5 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("convolve_backward", &convolve_backward, released);
   m.def("from_cells", &from_cells_, released);
   m.def("into_cells", &into_cells_, released);
+  m.def("augment", &augment_, released);
 }

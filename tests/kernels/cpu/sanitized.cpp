@@ -1,10 +1,11 @@
-// Both passes over shapes with remainders, for AddressSanitizer and UndefinedBehaviorSanitizer. Buffers are of the exact
+// Both passes and the augmentation over shapes with remainders, for AddressSanitizer and UndefinedBehaviorSanitizer. Buffers are of the exact
 // size, so that a step over their end is seen.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "augment.h"
 #include "convolution.h"
 #include "parallel.h"
 #include "weights.h"
@@ -64,7 +65,28 @@ void blocks(const MicroKernel& micro_kernel, const Chunks& chunks, const Shape& 
   if (!std::isfinite(total)) abort();
 }
 
+void images(const Size& from, const Size& window, const Size& to, int cutout) {
+  const int64_t count = 70, of = 3;
+  const auto padded = filled<bf16>(of * from.values(), ONE), out = filled<bf16>(count * to.values(), 0);
+  const auto order = filled<int64_t>(count, of - 1), top = filled<int64_t>(count, from.height - window.height);
+  const auto left = filled<int64_t>(count, from.width - window.width);
+  const auto cutout_top = filled<int64_t>(count, window.height - cutout), cutout_left = filled<int64_t>(count, window.width - cutout);
+  const auto shift = filled<float>(count, .5f), scale = filled<float>(count, 2.f);
+  const auto flip = filled<bool>(count, false);
+  for (int64_t i = 0; i < count; i += 2) flip[i] = true;
+  const Drawn all{order.get(), top.get(), left.get(), flip.get(), shift.get(), scale.get(), cutout_top.get(), cutout_left.get(), cutout};
+  augment(padded.get(), from, all, window, to, count, out.get(), 2);
+  for (int64_t i = 0; i < count * to.values(); i++)
+    if (!(to_float(out[i]) >= 0 && to_float(out[i]) <= 3)) abort();
+  const Drawn least{order.get(), top.get(), left.get(), nullptr, nullptr, nullptr, nullptr, nullptr, 0};
+  augment(padded.get(), from, least, window, to, count, out.get(), 2);
+}
+
 int main() {
+  images({9, 11, 3}, {5, 7, 3}, {5, 7, 3}, 2);
+  images({36, 36, 3}, {32, 32, 3}, {24, 24, 3}, 8);
+  images({7, 6, 1}, {7, 6, 1}, {9, 11, 1}, 0);
+  images({8, 8, 5}, {6, 6, 5}, {1, 2, 5}, 6);
   for (const MicroKernel* micro_kernel : {&avx512_bf16, &avx512_bf16_direct, &emulated_amx})
     for (const Chunks& chunks : {Chunks{1, 1}, Chunks{37, 37}, Chunks{70, 20}, Chunks{64, 32}}) {
       blocks(*micro_kernel, chunks, {5, 7, 3, 5, 3, 1, 1}, false);

@@ -47,13 +47,22 @@ def numbered(count, channels=2):
     )
 
 
-def make_loader(config=None, count=22, *, channels=2, order_seed=0, augment_seed=0, rank=0, world_size=1, **changes):
+def make_loader(
+    config=None,
+    count=22,
+    *,
+    channels=2,
+    dtype=torch.float32,
+    order_seed=0,
+    augment_seed=0,
+    rank=0,
+    world_size=1,
+    **changes,
+):
     """A loader of numbered images."""
     augment = (config or Augment()).model_dump(mode="json")
     chosen = recipe.validate(BASE | {"batch_size": 8, "drop_last": False, "augment": augment} | changes, "test")
-    context = LoaderContext(
-        chosen, numbered(count, channels), World(rank, world_size), torch.float32, order_seed, augment_seed
-    )
+    context = LoaderContext(chosen, numbered(count, channels), World(rank, world_size), dtype, order_seed, augment_seed)
     loader = ResidentLoader(context)
     loader.transfer()
     loader.preprocess()
@@ -221,10 +230,10 @@ def test_resolution_resizes_the_epoch_and_changes_nothing_else():
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_resized_images_keep_dtype_and_memory_order(channels_last, dtype):
-    order = torch.channels_last if channels_last else torch.contiguous_format
-    images = preprocessing.resized(torch.randn(5, 3, 8, 8).to(dtype).contiguous(memory_format=order), 6)
+    small = Augment(crop=1, resolution=Resolution(epochs=(0,), sizes=(3,)))
+    images, _ = next(iter(make_loader(small, dtype=dtype, channels_last=channels_last).epoch(0)))
     assert images.dtype == dtype
-    assert images.is_contiguous(memory_format=order)
+    assert images.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
 def test_images_of_one_channel_have_the_strides_of_the_layout_that_is_asked_for():

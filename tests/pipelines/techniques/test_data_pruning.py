@@ -82,7 +82,7 @@ def test_the_images_with_the_largest_last_losses_are_trained_on(coloured):
             images, indices = next(self.epoch)[0], next(self.indices)
             if len(state.images) < len(images):
                 losses = torch.tensor([self.last[one] for one in indices.tolist()])
-                kept = losses.argsort(descending=True)[: len(losses) // 2]
+                kept = losses.argsort(descending=True)[: len(losses) // 2].sort().values
                 images, indices = images[kept], indices[kept]
             assert torch.equal(state.images, images)
             self.trained_on = indices.tolist()
@@ -92,6 +92,43 @@ def test_the_images_with_the_largest_last_losses_are_trained_on(coloured):
             self.last.update(zip(self.trained_on, losses.tolist(), strict=True))
 
     run_trial(bench_for(coloured, "techniques.data_pruning.until=null", "drop_last=false"), 0, [Follow()])
+
+
+class Shares:
+    """Of the last batch: each image's gradient over that in the loss without pruning, rising."""
+
+    def __init__(self, reduction):
+        self.reduction = reduction
+
+    def trial_start(self, state):
+        pruned = state.loss_function
+
+        def loss_function(logits, labels):
+            loss = pruned(logits, labels)
+            whole = F.cross_entropy(logits, labels, reduction=self.reduction)
+            norms = [torch.autograd.grad(one, logits, retain_graph=True)[0].norm(dim=1) for one in (loss, whole)]
+            self.last = (norms[0] / norms[1]).sort().values
+            return loss
+
+        state.loss_function = loss_function
+
+
+@pytest.mark.parametrize(
+    ("loss", "shares"),
+    [
+        # of 16 images 4 are hard and 12 easy, of which 6 are trained on: the mean of 10 images stands for that of 16
+        (["loss={reduction: mean, label_smoothing: 0}"], [10 / 16] * 4 + [20 / 16] * 6),
+        (
+            ["loss={reduction: sum, label_smoothing: 0}", "optimizer=null", "optimizer={name: sgd, lr: 0.001}"],
+            [1] * 4 + [2] * 6,
+        ),
+    ],
+)
+def test_the_rest_of_the_best_learnt_count_for_those_that_are_left_out(coloured, loss, shares):
+    watch = Shares("sum" if "sum" in loss[0] else "mean")
+    changes = ["techniques.data_pruning={easy: 0.75, drop: 0.5, until: null}", "epochs=2.4", *loss]
+    run_trial(bench_for(coloured, *changes), 0, [watch])
+    torch.testing.assert_close(watch.last, torch.tensor(shares).float(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_seed_trains_the_same_weights_and_other_ones_without_it(coloured):
@@ -143,7 +180,7 @@ def test_it_trains_in_one_process(coloured):
     ("overrides", "message"),
     [
         (["accumulation=2"], "set accumulation=1"),
-        (["techniques.data_pruning.from_epoch=0.5"], "must be at least 1"),
+        (["techniques.data_pruning.from_epoch=0.5"], "greater than or equal to 1"),
         (["techniques.data_pruning.until=1.5"], "until=1.5 must be more than from_epoch=2"),
         (["techniques.batch_selection={proxy: {name: airnet}}"], "batch_selection and data_pruning each choose"),
         (["techniques.fixmatch={strong: {cutout: 4}}", "loss.reduction=mean"], "data_pruning needs the loss of each"),
