@@ -6,6 +6,7 @@ python bench/measured_tables.py --check    only check that they are up to date (
 A page marks what is generated with `<!-- measured: begin NAME -->` and `<!-- measured: end -->`. NAME is one of:
 
 tables                          every run
+folder NAME                     the runs in results/measured/NAME
 strategies NAME                 runs of bench/scale.py --strategies in results/measured/strategies/NAME
 screening NAME                  accuracies of the trainings in results/measured/screening/NAME, by their options
 runs RECIPE ...                 the latest run of each recipe
@@ -95,6 +96,9 @@ def figure(name: str, measured: Path) -> str:
         return first_run(measured)
     if name.startswith("strategies "):
         return strategies(measured / STRATEGIES / name.removeprefix("strategies "))
+    if name.startswith("folder "):
+        (table,) = summary_tables(find([measured / name.removeprefix("folder ")]), DEFAULT)
+        return table.markdown()
     if name.startswith("screening "):
         return screening(measured / SCREENING / name.removeprefix("screening "))
     if name == "first-hour":
@@ -105,7 +109,7 @@ def figure(name: str, measured: Path) -> str:
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, strategies NAME, screening NAME, runs RECIPE ..., first-run, first-hour, json NAME"
+    names = "tables, folder NAME, strategies NAME, screening NAME, runs RECIPE ..., first-run, first-hour, json NAME"
     raise ValueError(f"measured: begin {name}: use {names}, or $ python bench/COMMAND.py ...")
 
 

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import choice
-from kernels.choice import is_for_triton, is_wanted
+from kernels.choice import is_for_triton, is_wanted, note
 from kernels.cpu.fused import extension
 from kernels.triton_import import jit, tl, triton
 
@@ -69,7 +68,7 @@ def augment(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: 
         version = by_rows
         if padded.dtype == torch.bfloat16 and extension() is not None:
             version = fused
-            choice.note("augment: avx512_bf16")
+            note("augment: avx512_bf16")
     version(padded, order, out, choices, size)
 
 
@@ -137,12 +136,14 @@ def fused(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Si
     differ from the definition's in the last bit."""
     kernels = extension()
     assert kernels
-    drawn = {name: value.contiguous() for name, value in vars(choices).items() if isinstance(value, Tensor)}
-    for name in ("shift", "scale"):
-        if name in drawn:
-            drawn[name] = drawn[name].float()
+    kernels.augment(padded, order.contiguous(), out, *size, *_drawn(choices), choices.cutout)
+
+
+def _drawn(choices: Choices) -> list[Tensor | None]:
+    """The choices as the kernels take them, one after the other."""
     names = ("top", "left", "flip", "shift", "scale", "cutout_top", "cutout_left")
-    kernels.augment(padded, order.contiguous(), out, *size, *(drawn.get(name) for name in names), choices.cutout)
+    tensors = (getattr(choices, name) for name in names)
+    return [None if one is None else one.contiguous() for one in tensors]
 
 
 @jit
@@ -177,11 +178,8 @@ def gathered(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size:
     are resized after that."""
     (height, width), (count, _, _, channels) = size, out.shape
     crops = out if size == out.shape[1:3] else out.new_empty(count, height, width, channels)
-    names = ("top", "left", "flip", "shift", "scale", "cutout_top", "cutout_left")
-    drawn = (getattr(choices, name) for name in names)
-    drawn = (None if one is None else one.contiguous() for one in drawn)
     _gather[count, triton.cdiv(height * width * channels, BLOCK)](
-        padded, order.contiguous(), crops, *drawn, choices.cutout, *padded.stride()[:2],
+        padded, order.contiguous(), crops, *_drawn(choices), choices.cutout, *padded.stride()[:2],
         HEIGHT=height, WIDTH=width, CHANNELS=channels, BLOCK=BLOCK,
     )  # fmt: skip
     if crops is not out:
