@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.recipe.techniques.batches import Mixing
+from pipelines.recipe.techniques.batches import Interval
 
 
 def soft_labels(labels: Tensor, classes: int) -> Tensor:
@@ -25,7 +25,7 @@ def mixup(images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]
     return images.lerp(images.roll(1, 0), share), labels.lerp(labels.roll(1, 0), share)
 
 
-def is_on(config: Mixing) -> Callable[[State], bool]:
+def is_on(config: Interval) -> Callable[[State], bool]:
     """Whether the trial is within the epochs in which images are mixed."""
     end = float("inf") if config.until is None else config.until
     return lambda state: config.from_epoch <= state.step / state.steps_per_epoch < end

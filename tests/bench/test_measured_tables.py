@@ -124,7 +124,7 @@ def test_a_marker_without_its_other_half_is_an_error(measured, text):
 
 
 def test_an_unknown_name_is_an_error(measured):
-    with pytest.raises(ValueError, match="measured: begin chart: use tables, strategies NAME, screening NAME"):
+    with pytest.raises(ValueError, match="measured: begin chart: use tables, folder NAME, strategies NAME"):
         with_figures(f"<!-- measured: begin chart -->\n{END}", measured)
 
 
