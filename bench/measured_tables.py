@@ -97,8 +97,7 @@ def figure(name: str, measured: Path) -> str:
     if name.startswith("strategies "):
         return strategies(measured / STRATEGIES / name.removeprefix("strategies "))
     if name.startswith("folder "):
-        (table,) = summary_tables(find([measured / name.removeprefix("folder ")]), DEFAULT)
-        return table.markdown()
+        return summaries(find([measured / name.removeprefix("folder ")]))
     if name.startswith("screening "):
         return screening(measured / SCREENING / name.removeprefix("screening "))
     if name == "first-hour":
@@ -193,7 +192,12 @@ def stripped(output: str) -> str:
 def latest_runs(measured: Path, recipes: Sequence[str]) -> str:
     """One table of the latest run of each recipe."""
     runs = {run.record.recipe_name: run for run in find([measured]) if not run.record.smoke_test}
-    (table,) = summary_tables([runs[name] for name in recipes if name in runs], DEFAULT)
+    return summaries(runs[name] for name in recipes if name in runs)
+
+
+def summaries(runs: Iterable[Run]) -> str:
+    """One table of the runs, a row each."""
+    (table,) = summary_tables(runs, DEFAULT)
     return table.markdown()
 
 

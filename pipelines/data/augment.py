@@ -110,10 +110,10 @@ def apply(padded: Tensor, order: Tensor, choices: Choices, out: Tensor, size: ke
     if choices.affine is None and choices.elastic is None:
         kernel.augment(padded, order, out, choices, size)
         return
+    is_resized = size is not None and size != out.shape[1:3]
     for start in range(0, len(out), kernel.CHUNK):
         part = slice(start, start + kernel.CHUNK)
         do, result = choices.of(part), out[part]
-        is_resized = size is not None and size != out.shape[1:3]
         crops = result.new_empty(len(result), *size, result.shape[3]) if is_resized else result
         kernel.augment(padded, order[part], crops, kernel.Choices(do.top, do.left, do.flip))
         warped = warp.warp(crops, do.affine, do.elastic)

@@ -37,7 +37,8 @@ class DataPruning:
 
     def epoch_start(self, state: State) -> None:
         sizes = [len(batch) for batch in state.batches.indices]
-        self._batches = iter(torch.cat(state.batches.indices).to(state.world.device).split(sizes))
+        indices = torch.cat(state.batches.indices).to(state.world.device, non_blocking=True)
+        self._batches = iter(indices.split(sizes))
 
     def batch_ready(self, state: State) -> None:
         self._batch = next(self._batches)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -145,6 +147,16 @@ def test_c_refuses_what_is_outside_the_images(name, place):
         run(fused, padded, order, choices)
     with pytest.raises(RuntimeError, match="outside the padded images"):
         run(fused, padded, order + len(padded), draw(5, 2, 3, {"flip"}, torch.bfloat16, seed=0)[2])
+
+
+@needs_kernels
+@on_a_cpu
+@pytest.mark.parametrize("name", ["top", "left", "flip", "shift", "scale", "cutout_top", "cutout_left"])
+def test_c_refuses_fewer_choices_than_images(name):
+    padded, order, choices = draw(5, 2, 3, {"flip", "shift", "scale"}, torch.bfloat16, seed=0)
+    fewer = replace(choices, **{name: getattr(choices, name)[:4]})
+    with pytest.raises(RuntimeError, match="as many choices and results as images"):
+        run(fused, padded, order, fewer)
 
 
 @needs_kernels

@@ -1,4 +1,4 @@
-// What Python calls. Tensors come checked from kernels/cpu/fused.py.
+// What Python calls. Tensors come checked from kernels/cpu/fused.py and kernels/augment.py.
 #include <torch/extension.h>
 
 #include "augment.h"
@@ -162,6 +162,8 @@ void augment_(const Tensor& padded, const Tensor& order, const Tensor& out, int 
   const auto are_within = [](const Tensor& places, int64_t high) {
     return !places.numel() || (places.min().item<int64_t>() >= 0 && places.max().item<int64_t>() <= high);
   };
+  for (const MaybeTensor& one : {MaybeTensor(top), MaybeTensor(left), flip, shift, scale, cutout_top, cutout_left, MaybeTensor(out)})
+    TORCH_CHECK(!one || one->size(0) == order.size(0), "as many choices and results as images");
   TORCH_CHECK(are_within(order, padded.size(0) - 1) && are_within(top, padded.size(1) - window_height) &&
               are_within(left, padded.size(2) - window_width), "a window outside the padded images");
   TORCH_CHECK(!cutout_top || (are_within(*cutout_top, window_height - cutout) && are_within(*cutout_left, window_width - cutout)),

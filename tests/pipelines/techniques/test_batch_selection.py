@@ -7,7 +7,7 @@ from pipelines.estimate import estimate
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques.batch_selection import hardest
 from pipelines.train import run_trial, set_up
-from pipelines.warmup import warm_up
+from tests.pipelines.techniques.repeated import check_compiled_in_the_warm_up, check_nothing_leaks, same, weights_of
 
 SMALL = [
     "model.widths=[4,6,8]",
@@ -33,14 +33,6 @@ class Sizes:
 
     def step_end(self, state):
         self.seen.append((len(state.images), len(state.labels)))
-
-
-def weights_of(bench):
-    return [tensor.clone() for tensor in bench.network.state_dict().values()]
-
-
-def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_the_largest_losses_are_chosen_in_the_order_of_the_batch():
@@ -76,21 +68,11 @@ def test_a_seed_trains_the_same_weights_and_the_proxy_has_a_say(coloured):
 
 
 def test_nothing_leaks_from_warm_up_or_another_trial(coloured):
-    used, fresh = bench_for(coloured), bench_for(coloured)
-    warm_up(used)
-    run_trial(used, 0)
-    for bench in (used, fresh):
-        run_trial(bench, 1)
-    assert same(weights_of(used), weights_of(fresh))
+    check_nothing_leaks(bench_for(coloured), bench_for(coloured))
 
 
 def test_it_compiles_once(coloured, without_inductor):
-    bench = bench_for(coloured, "compile=true")
-    warm_up(bench)
-    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    for seed in (0, 1):
-        run_trial(bench, seed)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+    check_compiled_in_the_warm_up(bench_for(coloured, "compile=true"))
 
 
 def test_the_network_starts_where_it_starts_without_the_proxy(coloured):

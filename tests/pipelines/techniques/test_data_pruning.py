@@ -6,7 +6,7 @@ from pipelines.distributed.process_group import World
 from pipelines.estimate import estimate
 from pipelines.recipe import RecipeError, load
 from pipelines.train import run_trial, set_up
-from pipelines.warmup import warm_up
+from tests.pipelines.techniques.repeated import check_compiled_in_the_warm_up, check_nothing_leaks, same, weights_of
 
 SMALL = [
     "model.widths=[4,6,8]",
@@ -37,14 +37,6 @@ class Watch:
     def step_end(self, state):
         assert len(state.images) == len(state.labels)
         self.sizes.append(len(state.images))
-
-
-def weights_of(bench):
-    return [tensor.clone() for tensor in bench.network.state_dict().values()]
-
-
-def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_the_batches_of_its_epochs_are_pruned_and_the_steps_stay(coloured):
@@ -143,20 +135,11 @@ def test_a_seed_trains_the_same_weights_and_other_ones_without_it(coloured):
 
 
 def test_nothing_leaks_from_warm_up_or_another_trial(coloured):
-    used, fresh = bench_for(coloured), bench_for(coloured)
-    warm_up(used)
-    run_trial(used, 0)
-    for bench in (used, fresh):
-        run_trial(bench, 1)
-    assert same(weights_of(used), weights_of(fresh))
+    check_nothing_leaks(bench_for(coloured), bench_for(coloured))
 
 
 def test_it_is_compiled_in_the_warm_up(coloured, without_inductor):
-    bench = bench_for(coloured, "compile=true")
-    warm_up(bench)
-    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    run_trial(bench, 0)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+    check_compiled_in_the_warm_up(bench_for(coloured, "compile=true"))
 
 
 def test_every_loader_can_be_pruned(coloured):
