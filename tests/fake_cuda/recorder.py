@@ -215,7 +215,8 @@ def place() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = Path(frame.f_code.co_filename)
-        if file.is_relative_to(REPOSITORY) and file.parent != Path(__file__).parent:
+        is_installed = "site-packages" in file.parts  # also where the environment lies in the checkout
+        if file.is_relative_to(REPOSITORY) and not is_installed and file.parent != Path(__file__).parent:
             return f"{file.relative_to(REPOSITORY)}:{frame.f_lineno}"
         frame = frame.f_back
     return "autograd"
