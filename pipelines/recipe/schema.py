@@ -81,7 +81,8 @@ class Recipe(Config):
     passes over memory (on CUDA of all of them, some in Triton; on a CPU of augmentation and whitening and, where the
     CPU has AVX-512 and bfloat16 products, of augmentation and of the blocks of airnet and davidnet in C++ that is
     compiled once); `auto`, what is known to be the fastest on the device (`kernels/choice.py`), the C++ only where
-    `python -m kernels.cpu.build` or `fast` has compiled it. All give the same to rounding"""
+    `python -m kernels.cpu.build` or `fast` has compiled it. All give the same to rounding (docs/cpu.md: how the C++
+    rounds)"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

@@ -3,18 +3,12 @@
 #include "convolution.h"
 #include "parallel.h"
 #include "passes.h"
+#include "weights_gradient.h"
 
 namespace paceline {
 namespace {
 
 inline __m512i load(const bf16* values) { return _mm512_load_si512(values); }
-
-// Two images' rows interleaved, of 32 channels: b of `multiply` sums over images.
-inline void store_pair(bf16* pairs, int pair, __m512i even, __m512i odd) {
-  __m512i first, last;
-  interleave(even, odd, first, last);
-  _mm512_store_si512(pairs + pair * 32, first), _mm512_store_si512(pairs + CELL / 2 + pair * 32, last);
-}
 
 // A cell [image][channel] to [channel][image], with zeros for images that the chunk does not have.
 void turn(const bf16* cell, int rows, bf16* turned) {
@@ -29,13 +23,12 @@ void turn(const bf16* cell, int rows, bf16* turned) {
 
 // Values that a thread works in.
 struct Scratch {
-  int64_t row, turned, slopes, g, pairs;
-  Scratch(const Shape& s, int strip, bool for_source) {
+  int64_t row, turned, slopes, g;
+  Scratch(const Shape& s, bool for_source) {
     row = int64_t(s.width) * s.in_blocks() * CELL;
     turned = s.height * row;
     slopes = for_source ? s.height * row : 0;
-    pairs = int64_t(strip) * s.window_height * s.seen_width() * CELL;
-    g = for_source ? int64_t(s.seen_height()) * s.seen_width() * s.out_blocks() * CELL : 0;
+    g = int64_t(s.seen_height()) * s.seen_width() * s.out_blocks() * CELL;
   }
 };
 
@@ -49,7 +42,7 @@ struct ChunkBackward {
   const int64_t chunk;
   const int images;
   const float* factors;  // of the chunk's group
-  bf16 *row, *turned, *slopes, *G, *pairs;
+  bf16 *row, *turned, *slopes, *G;
 
   // The source's rows [first, beyond), turned: cells [input block][pixel].
   void make_source(int first, int beyond) {
@@ -63,8 +56,9 @@ struct ChunkBackward {
     }
   }
 
-  // The gradient of one block of outputs, in the pixels of the convolution that the maxima came from: `G` and `pairs`.
-  void unpool(int block, int top, int bottom) {
+  // The gradient of one block of outputs, in the pixels of the convolution that the maxima came from: `G`, and `pairs`
+  // unless null.
+  void unpool(int block, int top, int bottom, bf16* pairs) {
     const int blocks = shape.out_blocks(), width = shape.seen_width(), rows = (images + 1) / 2 * 2;
     __m512 factor[3][2];
     for (int f = 0; f < 3; f++)
@@ -87,7 +81,7 @@ struct ChunkBackward {
         }
         for (int j = 0; j < shape.window(); j++) {
           const int py = y * shape.window_height + j / shape.window_width, px = x * shape.window_width + j % shape.window_width;
-          bf16* const pair = pairs + (int64_t(py - top * shape.window_height) * width + px) * CELL;
+          bf16* const pair = pairs ? pairs + (int64_t(py - top * shape.window_height) * width + px) * CELL : nullptr;
           bf16* const to = G + ((int64_t(py) * width + px) * blocks + block) * CELL;
           for (int i = 0; i < rows; i += 2) {
             __m512i values[2] = {load(gradient + i * 32), load(gradient + i * 32 + 32)};
@@ -96,71 +90,44 @@ struct ChunkBackward {
                 const __m256i place = _mm256_load_si256((const __m256i*)(in.places + at + (i + k) * 32));
                 values[k] = _mm512_maskz_mov_epi16(_mm256_cmpeq_epi8_mask(place, _mm256_set1_epi8(int8_t(j))), values[k]);
               }
-            store_pair(pair, i / 2, values[0], values[1]);
-            if (in.weights) _mm512_store_si512(to + i * 32, values[0]), _mm512_store_si512(to + i * 32 + 32, values[1]);
+            if (pairs) store_pair(pair, i / 2, values[0], values[1]);
+            _mm512_store_si512(to + i * 32, values[0]), _mm512_store_si512(to + i * 32 + 32, values[1]);
           }
-          for (int i = rows; i < 32; i += 2) store_pair(pair, i / 2, _mm512_setzero_si512(), _mm512_setzero_si512());
+          for (int i = rows; pairs && i < 32; i += 2) store_pair(pair, i / 2, _mm512_setzero_si512(), _mm512_setzero_si512());
         }
-      }
-  }
-
-  // gradient[input block][tap] of one block of outputs, from the pixels of rows [top, bottom) of the convolution.
-  void weights_gradient(int top, int bottom, float* gradient, bool add) {
-    const int64_t source_pixels = int64_t(shape.height) * shape.width;
-    const int width = shape.seen_width(), image_pairs = (images + 1) / 2;
-    Segment segments[256];
-    for (int block = 0; block < shape.in_blocks(); block++)
-      for (int tap = 0; tap < shape.taps(); tap++, gradient += CELL) {
-        const int dy = tap / shape.kernel - shape.border(), dx = tap % shape.kernel - shape.border();
-        const int left = std::max(0, -dx), right = std::min(width, shape.width - dx);
-        int count = 0;
-        bool adds = add;
-        auto multiply = [&] {
-          micro_kernel.multiply(segments, count, channels_in(shape.inputs, block), image_pairs, adds, gradient);
-          count = 0, adds = true;
-        };
-        for (int y = std::max(top, -dy); y < std::min(bottom, shape.height - dy) && left < right; y++) {
-          segments[count++] = {turned + (block * source_pixels + int64_t(y + dy) * shape.width + left + dx) * CELL,
-                               pairs + (int64_t(y - top) * width + left) * CELL, right - left};
-          if (count == 256) multiply();
-        }
-        if (count || !adds) multiply();
       }
   }
 
   // The gradient at the source in a row of tiles, from column `start` on.
   void source_gradient(TileProducts& tiles, int tile_row, int start, int cells) {
     const int blocks = shape.in_blocks(), end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
-    alignas(64) float products[4 * CELL];
     tiles.prepare(G, tile_row, start, images);
     for (int block = 0; block < blocks; block++) {
       const bf16* weights = in.weights + int64_t(block) * cells * shape.out_blocks() * CELL;
       ChannelSums sum, by_p;
-      for (int column = start; column < end; column++) {
-        tiles.compute(weights, tile_row, column, products);
-        for (int j = 0; j < 4; j++) {
-          if (!tiles.has(tile_row, column, j)) continue;
-          const int64_t pixel = (2 * tile_row + j / 2) * shape.width + 2 * column + j % 2;
-          const int64_t within = (pixel * blocks + block) * CELL;
-          const int64_t at = chunk * shape.height * shape.width * blocks * CELL + within;
-          const float* product = products + j * CELL;
-          for (int i = 0; i < images; i++) {
-            __m512 first = _mm512_load_ps(product + i * 32), last = _mm512_load_ps(product + i * 32 + 16);
-            if (in.extra) {
-              const __m512i extra = load(in.extra + at + i * 32);
-              first = _mm512_add_ps(first, low(extra)), last = _mm512_add_ps(last, high(extra));
+      for (int column = start; column < end; column++)
+        for (int begin = 0; begin < images; begin += tiles.images_at_once()) {
+          tiles.compute(weights, tile_row, column, begin);
+          tiles.for_each_pixel(tile_row, column, [&](int y, int x, const float* product) {
+            const int64_t within = ((int64_t(y) * shape.width + x) * blocks + block) * CELL;
+            const int64_t at = chunk * shape.height * shape.width * blocks * CELL + within;
+            for (int i = begin; i < std::min(begin + tiles.images_at_once(), images); i++, product += 32) {
+              __m512 first = _mm512_load_ps(product), last = _mm512_load_ps(product + 16);
+              if (in.extra) {
+                const __m512i extra = load(in.extra + at + i * 32);
+                first = _mm512_add_ps(first, low(extra)), last = _mm512_add_ps(last, high(extra));
+              }
+              if (out.before) _mm512_store_si512(out.before + at + i * 32, pack(first, last));
+              const __m512i slope = load(slopes + within + i * 32);
+              first = _mm512_mul_ps(first, low(slope)), last = _mm512_mul_ps(last, high(slope));
+              sum.add(first, last);
+              if (out.before_g) _mm512_store_si512(out.before_g + at + i * 32, pack(first, last));
+              if (!in.before_p) continue;
+              const __m512i p = load(in.before_p + at + i * 32);
+              by_p.add_product(first, last, low(p), high(p));
             }
-            if (out.before) _mm512_store_si512(out.before + at + i * 32, pack(first, last));
-            const __m512i slope = load(slopes + within + i * 32);
-            first = _mm512_mul_ps(first, low(slope)), last = _mm512_mul_ps(last, high(slope));
-            sum.add(first, last);
-            if (out.before_g) _mm512_store_si512(out.before_g + at + i * 32, pack(first, last));
-            if (!in.before_p) continue;
-            const __m512i p = load(in.before_p + at + i * 32);
-            by_p.add_product(first, last, low(p), high(p));
-          }
+          });
         }
-      }
       if (!out.before_sums) continue;
       float* sums = out.before_sums + (chunk * 2 * blocks + block) * 32;
       sum.add_to(sums), by_p.add_to(sums + blocks * 32);
@@ -172,33 +139,34 @@ struct ChunkBackward {
 
 void backward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& chunks, const Source& source,
               const BackwardInputs& in, const BackwardOutputs& out, int slices, int threads) {
-  const int64_t row_bytes = int64_t(shape.width) * (shape.in_blocks() + 1) * CELL * sizeof(bf16);
-  const int strip = strip_rows(shape, row_bytes), border = shape.border();
-  const Scratch sizes(shape, strip, in.weights);
+  const Scratch sizes(shape, in.weights);
   const int64_t block_gradient = int64_t(shape.in_blocks()) * shape.taps() * CELL;
-  const int cells = backward_is_winograd(micro_kernel, shape) ? POSITIONS : shape.taps();
+  const int cells = backward_sides(shape).is_winograd(micro_kernel) ? winograd::POSITIONS : shape.taps();
   parallel(slices, threads, [&](Next next) {
     const auto row = scratch<bf16>(sizes.row), turned = scratch<bf16>(sizes.turned), slopes = scratch<bf16>(sizes.slopes);
-    const auto G = scratch<bf16>(sizes.g), pairs = scratch<bf16>(sizes.pairs);
-    TileProducts tiles(micro_kernel, shape.seen_height(), shape.seen_width(), shape.outputs, shape.height, shape.width, shape.kernel);
+    const auto G = scratch<bf16>(sizes.g);
+    WeightsGradient weights_gradient(micro_kernel, shape);
+    const int strip = weights_gradient.strip_rows();
+    TileProducts tiles(micro_kernel, backward_sides(shape), shape.outputs);
     micro_kernel.begin();
     for (int64_t slice; next(slice);) {
       const int64_t begin = slice * chunks.count() / slices, end = (slice + 1) * chunks.count() / slices;
       for (int64_t chunk = begin; chunk < end; chunk++) {
         const float* factors = in.factors + chunks.group_of(chunk) * 3 * shape.out_blocks() * 32;
         ChunkBackward work{micro_kernel, shape, source, in, out, chunk, chunks.rows(chunk), factors,
-                           row.get(), turned.get(), slopes.get(), G.get(), pairs.get()};
+                           row.get(), turned.get(), slopes.get(), G.get()};
         if (out.before_sums) memset(out.before_sums + chunk * 2 * shape.in_blocks() * 32, 0, 2 * shape.in_blocks() * 32 * sizeof(float));
         for (int y = 0, made = 0, tile_row = 0; y < shape.pooled_height(); y += strip) {
           const int last = std::min(y + strip, shape.pooled_height()), top = y * shape.window_height, bottom = last * shape.window_height;
           const bool is_last = last == shape.pooled_height();
-          const int needed = is_last ? shape.height : std::min(bottom + border, shape.height);
+          const int needed = is_last ? shape.height : std::min(bottom + shape.border(), shape.height);
           work.make_source(made, needed);
           made = needed;
+          weights_gradient.begin(turned.get(), top, bottom, chunks.rows(chunk));
           for (int block = 0; block < shape.out_blocks(); block++) {
-            work.unpool(block, y, last);
+            work.unpool(block, y, last, weights_gradient.pairs());
             float* gradient = out.gradient + (slice * shape.out_blocks() + block) * block_gradient;
-            work.weights_gradient(top, bottom, gradient, chunk > begin || y > 0);
+            weights_gradient.compute(G.get(), block, chunk > begin || y > 0, gradient);
           }
           // tiles whose neighbours all have their gradient by now
           for (; in.weights && tile_row < tiles.tile_rows() && (is_last || tiles.rows_for(tile_row) <= bottom); tile_row++)

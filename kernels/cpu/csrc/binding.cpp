@@ -11,7 +11,7 @@ using namespace paceline;
 using at::Tensor;
 
 const MicroKernel* micro_kernel = nullptr;
-const MicroKernel* const all_micro_kernels[] = {&amx, &avx512_bf16, &avx512_bf16_direct, &emulated_amx};
+const MicroKernel* const all_micro_kernels[] = {&amx, &avx512_bf16_winograd, &avx512_bf16_direct, &emulated_amx};
 
 std::vector<std::string> supported() {
   std::vector<std::string> names;
@@ -93,9 +93,9 @@ std::tuple<Tensor, MaybeTensor, MaybeTensor> convolve(HandlePointer source, cons
   const Shape shape = shape_of(*source, weight, window_height, window_width);
   const int64_t chunks = source->chunks.count();
   const Tensor flat = channels_last(weight);
-  const bool winograd = forward_is_winograd(*micro_kernel, shape);
-  const Tensor packed = at::empty({shape.out_blocks(), winograd ? POSITIONS : shape.taps(), shape.in_blocks(), CELL}, at::kBFloat16);
-  pack_forward(shape, data(flat), winograd, data(packed), at::get_num_threads());
+  const bool transforms = forward_sides(shape).is_winograd(*micro_kernel);
+  const Tensor packed = at::empty({shape.out_blocks(), transforms ? winograd::POSITIONS : shape.taps(), shape.in_blocks(), CELL}, at::kBFloat16);
+  pack_forward(shape, data(flat), transforms, data(packed), at::get_num_threads());
   const std::vector<int64_t> size{chunks, shape.pooled_height(), shape.pooled_width(), shape.out_blocks(), 32, 32};
   const Tensor p = at::empty(size, at::kBFloat16);
   MaybeTensor places, sums;
@@ -115,9 +115,9 @@ std::tuple<Tensor, MaybeTensor, MaybeTensor, MaybeTensor> convolve_backward(
   const int slices = int(std::min(chunks, most_slices));
   Tensor packed;
   if (source_gradient) {
-    const bool winograd = backward_is_winograd(*micro_kernel, shape);
-    packed = at::empty({shape.in_blocks(), winograd ? POSITIONS : shape.taps(), shape.out_blocks(), CELL}, at::kBFloat16);
-    pack_backward(shape, data(channels_last(weight)), winograd, data(packed), at::get_num_threads());
+    const bool transforms = backward_sides(shape).is_winograd(*micro_kernel);
+    packed = at::empty({shape.in_blocks(), transforms ? winograd::POSITIONS : shape.taps(), shape.out_blocks(), CELL}, at::kBFloat16);
+    pack_backward(shape, data(channels_last(weight)), transforms, data(packed), at::get_num_threads());
   }
   const Tensor gradient_sums = at::empty({slices, shape.out_blocks(), shape.in_blocks(), shape.taps(), CELL}, at::kFloat);
   MaybeTensor before, before_g, sums;

@@ -5,12 +5,12 @@
 
 namespace paceline {
 
-// Whether the passes want weights that are transformed, see `pack_forward`.
-inline bool forward_is_winograd(const MicroKernel& micro_kernel, const Shape& shape) {
-  return TileProducts::is_winograd(micro_kernel, shape.height, shape.width, shape.seen_height(), shape.seen_width(), shape.kernel);
+// The convolution of the forward pass, and the one of the backward pass that gives the gradient at its input.
+inline Sides forward_sides(const Shape& shape) {
+  return {shape.height, shape.width, shape.seen_height(), shape.seen_width(), shape.kernel, shape.pools_squares()};
 }
-inline bool backward_is_winograd(const MicroKernel& micro_kernel, const Shape& shape) {
-  return TileProducts::is_winograd(micro_kernel, shape.seen_height(), shape.seen_width(), shape.height, shape.width, shape.kernel);
+inline Sides backward_sides(const Shape& shape) {
+  return {shape.seen_height(), shape.seen_width(), shape.height, shape.width, shape.kernel, false};
 }
 
 // p, places: cells [chunk][pooled pixel][output block]; places: which pixel of the window is the maximum; null: not kept.

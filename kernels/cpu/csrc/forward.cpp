@@ -23,23 +23,80 @@ void take_maximum(const float* values, float* best, uint8_t* places, int place, 
   }
 }
 
+// The same of the four pixels of a square at once.
+void take_maximum_of_square(const float* const (&pixels)[4], float* best, uint8_t* places, int images) {
+  for (int at = 0; at < images * 32; at += 16) {
+    __m512 maximum = _mm512_load_ps(pixels[0] + at);
+    __m512i place = _mm512_setzero_si512();
+    for (int i = 1; i < 4; i++) {
+      const __m512 value = _mm512_load_ps(pixels[i] + at);
+      const __mmask16 wins = _mm512_cmp_ps_mask(value, maximum, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+      maximum = _mm512_mask_mov_ps(maximum, wins, value);
+      place = _mm512_mask_mov_epi32(place, wins, _mm512_set1_epi32(i));
+    }
+    _mm512_store_ps(best + at, maximum);
+    _mm_store_si128((__m128i*)(places + at), _mm512_cvtepi32_epi8(place));
+  }
+}
+
+// Takes what the convolution gives for one block of outputs of a chunk's images: pools it, stores it, sums it.
+struct Outputs {
+  const Shape& shape;
+  const int block;
+  bf16* const p;          // of the chunk
+  uint8_t* const places;  // of the chunk, or null
+  float* const best;      // of a window
+  uint8_t* const best_places;
+  ChannelSums sum{}, squares{};
+
+  int64_t cell(int y, int x, int first) const {
+    return ((int64_t(y) * shape.pooled_width() + x) * shape.out_blocks() + block) * CELL + first * 32;
+  }
+  // result: images from `first` on.
+  void store(int y, int x, int first, int images, const float* result) {
+    bf16* const to = p + cell(y, x, first);
+    for (int at = 0; at < images * 32; at += 32) {
+      const __m512 low = _mm512_load_ps(result + at), high = _mm512_load_ps(result + at + 16);
+      _mm512_store_si512(to + at, pack(low, high));
+      sum.add(low, high), squares.add_product(low, high, low, high);
+    }
+  }
+  void store_window(int y, int x, int first, int images) {
+    store(y, x, first, images, best + first * 32);
+    if (places) memcpy(places + cell(y, x, first), best_places + first * 32, images * 32);
+  }
+  void take(const TileProducts& tiles, int tile_row, int tile_column, int first, int images) {
+    if (shape.pools_squares())
+      return tiles.for_each_square(tile_row, tile_column, [&](int y, int x, const float* const (&pixels)[4]) {
+        take_maximum_of_square(pixels, best + first * 32, best_places + first * 32, images);
+        store_window(y / 2, x / 2, first, images);
+      });
+    const int last = shape.window() - 1;  // 0: no pool; else the window is the whole image
+    tiles.for_each_pixel(tile_row, tile_column, [&](int y, int x, const float* result) {
+      if (last == 0) return store(y, x, first, images, result);
+      const int at = y * shape.width + x;
+      take_maximum(result, best + first * 32, best_places + first * 32, at, images);
+      if (at == last) store_window(0, 0, first, images);
+    });
+  }
+};
+
 }  // namespace
 
 void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& chunks, const Source& source,
              const bf16* weights, bf16* p, uint8_t* places, float* sums, int threads) {
-  const int in_blocks = shape.in_blocks(), out_blocks = shape.out_blocks(), window = shape.window();
+  const int in_blocks = shape.in_blocks(), out_blocks = shape.out_blocks();
   const int64_t in_row = int64_t(shape.width) * in_blocks * CELL;
-  const int cells = forward_is_winograd(micro_kernel, shape) ? POSITIONS : shape.taps();
+  const int64_t out_image = int64_t(shape.pooled_height()) * shape.pooled_width() * out_blocks * CELL;
+  const int cells = forward_sides(shape).is_winograd(micro_kernel) ? winograd::POSITIONS : shape.taps();
   parallel(chunks.count(), threads, [&](Next next) {
-    TileProducts tiles(micro_kernel, shape.height, shape.width, shape.inputs, shape.seen_height(), shape.seen_width(), shape.kernel);
+    TileProducts tiles(micro_kernel, forward_sides(shape), shape.inputs);
     const auto values = scratch<bf16>(shape.height * in_row);
-    const auto best = scratch<float>(out_blocks * CELL);  // of a window; for each block, since a window may have many tiles
-    const auto place = scratch<uint8_t>(out_blocks * CELL);
-    alignas(64) float products[4 * CELL];
+    const auto best = scratch<float>(out_blocks * CELL);  // for each block, since a window may have many tiles
+    const auto best_places = scratch<uint8_t>(out_blocks * CELL);
     micro_kernel.begin();
     for (int64_t chunk; next(chunk);) {
       const int images = chunks.rows(chunk);
-      const int64_t first_pixel = chunk * shape.pooled_height() * shape.pooled_width();
       float* const my_sums = sums ? sums + chunk * 2 * out_blocks * 32 : nullptr;
       if (sums) memset(my_sums, 0, 2 * out_blocks * 32 * sizeof(float));
       for (int row = 0, made = 0; row < tiles.tile_rows(); row++) {
@@ -51,37 +108,15 @@ void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& 
           tiles.prepare(values.get(), row, start, images);
           const int end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
           for (int block = 0; block < out_blocks; block++) {
-            ChannelSums sum, squares;
-            float* const my_best = best.get() + block * CELL;
-            uint8_t* const my_place = place.get() + block * CELL;
-            auto finish = [&](int64_t pixel, const float* result) {
-              bf16* to = p + (pixel * out_blocks + block) * CELL;
-              for (int i = 0; i < images; i++) {
-                const __m512 first = _mm512_load_ps(result + i * 32), last = _mm512_load_ps(result + i * 32 + 16);
-                _mm512_store_si512(to + i * 32, pack(first, last));
-                sum.add(first, last), squares.add_product(first, last, first, last);
+            Outputs outputs{shape, block, p + chunk * out_image, places ? places + chunk * out_image : nullptr,
+                            best.get() + block * CELL, best_places.get() + block * CELL};
+            for (int column = start; column < end; column++)
+              for (int first = 0; first < images; first += tiles.images_at_once()) {
+                tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, row, column, first);
+                outputs.take(tiles, row, column, first, std::min(tiles.images_at_once(), images - first));
               }
-            };
-            for (int column = start; column < end; column++) {
-              tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, row, column, products);
-              for (int j = 0; j < 4; j++) {
-                if (!tiles.has(row, column, j)) continue;
-                const int y = 2 * row + j / 2, x = 2 * column + j % 2;
-                if (window == 1) {
-                  finish(first_pixel + y * shape.width + x, products + j * CELL);
-                  continue;
-                }
-                const int at = y % shape.window_height * shape.window_width + x % shape.window_width;
-                take_maximum(products + j * CELL, my_best, my_place, at, images);
-                // the last pixel of a window comes last: a window is a tile or the whole image
-                if (at < window - 1) continue;
-                const int64_t pixel = first_pixel + y / shape.window_height * shape.pooled_width() + x / shape.window_width;
-                finish(pixel, my_best);
-                if (places) memcpy(places + (pixel * out_blocks + block) * CELL, my_place, images * 32);
-              }
-            }
             if (!sums) continue;
-            sum.add_to(my_sums + block * 32), squares.add_to(my_sums + (out_blocks + block) * 32);
+            outputs.sum.add_to(my_sums + block * 32), outputs.squares.add_to(my_sums + (out_blocks + block) * 32);
           }
         }
       }

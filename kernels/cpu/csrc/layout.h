@@ -38,6 +38,7 @@ struct Shape {
   int seen_height() const { return pooled_height() * window_height; }
   int seen_width() const { return pooled_width() * window_width; }
   int window() const { return window_height * window_width; }
+  bool pools_squares() const { return window_height == 2 && window_width == 2; }
   int taps() const { return kernel * kernel; }
   int border() const { return kernel / 2; }
 };

@@ -25,6 +25,6 @@ struct MicroKernel {
   void (*multiply)(const Segment* segments, int segment_count, int rows, int pairs, bool add, float* sums);
 };
 
-extern const MicroKernel amx, avx512_bf16, avx512_bf16_direct, emulated_amx;
+extern const MicroKernel amx, avx512_bf16_winograd, avx512_bf16_direct, emulated_amx;
 
 }  // namespace paceline

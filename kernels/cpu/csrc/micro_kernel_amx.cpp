@@ -38,7 +38,7 @@ bool is_supported() {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   const bool has_tiles = d >> 22 & 1 && d >> 24 & 1;  // AMX-BF16 and AMX-TILE
   constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // arch_prctl: Linux enables tiles on request
-  return has_tiles && avx512_bf16.is_supported() && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+  return has_tiles && avx512_bf16_winograd.is_supported() && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 }  // namespace

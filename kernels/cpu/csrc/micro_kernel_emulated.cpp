@@ -33,7 +33,7 @@ struct EmulatedTiles {
 };
 thread_local char EmulatedTiles::rows[8][16][64];
 
-bool is_supported() { return avx512_bf16.is_supported(); }  // the rest of the kernels needs that
+bool is_supported() { return avx512_bf16_winograd.is_supported(); }  // the rest of the kernels needs that
 void nothing() {}
 
 }  // namespace

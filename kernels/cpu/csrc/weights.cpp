@@ -15,51 +15,64 @@ inline bf16 round_to_bf16(float value) {
   return bf16(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)), 0));
 }
 
-// Cells [column block][tap or position][summed block] of weights w(column, summed, tap).
-template <class Weights>
-void pack(int columns, int summed, int kernel, bool winograd, Weights w, bf16* packed, int threads) {
-  const int taps = kernel * kernel, cells = winograd ? POSITIONS : taps, summed_blocks = (summed + 31) / 32;
-  parallel((columns + 31) / 32 * summed_blocks, threads, [&](Next next) {
-    for (int64_t piece; next(piece);) {
-      const int column_block = int(piece / summed_blocks), summed_block = int(piece % summed_blocks);
-      bf16* const first = packed + (int64_t(column_block) * cells * summed_blocks + summed_block) * CELL;
-      const int64_t stride = summed_blocks * CELL;
-      for (int cell = 0; cell < cells; cell++) memset(first + cell * stride, 0, CELL * sizeof(bf16));
-      for (int c = 0; c < channels_in(columns, column_block); c++)
-        for (int s = 0; s < channels_in(summed, summed_block); s++) {
-          bf16* const to = first + place(s, c);
-          const int column = column_block * 32 + c, sum = summed_block * 32 + s;
-          if (!winograd) {
-            for (int tap = 0; tap < taps; tap++) to[tap * stride] = w(column, sum, tap);
-            continue;
-          }
-          float rows[4][3];  // G g, and then times G transposed, with G = (1 0 0, 1/2 1/2 1/2, 1/2 -1/2 1/2, 0 0 1)
-          for (int x = 0; x < 3; x++) {
-            const float a = to_float(w(column, sum, x)), b = to_float(w(column, sum, 3 + x)), d = to_float(w(column, sum, 6 + x));
-            rows[0][x] = a, rows[1][x] = (a + b + d) / 2, rows[2][x] = (a - b + d) / 2, rows[3][x] = d;
-          }
-          for (int y = 0; y < 4; y++) {
-            const float a = rows[y][0], b = rows[y][1], d = rows[y][2];
-            const float values[4] = {a, (a + b + d) / 2, (a - b + d) / 2, d};
-            for (int x = 0; x < 4; x++) to[(y * 4 + x) * stride] = round_to_bf16(values[x]);
-          }
-        }
-    }
+// The weights of one output for 32 inputs from `first_input` on, each tap or transformed position a vector.
+void load_weights(const Shape& shape, const bf16* weights, int output, int first_input, bool turned, bool transforms, __m512i* to) {
+  using namespace winograd;
+  const int taps = shape.taps();
+  const __mmask32 lanes = first_lanes(shape.inputs - first_input);
+  __m512i values[LARGEST_KERNEL * LARGEST_KERNEL];
+  for (int tap = 0; tap < taps; tap++) {
+    const int64_t from = (int64_t(output) * taps + (turned ? taps - 1 - tap : tap)) * shape.inputs + first_input;
+    values[tap] = output < shape.outputs ? _mm512_maskz_loadu_epi16(lanes, weights + from) : _mm512_setzero_si512();
+  }
+  if (!transforms) {
+    memcpy(to, values, taps * sizeof(__m512i));
+    return;
+  }
+  transform<Weights>([&](int y, int x) { return Floats(values[y * WEIGHTS + x]); },
+                     [&](int y, int x, const Floats& value) { to[y * SIDE + x] = value.rounded(); });
+}
+
+// Calls work(output block, input block) for all, in parallel.
+template <class Work>
+void for_each_block(const Shape& shape, int threads, Work work) {
+  parallel(shape.out_blocks() * shape.in_blocks(), threads, [&](Next next) {
+    for (int64_t piece; next(piece);) work(int(piece / shape.in_blocks()), int(piece % shape.in_blocks()));
   });
 }
 
 }  // namespace
 
-void pack_forward(const Shape& shape, const bf16* weights, bool winograd, bf16* packed, int threads) {
-  const int taps = shape.taps();
-  auto weight = [&](int output, int input, int tap) { return weights[(int64_t(output) * taps + tap) * shape.inputs + input]; };
-  pack(shape.outputs, shape.inputs, shape.kernel, winograd, weight, packed, threads);
+void pack_forward(const Shape& shape, const bf16* weights, bool transforms, bf16* packed, int threads) {
+  const int cells = transforms ? winograd::POSITIONS : shape.taps();
+  for_each_block(shape, threads, [&](int out_block, int in_block) {
+    __m512i of_outputs[16][LARGEST_KERNEL * LARGEST_KERNEL], of_one[16];
+    for (int half = 0; half < 2; half++) {
+      for (int o = 0; o < 16; o++)
+        load_weights(shape, weights, out_block * 32 + half * 16 + o, in_block * 32, false, transforms, of_outputs[o]);
+      for (int cell = 0; cell < cells; cell++) {
+        for (int o = 0; o < 16; o++) of_one[o] = of_outputs[o][cell];
+        bf16* const to = packed + ((int64_t(out_block) * cells + cell) * shape.in_blocks() + in_block) * CELL;
+        transpose16(of_one, (uint32_t*)(to + half * CELL / 2));  // pairs of inputs
+      }
+    }
+  });
 }
 
-void pack_backward(const Shape& shape, const bf16* weights, bool winograd, bf16* packed, int threads) {
-  const int taps = shape.taps();
-  auto weight = [&](int input, int output, int tap) { return weights[(int64_t(output) * taps + taps - 1 - tap) * shape.inputs + input]; };
-  pack(shape.inputs, shape.outputs, shape.kernel, winograd, weight, packed, threads);
+void pack_backward(const Shape& shape, const bf16* weights, bool transforms, bf16* packed, int threads) {
+  const int cells = transforms ? winograd::POSITIONS : shape.taps();
+  for_each_block(shape, threads, [&](int out_block, int in_block) {
+    __m512i even[LARGEST_KERNEL * LARGEST_KERNEL], odd[LARGEST_KERNEL * LARGEST_KERNEL];
+    for (int pair = 0; pair < 16; pair++) {
+      const int output = out_block * 32 + pair * 2;
+      load_weights(shape, weights, output, in_block * 32, true, transforms, even);
+      load_weights(shape, weights, output + 1, in_block * 32, true, transforms, odd);
+      for (int cell = 0; cell < cells; cell++) {
+        bf16* const to = packed + ((int64_t(in_block) * cells + cell) * shape.out_blocks() + out_block) * CELL;
+        store_pair(to, pair, even[cell], odd[cell]);
+      }
+    }
+  });
 }
 
 void pack_whitening(int outputs, int patch_values, const bf16* weights, const bf16* bias, bf16* packed) {

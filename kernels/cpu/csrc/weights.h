@@ -5,11 +5,11 @@
 namespace paceline {
 
 // weights: (outputs, kernel, kernel, inputs), contiguous. The results are cells, filled up with zeros: b of `multiply`.
-// winograd: the 16 positions of the transformed 3 x 3 weights take the place of the taps.
+// transforms: the positions of the 3 x 3 weights, transformed as in winograd.h, take the place of the taps.
 // [output block][tap or position][input block], summed over inputs
-void pack_forward(const Shape& shape, const bf16* weights, bool winograd, bf16* packed, int threads);
+void pack_forward(const Shape& shape, const bf16* weights, bool transforms, bf16* packed, int threads);
 // [input block][tap, turned round, or position][output block], summed over outputs
-void pack_backward(const Shape& shape, const bf16* weights, bool winograd, bf16* packed, int threads);
+void pack_backward(const Shape& shape, const bf16* weights, bool transforms, bf16* packed, int threads);
 // weights: (outputs, patch values); bias: (outputs) or null. To [output block], the bias as a last patch value.
 void pack_whitening(int outputs, int patch_values, const bf16* weights, const bf16* bias, bf16* packed);
 

@@ -33,11 +33,11 @@ void blocks(const MicroKernel& micro_kernel, const Chunks& chunks, const Shape& 
   const Source& source = whitened ? static_cast<const Source&>(first) : plain;
 
   const auto weights = filled<bf16>(int64_t(shape.outputs) * taps * shape.inputs, ONE);
-  const bool winograd = forward_is_winograd(micro_kernel, shape), winograd_back = backward_is_winograd(micro_kernel, shape);
-  const auto packed = filled<bf16>(int64_t(out_blocks) * in_blocks * (winograd ? POSITIONS : taps) * CELL, 0);
-  const auto packed_back = filled<bf16>(int64_t(out_blocks) * in_blocks * (winograd_back ? POSITIONS : taps) * CELL, 0);
-  pack_forward(shape, weights.get(), winograd, packed.get(), 2);
-  pack_backward(shape, weights.get(), winograd_back, packed_back.get(), 2);
+  const bool transforms = forward_sides(shape).is_winograd(micro_kernel), transforms_back = backward_sides(shape).is_winograd(micro_kernel);
+  const auto packed = filled<bf16>(int64_t(out_blocks) * in_blocks * (transforms ? winograd::POSITIONS : taps) * CELL, 0);
+  const auto packed_back = filled<bf16>(int64_t(out_blocks) * in_blocks * (transforms_back ? winograd::POSITIONS : taps) * CELL, 0);
+  pack_forward(shape, weights.get(), transforms, packed.get(), 2);
+  pack_backward(shape, weights.get(), transforms_back, packed_back.get(), 2);
 
   const int64_t out = chunks.count() * shape.pooled_height() * shape.pooled_width() * out_blocks * CELL;
   const int64_t in = chunks.count() * shape.height * shape.width * in_blocks * CELL;
@@ -87,12 +87,14 @@ int main() {
   images({36, 36, 3}, {32, 32, 3}, {24, 24, 3}, 8);
   images({7, 6, 1}, {7, 6, 1}, {9, 11, 1}, 0);
   images({8, 8, 5}, {6, 6, 5}, {1, 2, 5}, 6);
-  for (const MicroKernel* micro_kernel : {&avx512_bf16, &avx512_bf16_direct, &emulated_amx})
+  for (const MicroKernel* micro_kernel : {&avx512_bf16_winograd, &avx512_bf16_direct, &emulated_amx})
     for (const Chunks& chunks : {Chunks{1, 1}, Chunks{37, 37}, Chunks{70, 20}, Chunks{64, 32}}) {
       blocks(*micro_kernel, chunks, {5, 7, 3, 5, 3, 1, 1}, false);
       blocks(*micro_kernel, chunks, {9, 6, 24, 40, 3, 2, 2}, true);
       blocks(*micro_kernel, chunks, {6, 5, 33, 64, 5, 2, 2}, false);
       blocks(*micro_kernel, chunks, {4, 5, 64, 33, 1, 4, 5}, false);
+      blocks(*micro_kernel, chunks, {10, 13, 40, 33, 3, 1, 1}, false);
+      blocks(*micro_kernel, chunks, {13, 8, 33, 70, 3, 13, 8}, false);
     }
   puts("done");
 }

@@ -63,7 +63,8 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
     assert runs_of_chain == [RECIPES[name]] * 2
     for value, by_layers, right in zip(result, plain, expected, strict=True):
         assert value.shape == right.shape
-        assert distance(value, right) < 2 * distance(by_layers, right) + 0.01
+        # Winograd's products round more, see kernels/cpu/csrc/winograd.h
+        assert distance(value, right) < 4 * distance(by_layers, right) + 0.02
 
 
 @pytest.mark.parametrize("frozen", [1, 2])
