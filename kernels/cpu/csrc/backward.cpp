@@ -60,6 +60,7 @@ struct ChunkBackward {
   // unless null.
   void unpool(int block, int top, int bottom, bf16* pairs) {
     const int blocks = shape.out_blocks(), width = shape.seen_width(), rows = (images + 1) / 2 * 2;
+    const bool reads_G = in.weights || !pairs;
     __m512 factor[3][2];
     for (int f = 0; f < 3; f++)
       for (int h = 0; h < 2; h++) factor[f][h] = _mm512_loadu_ps(factors + (f * blocks + block) * 32 + h * 16);
@@ -91,7 +92,7 @@ struct ChunkBackward {
                 values[k] = _mm512_maskz_mov_epi16(_mm256_cmpeq_epi8_mask(place, _mm256_set1_epi8(int8_t(j))), values[k]);
               }
             if (pairs) store_pair(pair, i / 2, values[0], values[1]);
-            _mm512_store_si512(to + i * 32, values[0]), _mm512_store_si512(to + i * 32 + 32, values[1]);
+            if (reads_G) _mm512_store_si512(to + i * 32, values[0]), _mm512_store_si512(to + i * 32 + 32, values[1]);
           }
           for (int i = rows; pairs && i < 32; i += 2) store_pair(pair, i / 2, _mm512_setzero_si512(), _mm512_setzero_si512());
         }

@@ -7,7 +7,12 @@
 namespace paceline {
 namespace {
 
-// best = max(best, values), and where it came from. NaN wins, as in PyTorch. At place 0 there is no best yet.
+// Where a value takes the place of the maximum before it: NaN wins, as in PyTorch.
+inline __mmask16 wins_over(__m512 value, __m512 maximum) {
+  return _mm512_cmp_ps_mask(value, maximum, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+}
+
+// best = max(best, values), and where it came from. At place 0 there is no best yet.
 void take_maximum(const float* values, float* best, uint8_t* places, int place, int images) {
   if (place == 0) {
     memcpy(best, values, images * 32 * sizeof(float));
@@ -16,7 +21,7 @@ void take_maximum(const float* values, float* best, uint8_t* places, int place, 
   }
   for (int i = 0; i < images * 2; i++) {
     const __m512 value = _mm512_load_ps(values + i * 16), before = _mm512_load_ps(best + i * 16);
-    const __mmask16 wins = _mm512_cmp_ps_mask(value, before, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __mmask16 wins = wins_over(value, before);
     _mm512_store_ps(best + i * 16, _mm512_mask_mov_ps(before, wins, value));
     const __m128i old = _mm_load_si128((const __m128i*)(places + i * 16));
     _mm_store_si128((__m128i*)(places + i * 16), _mm_mask_mov_epi8(old, wins, _mm_set1_epi8(int8_t(place))));
@@ -30,7 +35,7 @@ void take_maximum_of_square(const float* const (&pixels)[4], float* best, uint8_
     __m512i place = _mm512_setzero_si512();
     for (int i = 1; i < 4; i++) {
       const __m512 value = _mm512_load_ps(pixels[i] + at);
-      const __mmask16 wins = _mm512_cmp_ps_mask(value, maximum, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+      const __mmask16 wins = wins_over(value, maximum);
       maximum = _mm512_mask_mov_ps(maximum, wins, value);
       place = _mm512_mask_mov_epi32(place, wins, _mm512_set1_epi32(i));
     }
@@ -56,9 +61,9 @@ struct Outputs {
   void store(int y, int x, int first, int images, const float* result) {
     bf16* const to = p + cell(y, x, first);
     for (int at = 0; at < images * 32; at += 32) {
-      const __m512 low = _mm512_load_ps(result + at), high = _mm512_load_ps(result + at + 16);
-      _mm512_store_si512(to + at, pack(low, high));
-      sum.add(low, high), squares.add_product(low, high, low, high);
+      const __m512 lower = _mm512_load_ps(result + at), upper = _mm512_load_ps(result + at + 16);
+      _mm512_store_si512(to + at, pack(lower, upper));
+      sum.add(lower, upper), squares.add_product(lower, upper, lower, upper);
     }
   }
   void store_window(int y, int x, int first, int images) {

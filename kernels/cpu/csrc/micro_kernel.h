@@ -14,6 +14,13 @@ struct Segment {
   int count;
 };
 
+// Rows of 32 columns for two summed values that follow each other, into b.
+inline void store_pair(bf16* b, int pair, __m512i even, __m512i odd) {
+  __m512i first, last;
+  interleave(even, odd, first, last);
+  _mm512_store_si512(b + pair * 32, first), _mm512_store_si512(b + CELL / 2 + pair * 32, last);
+}
+
 struct MicroKernel {
   const char* name;
   bool prefers_winograd;  // fewer products for more vector work: where products are the slower

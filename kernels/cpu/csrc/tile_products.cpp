@@ -54,8 +54,8 @@ void TileProducts::prepare(const bf16* cells, int tile_row, int column, int imag
   bf16* to = transformed.get();
   for (const int beyond = std::min(column + at_once, tile_columns()); column < beyond; column++, to += column_stride)
     for (int block = 0; block < blocks; block++)
-      winograd::Patch(in + block * CELL, blocks * CELL, sides.height, sides.width, rows.start(tile_row), columns.start(column))
-          .transform_to(to + block * CELL, position_stride, images * 32);
+      winograd::transform_input(in + block * CELL, sides.height, sides.width, blocks * CELL, rows.start(tile_row),
+                                columns.start(column), images * 32, to + block * CELL, position_stride);
 }
 
 void TileProducts::compute(const bf16* weights, int tile_row, int column, int first) {

@@ -58,8 +58,9 @@ inline void transpose16(const __m512i in[16], uint32_t* out) {
 }
 
 // The first 16 of 32 values, interleaved with the last 16.
-inline __m512i interleaved(__m512i values) {
-  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+inline __m512i zip_halves(__m512i values) {
+  alignas(64) static constexpr uint16_t order[32] = {
+      0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   return _mm512_permutexvar_epi16(_mm512_load_si512(order), values);
 }
 
@@ -80,17 +81,10 @@ struct Floats {
   explicit Floats(__m512i values)
       : even(_mm512_castsi512_ps(_mm512_slli_epi32(values, 16))),
         odd(_mm512_castsi512_ps(_mm512_and_si512(values, _mm512_set1_epi32(int(0xffff0000))))) {}
-  __m512i rounded() const { return interleaved(pack(even, odd)); }
+  __m512i rounded() const { return zip_halves(pack(even, odd)); }
 };
 inline Floats operator+(const Floats& a, const Floats& b) { return {a.even + b.even, a.odd + b.odd}; }
 inline Floats operator-(const Floats& a, const Floats& b) { return {a.even - b.even, a.odd - b.odd}; }
 inline Floats operator*(float a, const Floats& b) { return {a * b.even, a * b.odd}; }
-
-// Two rows of 32 values as a pair of summed values: b of `MicroKernel::multiply`.
-inline void store_pair(bf16* cell, int pair, __m512i even, __m512i odd) {
-  __m512i first, last;
-  interleave(even, odd, first, last);
-  _mm512_store_si512(cell + pair * 32, first), _mm512_store_si512(cell + 512 + pair * 32, last);
-}
 
 }  // namespace paceline

@@ -20,16 +20,13 @@ void load_weights(const Shape& shape, const bf16* weights, int output, int first
   using namespace winograd;
   const int taps = shape.taps();
   const __mmask32 lanes = first_lanes(shape.inputs - first_input);
-  __m512i values[LARGEST_KERNEL * LARGEST_KERNEL];
   for (int tap = 0; tap < taps; tap++) {
     const int64_t from = (int64_t(output) * taps + (turned ? taps - 1 - tap : tap)) * shape.inputs + first_input;
-    values[tap] = output < shape.outputs ? _mm512_maskz_loadu_epi16(lanes, weights + from) : _mm512_setzero_si512();
+    to[tap] = output < shape.outputs ? _mm512_maskz_loadu_epi16(lanes, weights + from) : _mm512_setzero_si512();
   }
-  if (!transforms) {
-    memcpy(to, values, taps * sizeof(__m512i));
-    return;
-  }
-  transform<Weights>([&](int y, int x) { return Floats(values[y * WEIGHTS + x]); },
+  if (!transforms) return;
+  // which reads everything before it stores anything
+  transform<Weights>([&](int y, int x) { return Floats(to[y * WEIGHTS + x]); },
                      [&](int y, int x, const Floats& value) { to[y * SIDE + x] = value.rounded(); });
 }
 

@@ -29,12 +29,12 @@ int rows_of_strip(const Shape& shape, bool transforms, int tile_columns) {
 WeightsGradient::WeightsGradient(const MicroKernel& micro_kernel, const Shape& shape)
     : micro_kernel(micro_kernel), shape(shape), transforms(is_winograd(micro_kernel, shape)),
       columns(Cut::with_fewest_positions(shape.seen_width())), strip(rows_of_strip(shape, transforms, columns.count())) {
-  const int rows = strip * shape.window_height;
+  bottom = strip * shape.window_height;  // a whole strip, for the sizes below
   if (!transforms) {
-    of_outputs = scratch<bf16>(int64_t(rows) * shape.seen_width() * CELL);
+    of_outputs = scratch<bf16>(int64_t(bottom) * shape.seen_width() * CELL);
     return;
   }
-  bottom = rows;  // the size of a whole strip
+  segments.resize(rows().count());
   of_source = scratch<bf16>(shape.in_blocks() * POSITIONS * position_stride());
   of_outputs = scratch<bf16>(POSITIONS * position_stride());
   products = scratch<float>(POSITIONS * PRODUCT_STRIDE);
@@ -47,9 +47,9 @@ void WeightsGradient::begin(const bf16* cells, int first_row, int beyond, int im
   bf16* to = of_source.get();
   for (int block = 0; block < shape.in_blocks(); block++, to += POSITIONS * position_stride())
     for (int tile = 0; tile < tiles(); tile++)
-      Patch(source + block * pixels * CELL, CELL, shape.height, shape.width, top + rows().start(tile / columns.count()),
-            columns.start(tile % columns.count()))
-          .transform_to(to + tile * CELL, position_stride(), channels_in(shape.inputs, block) * 32);
+      transform_input(source + block * pixels * CELL, shape.height, shape.width, CELL, top + rows().start(tile / columns.count()),
+                      columns.start(tile % columns.count()), channels_in(shape.inputs, block) * 32, to + tile * CELL,
+                      position_stride());
 }
 
 void WeightsGradient::compute(const bf16* output_gradient, int block, bool add, float* gradient) {
@@ -59,32 +59,25 @@ void WeightsGradient::compute(const bf16* output_gradient, int block, bool add, 
 }
 
 void WeightsGradient::transform_outputs(const bf16* output_gradient, int block) {
-  alignas(64) static constexpr bf16 nothing[CELL] = {};
   for (int tile = 0; tile < tiles(); tile++) {
-    const bf16* pixels[TILE][TILE];
     const int row = tile / columns.count(), column = tile % columns.count();
-    for (int i = 0; i < TILE; i++)
-      for (int j = 0; j < TILE; j++) {
-        const int y = top + rows().start(row) + i, x = columns.start(column) + j;
-        const bool is_inside = y < top + rows().end(row) && x < columns.end(column);
-        pixels[i][j] = is_inside ? output_gradient + ((int64_t(y) * shape.seen_width() + x) * shape.out_blocks() + block) * CELL : nothing;
-      }
+    const Patch<TILE> patch(output_gradient + block * CELL, shape.seen_width(), shape.out_blocks() * CELL, top + rows().start(row),
+                            columns.start(column), top + rows().end(row), columns.end(column));
     for (int pair = 0; pair < (images + 1) / 2; pair++) {
       __m512i even[SIDE][SIDE];
-      transform<OutputTransposed>([&](int i, int j) { return Floats(_mm512_load_si512(pixels[i][j] + pair * 64)); },
-                                [&](int i, int j, const Floats& value) { even[i][j] = value.rounded(); });
-      transform<OutputTransposed>([&](int i, int j) { return Floats(_mm512_load_si512(pixels[i][j] + pair * 64 + 32)); },
-                                [&](int i, int j, const Floats& value) {
-                                  bf16* const cell = of_outputs.get() + (i * SIDE + j) * position_stride() + tile * CELL;
-                                  store_pair(cell, pair, even[i][j], value.rounded());
-                                });
+      transform<OutputTransposed>([&](int y, int x) { return patch.at(y, x, pair * 64); },
+                                  [&](int y, int x, const Floats& value) { even[y][x] = value.rounded(); });
+      transform<OutputTransposed>([&](int y, int x) { return patch.at(y, x, pair * 64 + 32); },
+                                  [&](int y, int x, const Floats& value) {
+                                    bf16* const cell = of_outputs.get() + (y * SIDE + x) * position_stride() + tile * CELL;
+                                    store_pair(cell, pair, even[y][x], value.rounded());
+                                  });
     }
   }
 }
 
 void WeightsGradient::multiply_positions(bool add, float* gradient) {
   const int pairs = (images + 1) / 2;
-  Segment segments[64];  // rows of tiles: at most TILES, or of an image that is pooled whole
   for (int block = 0; block < shape.in_blocks(); block++) {
     const int inputs = channels_in(shape.inputs, block);
     for (int position = 0; position < POSITIONS; position++) {
@@ -95,7 +88,7 @@ void WeightsGradient::multiply_positions(bool add, float* gradient) {
       const bf16* b = of_outputs.get() + position * position_stride();
       for (int row = 0; row < tile_rows; row++)
         segments[row] = {a + int64_t(row) * columns.count() * CELL, b + int64_t(row) * columns.count() * CELL, tile_columns};
-      micro_kernel.multiply(segments, tile_rows, inputs, pairs, false, products.get() + position * PRODUCT_STRIDE);
+      micro_kernel.multiply(segments.data(), tile_rows, inputs, pairs, false, products.get() + position * PRODUCT_STRIDE);
     }
     for (int at = 0; at < inputs * 32; at += 16)
       transform<WeightsTransposed>(

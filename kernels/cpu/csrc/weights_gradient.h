@@ -1,5 +1,7 @@
 // The products of a convolution's weights' gradient: tap by tap, or by Winograd's minimal filtering.
 #pragma once
+#include <vector>
+
 #include "cut.h"
 #include "layout.h"
 #include "parallel.h"
@@ -37,6 +39,7 @@ class WeightsGradient {
   const int strip;
   const bf16* source = nullptr;
   int top = 0, bottom = 0, images = 0;
+  std::vector<Segment> segments;                   // of a position, one for each row of tiles
   std::unique_ptr<bf16[], Free<bf16>> of_source;   // cells [input block][position][tile]
   std::unique_ptr<bf16[], Free<bf16>> of_outputs;  // cells [position][tile], or `pairs`
   std::unique_ptr<float[], Free<float>> products;  // [position][32 inputs][32 outputs]

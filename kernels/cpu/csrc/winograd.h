@@ -3,10 +3,10 @@
 // output = A'[(G weights G') * (B' input B)]A, where * multiplies position by position: Lavin & Gray, "Fast Algorithms
 // for Convolutional Neural Networks" (2016). The weights' gradient is G'[(A gradient A') * (B' input B)]G.
 //
-// Transforms are computed in float32; what is multiplied is rounded to bfloat16 after them. The error grows with the
-// points that the transforms are made from. With 0, 2/3, -2/3, 3/2, -3/2 and infinity (Alam et al., "Winograd Convolution
-// for Deep Neural Networks: Efficient Point Selection", 2022) it is 1.1% of the result's standard deviation over 256
-// channels; with the usual 0, 1, -1, 2, -2 and infinity 2.4%.
+// Transforms are computed in float32; what is multiplied is rounded to bfloat16 after them. The error depends on the points
+// that the transforms are made from. With 0, 2/3, -2/3, 3/2, -3/2 and infinity, of the form that Alam et al. recommend
+// ("Winograd Convolution for Deep Neural Networks: Efficient Point Selection", 2022), it is 1.1% of the result's standard
+// deviation.
 #pragma once
 #include "micro_kernel.h"
 
@@ -14,7 +14,8 @@ namespace paceline::winograd {
 
 constexpr int TILE = 4, WEIGHTS = 3, SIDE = 6, POSITIONS = SIDE * SIDE;  // outputs, weights and positions along a side
 
-constexpr float P = 2 / 3.f, Q = 3 / 2.f, P2 = P * P, Q2 = Q * Q;  // the points; PQ = 1 is used below
+constexpr float P = 2 / 3.f, Q = 3 / 2.f, P2 = P * P, Q2 = Q * Q;  // the points
+static_assert(P * Q == 1);  // a factor that `Input` and `Weights` leave out
 constexpr float BY_P = 1 / (2 * P2 * (P2 - Q2)), BY_Q = 1 / (2 * Q2 * (Q2 - P2));
 
 // The transforms along one side, of vectors.
@@ -92,29 +93,32 @@ inline void transform(Load load, Store store) {
   }
 }
 
-// A patch of an image for a tile: cells of pixels, `nothing` where the patch lies outside.
+// SIZE x SIZE cells of an image from pixel (top, left) on; `nothing` outside of it, and from row `bottom` and column `right` on.
+template <int SIZE>
 struct Patch {
-  const bf16* pixels[SIDE][SIDE];
+  const bf16* pixels[SIZE][SIZE];
 
-  // For the tile from pixel (top, left) on in an image of height x width pixels, `stride` values from pixel to pixel.
-  Patch(const bf16* image, int64_t stride, int height, int width, int top, int left) {
+  // width: pixels from row to row; stride: values from pixel to pixel.
+  Patch(const bf16* image, int width, int64_t stride, int top, int left, int bottom, int right) {
     alignas(64) static constexpr bf16 nothing[CELL] = {};
-    for (int i = 0; i < SIDE; i++)
-      for (int j = 0; j < SIDE; j++) {
-        const int y = top + i - 1, x = left + j - 1;
-        const bool is_inside = y >= 0 && y < height && x >= 0 && x < width;
-        pixels[i][j] = is_inside ? image + (int64_t(y) * width + x) * stride : nothing;
+    for (int y = top; y < top + SIZE; y++)
+      for (int x = left; x < left + SIZE; x++) {
+        const bool is_inside = y >= 0 && y < bottom && x >= 0 && x < right;
+        pixels[y - top][x - left] = is_inside ? image + (int64_t(y) * width + x) * stride : nothing;
       }
   }
-
-  // to[position * stride]: the first `values` values of each cell, transformed.
-  void transform_to(bf16* to, int64_t stride, int values) const {
-    for (int at = 0; at < values; at += 32)
-      transform<Input>([&](int y, int x) { return Floats(_mm512_load_si512(pixels[y][x] + at)); },
-                       [&](int y, int x, const Floats& value) {
-                         _mm512_store_si512(to + (y * SIDE + x) * stride + at, value.rounded());
-                       });
-  }
+  Floats at(int y, int x, int value) const { return Floats(_mm512_load_si512(pixels[y][x] + value)); }
 };
+
+// What the tile from (top, left) on reads, transformed: the first `values` values of each cell to to[position * to_stride].
+inline void transform_input(const bf16* image, int height, int width, int64_t stride, int top, int left, int values,
+                            bf16* to, int64_t to_stride) {
+  const Patch<SIDE> patch(image, width, stride, top - 1, left - 1, height, width);
+  for (int at = 0; at < values; at += 32)
+    transform<Input>([&](int y, int x) { return patch.at(y, x, at); },
+                     [&](int y, int x, const Floats& value) {
+                       _mm512_store_si512(to + (y * SIDE + x) * to_stride + at, value.rounded());
+                     });
+}
 
 }  // namespace paceline::winograd
