@@ -108,9 +108,10 @@ class Command(Script):
 
     @property
     def name(self) -> str:
-        """The first file that it names, or its program."""
+        """The first file that it names, or its program. `python3.11` and `lr=0.1` have no suffix of a file."""
         words = shlex.split(self.command)
-        return Path(next((word for word in words if Path(word).suffix and not word.startswith("-")), words[0])).name
+        files = (word for word in words if Path(word).suffix[1:2].isalpha() and not word.startswith("-"))
+        return Path(next(files, words[0])).name
 
 
 class Cells(Script):
