@@ -14,4 +14,4 @@ from pipelines.recipe.scripts import Command
     ],
 )
 def test_a_command_is_named_after_its_first_file_or_its_program(command, name):
-    assert Command(command=command).name == name
+    assert Command(command=command, target=0.9).name == name
