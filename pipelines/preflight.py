@@ -148,9 +148,15 @@ def augmentation(recipe: Recipe, dataset: Dataset, world: World) -> None:
     augment, side = recipe.augment, min(dataset.image_shape[1:])
     if augment.crop >= side:
         raise ValueError(f"augment.crop={augment.crop} reflects more than an image of {side} pixels has: give less")
-    if augment.cutout > side:
+    crops = augment.resolution.crops if augment.resolution else None
+    if crops and max(crops) > side:
         raise ValueError(
-            f"augment.cutout={augment.cutout} is more than the {side} pixels of an image: give at most that"
+            f"augment.resolution.crops={list(crops)}: an image has {side} pixels a side: give at most that"
+        )
+    smallest = min(crops or (side,))
+    if augment.cutout > smallest:
+        raise ValueError(
+            f"augment.cutout={augment.cutout} is more than the {smallest} pixels of an image: give at most that"
         )
 
 

@@ -9,7 +9,6 @@ from pipelines.clock import Lap
 from pipelines.data.dataset import Dataset
 from pipelines.host.devices import make_clock
 from pipelines.recipe import Recipe
-from pipelines.recipe.training import Resolution
 from pipelines.train import TrainingSetup, run_trial
 
 STEPS = 3
@@ -67,8 +66,7 @@ def warm_up_recipes(recipe: Recipe, images: int) -> Iterator[Recipe]:
         labelling = chosen["self_training"].model_copy(update={"start_epoch": -1, "end_epoch": 1, "cycle": 1})
         techniques = changes["techniques"].model_copy(update={"self_training": labelling})
         stages.append(changes | {"techniques": techniques})
-    augment = recipe.augment
-    for size in augment.resolution.sizes if augment.resolution else (None,):
-        alone = Resolution(epochs=(0,), sizes=(size,)) if size else None
+    augment, resolution = recipe.augment, recipe.augment.resolution
+    for alone in [resolution.of_epoch(epoch) for epoch in resolution.epochs] if resolution else [None]:
         for stage in stages:
             yield recipe.model_copy(update=stage | {"augment": augment.model_copy(update={"resolution": alone})})

@@ -2,6 +2,7 @@
 training device, `bulk` in host memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -68,6 +69,8 @@ class ResidentLoader:
         channels, height, width = self._context.dataset.image_shape
         size, resolution = (height, width), recipe.augment.resolution
         resized = (resolution.size(epoch),) * 2 if resolution else size
+        if resolution and (side := resolution.crop(epoch)):
+            size = (side, side)
         shape = (len(indices), *resized, channels)
         choices = augment.draw_share(
             recipe.augment,
@@ -78,6 +81,9 @@ class ResidentLoader:
             epoch,
             from_shared_stream=recipe.shares_augmentation,
         )
+        if size != (height, width):
+            top, left = choices.top + (height - size[0]) // 2, choices.left + (width - size[1]) // 2
+            choices = replace(choices, top=top, left=left)
         if self._epoch_images.shape != shape:
             self._epoch_images = self._images.new_empty(shape)
         augment.apply(self._images, indices, choices, self._epoch_images, size)

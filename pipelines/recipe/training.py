@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -155,17 +155,23 @@ class Elastic(Config):
 
 
 class Resolution(Config):
-    """Small images first: cheap epochs to begin with, the full size at the end (progressive resizing, as in E1)."""
+    """Small images first: cheap epochs to begin with, the full size at the end (progressive resizing, as in E1). A crop
+    as large as its size is not resized, so that it keeps the scale of the test images."""
 
     epochs: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     """the first epoch of each size, from 0, rising"""
     sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     """height and width in pixels from each of those epochs on"""
+    crops: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """height and width in pixels of the part of the image that is resized to each of those sizes: its middle, moved by
+    `augment.crop`; null: the whole image"""
 
     @model_validator(mode="after")
     def _sizes_match(self) -> "Resolution":
         if len(self.epochs) != len(self.sizes):
             raise ValueError(f"{len(self.epochs)} epochs but {len(self.sizes)} sizes: give one size per epoch")
+        if self.crops is not None and len(self.crops) != len(self.sizes):
+            raise ValueError(f"{len(self.sizes)} sizes but {len(self.crops)} crops: give one crop per size, or null")
         if self.epochs[0] != 0 or any(later <= earlier for earlier, later in pairwise(self.epochs)):
             raise ValueError(f"epochs must begin with 0 and rise, not {list(self.epochs)}")
         return self
@@ -173,6 +179,15 @@ class Resolution(Config):
     def size(self, epoch: int) -> int:
         """Height and width in epoch `epoch`, from 0."""
         return self.sizes[bisect_right(self.epochs, epoch) - 1]
+
+    def crop(self, epoch: int) -> int | None:
+        """Height and width of what is resized in epoch `epoch`, from 0; None: the whole image."""
+        return self.crops[bisect_right(self.epochs, epoch) - 1] if self.crops is not None else None
+
+    def of_epoch(self, epoch: int) -> Self:
+        """The size and the crop of epoch `epoch`, from 0, for all epochs."""
+        crop = self.crop(epoch)
+        return type(self)(epochs=(0,), sizes=(self.size(epoch),), crops=None if crop is None else (crop,))
 
 
 class Augment(Config):

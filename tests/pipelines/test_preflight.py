@@ -54,6 +54,24 @@ def test_every_size_of_the_images_must_pass_through_the_network(name, coloured):
         preflight.image_sizes(recipe.load(name, [sizes]), coloured, World())
 
 
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (
+            "resolution: {epochs: [0], sizes: [8], crops: [9]}",
+            r"augment\.resolution\.crops=\[9\]: an image has 8 pixels a side",
+        ),
+        (
+            "cutout: 6, resolution: {epochs: [0], sizes: [8], crops: [5]}",
+            r"augment\.cutout=6 is more than the 5 pixels of an image",
+        ),
+    ],
+)
+def test_crops_lie_in_the_image_and_the_cutout_in_the_crops(digits, augment, message):
+    with pytest.raises(ValueError, match=message):
+        preflight.augmentation(quick(f"augment={{{augment}}}"), digits, World())
+
+
 def test_an_augmentation_fits_the_shorter_side(digits):
     wide = replace(digits, train_images=digits.train_images[:, :, :6])
     fits = quick().model_copy(update={"augment": Augment(crop=5, cutout=6)})

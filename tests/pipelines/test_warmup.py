@@ -38,6 +38,12 @@ def test_a_warm_up_has_the_recipe_once_for_each_size_of_its_images():
     assert [short.augment.resolution.sizes for short in shorts] == [(6,), (8,)]
 
 
+def test_a_warm_up_has_the_crop_of_each_size():
+    crops = "augment.resolution={epochs: [0, 1], sizes: [4, 6], crops: [8, 6]}"
+    resolutions = [short.augment.resolution for short in warm_up_recipes(quick(crops), 1437)]
+    assert [(resolution.sizes, resolution.crops) for resolution in resolutions] == [((4,), (8,)), ((6,), (6,))]
+
+
 def test_a_warm_up_freezes_the_whitening_bias_after_its_first_step_and_pretrains_for_one():
     chosen = recipe.load("cifar10/airbench94")
     (short,) = warm_up_recipes(chosen, 50_000)

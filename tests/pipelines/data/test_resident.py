@@ -227,6 +227,19 @@ def test_resolution_resizes_the_epoch_and_changes_nothing_else():
             assert torch.equal(epoch.images, expected.images)
 
 
+def test_a_crop_is_the_middle_of_the_image_at_its_own_scale_then_resized_where_the_size_is_another():
+    full = Augment(crop=1, brightness=0.1)
+    resolution = Resolution(epochs=(0, 1, 2), sizes=(2, 2, 4), crops=(2, 3, 4))
+    plain, cropped = make_loader(full), make_loader(full.model_copy(update={"resolution": resolution}))
+    middles = (slice(1, 3), slice(0, 3), slice(0, 4))
+    for number, (side, middle) in enumerate(zip(resolution.sizes, middles, strict=True)):
+        expected, epoch = plain.epoch(number).images[:, :, middle, middle], cropped.epoch(number).images
+        assert epoch.shape == (22, 2, side, side)
+        for image, wanted in zip(epoch.flatten(0, 1), expected.flatten(0, 1), strict=True):
+            expected_image = torch.from_numpy(bilinear(wanted.double().numpy(), side))
+            torch.testing.assert_close(image.double(), expected_image, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_resized_images_keep_dtype_and_memory_order(channels_last, dtype):

@@ -220,6 +220,7 @@ def test_a_batch_that_is_never_full_is_refused_naming_the_options():
         (["loader={name: torchvision}", "augment.draw=even"], "augment.draw=even is not drawn image by image"),
         (["precision=autocast", "half_dtype=float16"], "half_dtype=float16 cannot be combined with precision=autocast"),
         (["augment.resolution={epochs: [0, 3], sizes: [6]}"], "2 epochs but 1 sizes: give one size per epoch"),
+        (["augment.resolution={epochs: [0], sizes: [6], crops: [6, 8]}"], "1 sizes but 2 crops: give one crop"),
         (["augment.resolution={epochs: [1, 3], sizes: [6, 8]}"], "epochs must begin with 0 and rise"),
         (["augment.resolution={epochs: [0, 3, 3], sizes: [6, 7, 8]}"], "epochs must begin with 0 and rise"),
     ],
