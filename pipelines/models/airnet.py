@@ -24,16 +24,15 @@ class Stage(nn.Module):
     """Two or three 3x3 convolutions, pooled after the first; with three, a residual around the last two, which goes
     through `drop` before it is added."""
 
-    def __init__(self, inputs: int, outputs: int, config: networks.AirNet, drop: nn.Module | None) -> None:
+    def __init__(self, inputs: int, outputs: int, depth: int, config: networks.AirNet, drop: nn.Module | None) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
-            for channels in (inputs, *[outputs] * (config.depth - 1))
+            nn.Conv2d(channels, outputs, 3, padding=1, bias=False) for channels in (inputs, *[outputs] * (depth - 1))
         )
-        self.norms = nn.ModuleList(make_norm(outputs, config.norm) for _ in range(config.depth))
+        self.norms = nn.ModuleList(make_norm(outputs, config.norm) for _ in range(depth))
         self.pool = make_pool(config.pool)
         self.activation = Activation(config.activation)
-        self.is_residual = config.depth == 3
+        self.is_residual = depth == 3
         self.drop = drop
 
     def forward(self, images: Tensor) -> Tensor:
@@ -69,10 +68,11 @@ class AirNet(nn.Module):
             )
         self.whiten = PatchWhitening(channels, config.whitening) if config.whitening else None
         outputs = self.whiten.out_channels if self.whiten else 24
-        channels_and_drops = zip(
-            pairwise((outputs, *config.widths)), stochastic_depth(config.stochastic_depth, branches=3), strict=True
-        )
-        stages = [Stage(before, after, config, drop) for (before, after), drop in channels_and_drops]
+        channels, drops = pairwise((outputs, *config.widths)), stochastic_depth(config.stochastic_depth, branches=3)
+        stages = [
+            Stage(before, after, depth, config, drop)
+            for (before, after), depth, drop in zip(channels, config.depths, drops, strict=True)
+        ]
         self.input_dropout = make_dropout(config.dropout, "input")
         self.layers = in_a_row(
             None if self.whiten else FirstConvolution(channels, outputs, 2),

@@ -9,6 +9,7 @@ from pipelines.recipe.config import Config
 Channels = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Depth = Literal[2, 3]
 
 
 class Norm(Config):
@@ -169,8 +170,9 @@ class AirNet(Regularized):
     """the network"""
     widths: tuple[Channels, Channels, Channels] = (64, 256, 256)
     """channels of the three stages"""
-    depth: Literal[2, 3] = 2
-    """convolutions a stage; with three, the last two have a residual connection around them"""
+    depth: Depth | tuple[Depth, Depth, Depth] = 2
+    """convolutions a stage, for all three or for each; with three, the last two have a residual connection around
+    them"""
     norm: Norm = Norm()
     """the norm after every convolution"""
     activation: Activation = Activation(name="gelu")
@@ -191,9 +193,14 @@ class AirNet(Regularized):
 
     @model_validator(mode="after")
     def _has_branches_to_drop(self) -> "AirNet":
-        if self.stochastic_depth and self.depth < 3:
-            raise ValueError("stochastic_depth needs residual branches: set depth=3")
+        if self.stochastic_depth and min(self.depths) < 3:
+            raise ValueError("stochastic_depth needs residual branches in every stage: set depth=3")
         return self
+
+    @property
+    def depths(self) -> tuple[int, int, int]:
+        """Convolutions of each stage."""
+        return (self.depth,) * 3 if isinstance(self.depth, int) else self.depth
 
 
 class ResNet18(Regularized):
