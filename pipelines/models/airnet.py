@@ -68,10 +68,10 @@ class AirNet(nn.Module):
             )
         self.whiten = PatchWhitening(channels, config.whitening) if config.whitening else None
         outputs = self.whiten.out_channels if self.whiten else 24
-        channels, drops = pairwise((outputs, *config.widths)), stochastic_depth(config.stochastic_depth, branches=3)
+        widths, drops = pairwise((outputs, *config.widths)), stochastic_depth(config.stochastic_depth, branches=3)
         stages = [
             Stage(before, after, depth, config, drop)
-            for (before, after), depth, drop in zip(channels, config.depths, drops, strict=True)
+            for (before, after), depth, drop in zip(widths, config.depths, drops, strict=True)
         ]
         self.input_dropout = make_dropout(config.dropout, "input")
         self.layers = in_a_row(

@@ -28,6 +28,14 @@ def test_three_convolutions_a_stage_have_a_residual():
     assert torch.allclose(stage(images), stage.activation(first))
 
 
+def test_each_stage_may_have_a_depth_of_its_own():
+    network = build("cifar10/airbench94", "model.widths=[8,8,8]", "model.depth=[2,3,2]")
+    assert [len(stage.convolutions) for stage in network.layers[1:4]] == [2, 3, 2]
+    assert [stage.is_residual for stage in network.layers[1:4]] == [False, True, False]
+    with pytest.raises(ValueError, match="stochastic_depth needs residual branches in every stage: set depth=3"):
+        build("cifar10/airbench94", "model.depth=[2,3,3]", "model.stochastic_depth=0.2")
+
+
 def test_smaller_images_pass_with_a_global_pool_only():
     small = torch.randn(2, 3, 24, 24)
     assert build("cifar10/airbench94", "model.global_pool=true")(small).shape == (2, 10)

@@ -187,7 +187,7 @@ def test_stochastic_depth_takes_the_branches_of_some_images(name):
     ("recipe", "overrides", "message"),
     [
         ("digits/quick", ["model.stochastic_depth=0.5"], "model.stochastic_depth: there is no such option"),
-        ("cifar10/airbench94", ["model.stochastic_depth=0.5"], "stochastic_depth needs residual branches: set depth=3"),
+        ("cifar10/airbench94", ["model.stochastic_depth=0.5"], "stochastic_depth needs residual branches in every"),
         ("cifar10/ladder/00-resnet18", ["model.pool={}"], "model.pool: there is no such option"),
         ("digits/quick", ["model.dropout.head=1"], "model.dropout.head=1: .*less than 1"),
         ("digits/quick", ["model.drop_connect=-0.1"], "model.drop_connect=-0.1: .*greater than or equal to 0"),
