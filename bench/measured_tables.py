@@ -218,19 +218,42 @@ def strategies(folder: Path) -> str:
 
 def screening(folder: Path) -> str:
     """The trainings of a screening by their options, in the order in which they were tried. The operations are relative
-    to the trainings without options."""
+    to the trainings without options. Options that a recipe has anyway are none."""
+    runs = list(find([folder]))
+    shortest: dict[str, tuple[str, ...]] = {}
+    for run in runs:
+        words, recipe = options_of(run), recipe_of(run)
+        shortest[recipe] = min(shortest.get(recipe, words), words, key=len)
     accuracies: dict[tuple[str, ...], list[float]] = {}
     flops: dict[tuple[str, ...], float] = {}
-    for run in find([folder]):
-        words = [word for word in run.record.command if "=" in word and not word.startswith(HOW_IT_IS_SCORED)]
-        accuracies.setdefault(tuple(words), []).extend(100 * trial.accuracy for trial in run.trials)
-        flops[tuple(words)] = run.record.environment.train_flops
+    for run in runs:
+        words = shortest[recipe_of(run)]
+        accuracies.setdefault(words, []).extend(100 * trial.accuracy for trial in run.trials)
+        flops[words] = run.record.environment.train_flops
     table = ["| options | trainings | accuracy % | operations |", "|---|---|---|---|"]
     for words, found in accuracies.items():
         each = ", ".join(f"{accuracy:.2f}" for accuracy in found)
         name = " ".join(f"`{word}`" for word in words) or "none"
         table.append(f"| {name} | {len(found)} | {fmean(found):.2f} ({each}) | {flops[words] / flops[()]:.2f} |")
     return "\n".join([*table, ""])
+
+
+def options_of(run: Run) -> tuple[str, ...]:
+    """The options of a training's command, without those of how it is scored."""
+    return tuple(word for word in run.record.command if "=" in word and not word.startswith(HOW_IT_IS_SCORED))
+
+
+def recipe_of(run: Run) -> str:
+    """What it trained, as one text: its recipe without what is not set, and without how it is scored."""
+    scored = {name.rstrip(".=") for name in HOW_IT_IS_SCORED}
+    return json.dumps(set_options({key: value for key, value in run.record.recipe.items() if key not in scored}))
+
+
+def set_options(value: Any) -> Any:
+    """A part of a recipe without the options that are null."""
+    if isinstance(value, dict):
+        return {key: set_options(one) for key, one in value.items() if one is not None}
+    return value
 
 
 def folded(table: Table) -> str:

@@ -120,8 +120,8 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
 
     `record` is what a new run would have been given now: ValueError where recipe, code, machine or world size are no
     longer those of the run, or its data are others, because then it would not be one run; and where another process
-    writes the run. The run keeps its own id, seeds and environment. A run whose other side is not resumed with it is
-    no longer interleaved.
+    writes the run. The run keeps its own id and environment, and its seeds, to which those of `record` that follow them
+    are added. A run whose other side is not resumed with it is no longer interleaved.
     """
     path = Path(path)
     path = path.parent if path.name == RECORD else path
@@ -141,8 +141,11 @@ def _resume(path: Path, record: RunRecord, held: "BaseFileLock") -> RunDirectory
     interleaved = run.record.interleaved if run.record.interleaved == record.interleaved else None
     for key, (then, now) in differences(run.record, record).items():
         raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
+    seeds = run.record.seeds
+    if record.seeds[: len(seeds)] == seeds:
+        seeds = record.seeds
     resumed = RunDirectory(run.path, run.record, {trial.seed for trial in run.trials}, held)
-    resumed._write(status="running", reason=None, interleaved=interleaved, writer=record.writer)
+    resumed._write(status="running", reason=None, interleaved=interleaved, writer=record.writer, seeds=seeds)
     return resumed
 
 

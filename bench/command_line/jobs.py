@@ -95,13 +95,13 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
     """seconds to wait at most for idle CPUs"""
     resume: Annotated[Path, Argument(metavar="RUN")] | None = None
-    """train the seeds that an interrupted run lacks"""
+    """train a run's missing seeds; with --trials N, more"""
 
     def __post_init__(self) -> None:
-        what = self.words or self.suite or self.command or self.trials or self.seed is not None
+        what = self.words or self.suite or self.command or self.seed is not None
         how = self.smoke_test or self.folds or self.target or self.batch_per_process
         if self.resume and (what or how):
-            raise ValueError("--resume continues with the recipe, trials and seeds of the run: give no others")
+            raise ValueError("--resume continues with the recipe and seeds of the run: give only --trials, for more")
         if self.resume and self.interleave:
             raise ValueError("--interleave starts new runs: resume each run alone")
         if self.memory_limit and (self.interleave or self.command):
@@ -142,7 +142,7 @@ def check_suite(options: Suite) -> None:
 def jobs(options: RunOptions) -> list[Job]:
     """The runs that a command line asks for. ValueError for a recipe, an option or a run that is missing or wrong."""
     if options.resume:
-        return [job_of_run(options.resume)]
+        return [job_of_run(options.resume, options.trials)]
     is_named = options.suite or not options.command or any("=" not in word for word in options.words)
     named = select(options, options.trials, repeat=options.interleave) if is_named else []
     target = [] if options.target is None else [f"target={options.target}"]
@@ -169,11 +169,19 @@ def jobs(options: RunOptions) -> list[Job]:
     return found
 
 
-def job_of_run(path: Path) -> Job:
-    """What is left to do of a run. ValueError where it cannot be read, or its recipe is no longer valid."""
+def job_of_run(path: Path, trials: int | None = None) -> Job:
+    """What is left to do of a run, or of a run of more trials, which takes the seeds that follow.
+
+    ValueError where it cannot be read, its recipe is no longer valid, or it has more trials.
+    """
     record = store.read(path).record
     recipe = recipes.validate_any(record.recipe, str(path))
-    return Job(record.recipe_name, recipe, tuple(record.seeds), record.smoke_test, path)
+    seeds = list(record.seeds)
+    if trials is not None and trials < len(seeds):
+        raise ValueError(f"--trials {trials}: {path} is a run of {len(seeds)} trials: give {len(seeds)} or more")
+    while trials is not None and len(seeds) < trials:
+        seeds.append(max(seeds) + 1)
+    return Job(record.recipe_name, recipe, tuple(seeds), record.smoke_test, path)
 
 
 def select(options: Suite, trials: int | None = None, *, repeat: bool = False) -> list[tuple[str, int]]:

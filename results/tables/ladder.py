@@ -30,6 +30,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
     )
     summaries = [summarize(run, protocol, METRICS) for run in runs]
     totals, epochs = (values(summaries, name) for name in METRICS)
+    limits = [limit(run) for run in runs]
     rows = tuple(
         (
             name_of(run),
@@ -44,13 +45,14 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
             (run.record.commit or form.NOTHING)[:7],
         )
         for run, summary, total, gain, epoch, epoch_gain in zip(
-            runs, summaries, totals, gains(totals), epochs, gains(epochs), strict=True
+            runs, summaries, totals, gains(totals, limits), epochs, gains(epochs, limits), strict=True
         )
     )
     over_hosts = legend_of_hosts(one.figures[name] for one in summaries for name in METRICS)
     caption = (
         f"Times: median{over_hosts}; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
-        "Gain: change from the step above. Published: on other hardware (results/published). "
+        "Gain: change from the step above, if both were trained on as many images. "
+        "Published: on other hardware (results/published). "
         "Steps trained on part of the images (data.limit) show no accuracy."
     )
     return Table("ladder", headers, rows, caption + legend_of(runs))
@@ -61,21 +63,30 @@ def values(summaries: Sequence[RunSummary], metric: str) -> list[float | None]:
     return [summary.figures[metric].value for summary in summaries]
 
 
-def gains(values: Sequence[float | None]) -> list[str]:
-    """The change of each value against the one before it, in percent."""
+def gains(values: Sequence[float | None], limits: Sequence[object]) -> list[str]:
+    """The change of each value against the one before it, in percent, where both are of as many images.
+
+    limits: of the data set of each value.
+    """
+    pairs = zip(pairwise(values), pairwise(limits), strict=True)
     changes = [
-        form.NOTHING if before is None or after is None else form.change(after / before)
-        for before, after in pairwise(values)
+        form.NOTHING if before is None or after is None or few != many else form.change(after / before)
+        for (before, after), (few, many) in pairs
     ]
     return [form.NOTHING, *changes]
 
 
 def accuracy_cells(run: Run, summary: RunSummary) -> tuple[str, str]:
     """Accuracy and reached trials; dashes for a run on part of the images, which measures time alone."""
-    data = run.record.recipe.get("data")
-    if isinstance(data, dict) and data.get("limit") is not None:
+    if limit(run) is not None:
         return form.NOTHING, form.NOTHING
     return summary.accuracy_text, summary.reached_text
+
+
+def limit(run: Run) -> object:
+    """Images of the data set that it was trained on at most; None: all."""
+    data = run.record.recipe.get("data")
+    return data.get("limit") if isinstance(data, dict) else None
 
 
 def epochs_of(run: Run) -> str:

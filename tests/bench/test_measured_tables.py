@@ -69,15 +69,30 @@ def test_the_latest_run_of_each_recipe_has_a_row(measured):
 
 def test_a_screening_has_a_row_for_each_set_of_options(measured):
     page = "<!-- measured: begin screening one -->\n<!-- measured: end -->\n"
-    every = "data.evaluate=validation"
-    trained = (([], 0.94, 2e12), (["epochs=3"], 0.95, 1e12), ([], 0.96, 2e12))
-    for number, (options, accuracy, flops) in enumerate(trained):
-        command = ["bench/run.py", "mine", *options, every]
-        record = builders.record(id=f"abcd123{number}", seeds=[0], command=command, environment={"train_flops": flops})
+    every, plain, shorter = "data.evaluate=validation", {"epochs": 9, "data": {"evaluate": "validation"}}, {"epochs": 3}
+    trained = (([], plain, 0.94, 2e12), (["epochs=3"], shorter, 0.95, 1e12), ([], plain, 0.96, 2e12))
+    for number, (options, recipe, accuracy, flops) in enumerate(trained):
+        command, environment = ["bench/run.py", "mine", *options, every], {"train_flops": flops}
+        record = builders.record(
+            id=f"abcd123{number}", seeds=[0], command=command, recipe=recipe, environment=environment
+        )
         keep(measured / "screening" / "one", record, accuracy=accuracy)
     plain, shorter = with_figures(page, measured).splitlines()[-3:-1]
     assert plain == "| none | 2 | 95.00 (94.00, 96.00) | 1.00 |"
     assert shorter == "| `epochs=3` | 1 | 95.00 (95.00) | 0.50 |"
+
+
+def test_an_option_that_changes_nothing_is_none_of_a_screening(measured):
+    recipes = ({"epochs": 9, "model": {"depth": 2}}, {"epochs": 9, "model": {"depth": 2, "crops": None}})
+    for number, (options, recipe) in enumerate(zip(([], ["epochs=9"]), recipes, strict=True)):
+        command = ["bench/run.py", "mine", *options]
+        record = builders.record(
+            id=f"abcd123{number}", seeds=[0], command=command, recipe=recipe, environment={"train_flops": 1e12}
+        )
+        keep(measured / "screening" / "one", record, accuracy=0.94)
+    page = "<!-- measured: begin screening one -->\n<!-- measured: end -->\n"
+    (row,) = with_figures(page, measured).splitlines()[3:-1]
+    assert row == "| none | 2 | 94.00 (94.00, 94.00) | 1.00 |"
 
 
 def test_the_commands_of_the_first_hour_are_summed_by_session(measured):

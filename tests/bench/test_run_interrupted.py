@@ -121,6 +121,17 @@ def test_resume_of_a_finished_run_trains_nothing_and_says_so(main):
     assert "no trial is missing" in ended.out or "nothing" in ended.out
 
 
+def test_resume_adds_trials_to_a_finished_run(main):
+    main(*SMALL, "--trials", "1")
+    main(*SMALL, "--trials", "2", "--out", "whole")
+    run, whole = only_run("runs"), only_run("whole")
+    assert main("--resume", run.path, "--trials", "2", "--quiet").status == 0
+    extended = only_run("runs")
+    assert (extended.record.status, extended.record.seeds) == ("finished", [0, 1])
+    assert extended.trials[0] == run.trials[0]
+    assert settled(extended) == settled(whole)
+
+
 def test_a_doctored_recipe_is_not_resumed(main):
     main(*SMALL, "--trials", "1")
     run = only_run("runs")

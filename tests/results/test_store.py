@@ -246,6 +246,15 @@ def test_resume_goes_on_with_what_is_missing(written):
     assert read(written.path).missing_seeds == []
 
 
+def test_resume_adds_the_seeds_that_follow_those_of_the_run(written):
+    written.append(trial(2))
+    written.finish("finished")
+    seeds = [*record().seeds, 8, 9]
+    run = resume(written.path, record(id="ffff0000", seeds=seeds))
+    assert run.missing_seeds == [8, 9]
+    assert read(written.path).record == record(seeds=seeds)
+
+
 def test_a_run_that_is_resumed_alone_is_no_longer_interleaved(tmp_path):
     alone = create(tmp_path, record(id="aaaa", interleaved="pair"))
     alone.finish("interrupted")

@@ -101,13 +101,21 @@ def test_resume_takes_everything_from_the_run(kept):
     assert job.recipe == recipe.load("digits/quick", ["epochs=3"])
 
 
-@pytest.mark.parametrize(
-    "more", ["mnist/base", "epochs=2", "--trials 3", "--seed 0", "--smoke-test", "--suite nightly"]
-)
+@pytest.mark.parametrize(("trials", "seeds"), [("2", (4, 7)), ("5", (4, 7, 8, 9, 10))])
+def test_resume_adds_trials_with_the_seeds_that_follow(kept, trials, seeds):
+    (job,) = jobs_of("--resume", str(kept), "--trials", trials)
+    assert (job.seeds, job.resume) == (seeds, kept)
+
+
+def test_resume_takes_no_trials_away(kept):
+    with pytest.raises(ValueError, match=r"--trials 1: .*abcd1234 is a run of 2 trials: give 2 or more"):
+        jobs_of("--resume", str(kept), "--trials", "1")
+
+
+@pytest.mark.parametrize("more", ["mnist/base", "epochs=2", "--seed 0", "--smoke-test", "--suite nightly"])
 def test_resume_with_anything_that_the_run_has_settled_is_refused(refusal, kept, more):
-    assert "--resume continues with the recipe, trials and seeds of the run" in refusal(
-        "--resume", str(kept), *more.split()
-    )
+    message = refusal("--resume", str(kept), *more.split())
+    assert "--resume continues with the recipe and seeds of the run: give only --trials, for more" in message
 
 
 def test_resume_of_a_recipe_that_no_longer_exists_names_the_run(kept):

@@ -53,6 +53,7 @@ def test_a_step_on_part_of_the_images_shows_no_accuracy():
     )
     assert part[3:9] == ["–", "–", "–", "–", "2.000", "–"]
     assert whole[3:5] == ["95.00 ± 0.00", "3 of 3"]
+    assert whole[7:9] == ["1.000", "–"]
 
 
 def test_published_figures_stand_beside_it_as_their_source_gives_them():
@@ -70,7 +71,11 @@ def test_a_step_without_a_trial_or_epochs_is_a_row_of_dashes():
 
 
 def test_gains_need_both_values():
-    assert gains([2.0, 1.0, None, 4.0, 5.0]) == ["–", "-50.0%", "–", "–", "+25.0%"]
+    assert gains([2.0, 1.0, None, 4.0, 5.0], [None] * 5) == ["–", "-50.0%", "–", "–", "+25.0%"]
+
+
+def test_gains_need_as_many_images():
+    assert gains([2.0, 1.0, 3.0, 6.0], [2048, 2048, None, None]) == ["–", "-50.0%", "–", "+100.0%"]
 
 
 def test_an_unknown_protocol_is_refused():
