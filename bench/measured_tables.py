@@ -246,13 +246,13 @@ def options_of(run: Run) -> tuple[str, ...]:
 def recipe_of(run: Run) -> str:
     """What it trained, as one text: its recipe without what is not set, and without how it is scored."""
     scored = {name.rstrip(".=") for name in HOW_IT_IS_SCORED}
-    return json.dumps(set_options({key: value for key, value in run.record.recipe.items() if key not in scored}))
+    return json.dumps(without_nulls({key: value for key, value in run.record.recipe.items() if key not in scored}))
 
 
-def set_options(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
     """A part of a recipe without the options that are null."""
     if isinstance(value, dict):
-        return {key: set_options(one) for key, one in value.items() if one is not None}
+        return {key: without_nulls(one) for key, one in value.items() if one is not None}
     return value
 
 

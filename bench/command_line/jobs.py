@@ -179,8 +179,8 @@ def job_of_run(path: Path, trials: int | None = None) -> Job:
     seeds = list(record.seeds)
     if trials is not None and trials < len(seeds):
         raise ValueError(f"--trials {trials}: {path} is a run of {len(seeds)} trials: give {len(seeds)} or more")
-    while trials is not None and len(seeds) < trials:
-        seeds.append(max(seeds) + 1)
+    if trials is not None:
+        seeds += range(max(seeds) + 1, max(seeds) + 1 + trials - len(seeds))
     return Job(record.recipe_name, recipe, tuple(seeds), record.smoke_test, path)
 
 

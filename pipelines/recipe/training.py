@@ -178,16 +178,19 @@ class Resolution(Config):
 
     def size(self, epoch: int) -> int:
         """Height and width in epoch `epoch`, from 0."""
-        return self.sizes[bisect_right(self.epochs, epoch) - 1]
+        return self.sizes[self._stage(epoch)]
 
     def crop(self, epoch: int) -> int | None:
         """Height and width of what is resized in epoch `epoch`, from 0; None: the whole image."""
-        return self.crops[bisect_right(self.epochs, epoch) - 1] if self.crops is not None else None
+        return None if self.crops is None else self.crops[self._stage(epoch)]
 
     def of_epoch(self, epoch: int) -> Self:
         """The size and the crop of epoch `epoch`, from 0, for all epochs."""
         crop = self.crop(epoch)
         return type(self)(epochs=(0,), sizes=(self.size(epoch),), crops=None if crop is None else (crop,))
+
+    def _stage(self, epoch: int) -> int:
+        return bisect_right(self.epochs, epoch) - 1
 
 
 class Augment(Config):

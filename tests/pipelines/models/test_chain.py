@@ -68,10 +68,10 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
 
 
 def test_stages_of_different_depths_have_shortcuts_of_their_own(runs_of_chain):
-    options = "cifar10/e1", "model.depth=[2,3,3]"
-    expected, plain = (train_step(options[0], dtype, options[1]) for dtype in (torch.float32, torch.bfloat16))
+    name, depths = "cifar10/e1", "model.depth=[2,3,3]"
+    expected, plain = (train_step(name, dtype, depths) for dtype in (torch.float32, torch.bfloat16))
     choice.use("fast")
-    result = train_step(options[0], torch.bfloat16, options[1])
+    result = train_step(name, torch.bfloat16, depths)
     assert runs_of_chain == [8, 8]
     for value, by_layers, right in zip(result, plain, expected, strict=True):
         assert distance(value, right) < 4 * distance(by_layers, right) + 0.02
