@@ -15,7 +15,6 @@ from types import ModuleType
 
 import torch
 from filelock import FileLock
-from torch.utils import cpp_extension
 
 NAME = "paceline_cpu"
 SOURCES = Path(__file__).with_name("csrc")
@@ -61,6 +60,8 @@ def obstacle() -> str | None:
         return None
     if compiler() is None:
         return "no C++ compiler was found; install g++ or set CXX"
+    from torch.utils import cpp_extension  # warns where torch is built for CUDA and there is no GPU
+
     if not cpp_extension.is_ninja_available():
         return "ninja is missing: pip install ninja"
     return None
@@ -72,6 +73,8 @@ def build() -> Path:
     target = path()
     if target.exists():
         return target
+    from torch.utils import cpp_extension
+
     building = target.parent / "building"
     building.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent.with_suffix(".lock")):

@@ -112,7 +112,8 @@ class Pipeline:
         return self._world.model.sum(loss)
 
     def _inputs(self, images: Tensor) -> tuple[Tensor, ...]:
-        return (images.contiguous(),) if self._is_first else ()
+        # strides of images with one channel fit both layouts: made anew, for torch compares them between micro-batches
+        return (images.contiguous().flatten(1).unflatten(1, images.shape[1:]),) if self._is_first else ()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The micro-batch's share of the loss of the batch."""

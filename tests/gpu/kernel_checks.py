@@ -69,8 +69,8 @@ def loss(rows: int, classes: int, smoothing: float, dtype: torch.dtype, device: 
     return max(map(difference, *found))
 
 
-def gather(count: int, crop: int, dtype: torch.dtype, device: torch.device) -> float:
-    """Crop, mirror, jitter and cutout of 32 x 32 pixels."""
+def gather(count: int, crop: int, dtype: torch.dtype, device: torch.device, side: int = 32) -> float:
+    """Crop, mirror, jitter and cutout of 32 x 32 pixels, resized to so many."""
     generator = torch.Generator().manual_seed(0)
     integers = partial(torch.randint, size=(count,), generator=generator)
     padded = draw((count, 32 + 2 * crop, 32 + 2 * crop, 3), device).to(dtype)
@@ -80,7 +80,7 @@ def gather(count: int, crop: int, dtype: torch.dtype, device: torch.device) -> f
     choices = augment.Choices(**drawn, flip=integers(2).bool().to(device), cutout=8)
     order, outputs = torch.randperm(count, generator=generator).to(device), []
     for version in (augment.gathered, augment.reference):
-        outputs.append(padded.new_empty(count, 32, 32, 3))
+        outputs.append(padded.new_empty(count, side, side, 3))
         version(padded, order, outputs[-1], choices, (32, 32))
     return difference(*outputs)
 

@@ -18,6 +18,10 @@ from tests.gpu.trials import CUDA, dataset_for
 pytestmark = pytest.mark.gpu
 
 RECIPES = ("cifar10/davidnet-10", "cifar10/airbench94-muon", "mnist/base")
+WORKSPACES = 2**28
+"""bytes that cuDNN may use besides, which are not estimated"""
+CUDNN = 16
+"""kernels by which cuDNN may prepare the convolutions of a small network, which are not counted"""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -26,7 +30,7 @@ def test_peak_memory_is_within_a_factor_of_the_estimate(name):
     dataset = dataset_for(recipe)
     trial = run_trial(set_up(recipe, dataset, World(0, 1, CUDA)), 0)
     expected = estimate(recipe, dataset, CUDA).memory_bytes
-    assert 0.5 * expected < trial.peak_device_bytes < 3 * expected  # cuDNN's workspaces are not estimated
+    assert 0.5 * expected < trial.peak_device_bytes < 3 * expected + WORKSPACES
 
 
 class Profiled:
@@ -55,4 +59,4 @@ def test_kernels_of_a_step_are_about_those_counted_without_a_gpu(name):
     observer = Profiled()
     run_trial(setup, 0, [observer])
     counted = json.loads(TABLE.read_text())["recipes"][name]["auto"]["typical"]
-    assert statistics.median(observer.counts) == pytest.approx(counted, rel=0.35)
+    assert statistics.median(observer.counts) == pytest.approx(counted, rel=0.35, abs=CUDNN)

@@ -95,6 +95,7 @@ def test_the_check_of_ghost_norm(layout, is_pooled):
 def test_the_checks_of_the_other_kernels():
     assert kernel_checks.loss(20, 10, 0.2, torch.float16, CPU) < TOLERANCE[torch.float16]
     assert kernel_checks.gather(5, 2, torch.float32, CPU) == 0
+    assert 0 < kernel_checks.gather(5, 2, torch.float32, CPU, side=24) < 1e-6
     assert kernel_checks.covariance(20, 2, CPU) < 1e-4
 
 

@@ -40,6 +40,7 @@ PROGRAMS = [
     *((pooled.pool_and_sum_up, order) for order in (LAST, FIRST, LAST | {"steps": 1, "width": 1})),
     (augment._gather, PIXELS),
     (augment._gather, PIXELS | dict.fromkeys(CHOICES)),
+    (augment._resize_bilinearly, PIXELS | {"FROM_HEIGHT": 32, "FROM_WIDTH": 32, "HEIGHT": 24, "WIDTH": 24}),
     *(
         (label_smoothing_cross_entropy._losses_and_gradient, {"SMOOTH": s, "ROWS": 64, "CLASSES": 16})
         for s in (True, False)

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.utils import cpp_extension
 
 from kernels import choice
 from kernels.cpu import build, fused
@@ -26,7 +27,7 @@ def test_without_a_compiler_one_line_says_so(nothing_built, monkeypatch, capsys)
 
 def test_without_ninja_the_line_says_what_to_install(nothing_built, monkeypatch):
     monkeypatch.setattr(build, "compiler", lambda: "/usr/bin/c++")
-    monkeypatch.setattr(build.cpp_extension, "is_ninja_available", lambda: False)
+    monkeypatch.setattr(cpp_extension, "is_ninja_available", lambda: False)
     assert build.obstacle() == "ninja is missing: pip install ninja"
 
 
@@ -35,7 +36,7 @@ def test_a_build_that_fails_leaves_plain_pytorch(nothing_built, monkeypatch, cap
         raise RuntimeError("Error building extension\nmany lines")
 
     monkeypatch.setattr(build, "obstacle", lambda: None)
-    monkeypatch.setattr(build.cpp_extension, "load", fails)
+    monkeypatch.setattr(cpp_extension, "load", fails)
     assert build.library.__wrapped__() is None
     assert capsys.readouterr().err.endswith("instead of the CPU kernels: Error building extension\n")
 
@@ -44,7 +45,7 @@ def test_what_is_built_is_found_again(nothing_built, monkeypatch):
     target = build.path()
     target.parent.mkdir(parents=True)
     target.touch()
-    monkeypatch.setattr(build.cpp_extension, "load", None)
+    monkeypatch.setattr(cpp_extension, "load", None)
     assert build.obstacle() is None
     assert build.build() == target
 
@@ -56,7 +57,7 @@ def test_a_library_that_is_not_whole_is_not_found(nothing_built, monkeypatch):
         assert build.built() is None
 
     monkeypatch.setattr(build, "obstacle", lambda: None)
-    monkeypatch.setattr(build.cpp_extension, "load", load)
+    monkeypatch.setattr(cpp_extension, "load", load)
     assert build.build().exists()
 
 
