@@ -202,8 +202,8 @@ def _resize_bilinearly(
 
 def gathered(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Size) -> None:
     """In Triton, for contiguous float32, float16 or bfloat16 images: each value is read once and written once. Crops
-    are resized after that: torch's own kernel has a thread for each place, which goes over all images (48 ms for the
-    50,000 of CIFAR-10 on an H100). Resized values may differ from the definition's in the last bit."""
+    are resized after that, by a second kernel, because torch's has one thread for each place, which goes over all
+    images. Resized values may differ from the definition's in the last bit."""
     (height, width), (count, *resized, channels) = size, out.shape
     crops = out if size == out.shape[1:3] else out.new_empty(count, height, width, channels)
     _gather[count, triton.cdiv(height * width * channels, BLOCK)](

@@ -20,14 +20,18 @@ def run(
     frozen_stages: int = 0,
 ) -> Tensor:
     """layers(whiten(images)). Layers with a method `as_blocks`, the stages, run as blocks: all of them, or none. It is
-    called with the number of blocks before, and returns None for what no block can express.
+    called with the number of blocks before, and returns None for what no block can express. Without a whitening layer,
+    what is before the first stage runs by itself.
 
     frozen_stages: so many of the stages, and what is before them, get no gradient.
     """
-    frozen = [layer for layer in layers if is_stage(layer)][:frozen_stages]
+    left = list(layers)
+    frozen = [layer for layer in left if is_stage(layer)][:frozen_stages]
     if is_wanted("convolution_chain", images) and images.device.type == "cpu" and not _is_watched(layers):
-        modules = list(layers)
         whitening = None
+        while whiten is None and left and not is_stage(left[0]):
+            images = left.pop(0)(images)
+        modules = list(left)
         if whiten is not None:
             activation = modules.pop(0) if isinstance(modules[0], Activation) else None
             whitening = _whitening(whiten, activation, train_whitening_bias and not frozen)
@@ -37,20 +41,21 @@ def run(
             blocks += more if is_trained else [block.detached() for block in more]
         groups = _group_sizes(layers) if layers.training else {None}
         is_whole = not any(is_stage(module) for module in modules)
-        if is_whole and len(groups) == 1 and chain.is_faster(images, blocks, whitening, *groups):
+        source = images.detach() if frozen else images
+        if is_whole and len(groups) == 1 and chain.is_faster(source, blocks, whitening, *groups):
             (group_size,) = groups
             training = layers.training
-            images = chain.convolution_chain(images, blocks, whitening, training=training, group_size=group_size)
+            images = chain.convolution_chain(source, blocks, whitening, training=training, group_size=group_size)
             for module in modules:
                 images = module(images)
             return images
     if whiten is not None:
         images = whiten(images, train_whitening_bias)
-    if not frozen:
+    if len(left) == len(layers) and not frozen:
         return layers(images)
-    for layer in layers:
+    for layer in left:
         images = layer(images)
-        if layer is frozen[-1]:
+        if frozen and layer is frozen[-1]:
             images = images.detach()
     return images
 

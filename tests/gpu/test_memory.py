@@ -1,7 +1,7 @@
 """Memory and kernels, against what is said without a GPU."""
 
 import json
-import statistics
+from collections import Counter
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gpu
 RECIPES = ("cifar10/davidnet-10", "cifar10/airbench94-muon", "mnist/base")
 WORKSPACES = 2**28
 """bytes that cuDNN may use besides, which are not estimated"""
-CUDNN = 16
+CUDNN = 32
 """kernels by which cuDNN may prepare the convolutions of a small network, which are not counted"""
 
 
@@ -34,10 +34,10 @@ def test_peak_memory_is_within_a_factor_of_the_estimate(name):
 
 
 class Profiled:
-    """An observer that counts the device's kernels and copies in each step."""
+    """An observer that counts the device's kernels and copies in each step, by their names."""
 
     def __init__(self) -> None:
-        self.counts: list[int] = []
+        self.steps: list[Counter[str]] = []
         self._profile = None
 
     def batch_ready(self, state) -> None:
@@ -48,7 +48,7 @@ class Profiled:
         torch.cuda.synchronize()
         self._profile.__exit__(None, None, None)
         on_device = (e for e in self._profile.events() if e.device_type == torch.autograd.DeviceType.CUDA)
-        self.counts.append(sum(not event.is_user_annotation for event in on_device))
+        self.steps.append(Counter(event.name for event in on_device if not event.is_user_annotation))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -59,4 +59,5 @@ def test_kernels_of_a_step_are_about_those_counted_without_a_gpu(name):
     observer = Profiled()
     run_trial(setup, 0, [observer])
     counted = json.loads(TABLE.read_text())["recipes"][name]["auto"]["typical"]
-    assert statistics.median(observer.counts) == pytest.approx(counted, rel=0.35, abs=CUDNN)
+    launched = sorted(observer.steps, key=Counter.total)[len(observer.steps) // 2]
+    assert launched.total() == pytest.approx(counted, rel=0.35, abs=CUDNN), launched

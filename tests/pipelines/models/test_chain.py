@@ -17,6 +17,7 @@ RECIPES = {
     "cifar10/e1": 6,
     "cifar10/davidnet-10": 8,
     "cifar10/ladder/24-ghost-batch-norm": 8,
+    "cifar10/ladder/40-airnet": 6,  # behind a convolution that is trained
 }
 """and how many blocks their networks have"""
 
