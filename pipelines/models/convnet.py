@@ -23,13 +23,17 @@ class ConvNet(nn.Module):
             layers += [
                 nn.Conv2d(inputs, outputs, side, padding=config.padding),
                 make_norm(outputs, config.norm) if config.norm else None,
-                Activation(config.activation),
             ]
+            activation, pool = Activation(config.activation), None
             if config.padding == "valid":
                 sides = [max(0, length - side + 1) for length in sides]
             if config.pool_after == "each" or index == last:
-                layers += [make_pool(config.pool), make_dropout(config.dropout, "blocks")]
+                pool = make_pool(config.pool)
                 sides = [pooled(length, config.pool) for length in sides]
+            # ReLU and a max-pool commute, their gradients included, and after the pool ReLU has a quarter to do
+            commute = config.activation.name == "relu" and config.pool.name == "max"
+            layers += [pool, activation] if commute else [activation, pool]
+            layers.append(make_dropout(config.dropout, "blocks") if pool else None)
         if min(sides) == 0:
             size = " x ".join(map(str, image_shape[1:]))
             raise ValueError(f"model.widths={list(config.widths)} leaves nothing of {size} images: give fewer")

@@ -50,7 +50,7 @@ def test_without_options_there_is_relu_and_no_norm():
         *("layers.0.weight", "layers.0.bias", "layers.3.weight", "layers.3.bias", "head.weight", "head.bias")
     ]
     values = torch.linspace(-2, 2, 9)
-    assert torch.equal(network.layers[1](values.clone()), values.relu())
+    assert torch.equal(network.layers[2](values.clone()), values.relu())
 
 
 def test_parameters_of_pytorchs_example():
@@ -60,7 +60,27 @@ def test_parameters_of_pytorchs_example():
     network = ConvNet(config, (1, 28, 28), 10)
     assert sum(parameter.numel() for parameter in network.parameters()) == 320 + 18_496 + 1_179_776 + 1_290
     kinds = [type(module).__name__ for module in network.layers]
-    assert kinds == ["Conv2d", "Activation"] * 2 + ["MaxPool2d", "Flatten", "Linear", "Activation"]
+    first, second = ["Conv2d", "Activation"], ["Conv2d", "MaxPool2d", "Activation"]
+    assert kinds == [*first, *second, "Flatten", "Linear", "Activation"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_relu_after_a_max_pool_has_the_outputs_and_gradients_of_relu_before_it(dtype):
+    """Also where pixels are equal, and where none is positive."""
+    torch.manual_seed(0)
+    network = ConvNet(config(), (1, 8, 8), 10).to(dtype)
+    images = (torch.randn(64, 1, 8, 8) > 0.5).to(dtype)
+    pooled_first = list(network.layers)
+    assert [type(module).__name__ for module in pooled_first[1:3]] == ["MaxPool2d", "Activation"]
+    pooled_last = [pooled_first[place] for place in (0, 2, 1, 3, 5, 4, 6)]
+    results = []
+    for layers in (pooled_first, pooled_last):
+        network.zero_grad()
+        output = torch.nn.Sequential(*layers)(images)
+        output.float().square().sum().backward()
+        results.append([output, *(each.grad for each in network.layers.parameters())])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_each_convolution_may_have_a_kernel_of_its_own():
