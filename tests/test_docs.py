@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import json
 import re
 import runpy
 from functools import cache
@@ -92,3 +93,11 @@ def test_an_issue_template_has_what_github_needs(path):
     template = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert {"name", "description", "body"} <= template.keys()
     assert all({"type", "attributes"} <= field.keys() for field in template["body"])
+
+
+def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record():
+    record = json.loads((REPOSITORY / "results/measured/benchmarks/cpu-chain.json").read_text(encoding="utf-8"))
+    measured = {each["name"]: each["extra_info"] for each in record["benchmarks"] if "evaluation" not in each["name"]}
+    readme = (REPOSITORY / "bench" / "micro" / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"0\.\d\d\b", readme.split("cpu-chain.json", 1)[1].split("Blocks in evaluation")[0])
+    assert sorted(shown) == sorted(f"{found['ratio']:.2f}" for found in measured.values() if "ratio" in found)
