@@ -51,7 +51,8 @@ class Estimate:
     weight_bytes: int
     """weights, gradients, optimizer state, averages"""
     activation_bytes: int
-    """what one batch, or micro-batch, keeps for its backward pass"""
+    """what one batch, or micro-batch, keeps for its backward pass, without the copy in which channels_last values are
+    flattened"""
 
     @property
     def memory_bytes(self) -> int:

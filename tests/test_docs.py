@@ -7,11 +7,13 @@ import json
 import re
 import runpy
 from functools import cache
+from statistics import mean
 
 import pytest
 import yaml
 
 from bench import __version__
+from results.store import find
 from tests.test_architecture import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -101,3 +103,14 @@ def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record():
     readme = (REPOSITORY / "bench" / "micro" / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"0\.\d\d\b", readme.split("cpu-chain.json", 1)[1].split("Blocks in evaluation")[0])
     assert sorted(shown) == sorted(f"{found['ratio']:.2f}" for found in measured.values() if "ratio" in found)
+
+
+def test_the_gain_of_label_smoothing_on_mnist_is_that_of_the_records():
+    found = {}
+    for run in find([REPOSITORY / "results/measured/screening/mnist-faster"]):
+        options = [word for word in run.record.command if "=" in word and not word.startswith("data.")]
+        found.setdefault(" ".join(options), []).extend(100 * trial.accuracy for trial in run.trials)
+    assert sum(map(len, found.values())) == 360
+    plain, smoothed = found[""], found["loss.label_smoothing=0.1"]
+    sentence = f"{mean(plain):.2f}% ({len(plain)} trainings) to {mean(smoothed):.2f}% ({len(smoothed)})"
+    assert sentence in " ".join((DOCS / "recipes.md").read_text(encoding="utf-8").split())

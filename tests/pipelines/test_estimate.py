@@ -54,7 +54,7 @@ def activations_on_the_cpu(chosen, dataset, dtype):
 @pytest.mark.parametrize(
     ("name", "overrides", "dataset"),
     [
-        ("digits/quick", ["batch_size=8"], DIGITS),
+        ("digits/quick", ["batch_size=8", "channels_last=false"], DIGITS),
         ("cifar10/davidnet-10", [*TINY, "precision=float32"], CIFAR),
         ("cifar10/davidnet-10", [*TINY, "precision=float32", "model.norm.group_size=null"], CIFAR),
         ("cifar10/davidnet-10", [*TINY, "model.whitening=null", "model.activation={name: relu}"], CIFAR),
