@@ -47,9 +47,10 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | changes
 
 
-def with_ctrl_c() -> None:
-    """A shell's background jobs ignore Ctrl-C, and so would what we start from one."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def with_default_signals() -> None:
+    """A shell's background jobs ignore Ctrl-C, those of nohup SIGHUP, and so would what we start from one."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def launch(*command: object, cwd: Path, variables: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -61,7 +62,7 @@ def launch(*command: object, cwd: Path, variables: dict[str, str] | None = None)
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=with_ctrl_c,
+        preexec_fn=with_default_signals,
     )
 
 

@@ -26,7 +26,7 @@ from tests.bench.conftest import (
     wait_for_a_trial,
 )
 
-LONG = ("model.widths=[16]", "epochs=30")
+LONG = ("model.widths=[16]", "epochs=10")
 """digits/quick with trials that last long enough to be killed in"""
 
 
