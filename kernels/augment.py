@@ -185,7 +185,7 @@ def _resize_bilinearly(
     row, column, channel = places // (WIDTH * CHANNELS), places // CHANNELS % WIDTH, places % CHANNELS
     y = tl.maximum((row + 0.5) * (FROM_HEIGHT / HEIGHT) - 0.5, 0.0)
     x = tl.maximum((column + 0.5) * (FROM_WIDTH / WIDTH) - 0.5, 0.0)
-    top, left = tl.minimum(y.to(tl.int32), FROM_HEIGHT - 1), tl.minimum(x.to(tl.int32), FROM_WIDTH - 1)
+    top, left = y.to(tl.int32), x.to(tl.int32)
     bottom, right = tl.minimum(top + 1, FROM_HEIGHT - 1), tl.minimum(left + 1, FROM_WIDTH - 1)
     down, across = y - top, x - left
     of_image = images + image * (FROM_HEIGHT * FROM_WIDTH * CHANNELS) + channel

@@ -49,6 +49,12 @@ def unpadded(images: Tensor, pad: int) -> Tensor:
     return images[:, pad : images.shape[1] - pad, pad : images.shape[2] - pad]
 
 
+def to_contiguous_format(images: Tensor) -> Tensor:
+    """(N, channels, height, width) images in that order in memory, with its strides. Those of images with one channel
+    fit both layouts, so that `contiguous` leaves them, and torch takes them for the other: they are made anew."""
+    return images.contiguous().flatten(1).unflatten(1, images.shape[1:])
+
+
 def held_out(dataset: Dataset, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """The held-out images on the device, (N, channels, height, width), and their labels."""
     images, labels = to_device(dataset.validation_images, dataset.validation_labels, device)

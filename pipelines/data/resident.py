@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipelines.data import augment
 from pipelines.data.loader import Batches, LoaderContext
-from pipelines.data.preprocess import preprocess, to_device, unpadded
+from pipelines.data.preprocess import preprocess, to_contiguous_format, to_device, unpadded
 from pipelines.distributed.process_group import CPU
 
 
@@ -89,8 +89,7 @@ class ResidentLoader:
         augment.apply(self._images, indices, choices, self._epoch_images, size)
         images = self._epoch_images.permute(0, 3, 1, 2)
         if not recipe.channels_last:
-            # strides of images with one channel fit both layouts, and torch takes them for the other: made anew
-            images = images.contiguous().flatten(1).unflatten(1, images.shape[1:])
+            images = to_contiguous_format(images)
         return Epoch(images, self._labels[indices], batches)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ def run(
     if whiten is not None:
         images = whiten(images, train_whitening_bias)
     if len(left) == len(layers) and not frozen:
-        return layers(images)
+        return layers(images)  # with its own hooks
     for layer in left:
         images = layer(images)
         if frozen and layer is frozen[-1]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
 
+from pipelines.data.preprocess import to_contiguous_format
 from pipelines.distributed.process_group import World
 from pipelines.distributed.ring import all_reduce
 from pipelines.estimate import flops
@@ -112,8 +113,7 @@ class Pipeline:
         return self._world.model.sum(loss)
 
     def _inputs(self, images: Tensor) -> tuple[Tensor, ...]:
-        # strides of images with one channel fit both layouts: made anew, for torch compares them between micro-batches
-        return (images.contiguous().flatten(1).unflatten(1, images.shape[1:]),) if self._is_first else ()
+        return (to_contiguous_format(images),) if self._is_first else ()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The micro-batch's share of the loss of the batch."""

@@ -60,4 +60,4 @@ def test_kernels_of_a_step_are_about_those_counted_without_a_gpu(name):
     run_trial(setup, 0, [observer])
     counted = json.loads(TABLE.read_text())["recipes"][name]["auto"]["typical"]
     launched = sorted(observer.steps, key=Counter.total)[len(observer.steps) // 2]
-    assert launched.total() == pytest.approx(counted, rel=0.35, abs=CUDNN), launched
+    assert 0.65 * counted <= launched.total() <= 1.35 * counted + CUDNN, launched

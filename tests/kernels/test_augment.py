@@ -119,7 +119,7 @@ def test_the_others_resize_too(version, resized, dtype, **example):
     arguments = draw(**example, dtype=dtype)
     result, expected = run(version, *arguments, resized), run(reference, *arguments, resized)
     unit = 2**-7 if dtype == torch.bfloat16 else 1e-6  # the last bit
-    torch.testing.assert_close(result, expected, rtol=unit, atol=1e-6)
+    torch.testing.assert_close(result, expected, rtol=unit, atol=1e-5)  # of sums of values of both signs
 
 
 @needs_kernels

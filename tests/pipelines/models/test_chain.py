@@ -93,6 +93,29 @@ def test_frozen_stages_are_frozen_by_blocks_as_by_layers(frozen, runs_of_chain):
     assert {".".join(name.split(".")[:2]) for name in by_layers} == {"whiten.bias", *["layers.1", "layers.2"][:frozen]}
 
 
+def test_what_is_before_frozen_stages_is_frozen_too(runs_of_chain):
+    choice.use("fast")
+    network = network_of("cifar10/ladder/40-airnet", torch.bfloat16)
+    network(torch.randn(64, 3, 32, 32).bfloat16(), frozen_stages=1).float().square().sum().backward()
+    assert runs_of_chain == [6]
+    untrained = {
+        name.split(".")[1] for name, one in network.named_parameters() if one.requires_grad and one.grad is None
+    }
+    assert untrained == {"0", "2"}  # the convolution before the first stage, and that
+
+
+def test_layers_before_the_first_stage_run_once_where_the_others_are_no_blocks(runs_of_chain):
+    """In float32, which the blocks do not take."""
+    network, calls = network_of("cifar10/ladder/40-airnet", torch.float32), []
+    images = torch.randn(64, 3, 32, 32)
+    expected = network(images)
+    forward = network.layers[0].forward
+    network.layers[0].forward = lambda images: calls.append(1) or forward(images)
+    choice.use("fast")
+    assert torch.allclose(network(images), expected, rtol=1e-5, atol=1e-5)
+    assert (calls, runs_of_chain) == ([1], [])
+
+
 def test_auto_runs_blocks_where_they_are_compiled(runs_of_chain, monkeypatch):
     choice.use("fast")
     train_step("cifar10/airbench94-muon", torch.bfloat16)  # compiles
