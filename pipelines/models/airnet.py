@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from kernels.cpu.blocks import Block
 from pipelines.models import chain
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import Activation, GlobalMaxPool, PatchWhitening, make_norm, make_pool, scaled
+from pipelines.models.layers import (
+    Activation,
+    GlobalMaxMeanPool,
+    GlobalMaxPool,
+    PatchWhitening,
+    make_norm,
+    make_pool,
+    scaled,
+)
 from pipelines.recipe import networks
 
 
@@ -21,8 +29,8 @@ class FirstConvolution(nn.Conv2d):
 
 
 class Stage(nn.Module):
-    """Two or three 3x3 convolutions, pooled after the first; with three, a residual around the last two, which goes
-    through `drop` before it is added."""
+    """Two or three 3x3 convolutions, pooled after the first. From `residual_depth` on, all but the first are a residual
+    branch, which goes through `drop` before it is added."""
 
     def __init__(self, inputs: int, outputs: int, depth: int, config: networks.AirNet, drop: nn.Module | None) -> None:
         super().__init__()
@@ -32,17 +40,18 @@ class Stage(nn.Module):
         self.norms = nn.ModuleList(make_norm(outputs, config.norm) for _ in range(depth))
         self.pool = make_pool(config.pool)
         self.activation = Activation(config.activation)
-        self.is_residual = depth == 3
+        self.is_residual = depth >= config.residual_depth
         self.drop = drop
 
     def forward(self, images: Tensor) -> Tensor:
         images = self.activation(self.norms[0](self.pool(self.convolutions[0](images))))
         shortcut = images
-        images = self.activation(self.norms[1](self.convolutions[1](images)))
+        for convolution, norm in zip(self.convolutions[1:-1], self.norms[1:-1], strict=True):
+            images = self.activation(norm(convolution(images)))
+        images = self.norms[-1](self.convolutions[-1](images))
         if self.is_residual:
-            branch = self.norms[2](self.convolutions[2](images))
-            images = self.activation((self.drop(branch) if self.drop else branch) + shortcut)
-        return images
+            images = (self.drop(images) if self.drop else images) + shortcut
+        return self.activation(images)
 
     def as_blocks(self, first: int) -> list[Block] | None:
         """The same as blocks of `kernels.cpu.chain`, for `pipelines.models.chain`."""
@@ -51,8 +60,8 @@ class Stage(nn.Module):
         rows = zip(self.convolutions, self.norms, strict=True)
         modules = [[convolution, norm, self.activation] for convolution, norm in rows]
         modules[0].insert(1, self.pool)
-        shortcuts = [None, None, first]
-        return chain.all_blocks([chain.block_of(*each) for each in zip(modules, shortcuts, strict=False)])
+        shortcuts = [*[None] * (len(modules) - 1), first if self.is_residual else None]
+        return chain.all_blocks([chain.block_of(*each) for each in zip(modules, shortcuts, strict=True)])
 
 
 class AirNet(nn.Module):
@@ -68,6 +77,7 @@ class AirNet(nn.Module):
             )
         self.whiten = PatchWhitening(channels, config.whitening) if config.whitening else None
         outputs = self.whiten.out_channels if self.whiten else 24
+        features = config.widths[-1] * (2 if config.mean_features else 1)
         widths, drops = pairwise((outputs, *config.widths)), stochastic_depth(config.stochastic_depth, branches=3)
         stages = [
             Stage(before, after, depth, config, drop)
@@ -78,11 +88,11 @@ class AirNet(nn.Module):
             None if self.whiten else FirstConvolution(channels, outputs, 2),
             Activation(config.first_activation or config.activation),
             *(layer for stage in stages for layer in (stage, make_dropout(config.dropout, "blocks"))),
-            GlobalMaxPool() if config.global_pool or not config.pool.halves else nn.MaxPool2d(3),
+            _last_pool(config),
             nn.Flatten(),
             make_dropout(config.dropout, "head"),
         )
-        self.head = make_head(config.widths[-1], classes, config, bias=False)
+        self.head = make_head(features, classes, config, bias=False)
         self.logit_scale = config.logit_scale
 
     def forward(self, images: Tensor, train_whitening_bias: bool = True, frozen_stages: int = 0) -> Tensor:
@@ -90,3 +100,9 @@ class AirNet(nn.Module):
             images = self.input_dropout(images)
         features = chain.run(self.whiten, self.layers, images, train_whitening_bias, frozen_stages)
         return scaled(self.head(features), self.logit_scale)
+
+
+def _last_pool(config: networks.AirNet) -> nn.Module:
+    if config.mean_features:
+        return GlobalMaxMeanPool()
+    return GlobalMaxPool() if config.global_pool or not config.pool.halves else nn.MaxPool2d(3)

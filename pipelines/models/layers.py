@@ -170,6 +170,16 @@ class GlobalMaxPool(nn.Module):
         return images.flatten(2).max(2).values
 
 
+class GlobalMaxMeanPool(GlobalMaxPool):
+    """The maximum and the mean of each channel: (N, channels, height, width) to (N, 2 channels).
+
+    fastai calls it AdaptiveConcatPool2d, timm `catavgmax`.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([super().forward(images), images.mean((2, 3))], 1)
+
+
 class PatchWhitening(nn.Conv2d):
     """A frozen convolution whose outputs, over the patches it was fitted to, have the identity for covariance (or, with
     `centred=False`, for second moments about zero).

@@ -171,8 +171,9 @@ class AirNet(Regularized):
     widths: tuple[Channels, Channels, Channels] = (64, 256, 256)
     """channels of the three stages"""
     depth: Depth | tuple[Depth, Depth, Depth] = 2
-    """convolutions a stage, for all three or for each; with three, the last two have a residual connection around
-    them"""
+    """convolutions a stage, for all three or for each"""
+    residual_depth: Depth = 3
+    """stages of at least so many convolutions have a residual connection around all but the first"""
     norm: Norm = Norm()
     """the norm after every convolution"""
     activation: Activation = Activation(name="gelu")
@@ -185,16 +186,24 @@ class AirNet(Regularized):
     """the pooling of the three stages"""
     global_pool: bool = False
     """max-pool over the rest of the image, so that smaller images pass too; false: over 3x3 pixels"""
+    mean_features: bool = False
+    """the last layer also gets the mean of each channel beside its maximum; needs global_pool"""
     stochastic_depth: Rate = 0.0
     """in training, leave out the residual branch of the last stage for so many of the images, of the first two for a
-    third and two thirds as many (Huang et al. 2016); needs a depth of 3"""
+    third and two thirds as many (Huang et al. 2016); needs residual connections in all stages"""
     logit_scale: Annotated[float, Field(gt=0)] = 1 / 9
     """factor on the logits"""
 
     @model_validator(mode="after")
     def _has_branches_to_drop(self) -> "AirNet":
-        if self.stochastic_depth and min(self.depths) < 3:
-            raise ValueError("stochastic_depth needs residual branches in every stage: set depth=3")
+        if self.stochastic_depth and min(self.depths) < self.residual_depth:
+            raise ValueError("stochastic_depth needs residual branches in every stage: set depth=3 or residual_depth=2")
+        return self
+
+    @model_validator(mode="after")
+    def _takes_the_mean_of_all_pixels(self) -> "AirNet":
+        if self.mean_features and not self.global_pool:
+            raise ValueError("mean_features needs global_pool: true")
         return self
 
     @property

@@ -36,6 +36,27 @@ def test_each_stage_may_have_a_depth_of_its_own():
         build("cifar10/airbench94", "model.depth=[2,3,3]", "model.stochastic_depth=0.2")
 
 
+def test_two_convolutions_a_stage_may_have_a_residual():
+    network = build("cifar10/airbench94", "model.widths=[8,8,8]", "model.residual_depth=2").eval()
+    stage = network.layers[1]
+    torch.nn.init.zeros_(stage.convolutions[1].weight)
+    images = torch.randn(2, 24, 31, 31)
+    first = stage.activation(stage.norms[0](stage.pool(stage.convolutions[0](images))))
+    assert torch.allclose(stage(images), stage.activation(first))
+    network = build("cifar10/airbench94", "model.residual_depth=2", "model.stochastic_depth=0.2")
+    assert all(stage.drop for stage in network.layers[1:4])
+
+
+def test_the_last_layer_may_get_the_means_too():
+    network = build("cifar10/e1", "model.mean_features=true", "model.widths=[8,8,16]").eval()
+    images = torch.randn(2, 3, 32, 32)
+    last = network.layers[:4](network.whiten(images))
+    expected = torch.cat([last.amax((2, 3)), last.mean((2, 3))], 1)
+    assert torch.allclose(network(images), network.head(expected) * network.logit_scale, atol=1e-6)
+    with pytest.raises(ValueError, match="mean_features needs global_pool: true"):
+        load("cifar10/airbench94", ["model.mean_features=true"])
+
+
 def test_smaller_images_pass_with_a_global_pool_only():
     small = torch.randn(2, 3, 24, 24)
     assert build("cifar10/airbench94", "model.global_pool=true")(small).shape == (2, 10)

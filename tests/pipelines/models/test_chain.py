@@ -68,12 +68,15 @@ def test_a_network_is_as_near_to_float32_by_blocks_as_by_layers(name, runs_of_ch
         assert distance(value, right) < 4 * distance(by_layers, right) + 0.02
 
 
-def test_stages_of_different_depths_have_shortcuts_of_their_own(runs_of_chain):
-    name, depths = "cifar10/e1", "model.depth=[2,3,3]"
-    expected, plain = (train_step(name, dtype, depths) for dtype in (torch.float32, torch.bfloat16))
+@pytest.mark.parametrize(
+    ("option", "blocks"), [("depth=[2,3,3]", 8), ("residual_depth=2", 6), ("mean_features=true", 6)]
+)
+def test_an_airnet_with_this_option_is_as_near_to_float32(option, blocks, runs_of_chain):
+    name, option = "cifar10/e1", f"model.{option}"
+    expected, plain = (train_step(name, dtype, option) for dtype in (torch.float32, torch.bfloat16))
     choice.use("fast")
-    result = train_step(name, torch.bfloat16, depths)
-    assert runs_of_chain == [8, 8]
+    result = train_step(name, torch.bfloat16, option)
+    assert runs_of_chain == [blocks] * 2
     for value, by_layers, right in zip(result, plain, expected, strict=True):
         assert distance(value, right) < 4 * distance(by_layers, right) + 0.02
 
