@@ -33,6 +33,7 @@ def extension() -> ModuleType | None:
 
 @cache
 def _ready(find: Callable[[], ModuleType | None]) -> ModuleType | None:
+    """Cached also where there is none: a training goes on as it began when another process compiles meanwhile."""
     module = find()
     if module and (names := module.supported()):
         module.use(names[0])
