@@ -9,7 +9,6 @@ tables                          every run
 folder NAME                     the runs in results/measured/NAME
 strategies NAME                 runs of bench/scale.py --strategies in results/measured/strategies/NAME
 screening NAME                  accuracies of the trainings in results/measured/screening/NAME, by their options
-effects NAME                    what each option of those trainings does, where they are a factorial experiment
 runs RECIPE ...                 the latest run of each recipe
 first-run                       what the first run prints
 first-hour                      how long the commands of docs/first-hour.md took
@@ -22,7 +21,6 @@ import contextlib
 import csv
 import importlib
 import json
-import math
 import re
 import runpy
 import shlex
@@ -47,7 +45,6 @@ from bench.command_line import cli, json_output
 from bench.command_line.options import Parser
 from results.protocols import DEFAULT
 from results.record import Run
-from results.statistics import effects
 from results.store import find
 from results.tables import Table
 from results.tables.overview import overview
@@ -103,8 +100,6 @@ def figure(name: str, measured: Path) -> str:
         return summaries(find([measured / name.removeprefix("folder ")]))
     if name.startswith("screening "):
         return screening(measured / SCREENING / name.removeprefix("screening "))
-    if name.startswith("effects "):
-        return effects_of_options(measured / SCREENING / name.removeprefix("effects "))
     if name == "first-hour":
         return first_hour(measured)
     if name.startswith("json "):
@@ -113,7 +108,7 @@ def figure(name: str, measured: Path) -> str:
         return among_nights(name.removeprefix("nights "))
     if name.startswith("$ python bench/"):
         return f"```console\n{name}\n{output_of(shlex.split(name)[2:])}```\n"
-    names = "tables, folder, strategies, screening or effects NAME, runs RECIPE ..., first-run, first-hour, json NAME"
+    names = "tables, folder NAME, strategies NAME, screening NAME, runs RECIPE ..., first-run, first-hour, json NAME"
     raise ValueError(f"measured: begin {name}: use {names}, or $ python bench/COMMAND.py ...")
 
 
@@ -240,27 +235,6 @@ def screening(folder: Path) -> str:
         each = ", ".join(f"{accuracy:.2f}" for accuracy in found)
         name = " ".join(f"`{word}`" for word in words) or "none"
         table.append(f"| {name} | {len(found)} | {fmean(found):.2f} ({each}) | {flops[words] / flops[()]:.2f} |")
-    return "\n".join([*table, ""])
-
-
-def effects_of_options(folder: Path) -> str:
-    """What each option of a factorial experiment adds to the accuracy, and its factor on the operations. Options that
-    always come together are one; those of all trainings are left out."""
-    trials = [
-        (options_of(run), run.record.environment.train_flops, trial) for run in find([folder]) for trial in run.trials
-    ]
-    factors: dict[tuple[bool, ...], list[str]] = {}
-    for word in dict.fromkeys(word for words, *_ in trials for word in words):
-        factors.setdefault(tuple(word in words for words, *_ in trials), []).append(word)
-    factors = {where: words for where, words in factors.items() if not all(where)}
-    switched_on = list(zip(*factors, strict=True))
-    accuracies = effects(switched_on, [100 * trial.accuracy for *_, trial in trials])
-    operations = effects(switched_on, [math.log(flops) for _, flops, _ in trials])
-    table = ["| option | accuracy, points | operations |", "|---|---|---|"]
-    for words, accuracy, flops in zip(factors.values(), accuracies, operations, strict=True):
-        low, high = accuracy.interval
-        name = " ".join(f"`{word}`" for word in words)
-        table.append(f"| {name} | {accuracy.size:+.2f} \\[{low:+.2f}, {high:+.2f}\\] | {math.exp(flops.size):.2f} |")
     return "\n".join([*table, ""])
 
 

@@ -223,33 +223,6 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     return Change(size, (size - half, size + half), p, n, none=0.0)
 
 
-def effects(switched_on: Sequence[Sequence[bool]], samples: Sequence[float]) -> list[Change]:
-    """What each factor of a factorial experiment adds to the mean, by least squares (Box, Hunter and Hunter 2005,
-    "Statistics for Experimenters", 2nd edition, chapters 5 and 6).
-
-    switched_on: a row for each sample, a column for each factor. All samples serve every factor, so that in a balanced
-    design an effect is as certain as a comparison of two halves of the samples. Factors are taken to add up.
-    ValueError where the samples cannot tell the factors apart, or are too few to show a spread.
-    """
-    from scipy import special
-
-    columns = np.asarray(switched_on, dtype=np.float64).reshape(len(samples), -1)
-    design = np.column_stack([np.ones(len(columns)), columns])
-    freedom = len(samples) - design.shape[1]
-    if freedom < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
-        raise ValueError(f"{len(samples)} samples cannot tell {columns.shape[1]} factors apart")
-    fit, *_ = np.linalg.lstsq(design, np.asarray(samples), rcond=None)
-    variance = float(np.square(samples - design @ fit).sum()) / freedom
-    errors = np.sqrt(variance * np.linalg.inv(design.T @ design).diagonal())
-    t = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
-    found = []
-    for size, error, column in zip(fit[1:], errors[1:], columns.T, strict=True):
-        p = 2 * float(special.stdtr(freedom, -abs(size) / error)) if error else None
-        n = int(min(column.sum(), len(samples) - column.sum()))
-        found.append(Change(float(size), (float(size - t * error), float(size + t * error)), p, n, none=0.0))
-    return found
-
-
 def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:
     """p of many comparisons, adjusted so that of those at or under 5% at most 5% are false on average.
 

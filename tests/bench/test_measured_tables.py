@@ -95,25 +95,6 @@ def test_an_option_that_changes_nothing_is_none_of_a_screening(measured):
     assert row == "| none | 2 | 94.00 (94.00, 94.00) | 1.00 |"
 
 
-def test_a_factorial_experiment_has_a_row_for_each_option(measured):
-    """Two options, of which the second has two words. All trainings have a third."""
-    page = "<!-- measured: begin effects one -->\n<!-- measured: end -->\n"
-    for number in range(8):
-        faster, wider = number & 1, number & 2
-        options = ["epochs=9", *["lr=2"] * bool(faster), *["width=2", "depth=2"] * bool(wider)]
-        record = builders.record(
-            id=f"abcd123{number}",
-            seeds=[0],
-            command=["bench/run.py", "mine", *options, "data.evaluate=validation"],
-            environment={"train_flops": 1e12 * (2 if wider else 1)},
-        )
-        accuracy = 0.93 + 0.01 * bool(faster) + (0.0001 if number & 4 else 0)
-        keep(measured / "screening" / "one", record, accuracy=accuracy)
-    first, second = with_figures(page, measured).splitlines()[-3:-1]
-    assert first == "| `lr=2` | +1.00 \\[+0.99, +1.01\\] | 1.00 |"
-    assert second == "| `width=2` `depth=2` | +0.00 \\[-0.01, +0.01\\] | 2.00 |"
-
-
 def test_the_commands_of_the_first_hour_are_summed_by_session(measured):
     run = store.create(measured / "first-hour", builders.record(seeds=[0]))
     run.append(builders.trial(0))
@@ -158,9 +139,7 @@ def test_a_marker_without_its_other_half_is_an_error(measured, text):
 
 
 def test_an_unknown_name_is_an_error(measured):
-    with pytest.raises(
-        ValueError, match="measured: begin chart: use tables, folder, strategies, screening or effects NAME"
-    ):
+    with pytest.raises(ValueError, match="measured: begin chart: use tables, folder NAME, strategies NAME"):
         with_figures(f"<!-- measured: begin chart -->\n{END}", measured)
 
 

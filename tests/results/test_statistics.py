@@ -17,7 +17,6 @@ from results.statistics import (
     adjust_for_many,
     difference_of_means,
     difference_of_moments,
-    effects,
     fewest_trials,
     median_summary,
     p_over_target,
@@ -355,29 +354,3 @@ def test_so_many_samples_do_decide_mostly(factor):
         change = ratio_of_times(*sides)
         decided.append(change.within(0.02) or change.significant())
     assert np.mean(decided) > 0.5
-
-
-def test_effects_of_a_factorial_experiment_are_those_that_were_planted():
-    rows = list(itertools.product((False, True), repeat=3))
-    noise = np.random.default_rng(0).normal(0, 0.01, len(rows) * 8)
-    samples = [5 + 2 * a - b + e for (a, b, _), e in zip(rows * 8, noise, strict=True)]
-    first, second, third = effects(rows * 8, samples)
-    assert [round(change.size, 1) for change in (first, second, third)] == [2.0, -1.0, 0.0]
-    assert first.significant()
-    assert second.significant()
-    assert first.interval[0] <= 2 <= first.interval[1]
-    assert first.n == 32
-
-
-def test_the_effect_of_one_factor_is_student_s_t_test():
-    before, after = [1.0, 2.0, 4.0, 3.0], [2.5, 5.0, 4.5, 3.0]
-    (change,) = effects([[False]] * 4 + [[True]] * 4, before + after)
-    expected = stats.ttest_ind(after, before)
-    assert change.p == pytest.approx(expected.pvalue)
-    assert change.interval == pytest.approx(tuple(expected.confidence_interval()))
-
-
-@pytest.mark.parametrize("rows", [[[True, True], [False, False], [True, True], [False, False]], [[True], [False]]])
-def test_factors_that_samples_cannot_tell_apart_are_refused(rows):
-    with pytest.raises(ValueError, match=r"samples cannot tell \d factors apart"):
-        effects(rows, list(range(len(rows))))
