@@ -33,10 +33,10 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
         shown = {"is_main": world.is_main, "as_json": options.json}
         view = live_view.make_view(quiet=options.quiet, **shown)
         report = summaries.make_report(
-            view.console, options.protocol, interleaved=options.interleave, across=options.across, **shown
+            view.console, options.protocol, interleaved=options.is_interleaved, across=options.across, **shown
         )
         try:
-            if options.interleave:
+            if options.is_interleaved:
                 views = live_view.make_views(len(planned), quiet=options.quiet, **shown)
                 for run in run_trials.train_interleaved(planned, options, world, views):
                     report.run_ended(run)

@@ -94,7 +94,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     """what the comparison lets differ; may be repeated"""
     wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
     """seconds to wait at most for idle CPUs"""
-    resume: Annotated[Path, Argument(metavar="RUN")] | None = None
+    resume: Annotated[list[Path], Argument(metavar="RUN")] = field(default_factory=list)
     """train a run's missing seeds; with --trials N, more"""
 
     def __post_init__(self) -> None:
@@ -103,14 +103,21 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
         if self.resume and (what or how):
             raise ValueError("--resume continues with the recipe and seeds of the run: give only --trials, for more")
         if self.resume and self.interleave:
-            raise ValueError("--interleave starts new runs: resume each run alone")
-        if self.memory_limit and (self.interleave or self.command):
+            raise ValueError(
+                "--interleave starts new runs: give --resume once for each of the runs that were interleaved"
+            )
+        if self.memory_limit and (self.is_interleaved or self.command):
             raise ValueError("--memory-limit limits this process in one run: leave out --interleave and --command")
-        if self.across and not self.interleave:
+        if self.across and not self.is_interleaved:
             raise ValueError("--across belongs to the comparison of --interleave: add that, or use bench/compare.py")
         if unknown := set(self.across) - set(FACTS):
             raise ValueError(f"--across {min(unknown)}: use one of {', '.join(FACTS)}")
         check_suite(self)
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether the trials of several runs alternate."""
+        return self.interleave or len(self.resume) > 1
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunOptions:
@@ -131,6 +138,8 @@ class Job:
     seeds: tuple[int, ...]
     smoke_test: bool = False
     resume: Path | None = None
+    interleaved: str | None = None
+    """of the run to finish: what it shares with the runs that it was interleaved with"""
 
 
 def check_suite(options: Suite) -> None:
@@ -142,7 +151,7 @@ def check_suite(options: Suite) -> None:
 def jobs(options: RunOptions) -> list[Job]:
     """The runs that a command line asks for. ValueError for a recipe, an option or a run that is missing or wrong."""
     if options.resume:
-        return [job_of_run(options.resume, options.trials)]
+        return jobs_of_runs(options.resume, options.trials)
     is_named = options.suite or not options.command or any("=" not in word for word in options.words)
     named = select(options, options.trials, repeat=options.interleave) if is_named else []
     target = [] if options.target is None else [f"target={options.target}"]
@@ -169,19 +178,32 @@ def jobs(options: RunOptions) -> list[Job]:
     return found
 
 
+def jobs_of_runs(paths: Sequence[Path], trials: int | None = None) -> list[Job]:
+    """What is left to do of a run, or of several that were interleaved. ValueError for others, and as `job_of_run`."""
+    found = [job_of_run(path, trials) for path in paths]
+    first, *others = found
+    for job in others:
+        if job.interleaved is None or job.interleaved != first.interleaved:
+            raise ValueError(f"--resume {job.resume}: was not interleaved with {first.resume}: resume each alone")
+    if len({job.resume.resolve() for job in found if job.resume}) < len(found):
+        raise ValueError(f"--resume {first.resume}: is given twice")
+    return found
+
+
 def job_of_run(path: Path, trials: int | None = None) -> Job:
     """What is left to do of a run, or of a run of more trials, which takes the seeds that follow.
 
     ValueError where it cannot be read, its recipe is no longer valid, or it has more trials.
     """
-    record = store.read(path).record
+    run = store.read(path)
+    record = run.record
     recipe = recipes.validate_any(record.recipe, str(path))
     seeds = list(record.seeds)
     if trials is not None and trials < len(seeds):
         raise ValueError(f"--trials {trials}: {path} is a run of {len(seeds)} trials: give {len(seeds)} or more")
     if trials is not None:
         seeds += range(max(seeds) + 1, max(seeds) + 1 + trials - len(seeds))
-    return Job(record.recipe_name, recipe, tuple(seeds), record.smoke_test, path)
+    return Job(record.recipe_name, recipe, tuple(seeds), record.smoke_test, run.path, record.interleaved)
 
 
 def select(options: Suite, trials: int | None = None, *, repeat: bool = False) -> list[tuple[str, int]]:

@@ -54,27 +54,30 @@ def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_f
 
 
 def train_interleaved(jobs: Sequence[Job], options: RunOptions, world: World, views: Sequence[TrialLines]) -> list[Run]:
-    """Train all jobs, one trial of each in turn, so that a drift of the machine affects all of them equally.
+    """Train all jobs, one trial of each in turn, so that a drift of the machine affects all of them equally. Of runs to
+    finish, those that miss an earlier trial catch up first.
 
     No trial is timed from the start of the process, which all jobs share. Raises as `train`.
     """
-    shared = world.broadcast_object(secrets.token_hex(4))
+    shared = world.broadcast_object(jobs[0].interleaved or secrets.token_hex(4))
     each = zip(jobs, views, strict=True)
     return _alternate([_trials(job, options, world, view, is_first=False, interleaved=shared) for job, view in each])
 
 
-def _alternate(runs: Sequence[Generator[None, None, Run]]) -> list[Run]:
-    """The finished runs in their order. Each goes on to its next trial in turn. If one fails, all end."""
+def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
+    """The finished runs in their order. Each time the run goes on whose next trial has the lowest index, and of several
+    the first. If one fails, all end."""
     ended: dict[int, Run] = {}
+    upcoming = dict.fromkeys(range(len(runs)), -1)
     with terminating():
         try:
-            while len(ended) < len(runs):
-                for index, trials in enumerate(runs):
-                    if index not in ended:
-                        try:
-                            next(trials)
-                        except StopIteration as end:
-                            ended[index] = end.value
+            while upcoming:
+                number = min(upcoming, key=lambda number: (upcoming[number], number))
+                try:
+                    upcoming[number] = next(runs[number])
+                except StopIteration as end:
+                    ended[number] = end.value
+                    del upcoming[number]
         finally:
             for trials in runs:
                 trials.close()
@@ -83,8 +86,8 @@ def _alternate(runs: Sequence[Generator[None, None, Run]]) -> list[Run]:
 
 def _trials(
     job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
-) -> Generator[None, None, Run]:
-    """One run. Yields before each of its trials, so that others can train one of theirs."""
+) -> Generator[int, None, Run]:
+    """One run. Yields the index of each of its trials before it, so that others can train one of theirs."""
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
     memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
@@ -127,7 +130,8 @@ def _trials(
         else:
             view.line("nothing to do: no trial is missing")
         for seed in seeds:
-            yield
+            index = job.seeds.index(seed)
+            yield index
             if events.INTERLEAVED in os.environ:
                 world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
             before, started = load.read(), datetime.now(UTC)
@@ -139,7 +143,7 @@ def _trials(
                 before_first = []
             foreign = load.foreign_load(before, world, host)
             if directory:
-                directory.append(to_record(trial, job.seeds.index(seed), times | {"foreign_load": foreign}))
+                directory.append(to_record(trial, index, times | {"foreign_load": foreign}))
             view.trial_finished(trial)
         limit.lift()  # the probes below need memory of their own
         if directory and seeds and (flops := trainer.train_flops()):

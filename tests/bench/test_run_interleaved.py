@@ -70,5 +70,22 @@ def test_runs_of_unequal_length_go_on_without_each_other(main, tmp_path, order):
     assert order[0] == [(1, 0), (2, 0), (2, 1)]
 
 
+def test_runs_that_are_resumed_together_alternate_again(main, tmp_path, order):
+    """The second run lost its last trial to a signal. It catches up before both go on."""
+    order[1][3] = lambda: signal.raise_signal(signal.SIGTERM)
+    main(*recipes(tmp_path), "--interleave", "--trials", 2)
+    del order[1][3]
+    runs = store.find([tmp_path / "runs"])
+    both = [word for run in runs for word in ("--resume", run.path)]
+    ended = main(*both, "--trials", 3)
+    assert ended.status == 0
+    assert order[0] == [(1, 0), (2, 0), (1, 1), (2, 1), (1, 2), (2, 2)]
+    first, second = store.find([tmp_path / "runs"])
+    assert first.record.interleaved == second.record.interleaved is not None
+    assert [len(run.trials) for run in (first, second)] == [3, 3]
+    assert "comparison" in ended.out
+    assert "were not interleaved" not in ended.out
+
+
 def test_one_recipe_cannot_be_interleaved(main):
     assert "two recipes" in error_of(main("digits/quick", "--interleave"))

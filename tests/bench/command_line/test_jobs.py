@@ -28,12 +28,16 @@ def refusal(capsys):
     return call
 
 
-@pytest.fixture
-def kept(tmp_path):
+def keep(folder, **settings):
     """The directory of a run of two seeds that has no trial yet."""
     chosen = recipe.load("digits/quick", ["epochs=3"])
-    settings = {"recipe_name": "digits/quick", "recipe": chosen.model_dump(mode="json"), "recipe_hash": chosen.hash}
-    return store.create(tmp_path, builders.record(**settings, seeds=[4, 7], smoke_test=True)).path
+    settings |= {"recipe_name": "digits/quick", "recipe": chosen.model_dump(mode="json"), "recipe_hash": chosen.hash}
+    return store.create(folder, builders.record(**settings, seeds=[4, 7], smoke_test=True)).path
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return keep(tmp_path)
 
 
 def test_defaults():
@@ -112,6 +116,26 @@ def test_resume_takes_no_trials_away(kept):
         jobs_of("--resume", str(kept), "--trials", "1")
 
 
+def test_runs_that_were_interleaved_are_resumed_together(tmp_path):
+    paths = [keep(tmp_path, id=f"abcd123{number}", interleaved="both") for number in range(2)]
+    first, second = jobs_of("--resume", str(paths[0]), "--resume", str(paths[1] / "run.json"), "--trials", "3")
+    assert (first.resume, second.resume) == tuple(paths)
+    assert first.seeds == second.seeds == (4, 7, 8)
+
+
+@pytest.mark.parametrize("others", [(None, None), ("one", "other"), ("one", None)])
+def test_runs_that_were_not_interleaved_are_resumed_one_by_one(tmp_path, others):
+    paths = [keep(tmp_path, id=f"abcd123{number}", interleaved=shared) for number, shared in enumerate(others)]
+    with pytest.raises(ValueError, match="abcd1231: was not interleaved with .*abcd1230: resume each alone"):
+        jobs_of("--resume", str(paths[0]), "--resume", str(paths[1]))
+
+
+def test_a_run_is_resumed_once(tmp_path):
+    path = str(keep(tmp_path, interleaved="both"))
+    with pytest.raises(ValueError, match="abcd1234: is given twice"):
+        jobs_of("--resume", path, "--resume", path)
+
+
 @pytest.mark.parametrize("more", ["mnist/base", "epochs=2", "--seed 0", "--smoke-test", "--suite nightly"])
 def test_resume_with_anything_that_the_run_has_settled_is_refused(refusal, kept, more):
     message = refusal("--resume", str(kept), *more.split())
@@ -185,7 +209,7 @@ def test_an_old_spelling_is_read_with_a_line_that_says_the_new_one(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--interleave --resume x", "starts new runs"),
+        ("--interleave --resume x", "give --resume once for each of the runs that were interleaved"),
         ("--suite nightly --trials 3", "says which recipes and how many"),
         ("--suite nightly mnist/base", "says which recipes and how many"),
     ],
