@@ -256,6 +256,12 @@ def busy_warning(foreign: float | None) -> str:
     )
 
 
+def how_to_resume(directory: store.RunDirectory) -> str:
+    """The options that continue a run."""
+    others = ", and one --resume more for each run that it was interleaved with" if directory.record.interleaved else ""
+    return f"--resume {directory.path}{others}"
+
+
 @contextlib.contextmanager
 def ending(
     directory: store.RunDirectory | None, world: World, places: Sequence[failures.Place], view: TrialLines
@@ -274,7 +280,7 @@ def ending(
         except OSError as error:
             print(f"warning: how the run ended could not be recorded: {error}", file=sys.stderr, flush=True)
 
-    kept = f"; finished trials are kept; continue with --resume {directory.path}" if directory else ""
+    kept = f"; finished trials are kept; continue with {how_to_resume(directory)}" if directory else ""
 
     def lost(cause: str) -> None:
         finish_badly("interrupted" if failures.is_stop(cause) else "failed", cause)
@@ -293,7 +299,7 @@ def ending(
         if cause:
             print(as_typed(f"{rank_prefix(os.environ)}bench/run.py: {cause}"), file=sys.stderr, flush=True)
         if directory:
-            view.line(f"interrupted; finished trials are kept; continue with --resume {directory.path}")
+            view.line(f"interrupted{kept}")
         raise
     except GeneratorExit:
         finish_badly("interrupted", "a run that it was interleaved with has ended early")

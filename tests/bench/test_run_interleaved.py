@@ -73,9 +73,11 @@ def test_runs_of_unequal_length_go_on_without_each_other(main, tmp_path, order):
 def test_runs_that_are_resumed_together_alternate_again(main, tmp_path, order):
     """The second run lost its last trial to a signal. It catches up before both go on."""
     order[1][3] = lambda: signal.raise_signal(signal.SIGTERM)
-    main(*recipes(tmp_path), "--interleave", "--trials", 2)
+    stopped = main(*recipes(tmp_path), "--interleave", "--trials", 2)
     del order[1][3]
     runs = store.find([tmp_path / "runs"])
+    how = f"--resume {runs[1].path}, and one --resume more for each run that it was interleaved with"
+    assert how in " ".join(stopped.out.split())
     both = [word for run in runs for word in ("--resume", run.path)]
     ended = main(*both, "--trials", 3)
     assert ended.status == 0
