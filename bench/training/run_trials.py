@@ -258,7 +258,7 @@ def busy_warning(foreign: float | None) -> str:
 
 def how_to_resume(directory: store.RunDirectory) -> str:
     """The options that continue a run."""
-    others = ", and one --resume more for each run that it was interleaved with" if directory.record.interleaved else ""
+    others = ", and one more --resume for each run that it was interleaved with" if directory.record.interleaved else ""
     return f"--resume {directory.path}{others}"
 
 
