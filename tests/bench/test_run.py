@@ -44,7 +44,8 @@ def test_a_first_run_shows_its_trials_its_table_its_record_and_what_is_next(firs
     for number, trial in enumerate(run.trials, start=1):
         assert f"digits/quick: trial {number}/3, seed {trial.seed}: {trial.outcome}, {trial.accuracy:.2%}" in ended.out
         cells = [str(trial.seed), f"{100 * trial.accuracy:.2f}"]
-        assert cells in [line.split()[:2] for line in ended.out.splitlines()]
+        lines = ended.out.replace("‡", "").splitlines()  # the mark of a trial on a busy machine
+        assert cells in [line.split()[:2] for line in lines]
     assert f"digits/quick, run {run.record.id}" in ended.out
     assert "strict time" in ended.out
     assert f"\nrecord: runs/{run.path.name}\n" in ended.out
