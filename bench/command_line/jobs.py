@@ -95,7 +95,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
     """seconds to wait at most for idle CPUs"""
     resume: Annotated[list[Path], Argument(metavar="RUN")] = field(default_factory=list)
-    """train a run's missing seeds; with --trials N, more"""
+    """train missing seeds, or --trials N; may be repeated"""
 
     def __post_init__(self) -> None:
         what = self.words or self.suite or self.command or self.seed is not None

@@ -68,11 +68,11 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
     """The finished runs in their order. Each time the run goes on whose next trial has the lowest index, and of several
     the first. If one fails, all end."""
     ended: dict[int, Run] = {}
-    upcoming = dict.fromkeys(range(len(runs)), -1)
+    upcoming = dict.fromkeys(range(len(runs)), -1)  # the index of each run's next trial; -1: not set up yet
     with terminating():
         try:
             while upcoming:
-                number = min(upcoming, key=lambda number: (upcoming[number], number))
+                number = min(upcoming, key=upcoming.__getitem__)
                 try:
                     upcoming[number] = next(runs[number])
                 except StopIteration as end:
@@ -257,8 +257,10 @@ def busy_warning(foreign: float | None) -> str:
 
 
 def how_to_resume(directory: store.RunDirectory) -> str:
-    """The options that continue a run."""
-    others = ", and one more --resume for each run that it was interleaved with" if directory.record.interleaved else ""
+    """The options that continue a run, with those that this process interleaved with it: other processes have other
+    code."""
+    has_others = directory.record.interleaved and events.INTERLEAVED not in os.environ
+    others = ", and one more --resume for each run that it was interleaved with" if has_others else ""
     return f"--resume {directory.path}{others}"
 
 

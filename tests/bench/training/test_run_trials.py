@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.command_line import cli, invocation, jobs
-from bench.training import run_trials, trainers
+from bench.training import events, run_trials, trainers
 from bench.training.live_view import make_view
 from pipelines import recipe, train
 from pipelines.clock import Lap
@@ -23,6 +23,7 @@ from pipelines.trial import GpuActivity, Spread, Trial
 from results import store
 from tests.bench import conftest
 from tests.bench.conftest import SMALL, measured, only_run
+from tests.results import builders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -306,3 +307,13 @@ def test_mnist_is_learnt_at_a_moderate_rate(tmp_path):
 )
 def test_the_record_s_command_names_no_folder(arguments, kept):
     assert invocation.without_folders(arguments) == kept
+
+
+@pytest.mark.parametrize(
+    ("interleaved", "by_gate", "names_others"), [(None, False, False), ("both", False, True), ("both", True, False)]
+)
+def test_a_run_is_resumed_with_those_of_its_process(tmp_path, monkeypatch, interleaved, by_gate, names_others):
+    if by_gate:
+        monkeypatch.setenv(events.INTERLEAVED, interleaved)
+    directory = store.create(tmp_path, builders.record(interleaved=interleaved))
+    assert ("one more --resume" in run_trials.how_to_resume(directory)) is names_others
