@@ -15,22 +15,25 @@ from results.record import Run
 def accept(baseline: Path, places: Sequence[Path]) -> str:
     """Let the runs at `places` be the baseline of their recipes on their machines, and commit that.
 
-    The runs that the baseline has of these recipes on these machines go. Give those that shall stay as well. Returns
-    the commit's message. ValueError where the baseline is in no git repository,
-    for what git refuses, and for runs that cannot be accepted.
+    The runs that the baseline has of these recipes on these machines go. Give those that shall stay as well, from the
+    baseline or from where they were copied from. Returns the commit's message. ValueError where the baseline is in no
+    git repository, for runs that would go and are in no commit, for what git refuses, and for runs that cannot be
+    accepted.
     """
     runs = store.find(places)
     check(runs)
     if not baseline.is_dir():
         raise ValueError(f"{baseline}: there is no such folder; make it in a git repository")
     git(baseline, "rev-parse", "--git-dir")
+    git(baseline, "var", "GIT_COMMITTER_IDENT")  # before anything is changed: without a name git refuses to commit
     kinds = {_kind(run) for run in runs}
-    kept = {run.path.resolve() for run in runs}
+    kept = {run.path.name for run in runs}
     there = store.find([baseline]) if any(baseline.glob("*/run.json")) else []
-    replaced = [run for run in there if _kind(run) in kinds and run.path.resolve() not in kept]
+    replaced = [run for run in there if _kind(run) in kinds and run.path.name not in kept]
+    _check_committed(baseline, replaced)
     for run in runs:
-        if run.path.resolve().parent != baseline.resolve():
-            shutil.copytree(run.path, baseline / run.path.name)
+        if run.path.resolve() != (baseline / run.path.name).resolve():
+            shutil.copytree(run.path, baseline / run.path.name, dirs_exist_ok=True)  # accepted before, or cut short
     for run in replaced:
         shutil.rmtree(run.path)
     message = _message(runs, len(replaced))
@@ -46,6 +49,15 @@ def check(runs: Sequence[Run]) -> None:
             raise ValueError(f"{run.path} is a smoke test, whose numbers mean nothing: accept another run")
         if run.record.status != "finished" or run.missing_seeds:
             raise ValueError(f"{run.path} is not finished: continue it with --resume, or accept another run")
+
+
+def _check_committed(baseline: Path, runs: Sequence[Run]) -> None:
+    """ValueError for a run that would be lost with its folder."""
+    files = [str(path.resolve()) for run in runs for path in (run.path / store.RECORD, run.path / store.TRIALS)]
+    if files and git(baseline, "status", "--porcelain", "--ignored", "--", *files):
+        raise ValueError(
+            f"{baseline}: runs that would be replaced are in no commit: commit them first (git add, commit)"
+        )
 
 
 def git(folder: Path, *words: str) -> str:

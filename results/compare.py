@@ -1,9 +1,9 @@
 """Compare two sides, recipe by recipe: what became worse or better, what is the same, and what cannot be said.
 
 `worse` and `better`: the change is significant and at least as large as its rule says; also `worse` if none of the new
-trials finished where the old ones did. `same`: the 95% interval of the
-change lies inside ± the rule. `undecided`: neither, with the number of trials that would decide. `not comparable`: the
-sides differ in more than what is compared, or one of them has no such number.
+trials finished where the old ones did, and of a time to target if significantly fewer reached it. `same`: the 95%
+interval of the change lies inside ± the rule. `undecided`: neither, with the number of trials that would decide. `not
+comparable`: the sides differ in more than what is compared, or one of them has no such number.
 
 The samples are the trials. Of times over several hosts they are the hosts, because trials of one host are not
 independent of each other: pairs where both sides have the same hosts. Interleaved trials of one host stay pairs.
@@ -124,7 +124,8 @@ class Cell:
     def neighbours(self) -> tuple[list[float], list[float]] | None:
         """Values of trials that one host trained one after the other, if all trials of all runs did two by two."""
         by_id = [{one.interleaved: one for one in side} for side in (self.before, self.after)]
-        if None in by_id[0] or by_id[0].keys() != by_id[1].keys() or len(by_id[0]) < len(self.before):
+        has_two_of_one = len(by_id[0]) < len(self.before) or len(by_id[1]) < len(self.after)
+        if None in by_id[0] or by_id[0].keys() != by_id[1].keys() or has_two_of_one:
             return None
         pairs = []
         for shared, one in by_id[0].items():
@@ -224,8 +225,7 @@ def _suggestion(
         return ""
     for wider in (one for one in metric.test.wider if one > limit):
         rule = metric.write_rule(wider)
-        verdict = decide(change, metric, wider, level)[0] if change.within(wider) else "undecided"
-        if verdict == "same":
+        if change.within(wider):
             return f"; with {rule} it is the same"
         fewer = change.needed(wider, level)
         if fewer is not None and (needed is None or (fewer - change.n) * 10 <= needed - change.n):
@@ -253,7 +253,10 @@ def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
 
 
 def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Comparison:
-    (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in (cell.before, cell.after))
+    sides = (cell.before, cell.after)
+    if cell.pairs:  # the difference of hosts is no part of a pair's
+        sides = tuple([replace(one, hosts=()) for one in side] for side in sides)
+    (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in sides)
     if cell.recipe not in {one.recipe for one in cell.before}:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
     if cell.metric is ACCURACY:
@@ -267,6 +270,11 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         return row("not comparable", differs)
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
+    level_of_times = level
+    if cell.metric.counts == "trials that reached" and not _all_reached(cell):
+        if fewer := _reached_less(cell, level / 2):
+            return row("worse", fewer)
+        level_of_times = level / 2  # two tests share the probability of a false alarm
     if before is None or after is None:
         return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
     if any(one.published for one in (*cell.before, *cell.after)):
@@ -281,7 +289,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
             replace(side, value=cell.metric.test.center(values), n=len(values))
             for side, values in zip((before, after), cell.values, strict=True)
         )
-    verdict, reason = decide(change, cell.metric, limit, level, _seconds_a_trial(cell))
+    verdict, reason = decide(change, cell.metric, limit, level_of_times, _seconds_a_trial(cell))
     if verdict == "undecided" and cell.by_host:
         hosts = " and ".join(str(len(side)) for side in cell.by_host)
         reason = f"the samples are {hosts} hosts, which are too few or differ too much; interleave trials on each host"
@@ -348,15 +356,39 @@ def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, s
     found = figure(metric, side)
     if found.value is None:
         return None, found.absent
-    trials = sum(len(one.seeds) for one in side)
-    reached = None if all(one.is_benchmark for one in side) else (sum(one.reached for one in side), trials)
+    reached = None if all(one.is_benchmark for one in side) else _reached(side)
     marked = sum((Counter(one.marks) for one in side), Counter())
     return Measured(found.value, len(found.samples), reached, dict(marked)), ""
 
 
+def _reached(side: Sequence[Samples]) -> tuple[int, int]:
+    """Trials that reached the target, of all."""
+    return sum(one.reached for one in side), sum(len(one.seeds) for one in side)
+
+
+def _all_reached(cell: Cell) -> bool:
+    return all(reached == trials for reached, trials in map(_reached, (cell.before, cell.after)))
+
+
+def _reached_less(cell: Cell, level: float) -> str:
+    """Says that significantly fewer of the new trials reach the target (Fisher's exact test, one-sided), if so.
+
+    Times of those that did cannot show it: the slow trials are missing from them.
+    """
+    from scipy import stats
+
+    if any(one.published for one in (*cell.before, *cell.after)):
+        return ""
+    before, after = _reached(cell.before), _reached(cell.after)
+    table = [[reached, trials - reached] for reached, trials in (before, after)]
+    p = float(stats.fisher_exact(table, alternative="greater").pvalue)
+    counts = f"{form.count(*after)} trials reached the target, before {form.count(*before)}"
+    return f"{counts} (p = {form.p_value(p)})" if p <= level else ""
+
+
 def _none_finished(side: Sequence[Samples]) -> bool:
     """Whether every trial diverged or failed."""
-    trials = sum(len(one.seeds) for one in side)
+    _, trials = _reached(side)
     return trials > 0 and sum(one.unfinished for one in side) == trials
 
 

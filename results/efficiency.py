@@ -4,6 +4,7 @@ Model FLOPs utilisation (MFU): the operations that the network's definition need
 done in that time (Chowdhery et al. 2022, "PaLM", B). An unknown device has none.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,7 @@ class Peak(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """contained in NVML's name of it"""
+    """as words in NVML's name of it"""
     half: Positive
     """operations a second in float16 and bfloat16, dense"""
     single: Positive
@@ -46,8 +47,15 @@ def peaks() -> list[Peak]:
 
 
 def peak_of(machine_class: str | None) -> Peak | None:
-    """Of this class of machine; None for an unknown one."""
-    return next((peak for peak in peaks() if machine_class is not None and peak.name in machine_class), None)
+    """Of this class of machine; None for an unknown one, and for a part of a GPU (MIG)."""
+    if machine_class is None or "MIG" in machine_class:
+        return None
+    return next((peak for peak in peaks() if re.search(_words(peak.name), machine_class)), None)
+
+
+def _words(name: str) -> str:
+    """Matches the name as whole words: the RTX 3090 Ti, the RTX 4090 D and the GPU of a laptop are other GPUs."""
+    return rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])(?! (?:Ti|D|Laptop)\b)"
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,8 @@ def efficiency(run: Run, protocol: str) -> Efficiency:
     noted, machine = known(environment.train_flops), known(environment.machine_class)
     trained = [trial.seconds("train") for trial in run.trials if trial.came_to_its_end]
     flops = noted / median(trained) if noted is not None and any(trained) else None
-    peak, mfu = peak_of(machine), None
+    is_part = any(gpu.mig is True for gpu in environment.gpus or ())
+    peak, mfu = None if is_part else peak_of(machine), None
     if flops is not None and peak is not None:
         most = peak.single if run.record.recipe.get("precision") == "float32" else peak.half
         mfu = flops / (most * run.record.world_size)

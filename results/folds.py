@@ -13,21 +13,22 @@ def fold_lines(runs: Iterable[Run]) -> list[str]:
     A fold counts once, with the mean over its seeds: seeds of one fold share their held-out images, and are no sample
     of other images.
     """
-    by_recipe: dict[str, list[Run]] = {}
+    by_recipe: dict[tuple[str, str], dict[object, list[float]]] = {}
     for run in runs:
         data = run.record.recipe.get("data")
         if isinstance(data, dict) and data.get("folds") is not None and run.accuracies:
             same = run.record.recipe | {"data": {key: value for key, value in data.items() if key != "fold"}}
-            by_recipe.setdefault(json.dumps([run.record.recipe_name, same], sort_keys=True), []).append(run)
-    return [_line(folds) for folds in by_recipe.values() if len(folds) > 1]
+            folds = by_recipe.setdefault((run.record.recipe_name, json.dumps(same, sort_keys=True)), {})
+            folds.setdefault(data.get("fold"), []).extend(run.accuracies)
+    return [_line(name, [*folds.values()]) for (name, _), folds in by_recipe.items() if len(folds) > 1]
 
 
-def _line(runs: list[Run]) -> str:
-    means = [100 * fmean(run.accuracies) for run in runs]
-    seeds = sorted({len(run.accuracies) for run in runs})
+def _line(name: str, folds: list[list[float]]) -> str:
+    means = [100 * fmean(accuracies) for accuracies in folds]
+    seeds = sorted({len(accuracies) for accuracies in folds})
     each = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
-        f"{runs[0].record.recipe_name}: {len(runs)} folds, trials of each: {each}: held-out accuracy "
+        f"{name}: {len(folds)} folds, trials of each: {each}: held-out accuracy "
         f"{fmean(means):.2f} ± {stdev(means):.2f}% (mean ± standard deviation of the folds, "
         f"{min(means):.2f} to {max(means):.2f})"
     )

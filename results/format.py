@@ -96,7 +96,7 @@ def duration(seconds: float) -> str:
     """A time to wait, such as 40 s, 12 min, 6.2 h or 3 days."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}"
+            return f"{float(f'{seconds / size:.2g}'):,g} {unit}"  # without an exponent: 120 days
     return f"{seconds:.2g} s"
 
 

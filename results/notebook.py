@@ -29,10 +29,11 @@ def load(
     try:
         import pandas as pd
     except ModuleNotFoundError:
-        raise ValueError("a data frame needs pandas: pip install 'paceline[query]'") from None
+        raise ValueError("a data frame needs pandas: pip install -e '.[query]' -c constraints.txt") from None
     if table not in COLUMNS:
         raise ValueError(f"table={table!r}: use one of {', '.join(COLUMNS)}")
-    found = tables(store.find([places] if isinstance(places, str | Path) else places), protocol)
+    every = store.with_scalings([places] if isinstance(places, str | Path) else places)
+    found = tables(store.find(every), protocol)
     return pd.DataFrame(getattr(found, table), columns=[column.name for column in COLUMNS[table]])
 
 

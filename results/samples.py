@@ -18,7 +18,7 @@ from results.format import printable, target
 from results.literature import Published, published
 from results.metrics import DEFAULT, METRICS, find_metric
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
-from results.protocols import PROTOCOLS, find_protocol
+from results.protocols import PROTOCOLS, RENAMED, find_protocol
 from results.record import Run, RunRecord, TrialRecord
 
 MEASURED = Path(__file__).parent / "measured"
@@ -123,9 +123,9 @@ def _host(environment: Environment) -> str | None:
 
     The host's name tells more than systemd's machine id, which copies of one disk image share.
     """
-    others = (rank["host_hash"] for rank in environment.ranks if "host_hash" in rank)
-    hashes = {known(environment.host_hash), *others}
-    return "+".join(sorted(hashes)) if all(isinstance(one, str) for one in hashes) else None
+    hashes = [known(environment.host_hash), *(rank["host_hash"] for rank in environment.ranks if "host_hash" in rank)]
+    named = [one for one in hashes if isinstance(one, str)]
+    return "+".join(sorted(set(named))) if len(named) == len(hashes) else None
 
 
 def _host_facts(environment: Environment) -> dict[str, str]:
@@ -223,6 +223,7 @@ def resolve(
     ValueError where there is none.
     """
     find_protocol(protocol)
+    protocol = RENAMED.get(protocol, protocol)
     kind, colon, name = word.partition(":")
     if kind == PUBLISHED and not Path(word).exists():
         figures = published()

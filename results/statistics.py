@@ -19,7 +19,8 @@ LEVEL = 0.05
 TAIL = LEVEL / 2
 """probability beyond each end of an interval"""
 EXACT = 50
-"""samples a side up to which ranks are counted exactly; over it the normal approximation is as good"""
+"""samples a side up to which ranks are counted exactly, and of unequal sides as many pairs of samples; over it the
+normal approximation is as good"""
 PAIRS = 4_000_000
 """pairs of samples over which the larger sets are thinned to evenly spaced order statistics"""
 
@@ -315,7 +316,8 @@ class _Ranks:
         from scipy import special
 
         if self.cumulative is None:
-            return math.floor(self.most / 2 + float(special.ndtri(TAIL)) * self.spread - 0.5)
+            left_out = math.floor(self.most / 2 + float(special.ndtri(TAIL)) * self.spread - 0.5)
+            return left_out if left_out >= 0 else None
         inside = int(np.searchsorted(self.cumulative, TAIL, side="right"))
         return inside - 1 if inside else None
 
@@ -324,7 +326,7 @@ class _Ranks:
 def _rank_sums(n: int, m: int) -> _Ranks:
     """Mann and Whitney's U: pairs of a sample of each side of which the first is the smaller."""
     spread = math.sqrt(n * m * (n + m + 1) / 12)
-    if n > EXACT or m > EXACT:
+    if n * m > EXACT**2:  # of few against many the approximation is bad, and the exact distribution is small
         return _Ranks(n * m, None, spread)
     row = [np.ones(1) for _ in range(m + 1)]
     for i in range(1, n + 1):  # by which side has the largest sample

@@ -155,6 +155,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "cells": cells,
         "directory": run.path.name,
         "command": command(run),
+        "count": summary.trials,
         "trials": [],
         "times": {},
         "warnings": list(run.warnings),

@@ -26,7 +26,7 @@ from results.page.chart import (
     repeated,
     short,
 )
-from results.protocols import PROTOCOLS, epoch_reaching, find_protocol
+from results.protocols import COMMAND, PROTOCOLS, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
 
@@ -134,12 +134,18 @@ def curves_layouts(target: float) -> Json:
 
 
 def laps(trials: Sequence[TrialRecord]) -> dict[str, list[Any]]:
-    """Mean seconds of each kind of lap, over the trials that have it, as a number and as text."""
+    """Mean seconds of each kind of lap, over the trials that have it, as a number and as text.
+
+    The lap of a command is what is left of it beside the laps that the command reported.
+    """
     seconds: dict[str, list[float]] = {}
     for trial in trials:
         own: dict[str, float] = {}
         for lap in trial.laps:
             own[lap.name] = own.get(lap.name, 0) + lap.seconds
+        if COMMAND in own:
+            reported = sum(spent for name, spent in own.items() if name not in (COMMAND, "total"))
+            own[COMMAND] = max(0.0, own[COMMAND] - reported)
         for name, total in own.items():
             seconds.setdefault(name, []).append(total)
     means = {name: fmean(values) for name, values in seconds.items() if name != "total"}
@@ -152,7 +158,8 @@ def lap_bars() -> list[Json]:
 
 
 def _lap_bar(name: str, protocol: str) -> Json:
-    inside = find_protocol(protocol).laps & {name, "total"}
+    clock = find_protocol(protocol)
+    inside = bool(clock.laps & {name, "total"}) or (name == COMMAND and clock.counts_command)
     fill, opacity = LAP_COLOURS[name]
     side = "inside" if inside else "outside"
     pattern = {"shape": "" if inside else "/", "size": 6, "solidity": 0.35}

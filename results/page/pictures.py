@@ -72,7 +72,12 @@ def drawings(data: Json, protocol: str) -> dict[str, Json]:
             figure = one["figures"][""]
             heading = {"title": {"text": cut(title, 90), "font": {"size": 13}}, "margin": {"t": 60}}
             found[f"{kind}-{number}"] = {**figure, "layout": merged(figure["layout"], heading)}
-    return {name: resolved(figure, protocol, LIGHT) for name, figure in found.items()}
+    return {name: _drawn(resolved(figure, protocol, LIGHT)) for name, figure in found.items()}
+
+
+def _drawn(figure: Json) -> Json:
+    """Without the curves of trials that have no time under the protocol, which plotly would draw at 0, 1, 2 …"""
+    return {**figure, "data": [trace for trace in figure["data"] if trace.get("x", ()) is not None]}
 
 
 def curves(data: Json, runs: Sequence[Json]) -> Json:

@@ -86,7 +86,7 @@ def _steps(of: Sequence[Figure], levels: Sequence[steps.Level]) -> list[list[Any
 
 def _is_enough(summary: RunSummary) -> bool:
     mean = summary.accuracy.value
-    return mean is not None and summary.target is not None and mean >= summary.target
+    return summary.target is None or (mean is not None and mean >= summary.target)
 
 
 def _levels(of: Sequence[Figure], smallest: float) -> list[steps.Level]:
@@ -152,11 +152,10 @@ def scalings(runs: Sequence[Run], data_sets: Sequence[str]) -> list[Json]:
     shown = [one for one in curves(real) if not one.base.runs[0].record.smoke_test]
     for (name, data_set, machine), group in groupby(sorted(shown, key=key), key):
         members = list(group)
-        tables = [
-            by_protocol(lambda protocol, one=one, place=place: table_data(tables_of(one, protocol)[place]))
-            for one in members
-            for place in range(len(tables_of(one, "strict")))
-        ]
+        tables = []
+        for one in members:
+            made = {protocol: [table_data(table) for table in tables_of(one, protocol)] for protocol in PROTOCOLS}
+            tables += [{BY_PROTOCOL: dict(zip(made, of, strict=True))} for of in zip(*made.values(), strict=True)]
         found.append(
             {
                 "name": name,

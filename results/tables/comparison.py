@@ -103,7 +103,11 @@ def side(measured: Measured | None, metric: Metric, change: Change | None) -> st
     """One side of a comparison, with its trials or pairs."""
     if measured is None:
         return form.NOTHING
-    count = f"{measured.n} pairs" if change and change.paired else f"n = {measured.n}"
+    count = f"n = {measured.n}"
+    if change and change.paired:
+        count = f"{measured.n} pairs"
+    elif metric.counts == "trials that reached" and measured.reached and measured.n == measured.reached[0]:
+        count = f"n = {form.count(*measured.reached)}" if measured.n < measured.reached[1] else count
     text = f"{metric.text(measured.value)} ({count}{marks.numbered(measured.marks)})"
     if metric.test.by_ranks or measured.reached is None:
         return text

@@ -63,6 +63,31 @@ def test_runs_of_the_baseline_that_are_given_stay(repository, tmp_path):
     assert kept == {old.name, new.name}
 
 
+def test_runs_that_were_accepted_before_may_be_named_again_where_they_were_recorded(repository, tmp_path):
+    first = night(tmp_path / "runs", 1.0, id="first")
+    assert gate.main([str(repository), "--accept", str(first)]) == 0
+    second = night(tmp_path / "runs", 1.1, id="second")
+    assert gate.main([str(repository), "--accept", str(first), str(second)]) == 0
+    kept = {run.path.name for run in store.find([repository]) if run.record.recipe_name == "cifar10/airnet"}
+    assert kept == {first.name, second.name}
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_run_that_is_in_no_commit_is_not_replaced(repository, tmp_path, capsys, ignored):
+    loose = night(repository, 1.0, id="loose")
+    (repository.parent / ".gitignore").write_text(loose.name if ignored else "")
+    assert gate.main([str(repository), "--accept", str(night(tmp_path / "new", 1.0, id="newone"))]) == 2
+    assert "are in no commit: commit them first" in capsys.readouterr().err
+    assert len(names(repository)) == 5
+
+
+def test_a_commit_without_an_author_is_refused_before_anything_changes(repository, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "")
+    assert gate.main([str(repository), "--accept", str(night(tmp_path / "new", 1.0, id="newone"))]) == 2
+    assert "empty ident name" in capsys.readouterr().err
+    assert git(repository, "status", "--porcelain") == ""
+
+
 def test_the_baseline_of_another_world_size_stays(repository, tmp_path):
     new = night(tmp_path / "new", 1.0, id="newone", world_size=2)
     assert gate.main([str(repository), "--accept", str(new)]) == 0

@@ -288,6 +288,48 @@ def test_pairs_are_found_by_seed_and_a_missing_neighbour_is_left_out():
     assert (found.size, found.n, found.paired) == (1, 2, True)
 
 
+def test_pairs_need_one_run_of_a_side_for_each_interleaving():
+    a, b, c = (samples(times_of(factor), interleaved="t") for factor in (1.0, 1.02, 1.02))
+    assert not compare([a], [b, c])[0].change.paired
+    assert not compare([b, c], [a])[0].change.paired
+    assert compare([a], [b])[0].change.paired
+
+
+def test_pairs_are_compared_however_much_their_hosts_differ():
+    before, after = over_hosts([1.0, 1.3], [6, 6]), over_hosts([1.0, 1.3], [6, 6], 1.05)
+    assert row(before, after).verdict == "undecided", "two hosts"
+    found = row(*(replace(side, interleaved="together") for side in (before, after)))
+    assert (found.verdict, found.change.paired, found.change.n) == ("worse", True, 12)
+
+
+def reaching(trials, of, seconds=1.0):
+    """A side of which so many trials reach the target, after about `seconds`."""
+    times = [seconds * (1 + 1e-3 * index) for index in range(trials)] + [None] * (of - trials)
+    return samples([1.0] * of, to_target=times, reached=trials)
+
+
+def test_a_time_to_target_that_significantly_fewer_trials_reach_is_worse():
+    """However fast those are that do."""
+    found = row(reaching(10, 10), reaching(4, 10, 0.8), "time-to-target")
+    assert (found.verdict, found.change) == ("worse", None)
+    assert found.reason == "4 of 10 trials reached the target, before 10 of 10 (p = 0.0054)"
+    assert row(reaching(10, 10), reaching(0, 10), "time-to-target").verdict == "worse"
+    assert row(reaching(10, 10), reaching(8, 10, 0.8), "time-to-target").verdict == "better"
+    assert row(reaching(4, 10), reaching(10, 10), "time-to-target").verdict == "same"
+    assert row(reaching(0, 10), reaching(0, 10), "time-to-target").verdict == "not comparable"
+
+
+def test_both_tests_of_a_time_to_target_share_the_level():
+    """With p = 0.032 a change of the times is significant alone, and not beside a test of how many reached."""
+    times = [[1.0, 1.1, 1.2, 1.3, 1.4], [1.25, 1.45, 1.5, 1.6, 1.7]]
+    whole = [samples([1.0] * 5, to_target=side) for side in times]
+    part = [samples([1.0] * 6, to_target=[*side, None], reached=5) for side in times]
+    first, second = (row(*sides, "time-to-target") for sides in (whole, part))
+    assert first.change.p == second.change.p
+    assert 0.025 < first.change.p < 0.05
+    assert (first.verdict, second.verdict) == ("worse", "undecided")
+
+
 def test_a_run_that_misses_its_target_has_no_total_time():
     low = samples(times_of(0.5), accuracy=(0.93,) * 8, reached=0)
     found = row(samples(STEADY), low)

@@ -35,6 +35,34 @@ def test_an_unknown_device_has_no_utilisation():
     assert (found.mfu, found.flops) == (None, pytest.approx(3e14))
 
 
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA GH200 480GB", "GH200"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("NVIDIA GeForce RTX 4090, 2 runs at a time", "RTX 4090"),
+        ("Tesla V100-SXM2-16GB", "V100-SXM2"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 4090 D", None),
+        ("NVIDIA GeForce RTX 3090 Ti", None),
+        ("NVIDIA GB200", None),
+        ("NVIDIA L400", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+    ],
+)
+def test_a_peak_is_of_the_device_that_has_its_name_in_whole_words(machine, name):
+    found = peak_of(machine)
+    assert (found and found.name) == name
+
+
+def test_a_part_of_a_gpu_has_no_peak():
+    assert efficiency(of(gpus=[{"index": 0, "mig": True}]), "strict").mfu is None
+    assert efficiency(of(gpus=[{"index": 0, "mig": False}]), "strict").mfu is not None
+
+
 def test_more_than_the_device_can_do_is_refused():
     with pytest.raises(ValueError, match=r"run abcd1234: .* 1\.0. times what NVIDIA H200 can do"):
         efficiency(of(train_flops=3.1e15), "strict")

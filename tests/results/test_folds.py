@@ -26,6 +26,12 @@ def test_recipes_that_differ_in_more_than_the_fold_are_kept_apart():
     assert len(fold_lines([*runs[:2], fold(0, [0.7], name="mnist/base"), fold(1, [0.7], name="mnist/base")])) == 2
 
 
+def test_runs_of_one_fold_are_one_fold():
+    assert fold_lines([fold(0, [0.9]), fold(0, [0.8])]) == []
+    (line,) = fold_lines([fold(0, [0.9]), fold(0, [0.8]), fold(1, [0.95, 0.85])])
+    assert line.startswith("digits/quick: 2 folds, trials of each: 2: held-out accuracy 87.50")
+
+
 def test_one_fold_and_runs_without_folds_say_nothing():
     assert fold_lines([fold(0, [0.9])]) == []
     assert fold_lines([Run(builders.record(), (builders.trial(),), Path())] * 2) == []

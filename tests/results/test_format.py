@@ -60,7 +60,15 @@ def test_an_accuracy_is_its_mean_and_half_of_its_interval():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.25, "0.25 s"), (40, "40 s"), (89, "89 s"), (720, "12 min"), (22_300, "6.2 h"), (260_000, "3 days")],
+    [
+        (0.25, "0.25 s"),
+        (40, "40 s"),
+        (89, "89 s"),
+        (720, "12 min"),
+        (22_300, "6.2 h"),
+        (260_000, "3 days"),
+        (10_400_000, "120 days"),
+    ],
 )
 def test_a_time_to_wait(seconds, text):
     assert form.duration(seconds) == text

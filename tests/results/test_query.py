@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-import results
 from bench import compare, report
 from bench import query as command
-from results import store
+from results import notebook, store
 from results.flat import COLUMNS, tables
 from results.protocols import seconds_to_target, total_seconds
 from results.record import EpochResult
@@ -92,12 +91,12 @@ def test_without_duckdb_it_is_said_what_to_install(kept, capsys, monkeypatch):
 
 def test_a_data_frame_for_a_notebook(kept):
     pytest.importorskip("pandas")
-    frame = results.load(kept, protocol="airbench")
+    frame = notebook.load(kept, protocol="airbench")
     assert list(frame.columns) == [column.name for column in COLUMNS["trials"]]
     assert frame.groupby("recipe").accuracy.max()["cifar10/airnet"] == 0.95
-    assert len(results.load(kept, table="laps")) == 48
+    assert len(notebook.load(kept, table="laps")) == 48
     with pytest.raises(ValueError, match="table='steps': use one of runs, trials, epochs, laps"):
-        results.load(kept, table="steps")
+        notebook.load(kept, table="steps")
 
 
 HUGE = 10**400
@@ -209,7 +208,7 @@ def test_the_same_runs_are_counted_by_query_load_and_report(kept, tmp_path, caps
     store.create(kept / "scaling", record(id="cccc"))
     assert command.main(["select count(*) n from runs", str(kept), "--format", "csv"]) == 0
     assert capsys.readouterr().out == "n\n3\n"
-    assert len(results.load(kept, table="runs")) == 3
+    assert len(notebook.load(kept, table="runs")) == 3
     pytest.importorskip("plotly")
     assert report.main([str(kept), "-o", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page" / "index.html").read_text()

@@ -129,3 +129,18 @@ def test_a_run_that_cannot_be_read_is_left_out_unless_it_is_named_itself(runs):
 def test_a_trial_is_of_its_own_host_or_of_that_of_its_run(environment, host, found):
     run = Run(record(environment=environment), (trial(0, host=host),), Path("run"))
     assert of_run(run, "strict").hosts == (found,)
+
+
+def test_a_protocol_may_be_named_as_it_once_was(runs):
+    assert [one.values for one in resolve(str(runs), "record")] == [one.values for one in resolve(str(runs), "strict")]
+
+
+def test_a_host_that_a_rank_does_not_know_is_no_host(tmp_path):
+    def hosts(*ranks):
+        environment = {"host_hash": "a", "ranks": [{"host_hash": one} for one in ranks]}
+        run = create(tmp_path, record(id=f"id0{len(list(tmp_path.iterdir()))}", environment=environment))
+        run.append(trial(0))
+        return of_run(read(run.path), "strict").hosts
+
+    assert hosts("b", "a") == ("a+b",)
+    assert hosts("b", {"unknown": "no name"}) == (None,)

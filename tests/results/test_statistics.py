@@ -230,7 +230,10 @@ def test_no_samples_are_refused(pair):
         ratio_of_times([1.0, 2.0], [1.0], paired=True)
 
 
-@pytest.mark.parametrize(("n", "m", "method"), [(5, 5, "exact"), (20, 9, "exact"), (1, 3, "exact"), (60, 70, "auto")])
+@pytest.mark.parametrize(
+    ("n", "m", "method"),
+    [(5, 5, "exact"), (20, 9, "exact"), (1, 3, "exact"), (60, 1, "exact"), (3, 60, "exact"), (60, 70, "auto")],
+)
 def test_p_is_that_of_scipys_rank_sum_test(n, m, method):
     random = np.random.default_rng(n)
     before, after = list(random.random(n)), list(random.random(m))
@@ -244,6 +247,16 @@ def test_p_of_pairs_is_that_of_scipys_signed_rank_test(n):
     before, after = list(random.random(n)), list(random.random(n))
     expected = stats.wilcoxon(np.log(after) - np.log(before), method="exact").pvalue
     assert ratio_of_times(before, after, paired=True).p == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "has_interval"), [((20, 1), False), ((60, 1), True), ((1, 400), True), ((3000, 1), False)]
+)
+def test_one_sample_can_be_compared_with_many(sizes, has_interval):
+    """It has an interval where its ranks are counted and one of the orders is rare enough."""
+    change = ratio_of_times(*(list(np.linspace(1, 2, n)) for n in sizes))
+    assert 0.05 < change.p <= 1
+    assert (change.interval is not None) == has_interval
 
 
 def test_ties_count_against_a_change():

@@ -89,14 +89,15 @@ function perGoal(body, chosen, one) {
 function drawCurves(body, chosen) {
   const height = (value) => (state.axis === "error" ? 100 - value : value);
   perGoal(body, chosen, (group, title) => {
-    const traces = group.flatMap((run, place) => run.curves.map((trace) => {
+    const every = group.flatMap((run, place) => run.curves.map((trace) => {
       const own = {
         name: isNarrow() ? run.plain.split("/").pop() : run.label, legendgroup: run.id, meta: [trace.meta, run.plain],
         y: trace.y.map(height), line: { color: colour(`c${place % COLOURS}`) }, marker: { color: colour(`c${place % COLOURS}`) },
       };
       return merged(merged(data.styles[trace.style], resolved(trace)), own);
     }));
-    if (!traces.some((trace) => trace.x?.length)) {
+    const traces = every.filter((trace) => trace.x?.length); // without x, plotly draws at 0, 1, 2 …
+    if (!traces.length) {
       body.append(el("p", { class: "empty" }, `No trial of these has the laps that ${state.protocol} time consists of.`));
       return;
     }

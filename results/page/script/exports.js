@@ -10,9 +10,9 @@ function cells(table) {
   return [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.classList.contains("tick")).map(text));
 }
 
-/** A spreadsheet would run a text that begins with = or @ as a formula. */
+/** A spreadsheet would run a text that begins with = or @ as a formula, and one with + or - that is no number. */
 function csv(rows) {
-  const written = (text) => (/^[=@]/.test(text) ? `'${text}` : text);
+  const written = (text) => (/^[=@]|^[-+].*[A-Za-z!|(]/.test(text) ? `'${text}` : text);
   const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   return rows.map((row) => row.map((text) => quoted(written(text))).join(",")).join("\n") + "\n";
 }

@@ -69,11 +69,11 @@ function later(action) {
 }
 
 function begin() {
-  const trials = runs.reduce((sum, run) => sum + run.trials.length, 0);
+  const trials = runs.reduce((sum, run) => sum + run.count, 0);
   const newest = runs.map((run) => run.cells.created[0]).sort().at(-1);
   document.getElementById("summary").textContent =
     `${count(runs.length, "run")}, ${count(trials, "trial")}` + (newest ? `, the newest of ${newest}` : "");
-  form.elements.history.append(...data.histories.map((one) => el("option", {}, one.key)));
+  form.elements.history.append(...data.histories.map((one) => el("option", { value: one.key }, one.key)));
   const controls = [...form.elements].filter((control) => control.name);
   for (const control of controls) {
     const value = () => (control.type === "checkbox" ? (control.checked ? "1" : "") : control.value);

@@ -224,6 +224,17 @@ def test_a_run_whose_mean_missed_the_target_is_hollow_and_without_a_time():
     assert (filled, hollow) == ("var(--c0)", "var(--paper)")
 
 
+def test_a_run_without_a_target_is_not_hollow():
+    runs = [run(number, recipe={"target": None}) for number in range(2)]
+    trials = tuple(builders.trial(seed, target=None, outcome="finished") for seed in range(2))
+    (history,) = shown(*(Run(one.record, trials, one.path) for one in runs))["histories"]
+    assert history["figures"][""]["data"][2]["marker"]["color"] == ["var(--c0)"] * 2
+
+
+def test_a_run_says_how_many_trials_it_has():
+    assert [one["count"] for one in shown(run(trials=3), run(1, trials=2))["runs"]] == [3, 2]
+
+
 def test_a_change_of_the_recipe_is_marked_in_its_history():
     (history,) = shown(run(0), run(1, recipe_hash="fedcba987654"))["histories"]
     assert history["changed"]

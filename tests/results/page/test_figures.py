@@ -6,7 +6,7 @@ from results.page import figures
 from results.page.chart import BY_PROTOCOL, compact, merged, plain, resolved
 from results.page.history import thinned
 from results.protocols import PROTOCOLS, total_seconds
-from results.record import Run
+from results.record import Lap, Run
 from results.scaling import curves as scaling_curves
 from tests.results import builders
 from tests.results.page.planted import HOSTILE, processes, run
@@ -70,8 +70,20 @@ def test_laps_are_means_over_the_trials_that_have_them():
     assert "total" not in laps
 
 
+def test_the_lap_of_a_command_is_what_is_left_beside_the_laps_it_reported():
+    one = builders.trial(laps=[Lap(name="command", seconds=60.0), Lap(name="train", epoch=1, seconds=50.0)])
+    assert figures.laps([one]) == {"command": [10, "10.00"], "train": [50, "50.00"]}
+
+
 @pytest.mark.parametrize(
-    ("lap", "protocol", "shape"), [("train", "strict", ""), ("compile", "strict", "/"), ("compile", "cold", "")]
+    ("lap", "protocol", "shape"),
+    [
+        ("train", "strict", ""),
+        ("compile", "strict", "/"),
+        ("compile", "cold", ""),
+        ("command", "strict", ""),
+        ("command", "airbench", "/"),
+    ],
 )
 def test_what_the_protocol_leaves_out_is_hatched(lap, protocol, shape):
     bar = resolved(figures.lap_bars()[figures.LAPS.index(lap)], protocol, COLOURS)

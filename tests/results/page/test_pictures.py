@@ -32,6 +32,19 @@ def test_there_is_a_picture_of_everything_that_has_runs(data):
     assert sorted(kinds) == ["curves"] * 4 + ["histories", "ladders"] + ["laps"] * 4 + ["scalings"]
 
 
+def test_a_trial_without_a_time_has_no_curve(data):
+    def traces(protocol):
+        return [
+            trace
+            for name, one in pictures.drawings(data, protocol).items()
+            if "curves" in name
+            for trace in one["data"]
+        ]
+
+    assert traces("strict")
+    assert traces("cold") == []
+
+
 def test_a_picture_is_valid_for_plotly(data):
     objects = pytest.importorskip("plotly.graph_objects")
     for protocol in ("strict", "dawnbench"):
