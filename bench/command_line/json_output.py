@@ -48,7 +48,7 @@ class RunObject(_Object):
     protocol: str
     """laps that the times count"""
     target: float | None
-    """accuracy to reach, as a fraction; null without a trial"""
+    """accuracy to reach, as a fraction; null where the recipe has none, and before a trial has ended"""
     unit: str
     """of the rates: `images/s` or `tokens/s`"""
     missing_seeds: list[int]
@@ -69,7 +69,7 @@ class VerdictObject(_Object):
     reason: str
     """why, in words; empty where the numbers say it"""
     baseline: float | None
-    """median time in seconds, or mean accuracy as a fraction"""
+    """median in the unit of the metric, or mean accuracy as a fraction"""
     new: float | None
     """the same of the new runs"""
     change: float | None

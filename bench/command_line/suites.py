@@ -18,7 +18,8 @@ class Entry(BaseModel):
     recipe: str = Field(min_length=1)
     trials: int = Field(ge=1)
     fail_on: tuple[str, ...] = ()
-    """limits of the gate for this recipe, such as time:5% or accuracy:0.1; they replace those of the command line"""
+    """limits of the gate for this recipe, such as time:5% or accuracy:0.1; of a metric that the command line limits as
+    well, this one counts"""
 
     @field_validator("fail_on")
     @classmethod
