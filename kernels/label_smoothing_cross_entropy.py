@@ -46,7 +46,7 @@ def _losses_and_gradient(
     column = tl.arange(0, CLASSES)
     is_class = (column < classes)[None, :]
     inside = (row < rows)[:, None] & is_class
-    places = row[:, None] * by_row + column[None, :] * by_class
+    places = row[:, None].to(tl.int64) * by_row + column[None, :] * by_class
     values = tl.load(logits + places, inside, float("-inf")).to(tl.float32)
     label = tl.load(labels + row, row < rows, 0)
     is_label = column[None, :] == label[:, None]

@@ -31,22 +31,32 @@ FLAGS = [
 
 
 def built() -> ModuleType | None:
-    """The compiled kernels, if this machine has compiled them."""
-    return load(path()) if path().exists() else None
+    """The compiled kernels, if this machine has compiled them. None, after one line on stderr, where loading fails."""
+    try:
+        return load(path()) if path().exists() else None
+    except (OSError, RuntimeError, ImportError) as error:
+        return _without(reason_of(error))
 
 
 @cache
 def library() -> ModuleType | None:
     """The compiled kernels, compiled now if they are not yet. None, after one line on stderr, where that fails."""
-    if reason := obstacle():
-        print(f"kernels.cpu: plain PyTorch runs instead of the CPU kernels: {reason}", file=sys.stderr)
-        return None
     try:
+        if reason := obstacle():
+            return _without(reason)
         return load(build())
     except (OSError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        print(f"kernels.cpu: plain PyTorch runs instead of the CPU kernels: {reason}", file=sys.stderr)
-        return None
+        return _without(reason_of(error))
+
+
+def _without(reason: str) -> None:
+    print(f"kernels.cpu: plain PyTorch runs instead of the CPU kernels: {reason}", file=sys.stderr)
+
+
+def reason_of(error: Exception) -> str:
+    """One line: the compiler's first error, where a message has one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if " error: " in line), lines[0])
 
 
 def is_possible() -> bool:
@@ -63,13 +73,13 @@ def obstacle() -> str | None:
     from torch.utils import cpp_extension  # warns where torch is built for CUDA and there is no GPU
 
     if not cpp_extension.is_ninja_available():
-        return "ninja is missing: pip install ninja"
+        return "ninja is not on PATH: pip install ninja, in an active environment"
     return None
 
 
 def build() -> Path:
-    """Compile unless that is done, one process at a time. Returns the library's path; RuntimeError with the compiler's
-    message."""
+    """Compile unless that is done, one process at a time. Returns the library's path. RuntimeError with the compiler's
+    message, and OSError for a cache that cannot be written."""
     target = path()
     if target.exists():
         return target
@@ -108,11 +118,11 @@ def load(library_path: Path) -> ModuleType:
 
 @cache
 def path() -> Path:
-    """Where the library of these sources, this torch and this CPU lies, whatever compiles it."""
+    """Where the library of these sources, this torch, C library and CPU lies, whatever compiles it."""
     key = hashlib.sha256()
     for source in sorted(SOURCES.iterdir()):
         key.update(source.name.encode() + source.read_bytes())
-    parts = (*FLAGS, torch.__version__, sysconfig.get_config_var("SOABI"), *sorted(cpu_flags()))
+    parts = (*FLAGS, torch.__version__, sysconfig.get_config_var("SOABI"), *platform.libc_ver(), *sorted(cpu_flags()))
     key.update("\n".join(map(str, parts)).encode())
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "paceline" / "kernels" / key.hexdigest()[:16] / f"{NAME}.so"
@@ -132,9 +142,19 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(next((line.split(":")[1] for line in lines if line.startswith("flags")), "").split())
 
 
+def main() -> int:
+    """Build ahead. 2, after one line on stderr, where that is not possible."""
+    try:
+        reason = obstacle() if is_possible() else "this CPU has no avx512_bf16: it would run none of the kernels"
+        if not reason:
+            library_path = build()
+            print(f"{library_path} ({library_path.stat().st_size / 2**20:.1f} MiB)")
+            return 0
+    except (OSError, RuntimeError) as error:
+        reason = reason_of(error)
+    print(f"kernels.cpu: {reason}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    if reason := obstacle():
-        print(f"kernels.cpu: {reason}", file=sys.stderr)
-        sys.exit(2)
-    built = build()
-    print(f"{built} ({built.stat().st_size / 2**20:.1f} MiB)")
+    sys.exit(main())

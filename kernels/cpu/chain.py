@@ -102,11 +102,12 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
         each.dtype != torch.float32 for each in vectors
     ):
         return False
-    sides = list(images.shape[2:])
+    sides, channels = list(images.shape[2:]), images.shape[1]
     if whitening:
         patch = whitening.weight[0].numel()
         is_for_whitening = (
             patch < LARGEST_PATCH
+            and whitening.weight.shape[1] == channels
             and whitening.activation in ACTIVATIONS
             and whitening.weight.shape[2] == whitening.weight.shape[3]
             and whitening.padding < whitening.weight.shape[2]
@@ -116,7 +117,11 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
         if not is_for_whitening:
             return False
         sides = [side + 2 * whitening.padding - whitening.weight.shape[2] + 1 for side in sides]
+        channels = len(whitening.weight)
     for block in blocks:
+        if block.weight.shape[1] != channels:
+            return False
+        channels = len(block.weight)
         kernel = block.weight.shape[2:]
         window = window_of(block, sides)
         sides = [side // of for side, of in zip(sides, window, strict=True)]

@@ -28,7 +28,7 @@ def test_without_a_compiler_one_line_says_so(nothing_built, monkeypatch, capsys)
 def test_without_ninja_the_line_says_what_to_install(nothing_built, monkeypatch):
     monkeypatch.setattr(build, "compiler", lambda: "/usr/bin/c++")
     monkeypatch.setattr(cpp_extension, "is_ninja_available", lambda: False)
-    assert build.obstacle() == "ninja is missing: pip install ninja"
+    assert build.obstacle() == "ninja is not on PATH: pip install ninja, in an active environment"
 
 
 def test_a_build_that_fails_leaves_plain_pytorch(nothing_built, monkeypatch, capsys):
@@ -39,6 +39,42 @@ def test_a_build_that_fails_leaves_plain_pytorch(nothing_built, monkeypatch, cap
     monkeypatch.setattr(cpp_extension, "load", fails)
     assert build.library.__wrapped__() is None
     assert capsys.readouterr().err.endswith("instead of the CPU kernels: Error building extension\n")
+
+
+def test_the_line_names_the_compilers_error():
+    message = (
+        "Error building extension 'paceline_cpu': [1/14] c++ -MMD\nkernel.cpp:3:5: error: no such type\nninja: stop"
+    )
+    assert build.reason_of(RuntimeError(message)) == "kernel.cpp:3:5: error: no such type"
+    assert build.reason_of(MemoryError()) == "MemoryError"
+
+
+def test_a_library_that_does_not_load_leaves_plain_pytorch(nothing_built, capsys):
+    build.path().parent.mkdir(parents=True)
+    build.path().write_text("of another machine")
+    assert build.built() is None
+    assert capsys.readouterr().err.startswith("kernels.cpu: plain PyTorch runs instead of the CPU kernels: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "raised", "message"),
+    [
+        ({"avx512f"}, None, "this CPU has no avx512_bf16: it would run none of the kernels"),
+        ({"avx512_bf16"}, RuntimeError("Error building\na.cpp:1:1: error: no AMX"), "a.cpp:1:1: error: no AMX"),
+        ({"avx512_bf16"}, PermissionError("the cache is read-only"), "the cache is read-only"),
+    ],
+)
+def test_the_command_ends_with_one_line_where_it_cannot_build(
+    nothing_built, monkeypatch, capsys, flags, raised, message
+):
+    def fails():
+        raise raised
+
+    monkeypatch.setattr(build, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(build, "obstacle", lambda: None)
+    monkeypatch.setattr(build, "build", fails)
+    assert build.main() == 2
+    assert capsys.readouterr().err == f"kernels.cpu: {message}\n"
 
 
 def test_what_is_built_is_found_again(nothing_built, monkeypatch):
@@ -86,6 +122,7 @@ def test_the_place_depends_on_sources_and_cpu(nothing_built, monkeypatch, tmp_pa
     assert place() in places
 
 
+@pytest.mark.skipif(not build.is_possible(), reason="this CPU would run none of the kernels")
 def test_the_command_names_what_is_missing(tmp_path):
     environment = {"PATH": "", "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-m", "kernels.cpu.build"]
