@@ -20,8 +20,8 @@ from kernels.cpu import build
 from kernels.cpu.blocks import ACTIVATIONS, Block, Whitening, window_of
 
 SLICE_BYTES, LEAST_SLICES, MOST_SLICES = 2**25, 8, 64
-"""the batch is cut into slices, each with its own sum of the weights' gradient: as many as the bytes allow, but at least
-so many, for the threads"""
+"""the batch is cut into slices, each with its own sum of the weights' gradient: as many as the bytes allow, but
+at least so many, for the threads"""
 
 
 def extension() -> ModuleType | None:

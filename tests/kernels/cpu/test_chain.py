@@ -232,7 +232,9 @@ def test_what_the_kernels_do_not_take():
     assert not chain.is_supported(images, [])
     assert not chain.is_supported(images, [block(16, 32, kernel=2)])
     assert not chain.is_supported(images, [block(16, 32, pool=3)])
-    assert not chain.is_supported(images, [block(16, 32, pool=2)] * 3)  # no pixel is left
+    assert not chain.is_supported(images, [block(16, 32, pool=2), *[block(32, 32, pool=2)] * 2])  # no pixel is left
+    assert not chain.is_supported(images, [block(32, 32)])
+    assert not chain.is_supported(images, [block(16, 32), block(16, 32)])
     assert not chain.is_supported(images, [blocks[0]._replace(scale=torch.ones(32).bfloat16())])
     assert not chain.is_supported(images, [blocks[0]._replace(activation="tanh")])
     assert not chain.is_supported(images[:, :3], [block(75, 32)], whitening(75, 5, 2))
