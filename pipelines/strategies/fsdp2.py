@@ -63,12 +63,13 @@ class FSDP2:
 
 
 def blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The modules that the network calls one after the other: its layers, or the parts of a network of torchvision."""
+    """The modules that the network calls one after the other: its layers; of a network of torchvision its parts, and
+    what they are a list of."""
     if not isinstance(network, Torchvision):
         yield from network.layers
         return
     for part in network.network.children():
-        yield from part if isinstance(part, nn.ModuleList) else [part]  # of MaxViT; a list is not called itself
+        yield from part if isinstance(part, nn.ModuleList | nn.Sequential) else [part]
 
 
 make_strategy = FSDP2

@@ -100,7 +100,7 @@ def jobs_of(digits, coloured, options=(), refused=()):
 
 
 TORCHVISION = [
-    *("model={name: torchvision, architecture: shufflenet_v2_x0_5}", "techniques=null", "precision=float32"),
+    *("model={name: torchvision, architecture: shufflenet_v2_x0_5}", "evaluation.every=1", "target=0.5"),
     *("batch_size=16", "epochs=1", "schedule={name: constant}", "optimizer={name: sgd, lr: 0.01, momentum: 0.9}"),
 ]
 
