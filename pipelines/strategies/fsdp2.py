@@ -63,8 +63,10 @@ class FSDP2:
 
 
 def blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The modules that the network calls one after the other: its layers; of a network of torchvision its parts, and
-    what they are a list of."""
+    """The modules that the network calls one after the other.
+
+    Of a network of torchvision: its modules; of lists and sequences of modules, the elements.
+    """
     if not isinstance(network, Torchvision):
         yield from network.layers
         return
