@@ -66,11 +66,10 @@ def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path
     from bench import doctor_view
     from bench.training.trainers import load_data
     from pipelines import doctor
-    from pipelines.distributed.process_group import World
-    from pipelines.host.devices import find_device
+    from pipelines.distributed import process_group
     from pipelines.train import set_up
 
-    world = World(device=find_device(device))
+    world = process_group.alone(device)
     examination = doctor.examine(set_up(chosen, load_data(chosen.data, data, world), world))
     doctor_view.show(cli.make_console(), name, chosen, examination, out)
     return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK
@@ -81,10 +80,9 @@ def examine_function(name: str, chosen: recipe.Function, device: str, data: Path
     from bench import doctor_view
     from bench.training.trainers import OwnTrainer
     from pipelines import doctor
-    from pipelines.distributed.process_group import World
-    from pipelines.host.devices import find_device
+    from pipelines.distributed import process_group
 
-    trainer = OwnTrainer(chosen, data, World(device=find_device(device)), smoke_test=True, track=False)
+    trainer = OwnTrainer(chosen, data, process_group.alone(device), smoke_test=True, track=False)
     examination = doctor.examine_function(trainer.run_trial)
     cli.make_console().print(doctor_view.function_table(name, examination).rich())
     return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK

@@ -59,15 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def examine(name: str, chosen: recipe.Recipe, device: str, *, as_json: bool) -> int:
     """Examine and print. Imports torch, which --help need not wait for."""
     from pipelines.data import sources, split
-    from pipelines.distributed.process_group import World
-    from pipelines.host.devices import find_device
+    from pipelines.distributed import process_group
     from pipelines.probes import roofline
 
     dataset = split.select(
         sources.blank_of(chosen.data),
         chosen.data,
     )
-    found = roofline.examine(chosen, dataset, World(device=find_device(device)))
+    found = roofline.examine(chosen, dataset, process_group.alone(device))
     if as_json:
         cli.print_json({"recipe": name} | dataclasses.asdict(found))
     else:

@@ -45,7 +45,7 @@ class Estimate:
     """multiplications and additions of one forward pass of one image at full size, or of one sequence of tokens"""
     steps: int
     train_flops: float
-    """of the whole training, a backward pass taken as twice a forward pass"""
+    """of the whole training if nothing ends it early, a backward pass taken as twice a forward pass"""
     data_bytes: int
     """images on the device, padded, and one augmented epoch"""
     weight_bytes: int
@@ -97,17 +97,17 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
     freeze_out = recipe.techniques.freeze_out
     ends = freeze_out.ends(steps_per_epoch) if freeze_out else []
     pruning = recipe.techniques.data_pruning
-    kinds = Counter(
-        (
+    kinds: Counter[tuple[tuple[int, ...], int, float]] = Counter()  # images trained on, of each kind
+    for step in range(steps):
+        kind = (
             (shape[0], *(resolution.size(step // steps_per_epoch),) * 2) if resolution else shape,
             bisect_right(ends, step),
             pruning.kept(recipe.batch_size) if pruning and pruning.acts_at(step, steps_per_epoch) else 1.0,
         )
-        for step in range(steps)
-    )
+        kinds[kind] += recipe.samples(step + 1, images) - recipe.samples(step, images)
     train_flops = sum(
-        times * share * _flops_per_image(recipe, network, batch.new_empty(1, *shape), frozen)
-        for (shape, frozen, share), times in kinds.items()
+        seen * share * _flops_per_image(recipe, network, batch.new_empty(1, *shape), frozen)
+        for (shape, frozen, share), seen in kinds.items()
     )
     count = sum(parameter.numel() for parameter in parameters)
     activations = sum(saved.values())
@@ -117,7 +117,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         parameters=count,
         flops_per_image=flops(network, batch[:1]),
         steps=steps,
-        train_flops=recipe.batch_size * train_flops,
+        train_flops=train_flops,
         data_bytes=data_bytes,
         weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, weights_dtype),
         activation_bytes=activations,

@@ -12,7 +12,7 @@ from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
 from pipelines.distributed import launch_options as launched
 from pipelines.distributed.process_group import World, with_mesh
-from pipelines.host.devices import number_formats
+from pipelines.host.devices import has_bfloat16, number_formats
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
 
@@ -74,14 +74,12 @@ def packages(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """The device computes in the recipe's precision. Warns where it emulates bfloat16."""
-    formats = number_formats(recipe, world.device)
-    is_emulated = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
-    if world.device.type == "cuda" and torch.bfloat16 in formats and is_emulated:
-        warnings.warn(
-            f"{torch.cuda.get_device_name(world.device)} has no bfloat16 and emulates it slowly: set precision=half "
-            "half_dtype=float16, or precision=float32",
-            stacklevel=2,
-        )
+    if torch.bfloat16 not in number_formats(recipe, world.device) or has_bfloat16(world.device):
+        return
+    name, remedy = "this CPU", "precision=float32"
+    if world.device.type == "cuda":
+        name, remedy = torch.cuda.get_device_name(world.device), f"precision=half half_dtype=float16, or {remedy}"
+    warnings.warn(f"{name} has no bfloat16 and emulates it slowly: set {remedy}", stacklevel=2)
 
 
 def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:

@@ -23,7 +23,7 @@ from bench.searching.search_space import Choices, Range, Space
 from pipelines import recipe as recipes
 from pipelines.data import split
 from pipelines.data.dataset import Dataset
-from pipelines.distributed.process_group import World
+from pipelines.distributed import process_group
 from pipelines.events import State
 from pipelines.recipe import Function, Recipe, Script
 from pipelines.scripts.function import FunctionTrainer
@@ -103,7 +103,7 @@ def trial_of(
     recipe: Recipe | Script, dataset: Dataset | None, device: torch.device
 ) -> Callable[[int, Sequence[Any]], Trial]:
     """What trains one seed, with observers. ValueError where the recipe, the data or the function will not do."""
-    world = World(device=device)
+    world = process_group.alone(str(device))
     if isinstance(recipe, Function):
         return FunctionTrainer(recipe, world).run_trial
     assert isinstance(recipe, Recipe)

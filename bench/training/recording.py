@@ -40,23 +40,24 @@ def record(
     """Record what happens inside as one trial: `with record("idea", target=0.94, lr=0.3) as run:`.
 
     Time the phases with `run.lap`, and report the accuracy with `run.evaluated`; the last one is that of the trial.
-    target: the accuracy to reach, as a fraction. data: what is trained on, as you say. arguments: kept in the record;
-    runs of other arguments are other recipes. In IPython the record keeps the text of the cell.
+    target: the accuracy to reach, as a fraction. data: what is trained on, as you say. device: a GPU becomes torch's
+    current one. arguments: kept in the record; runs of other arguments are other recipes. In IPython the record keeps
+    the text of the cell.
 
     ValueError for a device that is not there, a run that is used wrongly, and a trial without an accuracy. The run's
     record says how it ended, also where an exception ended it.
     """
     from bench.training import run_trials
-    from pipelines.distributed.process_group import World
+    from pipelines.distributed import process_group
     from pipelines.host import environment
-    from pipelines.host.devices import find_device, make_clock
+    from pipelines.host.devices import make_clock
     from pipelines.scripts.function import finish, seed_everything
 
     text = _cell()
     code = hashlib.sha256(text.encode()).hexdigest() if text else None
     described = Data.model_validate({"name": data}) if data else None
     config = Cells(title=name[:100], target=target, data=described, arguments=arguments, code=code)
-    world = World(device=find_device(device))
+    world = process_group.alone(device)
     trained = _Trained(config.model_dump(mode="json"), config.hash)
     job = Job(name, config, (seed,))
     written = run_trials.new_record(job, trained, world, [environment.capture(world.device)], [])

@@ -75,7 +75,7 @@ class Trainer(Described, Protocol):
         """Train once."""
 
     def train_flops(self) -> float | None:
-        """Floating-point operations of one trial, if they are known."""
+        """Floating-point operations of one trial, if they are known before it."""
 
     def profile(self, seed: int) -> Profile:
         """Where the time goes, from trials that are not timed."""
@@ -139,7 +139,9 @@ class RecipeTrainer:
     def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
         return run_trial(self._setup, seed, observers)
 
-    def train_flops(self) -> float:
+    def train_flops(self) -> float | None:
+        if self._recipe.techniques.early_stopping:
+            return None
         return estimate(self._recipe, self._dataset, self._world.device).train_flops
 
     def profile(self, seed: int) -> Profile:

@@ -23,6 +23,9 @@ from pipelines.recipe.training import Augment
 import_torchvision()
 from torchvision.transforms import v2  # noqa: E402 (the line above makes it importable)
 
+FULL = ("No space left on device", "out of shared memory")
+"""what torch and the system say of a full /dev/shm"""
+
 
 class Row(NamedTuple):
     """An image to load, and what has been drawn for it."""
@@ -211,7 +214,7 @@ def naming_shared_memory() -> Iterator[None]:
         yield
     except (RuntimeError, OSError) as error:
         reason = summary_line(error)
-        if not isinstance(error, OSError) and "shared memory" not in reason:
+        if not any(words in reason for words in FULL):
             raise
         # torch 2.13 forgets to set this before it makes its queues, and prints a traceback when their memory is freed
         _MultiProcessingDataLoaderIter._shutdown = True

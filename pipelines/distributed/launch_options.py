@@ -28,6 +28,8 @@ UNSUPPORTED = {
 """variables that no option matches, and how each is spelled in a launch file"""
 NOTHING = {"", "no", "none", "false"}
 """values that ask for nothing"""
+RESHARDS = {"true", "t", "yes", "y", "on", "1", "full_shard"}
+"""values of `fsdp_reshard_after_forward` that ask for what Paceline does"""
 
 
 def requested(variables: Mapping[str, str]) -> dict[str, str]:
@@ -36,8 +38,7 @@ def requested(variables: Mapping[str, str]) -> dict[str, str]:
     for name, spelled in UNSUPPORTED.items():
         if name in asked:
             raise ValueError(f"accelerate launch asks for {spelled}, which Paceline does not have: leave it out")
-    strategy = _strategy(asked, variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE"))
-    return strategy | _precision(asked) | _compilation(asked)
+    return _strategy(asked, variables) | _precision(asked) | _compilation(asked)
 
 
 def _precision(asked: Mapping[str, str]) -> dict[str, str]:
@@ -64,10 +65,10 @@ def _compilation(asked: Mapping[str, str]) -> dict[str, str]:
     return {"compile": "true", "compile_mode": asked.get("ACCELERATE_DYNAMO_MODE", "default")}
 
 
-def _strategy(asked: Mapping[str, str], stage: str | None) -> dict[str, str]:
+def _strategy(asked: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     if "ACCELERATE_USE_DEEPSPEED" in asked:
         options = {
-            "parallel.zero_stage": stage,  # not set beside a file of DeepSpeed
+            "parallel.zero_stage": variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE"),  # not set beside DeepSpeed's file
             "accumulation": asked.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS"),
         }
         chosen = {option: value for option, value in options.items() if value not in (None, "auto")}
@@ -76,6 +77,12 @@ def _strategy(asked: Mapping[str, str], stage: str | None) -> dict[str, str]:
         if asked.get("FSDP_VERSION") != "2":
             raise ValueError(
                 "accelerate launch asks for FSDP 1, and Paceline has FSDP2: set fsdp_version: 2 in its file"
+            )
+        reshard = variables.get("FSDP_RESHARD_AFTER_FORWARD", "true")  # whose "false" asks for something
+        if reshard.lower() not in RESHARDS:
+            raise ValueError(
+                f"accelerate launch asks for fsdp_reshard_after_forward: {reshard}, and Paceline frees the weights of "
+                "a block after its forward pass: set it to true, or leave it out"
             )
         return {"parallel.strategy": "fsdp2"}
     return {}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -40,12 +41,12 @@ class World:
     mesh: DeviceMesh | None = None
     """of the dimensions `data` and `model`; None: all processes are data-parallel"""
 
-    @property
+    @cached_property  # slicing a mesh takes longer than a small step
     def data(self) -> "World":
         """The data-parallel processes: loaders, evaluation and statistics share images among these alone."""
         return self if self.mesh is None else self._dimension(self.mesh, "data")
 
-    @property
+    @cached_property
     def model(self) -> "World":
         """The processes that share one copy of the network, and train on the same images."""
         return World(device=self.device) if self.mesh is None else self._dimension(self.mesh, "model")
@@ -152,6 +153,19 @@ def check_launch(variables: Mapping[str, str]) -> None:
         )
 
 
+def alone(device: str) -> World:
+    """This process without others, on its device. ValueError when there is no such device."""
+    found = find_device(device)
+    make_current(found)
+    return World(device=found)
+
+
+def make_current(device: torch.device) -> None:
+    """Make a GPU the one that torch takes for `cuda`, and on which Triton launches its kernels."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def join(device: str, timeout: float = TIMEOUT) -> World:
     """Join the processes that `accelerate launch` or torchrun started, and find this one's device.
 
@@ -167,8 +181,7 @@ def join(device: str, timeout: float = TIMEOUT) -> World:
         found = find_device(device, local_rank, local_size)
     except ValueError as error:
         raise JoinError(f"rank {rank}: {error}") if size > 1 else error from None
-    if found.type == "cuda":
-        torch.cuda.set_device(found)
+    make_current(found)
     if size > 1:
         init_process_group(found, rank, size, timeout)
     state = PartialState(cpu=found.type == "cpu")  # Accelerate finds the process group that there is
@@ -213,10 +226,17 @@ def store_of_attempt(limit: timedelta) -> dict[str, Any]:
 
 
 def summary_line(error: BaseException) -> str:
-    """What an error says, without torch's stack of C++ frames below it; of an error in a loader's worker, which quotes
-    the worker's traceback, the last line."""
-    lines = str(error).strip().splitlines() or [""]
-    return lines[-1] if "Original Traceback" in str(error) else lines[0]
+    """What an error says, without torch's stack of C++ frames below it.
+
+    NCCL names the cause further down, as its last error. An error in a loader's worker quotes the worker's traceback,
+    whose last line counts.
+    """
+    text = str(error).strip()
+    lines = text.splitlines() or [""]
+    if "Original Traceback" in text:
+        return lines[-1]
+    cause = text.partition("\nLast error:\n")[2].partition("\n")[0]
+    return f"{lines[0]}: {cause}" if cause else lines[0]
 
 
 def leave(world: World) -> None:

@@ -12,11 +12,14 @@ from pipelines.recipe import Recipe
 
 
 class CudaTimer:
-    """CUDA events, read after the device has been synchronised."""
+    """CUDA events of a device, read after it has been synchronised."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
 
     def mark(self) -> torch.cuda.Event:
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))  # by itself on the current device, which may be another
         return event
 
     def seconds(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
@@ -64,19 +67,19 @@ def find_device(
 def make_clock(device: torch.device) -> Clock:
     """A clock that synchronises with the device."""
     if device.type == "cuda":
-        return Clock(synchronize=lambda: torch.cuda.synchronize(device), device_timer=CudaTimer())
+        return Clock(synchronize=lambda: torch.cuda.synchronize(device), device_timer=CudaTimer(device))
     return Clock()
 
 
 def make_timer(device: torch.device) -> DeviceTimer:
     """What times the work of a device without synchronising: CUDA events; on a CPU the host's clock."""
-    return CudaTimer() if device.type == "cuda" else HostTimer()
+    return CudaTimer(device) if device.type == "cuda" else HostTimer()
 
 
 def number_formats(recipe: Recipe, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
     """The dtypes of the weights and of the images by the recipe's `precision`, on this device.
 
-    ValueError for float16 on a CPU, where its backward pass is a reference kernel, and for a CPU without bfloat16.
+    ValueError for `half` on a CPU in float16, whose backward pass is a reference kernel, and on one without bfloat16.
     """
     if recipe.precision == "float32":
         return torch.float32, torch.float32
@@ -95,9 +98,16 @@ def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
             "half_dtype=float16 on a CPU: convolutions would train about a thousand times slower than in bfloat16, "
             "because torch has only a reference kernel for their backward pass; set half_dtype=auto"
         )
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not has_bfloat16(device):
         raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); set precision=float32")
     return torch.bfloat16
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16, and does not emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def reset_peak_bytes(device: torch.device) -> None:

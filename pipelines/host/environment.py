@@ -24,6 +24,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 CODE = ("bench", "kernels", "pipelines", "results")
 """folders of the code that trains and writes the record"""
+SOURCES = {".py", ".cpp", ".h"}
 RECORDS = "results/measured"
 """which keep sources of their own"""
 
@@ -93,8 +94,8 @@ def of_ranks(captured: Sequence[Mapping[str, object]]) -> list[dict[str, object]
 
 
 def code_digest(folder: Path) -> str:
-    """16 hexadecimal digits of all Python files of the project: what a commit does not say of a dirty tree."""
-    found = (path for part in CODE for path in (folder / part).rglob("*.py"))
+    """16 hexadecimal digits of all source files of the project: what a commit does not say of a dirty tree."""
+    found = (path for part in CODE for path in (folder / part).rglob("*") if path.suffix in SOURCES)
     files = sorted(path for path in found if not path.is_relative_to(folder / RECORDS))
     digest = hashlib.sha256()
     for path in files:

@@ -1,8 +1,11 @@
 """How busy other processes keep the CPUs that this run may use, read before and after a stretch of time."""
 
 import os
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -10,6 +13,7 @@ from pipelines.distributed.process_group import World
 
 SHORTEST = 0.5
 """seconds under which the kernel's count, in hundredths of a second, says too little"""
+COUNTERS = Path("/proc/stat")
 
 
 @dataclass(frozen=True)
@@ -17,40 +21,49 @@ class Reading:
     """Counters of one moment."""
 
     at: float
-    busy: float
-    """CPU seconds of all processes on the CPUs of this run"""
+    busy: Mapping[int, float]
+    """CPU seconds of all processes on each CPU that this process may use"""
     own: float
     """CPU seconds of this process and its children"""
-    cpus: int
 
 
 def read() -> Reading | None:
     """None where the system does not say."""
     try:
-        chosen = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(psutil.cpu_count() or 1)
-        times = psutil.cpu_times(percpu=True)
-        busy = sum(_busy(times[number]) for number in chosen)
+        numbers = cpu_numbers()
+        times = dict(zip(numbers, psutil.cpu_times(percpu=True), strict=True))
+        chosen = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else numbers
+        busy = {number: _busy(times[number]) for number in chosen}
         own = time.process_time() + sum(_of_child(child) for child in psutil.Process().children(recursive=True))
-    except (psutil.Error, OSError, IndexError):
+    except (psutil.Error, OSError, KeyError, ValueError):
         return None
     finished = os.times()
-    return Reading(time.perf_counter(), busy, own + finished.children_user + finished.children_system, len(chosen))
+    return Reading(time.perf_counter(), busy, own + finished.children_user + finished.children_system)
+
+
+def cpu_numbers() -> list[int]:
+    """The numbers of the CPUs in psutil's order, which leaves out those that are offline."""
+    if sys.platform != "linux":
+        return list(range(psutil.cpu_count() or 1))
+    names = (line.split(maxsplit=1)[0] for line in COUNTERS.read_text().splitlines() if line.startswith("cpu"))
+    return [int(name.removeprefix("cpu")) for name in names if name != "cpu"]
 
 
 def foreign_load(before: Reading | None, world: World, host: object) -> float | None:
     """The share of the CPUs that other processes kept busy since `before`: 1 where they kept all of them busy.
 
-    The processes of this run on the same host do not count; all of them must call this together. None where it is not
-    known, and for less than `SHORTEST` seconds.
+    The CPUs are those of all processes of this run on the same host, which do not count. All of them must call this
+    together. None where it is not known, and for less than `SHORTEST` seconds.
     """
     after = read()
-    own = None if before is None or after is None else after.own - before.own
-    measured = world.gather((str(host), own))
-    mine = [seconds for name, seconds in measured if name == str(host)]
-    if before is None or after is None or None in mine or after.at - before.at < SHORTEST:
+    gathered = world.gather((str(host), _difference(before, after)))
+    mine = [difference for name, difference in gathered if name == str(host)]
+    known = [difference for difference in mine if difference is not None]
+    if before is None or after is None or len(known) < len(mine) or after.at - before.at < SHORTEST:
         return None
-    foreign = after.busy - before.busy - sum(seconds for seconds in mine if seconds is not None)
-    return max(0.0, foreign) / ((after.at - before.at) * after.cpus)
+    busy = {number: seconds for cpus, _ in known for number, seconds in cpus.items()}
+    foreign = sum(busy.values()) - sum(own for _, own in known)
+    return max(0.0, foreign) / ((after.at - before.at) * len(busy))
 
 
 def wait_for_quiet(seconds: float, busy: float, world: World, host: object, interval: float = 1.0) -> float:
@@ -64,6 +77,14 @@ def wait_for_quiet(seconds: float, busy: float, world: World, host: object, inte
         is_over = load is None or load < busy or waited >= seconds
         if world.broadcast_object(is_over):
             return waited
+
+
+def _difference(before: Reading | None, after: Reading | None) -> tuple[dict[int, float], float] | None:
+    """Seconds between two readings: busy on each CPU, and of this process. None where this process may use other CPUs
+    than before."""
+    if before is None or after is None or before.busy.keys() != after.busy.keys():
+        return None
+    return {number: seconds - before.busy[number] for number, seconds in after.busy.items()}, after.own - before.own
 
 
 def _busy(times: object) -> float:

@@ -37,9 +37,14 @@ def cores() -> int:
 
 
 def share_of_cores() -> int:
-    """Cores for this process, where the launcher started several: an equal part of all, or what it was bound to."""
+    """Cores for this process, where the launcher started several: an equal part of all, or what it was bound to.
+
+    It was bound if it may use no more CPUs than its part of those that the launcher, its parent, may use.
+    """
     processes = processes_on_host()
-    is_bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) * processes <= (os.cpu_count() or 1)
+    is_bound = hasattr(os, "sched_getaffinity") and (
+        len(os.sched_getaffinity(0)) * processes <= len(os.sched_getaffinity(os.getppid()))
+    )
     return cores() if is_bound else cores() // processes or 1
 
 

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import flop_registry
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.events import State
-from pipelines.host.devices import make_clock, number_formats
+from pipelines.host.devices import make_clock, number_formats, use_float32
 from pipelines.recipe import Recipe
 from pipelines.train import TrainingSetup, run_trial, set_up
 
@@ -178,6 +178,7 @@ def examine(recipe: Recipe, dataset: Dataset, world: World) -> Roofline:
     device = world.device
     brief = recipe.model_copy(update={"epochs": 1.0})
     noise = in_shape_of(dataset, STEPS * recipe.batch_size, recipe.evaluation.batch_size)
+    use_float32(recipe.float32_precision)  # as the training whose limits they are
     rates = measured_rates(number_formats(recipe, device)[1], device)
     setup = set_up(brief, noise, world)
     run_trial(setup, 0)  # allocates, compiles

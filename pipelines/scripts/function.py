@@ -43,6 +43,8 @@ from pipelines.trial import Trial
 OURS = ("bench", "configs", "kernels", "paceline", "pipelines", "results")
 """packages of Paceline, which a user's file cannot have modules beside it called like"""
 CHECKOUT = Path(__file__).resolve().parents[2]
+AT_START = TorchSettings.capture()
+"""before a recipe of the same process has set anything"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class EpochProgress:
 class FunctionTrainer:
     """Calls a function once a trial.
 
-    The settings of torch that the file makes are in force while it runs, and not while others train.
+    The settings of torch that the file makes are in force while it runs, and not while others train. The file finds
+    those of the start of the process, whatever was trained before it; only the number of threads is Paceline's.
     """
 
     def __init__(
@@ -109,9 +112,12 @@ class FunctionTrainer:
         self.source = text
         self._observer_error: Exception | None = None
         ours = TorchSettings.capture()
-        self._module = load_module(config.path, text)
-        self._settings = TorchSettings.capture()
-        ours.apply()
+        replace(AT_START, threads=ours.threads).apply()
+        try:
+            self._module = load_module(config.path, text)
+            self._settings = TorchSettings.capture()
+        finally:
+            ours.apply()
         self._function = function_of(self._module, config)
         self._arguments = read_arguments(self._function, name)
         values = check_arguments(self._arguments, config.arguments, name)

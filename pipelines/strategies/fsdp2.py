@@ -6,12 +6,15 @@ The idea is ZeRO's (Rajbhandari et al. 2020, arXiv 1910.02054), the implementati
 the copies too: HSDP.
 """
 
+from collections.abc import Iterator
+
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from pipelines.distributed.process_group import World
 from pipelines.distributed.ring import all_reduce, once
+from pipelines.models.torchvision import Torchvision
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, materialize
@@ -44,7 +47,7 @@ class FSDP2:
         return self.network
 
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
-        for block in self.network.layers:
+        for block in blocks(self.network):
             if any(True for _ in block.parameters()):
                 fully_shard(block, mesh=self._mesh)
         sharded = fully_shard(self.network, mesh=self._mesh)
@@ -57,6 +60,18 @@ class FSDP2:
 
     def close(self) -> None:
         self.network = self._meta_model
+
+
+def blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The modules that the network calls one after the other.
+
+    Of a network of torchvision: its modules; of lists and sequences of modules, the elements.
+    """
+    if not isinstance(network, Torchvision):
+        yield from network.layers
+        return
+    for part in network.network.children():
+        yield from part if isinstance(part, nn.ModuleList | nn.Sequential) else [part]
 
 
 make_strategy = FSDP2

@@ -83,7 +83,7 @@ def _pretend_runtime(torch: ModuleType) -> None:
     cuda.device_count = lambda: 1
     cuda.current_device = lambda: 0
     cuda._is_in_bad_fork = cuda.is_current_stream_capturing = lambda: False
-    cuda.set_device = cuda.synchronize = cuda.reset_peak_memory_stats = lambda *device: None
+    cuda.set_device = cuda.synchronize = cuda.reset_peak_memory_stats = cuda.current_stream = lambda *device: None
     cuda.manual_seed = cuda.manual_seed_all = lambda seed: None
     cuda.max_memory_allocated = lambda *device: 0
     cuda.get_device_capability = lambda *device: (9, 0)

@@ -82,6 +82,14 @@ def test_steps_are_those_of_the_recipe():
     assert estimate(chosen, DIGITS, CPU).steps == 25
 
 
+def test_a_last_batch_counts_as_it_is():
+    """Two epochs of 80 images in batches of 32, 32 and 16, and two batches of a third epoch."""
+    chosen = recipe.load("digits/quick", ["epochs=2.5", "batch_size=32", "drop_last=false"])
+    costs = estimate(chosen, DIGITS, CPU)
+    assert costs.steps == 8
+    assert costs.train_flops == 3 * costs.flops_per_image * (2 * 80 + 2 * 32)
+
+
 def test_images_are_counted_as_bytes_and_in_the_dtype():
     in_bytes = 100 * 64
     padded, epoch, tests = 80 * 100, 80 * 64, 20 * 64

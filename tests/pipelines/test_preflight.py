@@ -80,7 +80,18 @@ def test_an_augmentation_fits_the_shorter_side(digits):
         preflight.augmentation(fits.model_copy(update={"augment": Augment(crop=6)}), wide, World())
 
 
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+@pytest.mark.parametrize("precision", ["autocast", "float32"])
+def test_a_cpu_that_emulates_bfloat16_is_warned_of(monkeypatch, recwarn, precision, has_bfloat16):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bfloat16)
+    preflight.device_formats(quick(f"precision={precision}"), None, World())
+    expected = ["this CPU has no bfloat16 and emulates it slowly: set precision=float32"]
+    found = [str(one.message) for one in recwarn]
+    assert found == (expected if precision == "autocast" and not has_bfloat16 else [])
+
+
 FSDP_FILE = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+RESHARD = "FSDP_RESHARD_AFTER_FORWARD"
 ZERO_2_FILE = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
 ZERO_2 = "parallel.zero_stage=2"
 ACCUMULATION = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}
@@ -110,6 +121,8 @@ PLAIN = {
         (ZERO_2_FILE, [FSDP2], "and the recipe says parallel.strategy=fsdp2"),
         (ZERO_2_FILE, [DEEPSPEED, "parallel.zero_stage=1"], "says parallel.strategy=deepspeed parallel.zero_stage=1"),
         (FSDP_FILE | {"FSDP_VERSION": "1"}, [FSDP2], "set fsdp_version: 2"),
+        (FSDP_FILE | {RESHARD: "false"}, [FSDP2], "fsdp_reshard_after_forward: false, and .*: set it to true"),
+        (FSDP_FILE | {RESHARD: "shard_grad_op"}, [FSDP2], "fsdp_reshard_after_forward: shard_grad_op, and Paceline"),
         (ZERO_2_FILE | ACCUMULATION, [DEEPSPEED, ZERO_2], "accumulation=1: add .* accumulation=4 to"),
         (ZERO_2_FILE | CLIPPING, [DEEPSPEED, ZERO_2], "asks for gradient_clipping under DeepSpeed, which"),
         (BF16, [], "asks for precision=autocast, and the recipe says precision=float32: add precision=autocast"),
@@ -137,6 +150,7 @@ def test_a_launch_that_asks_for_something_else_is_refused(monkeypatch, variables
         ({}, [FSDP2]),
         ({"ACCELERATE_USE_FSDP": "false"}, []),
         (FSDP_FILE, [FSDP2]),
+        (FSDP_FILE | {RESHARD: "true"}, [FSDP2]),
         (ZERO_2_FILE, [DEEPSPEED, "parallel.zero_stage=2"]),
         ({"ACCELERATE_USE_DEEPSPEED": "true"}, [DEEPSPEED, "parallel.zero_stage=3"]),
         (PLAIN, ["precision=autocast", "compile=true", "accumulation=4"]),

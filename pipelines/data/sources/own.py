@@ -5,6 +5,8 @@ name: idx      PATH/{train,t10k}-images-idx3-ubyte[.gz] and …-labels-idx1-ubyt
 name: arrays   PATH.npz with train_images, train_labels, test_images, test_labels and, if wanted, class_names
 """
 
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -114,7 +116,7 @@ def _read_arrays(path: Path, config: Data) -> Parts:
             names = [str(name) for name in file["class_names"]] if "class_names" in file else []
     except DataError:
         raise
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: is no .npz file of plain arrays: {error}") from None
     return found[0], found[1], found[2], found[3], names
 

@@ -1,5 +1,6 @@
 """What all loaders have in common: the images, their order, how they are augmented; and what only some must mind."""
 
+import errno
 import importlib.util
 import itertools
 import os
@@ -299,28 +300,32 @@ def test_workers_end_with_the_process_that_trains(number, to_group):
 NO_ROOM = "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device (28)"
 
 
-def test_workers_without_shared_memory_are_an_error_with_a_remedy(monkeypatch):
+@pytest.mark.parametrize(
+    "error", [RuntimeError(NO_ROOM), OSError(errno.ENOSPC, "No space left on device")], ids=["torch", "system"]
+)
+def test_workers_without_shared_memory_are_an_error_with_a_remedy(monkeypatch, error):
     def fail(self, index):
-        raise RuntimeError(NO_ROOM)
+        raise error
 
     monkeypatch.setattr(torchvision_loader.RandomImages, "__getitem__", fail)
     loader = loader_for(PER_IMAGE % (1, "once", "per_sample"))
-    with pytest.raises(
-        OSError, match=r"no room in /dev/shm: RuntimeError: unable to .* \(28\); use a smaller loader.wo"
-    ):
+    words = rf"no room in /dev/shm: {type(error).__name__}: .*No space left on device.*; use a smaller loader\.workers"
+    with pytest.raises(OSError, match=words):
         list(loader.epoch(0))
     loader.close()
 
 
-def test_another_error_of_a_worker_stays_what_it_is(monkeypatch):
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
+@pytest.mark.parametrize("words", ["planted", "unable to open shared memory object: Too many open files (24)"])
+def test_another_error_of_a_worker_stays_what_it_is(monkeypatch, kind, words):
     def fail(self, index):
-        raise RuntimeError("planted")
+        raise kind(words)
 
     monkeypatch.setattr(torchvision_loader.RandomImages, "__getitem__", fail)
     loader = loader_for(PER_IMAGE % (1, "once", "per_sample"))
-    with pytest.raises(RuntimeError, match="planted") as raised:
+    with pytest.raises(kind) as raised:
         list(loader.epoch(0))
-    assert summary_line(raised.value) == "RuntimeError: planted"
+    assert summary_line(raised.value) == f"{kind.__name__}: {words}"
     loader.close()
 
 

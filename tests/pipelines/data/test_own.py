@@ -1,5 +1,6 @@
 """Data sets of the user's own: folders of images, idx files, arrays."""
 
+import contextlib
 import gzip
 
 import numpy as np
@@ -122,6 +123,22 @@ def test_a_file_that_is_not_there(tmp_path):
         read("arrays", tmp_path / "x.npz")
     with pytest.raises(DataError, match="train-images-idx3-ubyte: is not there"):
         read("idx", tmp_path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damaged_arrays_are_named(tmp_path, save):
+    """Cut off anywhere, or with a wrong byte anywhere: one line, unless the damage leaves the arrays as they are."""
+    path = tmp_path / "x.npz"
+    save(path, **write_arrays(path))
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 101):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"x\.npz: is no \.npz file of plain arrays"):
+            read("arrays", path)
+    for place in range(0, len(whole), 13):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(DataError):
+            read("arrays", path)
 
 
 def test_idx_files_plain_or_gzipped(tmp_path):

@@ -76,8 +76,24 @@ def test_the_code_s_digest_changes_with_the_code_and_nothing_else(tmp_path):
     source.mkdir(parents=True)
     (source / "mine.py").write_text("")
     assert environment.code_digest(tmp_path) == before
-    (tmp_path / "bench" / "a.py").write_text("2")
-    assert environment.code_digest(tmp_path) != before
+    for name in ("bench/a.py", "kernels/b.cpp", "kernels/b.h"):
+        (tmp_path / name).write_text("2")
+        after = environment.code_digest(tmp_path)
+        assert after != before, name
+        before = after
+
+
+NCCL = """NCCL error in: ../torch/csrc/distributed/c10d/NCCLUtils.hpp:268, invalid usage, NCCL version 2.27.5
+ncclInvalidUsage: This usually reflects invalid usage of NCCL library.
+Last error:
+Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 50000"""
+
+
+def test_an_error_of_nccl_names_its_cause():
+    line, cause = NCCL.splitlines()[0], NCCL.splitlines()[-1]
+    for text in (NCCL, f"{NCCL}\nException raised from check at NCCLUtils.cpp:9\nframe #0: c10::Error"):
+        assert process_group.summary_line(RuntimeError(text)) == f"{line}: {cause}"
+    assert process_group.summary_line(RuntimeError(NCCL.removesuffix(cause))) == line
 
 
 def test_the_error_of_a_lost_peer_is_told_from_one_s_own():

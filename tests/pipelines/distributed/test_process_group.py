@@ -33,6 +33,8 @@ def dimensions(world):
     for model_size in (1, 2):
         meshed = process_group.with_mesh(world, model_size)
         value = torch.tensor(1.0 + world.rank)
+        assert meshed.data is meshed.data, "the mesh is sliced once"
+        assert meshed.model is meshed.model
         for one in (meshed, meshed.data, meshed.model):
             found.append((one.rank, one.size, float(one.sum(value.clone())), one.gather(world.rank)))
     return found
@@ -63,6 +65,20 @@ class Alone:
 
     def __init__(self, cpu):
         pass
+
+
+@pytest.mark.parametrize("start", [process_group.alone, process_group.join])
+def test_a_gpu_that_is_chosen_becomes_the_current_one(monkeypatch, start):
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(process_group, "PartialState", Alone)
+    device = torch.device("cuda", 1)
+    assert start("cuda:1") == World(device=device)
+    assert current == [device]
+    assert start("cpu") == World()
+    assert current == [device]
 
 
 def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):

@@ -128,6 +128,13 @@ def test_a_cpu_without_bfloat16_is_refused_with_a_sentence(bfloat16):
         half_dtype("auto", CPU)
 
 
+def test_a_torch_without_onednn_has_no_fast_bfloat16(monkeypatch, bfloat16):
+    bfloat16(True)
+    assert devices.has_bfloat16(CPU)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not devices.has_bfloat16(CPU)
+
+
 def test_the_clock_of_a_cuda_device_waits_for_it_and_takes_its_events(monkeypatch):
     waited = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
@@ -138,7 +145,8 @@ def test_the_clock_of_a_cuda_device_waits_for_it_and_takes_its_events(monkeypatc
         def __init__(self, enable_timing):
             assert enable_timing
 
-        def record(self):
+        def record(self, stream):
+            assert stream == ("stream of", CUDA), "and not that of the current device"
             Event.count += 1
             self.milliseconds = 1500 * Event.count
 
@@ -147,6 +155,7 @@ def test_the_clock_of_a_cuda_device_waits_for_it_and_takes_its_events(monkeypatc
             return end.milliseconds - self.milliseconds
 
     monkeypatch.setattr(devices.torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ("stream of", device))
     clock = devices.make_clock(CUDA)
     with clock.lap("train"):
         pass

@@ -45,12 +45,38 @@ def test_cores_are_those_that_the_process_may_use():
     assert run(f"import os\nos.sched_setaffinity(0, [{first}])\nprint(runtime.cores())") == ["1"]
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_cores_that_a_launcher_bound_a_process_to_are_not_shared_out_again():
-    program = "import os\nruntime.cores = lambda: 4\nos.cpu_count = lambda: {}\nprint(runtime.share_of_cores())"
-    affinity = len(os.sched_getaffinity(0))
-    assert run(program.format(8 * affinity), LOCAL_WORLD_SIZE="8") == ["4"]
-    assert run(program.format(8 * affinity - 1), LOCAL_WORLD_SIZE="8") == ["1"]
+LAUNCH = """
+import os, subprocess, sys
+first, second = sorted(os.sched_getaffinity(0))[:2]
+os.sched_setaffinity(0, {launcher})
+program = '''
+import os
+from pipelines.host import runtime
+os.sched_setaffinity(0, {process})
+runtime.cores = lambda: 6
+print(runtime.share_of_cores())
+'''
+subprocess.run([sys.executable, "-c", program.format(first=first, second=second)], check=True)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="this takes two CPUs to choose from",
+)
+@pytest.mark.parametrize(
+    ("launcher", "process", "processes", "wanted"),
+    [
+        ("[first, second]", "[{first}]", "2", "6"),  # the launcher has bound each process to its part
+        ("[first, second]", "[{first}, {second}]", "2", "3"),  # taskset or a container's cpuset around the launcher
+        ("[first]", "[{first}]", "2", "3"),
+        ("[first, second]", "[{first}]", "3", "2"),
+        ("[first]", "[{first}]", "1", "6"),
+    ],
+)
+def test_cores_are_shared_out_unless_the_launcher_has_bound_each_process(launcher, process, processes, wanted):
+    program = LAUNCH.replace("{launcher}", launcher).replace("{process}", process)
+    assert run(program, LOCAL_WORLD_SIZE=processes) == [wanted]
 
 
 def test_preparing_after_torch_is_a_mistake():

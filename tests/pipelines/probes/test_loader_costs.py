@@ -74,7 +74,7 @@ class DeviceEvent:
     def __init__(self, enable_timing):
         assert enable_timing
 
-    def record(self):
+    def record(self, stream):
         self.at = DeviceEvent.now
 
     def elapsed_time(self, end):
@@ -82,6 +82,7 @@ class DeviceEvent:
 
 
 def test_on_cuda_waiting_is_the_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     monkeypatch.setattr(torch.cuda, "Event", DeviceEvent)
     monkeypatch.setattr(loader_costs, "drained", lambda state: (640, 0.5))
     costs = LoaderCosts(None)

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from pipelines import recipe
 from pipelines.data import sources
 from pipelines.distributed.process_group import World
+from pipelines.host.devices import use_float32
+from pipelines.probes import roofline
 from pipelines.probes.roofline import PARTS, REST, Counted, Rates, Roofline, examine, part_of, seconds_of
 
 aten = torch.ops.aten
@@ -89,6 +91,23 @@ def test_a_step_is_examined():
     assert forward < backward <= 2 * forward  # the first layer has no gradient of its images
     assert found.step_seconds > 0
     assert min(found.rates.flops, found.rates.bytes) > 0
+
+
+class MeasuredError(Exception):
+    """The rates were to be measured."""
+
+
+@pytest.mark.parametrize("precision", ["tf32", "ieee"])
+def test_the_rates_are_measured_in_the_recipe_s_float32(monkeypatch, precision):
+    def measured_rates(dtype, device):
+        raise MeasuredError(torch.backends.cuda.matmul.allow_tf32)
+
+    use_float32("ieee" if precision == "tf32" else "tf32")  # left by a training before
+    monkeypatch.setattr(roofline, "measured_rates", measured_rates)
+    chosen = recipe.load("digits/quick", [f"float32_precision={precision}"])
+    with pytest.raises(MeasuredError, match=str(precision == "tf32")):
+        examine(chosen, sources.blank("digits"), World())
+    use_float32("ieee")
 
 
 def test_a_call_that_warms_up_does_not_count():

@@ -3,6 +3,7 @@
 import io
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -218,6 +219,42 @@ def test_the_settings_of_torch_that_a_file_makes_are_in_force_in_its_trials_alon
     assert one.run_trial(0).accuracy == 1
     assert TorchSettings.capture() == before
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("owner", "switch"),
+    [(torch.backends.cudnn, "cudnn.benchmark"), (torch.backends.cuda.matmul, "cuda.matmul.allow_tf32")],
+)
+def test_what_a_recipe_set_before_is_not_in_force_in_the_file_or_its_trials(trainer, monkeypatch, owner, switch):
+    name = switch.rpartition(".")[2]
+    at_start = getattr(owner, name)
+    monkeypatch.setattr(function, "AT_START", TorchSettings.capture())
+    monkeypatch.setattr(owner, name, not at_start)
+    ours = TorchSettings.capture()
+    one = trainer(f"""
+        import torch
+        IN_FILE = torch.backends.{switch}
+        def train(run):
+            return float(IN_FILE == torch.backends.{switch} == {at_start})
+        """)
+    assert TorchSettings.capture() == ours
+    assert one.run_trial(0).accuracy == 1
+    assert TorchSettings.capture() == ours
+
+
+def test_a_file_that_raises_leaves_the_settings_of_torch_as_they_were(trainer, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark)
+    before = TorchSettings.capture()
+    with pytest.raises(ScriptError, match="cannot be imported"):
+        trainer("import torch\ntorch.set_default_dtype(torch.float64)\nraise ValueError")
+    assert TorchSettings.capture() == before
+
+
+def test_the_number_of_threads_is_paceline_s(trainer, monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(function, "AT_START", replace(TorchSettings.capture(), threads=threads + 1))
+    text = f"import torch\ndef train(run): return float(torch.get_num_threads() == {threads})"
+    assert trainer(text).run_trial(0).accuracy == 1
 
 
 def test_a_module_beside_the_file_is_found(trainer, tmp_path):

@@ -10,8 +10,9 @@ from torch import nn
 
 from pipelines import models, preflight, recipe
 from pipelines.distributed.process_group import World
+from pipelines.recipe import networks
 from pipelines.recipe.parallel import Parallel
-from pipelines.strategies import make_strategy
+from pipelines.strategies import fsdp2, make_strategy
 from pipelines.strategies.ddp import EveryParameterUsed
 from pipelines.strategies.strategy import compiled
 
@@ -89,6 +90,23 @@ def test_what_a_strategy_cannot_do_is_refused_with_a_remedy(overrides, remedy):
 )
 def test_what_a_strategy_can_do_is_not_refused(overrides):
     assert quick(*overrides).parallel.strategy != "ddp"
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "vit_b_32", "maxvit_t", "densenet121", "shufflenet_v2_x0_5"])
+def test_fsdp2_shards_the_parts_of_a_network_of_torchvision(architecture):
+    config = networks.Torchvision(name="torchvision", architecture=architecture)
+    with torch.device("meta"):
+        network = models.build_network(config, (3, 224, 224), 10)
+    parts = list(fsdp2.blocks(network))
+    assert len(parts) > 2
+    assert all(type(part).forward is not nn.Module.forward for part in parts), "fully_shard refuses a list of modules"
+    sharded = sum(parameter.numel() for part in parts for parameter in part.parameters())
+    assert sharded > 0.99 * sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_fsdp2_shards_the_layers_of_a_network_of_ours():
+    network = models.build_network(quick().model, (1, 8, 8), 10)
+    assert list(fsdp2.blocks(network)) == list(network.layers)
 
 
 def test_a_missing_deepspeed_is_a_line_that_says_what_to_install(monkeypatch):

@@ -99,6 +99,25 @@ def jobs_of(digits, coloured, options=(), refused=()):
     return jobs | {AUTOCAST: (recipe.load("digits/quick", [*QUICK, "precision=autocast", *options]), digits, 1)}
 
 
+TORCHVISION = [
+    *("model={name: torchvision, architecture: shufflenet_v2_x0_5}", "evaluation.every=1", "target=0.5"),
+    *("batch_size=16", "epochs=1", "schedule={name: constant}", "optimizer={name: sgd, lr: 0.01, momentum: 0.9}"),
+]
+
+
+@pytest.mark.slow
+def test_a_network_of_torchvision_trains_the_same_weights_under_ddp_and_fsdp2(tmp_path, coloured):
+    """In one launch. One process would train others: each of two normalises with its own half of a batch."""
+    jobs = [
+        (recipe.load("throughput/resnet18-cifar", [*TORCHVISION, *options]), coloured, 1)
+        for options in (STRATEGIES["DDP"], STRATEGIES["FSDP2"])
+    ]
+    for ddp, fsdp2 in in_processes(tmp_path, train, jobs):
+        assert (ddp[0], fsdp2[0]) == ("DDP", "FSDP2")
+        assert (flat(ddp[1]) - flat(fsdp2[1])).norm() < RELATIVE * flat(ddp[1]).norm()
+        assert fsdp2[3] == pytest.approx(ddp[3], rel=1e-4)
+
+
 @pytest.mark.slow
 def test_two_processes_train_what_one_does_under_each_strategy(tmp_path, digits, coloured):
     """In one launch, because a process takes longer to start than to train."""

@@ -1,13 +1,16 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pipelines.data import split
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import Accuracy
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques import early_stopping
-from pipelines.techniques.early_stopping import Patience
+from pipelines.techniques.early_stopping import EarlyStopping, Patience
 from pipelines.train import run_trial, set_up
 
 PLAIN = ["epochs=5", "batch_size=256", "data.validation=0.2"]
@@ -101,6 +104,33 @@ def test_while_it_waits_nothing_changes(digits):
         outcomes.append((trial.epochs, [parameter.detach().clone() for parameter in setup.network.parameters()]))
     assert outcomes[0][0] == outcomes[1][0]
     assert all(torch.equal(one, other) for one, other in zip(outcomes[0][1], outcomes[1][1], strict=True))
+
+
+class OneOfTwo(World):
+    """Beside another process, whose values are all 0."""
+
+    def sum(self, values):
+        return values
+
+
+def test_several_processes_evaluate_with_the_mean_of_their_statistics(monkeypatch):
+    network = nn.BatchNorm1d(2)
+    nn.init.constant_(network.running_mean, 3.0)
+    means = []
+
+    def evaluate(forward, images, labels, config, world):
+        means.append(network.running_mean.tolist())
+        return Accuracy(with_tta=0.5, plain=0.5, by_class=())
+
+    monkeypatch.setattr(early_stopping, "evaluate", evaluate)
+    chosen = load("digits/quick", [*PLAIN, "techniques.early_stopping={}"])
+    state = SimpleNamespace(network=network, world=OneOfTwo(0, 2), recipe=chosen, predict=network, epoch=0)
+    state.held_out, state.step, state.steps = lambda: (None, None), 1, 5
+    state.optimizer = SimpleNamespace(master_tensors=lambda network: [*network.parameters(), *network.buffers()])
+    stopping = EarlyStopping(chosen.techniques.early_stopping)
+    stopping.trial_start(state)
+    stopping.train_epoch_end(state)
+    assert means == [[1.5, 1.5]]
 
 
 def test_the_accuracy_it_watches_is_that_of_the_held_out_images(digits):
