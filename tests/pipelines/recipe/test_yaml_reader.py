@@ -56,7 +56,6 @@ def test_the_same_key_in_two_groups_is_no_duplicate():
         ("[!!str 1]", "!!str"),
         ("!!set {a}", "!!set"),
         ("!mine {a: 1}", "!mine"),
-        ("a: ! 1", "!"),
     ],
 )
 def test_tags_are_refused(text, tag):
