@@ -15,6 +15,7 @@ from pipelines.distributed.process_group import World, with_mesh
 from pipelines.host.devices import has_bfloat16, number_formats
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
+from pipelines.recipe.networks import Network
 
 
 def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
@@ -164,19 +165,33 @@ def class_weights(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 
 def image_sizes(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """The network takes the images, in every size that `augment.resolution` gives them."""
-    channels, classes = dataset.image_shape[0], len(dataset.class_names)
-    with torch.device("meta"):
-        network = models.build_network(recipe.model, dataset.image_shape, classes).eval()
-        resolution = recipe.augment.resolution
-        for side in resolution.sizes if resolution else ():
-            try:
-                network(torch.empty(1, channels, side, side))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"augment.resolution.sizes={list(resolution.sizes)}: model.name={recipe.model.name} does not take "
-                    f"images of {side} x {side} pixels; use larger ones, or model={{name: airnet, global_pool: true}}"
-                ) from error
+    """The networks take the images, in their own size and in those that `augment.resolution` gives them."""
+    (channels, *sides), classes = dataset.image_shape, len(dataset.class_names)
+    sizes = [] if dataset.is_tokens else [(f"data.name={recipe.data.name}", *sides)]
+    if resolution := recipe.augment.resolution:
+        sizes += [(f"augment.resolution.sizes={list(resolution.sizes)}", side, side) for side in resolution.sizes]
+    for key, config in _networks(recipe).items():
+        with torch.device("meta"):
+            network = models.build_network(config, dataset.image_shape, classes).eval()
+            for option, height, width in sizes:
+                try:
+                    network(torch.empty(1, channels, height, width))
+                except (RuntimeError, ValueError, AssertionError) as error:
+                    raise ValueError(
+                        f"{option}: {key}.name={config.name} does not take images of {height} x {width} pixels; use "
+                        f"another size, or {key}={{name: airnet, global_pool: true}}"
+                    ) from error
+
+
+def _networks(recipe: Recipe) -> dict[str, Network]:
+    """All that see the images, by option."""
+    selection, distillation = recipe.techniques.batch_selection, recipe.techniques.distillation
+    networks = {
+        "model": recipe.model,
+        "techniques.batch_selection.proxy": selection and selection.proxy,
+        "techniques.distillation.teacher": distillation and distillation.teacher,
+    }
+    return {key: config for key, config in networks.items() if config}
 
 
 CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (

@@ -51,11 +51,11 @@ def warm_up(setup: TrainingSetup) -> Lap:
 def warm_up_recipes(recipe: Recipe, images: int) -> Iterator[Recipe]:
     """The recipe in a few steps over so many images, once for each size that `augment.resolution` gives them.
 
-    The steps are enough for everything that a technique does in the course of a training.
+    The steps are enough for everything that a technique, and the exchange of gradients, do in the course of a training.
     """
     steps_per_epoch = recipe.steps_per_epoch(images)
     chosen = recipe.techniques.chosen()
-    steps = max([STEPS, *(technique.warm_up_steps for technique in chosen.values())])
+    steps = max(STEPS, *(part.warm_up_steps for part in (recipe.parallel, *chosen.values())))
     shortened = {name: technique.shortened(steps_per_epoch) for name, technique in chosen.items()}
     changes = {
         "epochs": min(steps / steps_per_epoch, recipe.epochs),

@@ -39,12 +39,11 @@ def run(
         while modules and (more := _blocks_of(modules[0], len(blocks))):
             is_trained = modules.pop(0) not in frozen
             blocks += more if is_trained else [block.detached() for block in more]
-        groups = _group_sizes(layers) if layers.training else {None}
         is_whole = not any(is_stage(module) for module in modules)
         source = images.detach() if frozen else images
-        if is_whole and len(groups) == 1 and chain.is_faster(source, blocks, whitening, *groups):
-            (group_size,) = groups
-            training = layers.training
+        mode = _mode_of_norms(layers)
+        if is_whole and mode and chain.is_faster(source, blocks, whitening, mode[1]):
+            training, group_size = mode
             images = chain.convolution_chain(source, blocks, whitening, training=training, group_size=group_size)
             for module in modules:
                 images = module(images)
@@ -102,10 +101,15 @@ def _whitening(whiten: PatchWhitening, activation: Activation | None, train_bias
     return Whitening(whiten.weight, bias, whiten.padding[0], name, alpha)
 
 
-def _group_sizes(layers: nn.Module) -> set[int | None]:
-    """Of the norms' groups; None: the whole batch."""
+def _mode_of_norms(layers: nn.Module) -> tuple[bool, int | None] | None:
+    """Whether the norms are in training mode, and if so the images of a group (None: the whole batch); None where the
+    norms differ. The other layers may be in another mode: SWA estimates statistics with the norms alone in training."""
     norms = [module for module in layers.modules() if isinstance(module, BatchNorm)]
-    return {norm.group_size if isinstance(norm, GhostBatchNorm) else None for norm in norms}
+    modes = {
+        (norm.training, norm.group_size if norm.training and isinstance(norm, GhostBatchNorm) else None)
+        for norm in norms
+    }
+    return modes.pop() if len(modes) == 1 else None
 
 
 def _is_watched(layers: nn.Module) -> bool:

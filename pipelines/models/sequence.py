@@ -1,7 +1,8 @@
 """A network as a sequence of modules, which strategies cut into stages."""
 
 from collections.abc import Sequence
-from itertools import combinations, pairwise
+from functools import cache
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -60,9 +61,28 @@ def cut(network: nn.Module, stages: int, costs: Sequence[int], names: Sequence[s
             )
         bounds = [0, *map(starts.index, names), len(parts)]
     else:
-        choices = ([0, *inner, len(parts)] for inner in combinations(range(1, len(parts)), stages - 1))
-        bounds = min(choices, key=lambda choice: max(sum(costs[a:b]) for a, b in pairwise(choice)))
+        bounds = cheapest_bounds(costs, stages)
     return [[named for part in parts[begin:end] for named in part] for begin, end in pairwise(bounds)]
+
+
+def cheapest_bounds(costs: Sequence[int], stages: int) -> list[int]:
+    """The units with which the stages begin, and the end: the most expensive stage is as cheap as can be. Of several
+    such cuts, the one whose stages begin earliest, from the first stage on."""
+    sums = [0, *accumulate(costs)]
+
+    @cache
+    def least(begin: int, left: int) -> int:
+        """The cost of the most expensive of `left` stages from unit `begin` to the end, cut as well as can be."""
+        if left == 1:
+            return sums[-1] - sums[begin]
+        return min(max(sums[end] - sums[begin], least(end, left - 1)) for end in range(begin + 1, len(sums) - left + 1))
+
+    most, bounds = least(0, stages), [0]
+    for left in range(stages - 1, 0, -1):
+        begin = bounds[-1]
+        ends = range(begin + 1, len(sums) - left)
+        bounds.append(next(end for end in ends if max(sums[end] - sums[begin], least(end, left)) <= most))
+    return [*bounds, len(costs)]
 
 
 def shapes(stages: Sequence[nn.Module], images: Tensor) -> list[torch.Size]:

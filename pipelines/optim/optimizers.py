@@ -115,8 +115,11 @@ def gradient_scale(recipe: Recipe, local_batch_size: int, dtype: torch.dtype) ->
     """How many times the gradient of the mean loss the gradients are, in which the processes average theirs.
 
     dtype: of the weights. In float16 the gradients of a mean loss would be too small for its range, so they are those
-    of the summed loss, whatever the recipe minimises.
+    of the summed loss, whatever the recipe minimises; unless torch's GradScaler scales them, which divides its own
+    scale out before each step.
     """
+    if recipe.loss.scaling == "dynamic":
+        return 1
     return local_batch_size if recipe.loss.reduction == "sum" or dtype == torch.float16 else 1
 
 

@@ -406,12 +406,18 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
             f"compile={str(recipe.compile).lower()} cannot be combined with {name}, which begins every trial with "
             "another network: set compile=false"
         )
-    if recipe.accumulation > 1 and not recipe.drop_last:
-        return (
-            f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: of the last batch one "
-            "process may have more micro-batches than another, and would wait for it in vain; set drop_last=true"
-        )
     return None
+
+
+def micro_batches_that_are_not_equally_many(recipe: Recipe) -> str | None:
+    parallel, norm = recipe.parallel, getattr(recipe.model, "norm", None)
+    if recipe.accumulation == 1 or recipe.drop_last or (parallel.is_replicated and not (norm and norm.sync)):
+        return None
+    name = "model.norm.sync=true" if parallel.is_replicated else f"parallel.strategy={parallel.strategy}"
+    return (
+        f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: of the last batch one "
+        "process may have more micro-batches than another, and would wait for it in vain; set drop_last=true"
+    )
 
 
 OPTIONS_OF_TOKENS: dict[str, set[str]] = {
@@ -453,5 +459,6 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     gradients_that_are_not_sent_whole,
     what_local_steps_cannot_have,
     what_cannot_be_sharded,
+    micro_batches_that_are_not_equally_many,
     what_shares_one_network,
 )

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -66,7 +67,7 @@ def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Script:
 
     Overrides of a function set its arguments, and its `target`, `data` and `title`. Raises as `load`.
     """
-    settings: dict[str, object] = {"entry": name} if is_entry(name) else _inherit(name, [])
+    settings: dict[str, object] = {"entry": name} if is_entry(name) else _inherit(name)
     if not OWN & settings.keys():
         return load(name, overrides)
     return load_own(settings, name, overrides)
@@ -74,7 +75,7 @@ def load_any(name: str, overrides: Iterable[str] = ()) -> Recipe | Script:
 
 def is_own(name: str) -> bool:
     """Whether a name or path is a training of the user's own, and no recipe. Raises as `load`."""
-    return is_entry(name) or bool(OWN & _inherit(name, []).keys())
+    return is_entry(name) or bool(OWN & _inherit(name).keys())
 
 
 def load_own(settings: dict[str, object], name: str, overrides: Iterable[str] = ()) -> Script:
@@ -83,7 +84,7 @@ def load_own(settings: dict[str, object], name: str, overrides: Iterable[str] = 
         change = _parse_override(override)
         (key,) = change
         is_own = key in OPTIONS_OF_FUNCTION or "command" in settings
-        settings = _merge(settings, change if is_own else {"arguments": change})
+        settings = _merge(settings, current(change, override) if is_own else {"arguments": change})
     return validate_own(settings, name)
 
 
@@ -96,24 +97,24 @@ def validate_own(settings: Mapping[str, object], name: str) -> Script:
     """Settings as a function or a command of the user's own. Raises as `validate`."""
     if "target" not in settings:
         raise RecipeError(f"{name}: has no target; set the accuracy to reach, such as target=0.94")
+    kind = Command if "command" in settings else Function
     try:
-        kind = Command if "command" in settings else Function
         return kind.model_validate_json(json.dumps(settings, default=str))
     except ValidationError as error:
-        raise RecipeError(f"{name}: {messages.explain(error.errors())}") from None
+        raise RecipeError(f"{name}: {messages.explain(error.errors(), kind)}") from None
 
 
 def read(name: str, overrides: Iterable[str] = ()) -> dict[str, object]:
     """The merged settings of a recipe, before they are checked."""
-    settings = _inherit(name, [])
+    settings = _inherit(name)
     for override in overrides:
-        settings = _merge(settings, _parse_override(override))
+        settings = _merge(settings, current(_parse_override(override), override))
     return settings
 
 
 def title(name: str) -> str:
-    """A recipe's title, without reading the rest of its line of bases."""
-    return str(_inherit(name, []).get("title", ""))
+    """A recipe's title: that of the nearest file of its line of bases, of which the rest is not read."""
+    return next((str(settings["title"]) for settings in _lineage(name) if "title" in settings), "")
 
 
 def validate(settings: Mapping[str, object], name: str) -> Recipe:
@@ -124,7 +125,7 @@ def validate(settings: Mapping[str, object], name: str) -> Recipe:
         recipe = Recipe.model_validate_json(json.dumps(settings, default=str))
         constraints.check(recipe)
     except ValidationError as error:
-        raise RecipeError(f"{name}: {messages.explain(error.errors())}") from None
+        raise RecipeError(f"{name}: {messages.explain(error.errors(), Recipe)}") from None
     except ValueError as error:
         raise RecipeError(f"{name}: {error}") from None
     return recipe
@@ -218,12 +219,18 @@ def _parse(path: Path) -> dict[str, object]:
         raise RecipeError(f"{path}: cannot be read: {error}") from None
     except yaml_reader.YamlError as error:
         raise RecipeError(f"{path}: is not YAML: {error}") from None
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+    if not isinstance(settings, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of options to values, not a {type(settings).__name__}")
     return current(settings, str(path))
 
 
-def _inherit(name: str, chain: list[str]) -> dict[str, object]:
+def _inherit(name: str) -> dict[str, object]:
+    """What a recipe says, with what it has from its bases."""
+    return reduce(_merge, reversed([*_lineage(name)]))
+
+
+def _lineage(name: str, chain: Sequence[str] = ()) -> Iterator[dict[str, object]]:
+    """What a recipe's file says, and then what each of its bases says, from the nearest one on."""
     path = _path(name)
     real = str(_real(path))
     if real in chain:
@@ -232,15 +239,15 @@ def _inherit(name: str, chain: list[str]) -> dict[str, object]:
     if isinstance(entry := settings.get("entry"), str):
         settings["entry"] = str(path.parent / entry)
     base = settings.pop("base", None)
-    if base is None:
-        return settings
-    if not isinstance(base, str):
+    if not isinstance(base, str | None):
         raise RecipeError(f"{path}: base={base!r} must be the name of one recipe")
+    yield settings
+    if base is None:
+        return
     try:
-        inherited = _inherit(base, [*chain, real])
+        yield from _lineage(base, [*chain, real])
     except RecipeError as error:
         raise RecipeError(f"{path}: base={base}: {error}") if not chain else error from None
-    return _merge(inherited, settings)
 
 
 def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
@@ -273,7 +280,7 @@ def _parse_override(override: str) -> dict[str, object]:
     for part in reversed(key.split(".")):
         value = {part: value}
     assert isinstance(value, dict)
-    return current(value, override)
+    return value
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pipelines.recipe.config import Config, configs_in, documented
 from pipelines.recipe.schema import Recipe
+from pipelines.recipe.scripts import Command, Function
 
 KINDS = {
     "bool_type": "true or false",
@@ -22,15 +23,25 @@ KINDS = {
 }
 """what a value should be, by the type of the error"""
 
+REMEDIES: dict[type[Config], str] = {
+    Recipe: "bench/run.py --help recipe lists them",
+    Function: "an argument of the function goes under `arguments:`",
+    Command: "an argument of the program goes into `command:`",
+}
+"""what helps the author of an option that there is not, by what the settings are of"""
 
-def explain(errors: Iterable[Mapping[str, Any]]) -> str:
-    """One line: each key with its value and what it should be, or the key that was probably meant."""
+
+def explain(errors: Iterable[Mapping[str, Any]], root: type[Config]) -> str:
+    """One line: each key with its value and what it should be, or the key that was probably meant.
+
+    root: what the settings are of, a recipe or a training of the user's own.
+    """
     told: dict[str, list[str]] = {}
     for error in errors:
-        key, groups = _key(error["loc"])
+        key, groups = _key(error["loc"], root)
         alternatives = told.setdefault(key, [])
         if error["type"] in ("extra_forbidden", "missing", "value_error", "union_tag_not_found"):
-            alternatives.append(_about_key(error, key, groups))
+            alternatives.append(_about_key(error, key, groups, root))
         elif alternatives:  # of a value of one of several types
             alternatives.append(f"or {_wanted(error)}")
         elif not any(other.startswith(f"{key}.") for other in told):  # else what is wrong within it is told
@@ -49,12 +60,12 @@ def _question(words: Sequence[str]) -> str:
     return f" (did you mean {' or '.join(words)}?)" if words else ""
 
 
-def _about_key(error: Mapping[str, Any], key: str, groups: list[type[Config]]) -> str:
+def _about_key(error: Mapping[str, Any], key: str, groups: list[type[Config]], root: type[Config]) -> str:
     if error["type"] == "extra_forbidden":
         prefix, dot, word = key.rpartition(".")
         close = difflib.get_close_matches(word, [name for group in groups for name in group.model_fields], n=1)
-        meant = [f"{prefix}{dot}{name}" for name in close] or _elsewhere(word)
-        return f"{key}: there is no such option{_question(meant)}; bench/run.py --help {_topic(key)} lists them"
+        meant = [f"{prefix}{dot}{name}" for name in close] or _elsewhere(word, root)
+        return f"{key}: there is no such option{_question(meant)}; {_remedy(key, root)}"
     if error["type"] == "missing":
         return f"{key}: is missing"
     if error["type"] == "union_tag_not_found":
@@ -63,15 +74,18 @@ def _about_key(error: Mapping[str, Any], key: str, groups: list[type[Config]]) -
     return message if not key or key in message else f"{key}: {message}"
 
 
-def _elsewhere(word: str) -> list[str]:
+def _elsewhere(word: str, root: type[Config]) -> list[str]:
     """The options of other groups that are called like one that was given without its group."""
-    found = dict.fromkeys(key for key, _ in documented(Recipe) if key.partition(".")[2] == word)
+    found = dict.fromkeys(key for key, _ in documented(root) if key.partition(".")[2] == word)
     return [] if word == "name" else list(found)
 
 
-def _topic(key: str) -> str:
-    field = Recipe.model_fields.get(key.partition(".")[0])
-    return key.partition(".")[0] if field and configs_in(field.annotation) else "recipe"
+def _remedy(key: str, root: type[Config]) -> str:
+    """What helps the author of an option that there is not."""
+    group = key.partition(".")[0]
+    if group in root.model_fields and configs_in(root.model_fields[group].annotation):
+        return f"bench/run.py --help {group} lists them"
+    return REMEDIES[root]
 
 
 def _verb(error: Mapping[str, Any]) -> str:
@@ -94,12 +108,12 @@ def _wanted(error: Mapping[str, Any]) -> str:
     return KINDS.get(kind) or str(error["msg"]).removeprefix("Input should be ")
 
 
-def _key(location: tuple[str | int, ...]) -> tuple[str, list[type[Config]]]:
+def _key(location: tuple[str | int, ...], root: type[Config]) -> tuple[str, list[type[Config]]]:
     """A key as it is typed, and the groups that it may be in, or that it is.
 
     Pydantic also names the member of a union that it tried, such as `sgd` or `bool`, which is no key.
     """
-    groups: list[type[Config]] = [Recipe]
+    groups: list[type[Config]] = [root]
     parts: list[str] = []
     for index, part in enumerate(location):
         if any(part == _name(group) for group in groups):

@@ -86,6 +86,11 @@ class Parallel(Config):
         return "deepspeed" if self.strategy == "deepspeed" else None
 
     @property
+    def warm_up_steps(self) -> int:
+        """Steps after which the processes have sent gradients in every way in which they do."""
+        return self.power_sgd_start + 1 if self.compression == "power_sgd" else 1
+
+    @property
     def is_replicated(self) -> bool:
         """Whether every process has the whole network, its gradients and the optimizer's state."""
         return self.strategy in ("ddp", "local_sgd")

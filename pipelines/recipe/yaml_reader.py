@@ -15,20 +15,26 @@ class YamlError(ValueError):
     """A text that is not the YAML of a recipe; the message names line and remedy."""
 
 
+_STANDARD = "tag:yaml.org,2002:"
+_TEXT = f"{_STANDARD}str"
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader, with the numbers of YAML 1.2 and without duplicate keys.
+    """PyYAML's safe loader, with the numbers of YAML 1.2. Keys are texts, each of which stands once.
 
     YAML 1.1, PyYAML's version, reads `1:04` and `0100` as 64, and `1e-3` as text.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        lines: dict[object, int] = {}
+        lines: dict[str, int] = {}
         for key_node, _ in node.value:
             line = key_node.start_mark.line + 1
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
-                if key_node.value in lines:
-                    raise YamlError(f"{key_node.value!r} stands in line {lines[key_node.value]} and in line {line}")
-                lines[key_node.value] = line
+            if key_node.tag != _TEXT:
+                kind = key_node.tag.rpartition(":")[2]
+                raise YamlError(f"line {line}: a key is of the type {kind}, and keys are texts: write it in quotes")
+            if key_node.value in lines:
+                raise YamlError(f"{key_node.value!r} stands in line {lines[key_node.value]} and in line {line}")
+            lines[key_node.value] = line
         return super().construct_mapping(node, deep)
 
 
@@ -45,11 +51,12 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _name, _pattern in _NUMBERS.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list("-+.0123456789"))
+    _Loader.add_implicit_resolver(f"{_STANDARD}{_name}", re.compile(_pattern), list("-+.0123456789"))
 
 
 def read(text: str) -> object:
-    """The value of a YAML text. YamlError where it is none, or has aliases, duplicate keys or too deep a nesting."""
+    """The value of a YAML text. YamlError where it is none, or has aliases, tags, duplicate keys, keys that
+    are no texts, or too deep a nesting."""
     if len(text) > MOST_BYTES:
         raise YamlError(f"it has more than {MOST_BYTES:,} characters")
     try:
@@ -61,12 +68,15 @@ def read(text: str) -> object:
 
 def _check(text: str) -> None:
     """Refuse, event by event, what would take long to build: aliases, which can stand for exponentially many values,
-    and nesting, which is read by recursion."""
+    and nesting, which is read by recursion; and tags, which make PyYAML read a value as what it is not."""
     depth = 0
     for event in yaml.parse(text, _Loader):
         if isinstance(event, yaml.AliasEvent):
             line = event.start_mark.line + 1
             raise YamlError(f"line {line}: aliases such as *{event.anchor} are not read; write the value out")
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
+            line, tag = event.start_mark.line + 1, event.tag.replace(_STANDARD, "!!")
+            raise YamlError(f"line {line}: tags such as {tag} are not read; write the value alone")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -45,7 +45,7 @@ class CutMix:
         self._areas, places = (generator_of(state.seed, rank, "cutmix") for rank in (0, state.world.data.rank))
         self._areas.integers(2**63)  # as in the records so far, where one generator drew the seed of the places too
         seed = int(places.integers(2**63))
-        self._places = torch.Generator(next(state.network.parameters()).device).manual_seed(seed)
+        self._places = torch.Generator(state.world.device).manual_seed(seed)
         self._classes = state.network.head.out_features
 
     def batch_ready(self, state: State) -> None:

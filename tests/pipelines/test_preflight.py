@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,6 +53,37 @@ def test_every_size_of_the_images_must_pass_through_the_network(name, coloured):
     preflight.image_sizes(recipe.load(name), coloured, World())
     with pytest.raises(ValueError, match=r"augment\.resolution\.sizes=\[16, 32\]: .* images of 16 x 16 pixels; use"):
         preflight.image_sizes(recipe.load(name, [sizes]), coloured, World())
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "side"),
+    [
+        ("cifar10/airbench94", "model.depth=2", 64),
+        ("cifar10/airbench94", "model.whitening.kernel_size=7", 28),
+        ("cifar10/davidnet-10", "model.whitening.padding=0", 32),
+    ],
+)
+def test_the_images_themselves_must_pass_through_the_network(name, override, side, coloured):
+    images = replace(coloured, train_images=np.zeros((1, side, side, 3), np.uint8))
+    message = f"data.name=cifar10: model.name=.* does not take images of {side} x {side} pixels; use another size, or"
+    with pytest.raises(ValueError, match=message):
+        preflight.image_sizes(recipe.load(name, [override]), images, World())
+    if "airbench" in name:
+        preflight.image_sizes(recipe.load(name, [override, "model.global_pool=true"]), images, World())
+
+
+@pytest.mark.parametrize(
+    ("technique", "option"),
+    [
+        ("batch_selection={proxy: {name: airnet}}", "batch_selection.proxy"),
+        ("distillation={teacher: {name: airnet}}", "distillation.teacher"),
+    ],
+)
+def test_other_networks_that_see_the_images_must_take_them_too(technique, option, coloured):
+    images = replace(coloured, train_images=np.zeros((1, 64, 64, 3), np.uint8))
+    chosen = recipe.load("digits/quick", ["data.name=cifar10", f"techniques.{technique}"])
+    with pytest.raises(ValueError, match=f"techniques.{option}.name=airnet does not take images of 64 x 64 pixels"):
+        preflight.image_sizes(chosen, images, World())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import torch
 
 from pipelines import recipe
 from pipelines.data import split
+from pipelines.techniques import lookahead
+from pipelines.techniques.growing_batch import gathered_batches
 from pipelines.train import run_trial
 from pipelines.warmup import STEPS, warm_up, warm_up_recipes
 from tests.pipelines.calling import calling
@@ -25,6 +27,55 @@ def test_a_warm_up_is_a_few_steps_of_the_recipe():
 def test_a_warm_up_is_long_enough_for_what_a_technique_does_every_so_many_steps(technique):
     (short,) = warm_up_recipes(quick(f"techniques.{technique}"), 1437)
     assert short.steps(1437) == 7
+
+
+def test_a_warm_up_is_long_enough_for_the_first_compressed_gradients():
+    (short,) = warm_up_recipes(quick("parallel.compression=power_sgd", "parallel.power_sgd_start=6"), 1437)
+    assert short.steps(1437) == 7
+
+
+class Labels:
+    """Keeps of which kinds the labels of a trial are: 1, class numbers; 2, probabilities."""
+
+    def trial_start(self, state):
+        self.kinds = []
+
+    def gradients_ready(self, state):
+        self.kinds.append(state.labels.ndim)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+@pytest.mark.parametrize(
+    ("window", "kinds"),
+    [
+        ("from_epoch: 2", [1, 2, 2]),
+        ("until: 2", [1, 2, 2]),
+        ("from_epoch: 1, until: 2", [1, 2, 2]),
+        ("from_epoch: 0", [2, 2, 2]),
+    ],
+)
+def test_a_warm_up_mixes_images_whenever_the_recipe_does(digits, name, window, kinds):
+    (short,) = warm_up_recipes(quick(f"techniques.{name}={{{window}}}", "epochs=3"), 1437)
+    labels = Labels()
+    run_trial(setup_for(short, digits), seed=0, observers=[labels])
+    assert labels.kinds == kinds
+
+
+def test_a_warm_up_pulls_the_weights_back_whenever_the_recipe_does(digits, monkeypatch):
+    (short,) = warm_up_recipes(quick("techniques.lookahead={every: 4, start_epoch: 1.5}"), 1437)
+    pulls = []
+    monkeypatch.setattr(lookahead, "pull", lambda slow, fast, decay: pulls.append(decay))
+    run_trial(setup_for(short, digits), seed=0)
+    assert short.steps(1437) == 4
+    assert len(pulls) > 0
+
+
+@pytest.mark.parametrize("growth", ["{epochs: [5, 10], batches: [2, 4]}", "{epochs: [0], batches: [2]}"])
+def test_a_warm_up_has_a_step_of_two_batches_whenever_the_batch_grows(growth):
+    chosen = quick(f"techniques.growing_batch={growth}")
+    (short,) = warm_up_recipes(chosen, 1437)
+    counts = gathered_batches(short.steps(1437), short.steps_per_epoch(1437), short.techniques.growing_batch)
+    assert counts == [1, 0, 2]
 
 
 def test_a_warm_up_is_no_longer_than_the_recipe():

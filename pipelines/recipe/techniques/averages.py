@@ -1,6 +1,6 @@
 """Averages of weights or predictions."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -57,6 +57,9 @@ class Lookahead(Technique):
     @property
     def warm_up_steps(self) -> int:
         return self.every
+
+    def shortened(self, steps_per_epoch: int) -> Self:
+        return self.model_copy(update={"start_epoch": 0.0})
 
 
 class SWA(Technique):

@@ -44,6 +44,13 @@ class GrowingBatch(Technique):
             raise ValueError("techniques.growing_batch: epochs and batches both increase")
         return self
 
+    @property
+    def warm_up_steps(self) -> int:
+        return 3  # it steps with one batch, then waits for another, then steps with both
+
+    def shortened(self, steps_per_epoch: int) -> Self:
+        return self.model_copy(update={"epochs": (1 / steps_per_epoch,), "batches": self.batches[:1]})
+
 
 class Interval(Technique):
     """What the techniques share that act on the batches of some epochs."""
@@ -60,6 +67,15 @@ class Interval(Technique):
         if self.until is not None and self.until <= self.from_epoch:
             raise ValueError(f"until={self.until:g} must be more than from_epoch={self.from_epoch:g}")
         return self
+
+    @property
+    def warm_up_steps(self) -> int:
+        return 2  # with a batch as it is, and with one that is changed
+
+    def shortened(self, steps_per_epoch: int) -> Self:
+        if not self.from_epoch and self.until is None:
+            return self
+        return self.model_copy(update={"from_epoch": 1 / steps_per_epoch, "until": None})
 
 
 class DataPruning(Interval):

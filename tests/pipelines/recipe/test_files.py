@@ -105,6 +105,12 @@ def test_the_title_is_the_nearest_one(write):
     assert [recipe.title(name) for name in ("a/second", "a/third")] == ["a base", "its own"]
 
 
+def test_the_bases_of_a_file_with_a_title_are_not_read_for_it(write):
+    write("a/broken", "epochs: [1\n")
+    write("a/own", "base: a/broken\ntitle: its own\n")
+    assert recipe.title("a/own") == "its own"
+
+
 @pytest.mark.parametrize("read", [recipe.load, recipe.title])
 @pytest.mark.parametrize("is_path", [True, False])
 def test_a_loop_of_symbolic_links_cannot_be_read(write, read, is_path):
@@ -176,6 +182,24 @@ def test_everything_that_is_wrong_is_named_in_one_line(write):
     assert all(part in line for part in ("batch_size=0: ", "; optimizer.lr='fast': ", "; epohcs: "))
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("entry: train.py:main", "an argument of the function goes under `arguments:`"),
+        ("command: ./train", "an argument of the program goes into `command:`"),
+    ],
+)
+def test_an_option_that_a_training_of_your_own_has_not_is_told_where_it_goes(write, kind, remedy):
+    write("a/own", f"{kind}\ntarget: 0.9\nbatch_size: 64\n")
+    with pytest.raises(RecipeError) as caught:
+        recipe.load_any("a/own")
+    assert str(caught.value) == f"a/own: batch_size: there is no such option; {remedy}"
+    with pytest.raises(RecipeError, match=r"tilte: there is no such option \(did you mean title\?\)"):
+        recipe.load_own({**yaml.safe_load(kind), "target": 0.9, "tilte": "mine"}, "mine")
+    with pytest.raises(RecipeError, match=r"data.nmae: .*did you mean data.name\?\); bench/run.py --help data lists"):
+        recipe.load_own({**yaml.safe_load(kind), "target": 0.9, "data": {"name": "digits", "nmae": 1}}, "mine")
+
+
 @pytest.mark.parametrize("key", ["title", "data", "target", "epochs", "batch_size", "model", "optimizer"])
 def test_a_missing_key_is_named(write, key):
     settings = {name: value for name, value in yaml.safe_load(BASE).items() if name != key}
@@ -205,7 +229,8 @@ def test_overrides_are_yaml_values_of_nested_keys(write):
 
 
 @pytest.mark.parametrize(
-    "override", ["epochs", "=3", "a b=3", "optimizer..lr=1", "--epochs=3", "1x=2", "epochs=[1", "epochs=!x {"]
+    "override",
+    ["epochs", "=3", "a b=3", "optimizer..lr=1", "--epochs=3", "1x=2", "epochs=[1", "epochs=!x {", 'epochs=!!int ""'],
 )
 def test_an_override_that_is_none_is_refused(write, override):
     (line,) = refused("a/base", [override])
@@ -268,7 +293,12 @@ def test_a_path_is_a_recipe_too(write, tmp_path):
     [
         ("", "a recipe is a mapping"),
         ("- 1\n- 2\n", "a recipe is a mapping"),
-        ("3: 4\n", "a recipe is a mapping"),
+        ("3: 4\n", "line 1: a key is of the type int, and keys are texts: write it in quotes"),
+        ("a: 1\nschedule: {2020-01-01: 1}\n", "line 2: a key is of the type timestamp"),
+        ("a: {on: 1}\n", "line 1: a key is of the type bool"),
+        ("a: {[1]: 1}\n", "line 1: a key is of the type seq"),
+        ("<<: {a: 1}\n", "line 1: a key is of the type merge"),
+        ("a: 1\nb: !!bool maybe\n", "line 2: tags such as !!bool are not read; write the value alone"),
         ("a: [1\n", "is not YAML"),
         ("a: 1\n\tb: 2\n", "is not YAML"),
         ("---\na: 1\n---\nb: 2\n", "is not YAML"),
@@ -328,6 +358,19 @@ def test_an_old_name_is_read_with_one_line_that_says_the_new_one(old, new):
     assert len(warned) == 1
     assert read == recipe.load("digits/quick", [new])
     assert read.hash == recipe.load("digits/quick", [new]).hash
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_an_argument_of_a_function_may_be_called_like_an_old_option():
+    chosen = recipe.load_any("train.py:main", ["target=0.9", "trick=1", "parallel.engine=2"])
+    assert chosen.arguments == {"trick": 1, "parallel": {"engine": 2}}
+    assert chosen.change is None
+
+
+def test_an_old_name_is_read_for_a_command_too():
+    with pytest.warns(FutureWarning, match="trick=shorter: the option trick is now called change"):
+        chosen = recipe.load_own({"command": "./train", "target": 0.9}, "./train", ["trick=shorter"])
+    assert chosen.change == "shorter"
 
 
 def test_an_old_name_in_a_base_and_the_new_one_in_a_recipe_upon_it_are_the_same_option(write):

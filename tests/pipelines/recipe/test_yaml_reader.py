@@ -14,6 +14,7 @@ from pipelines.recipe.yaml_reader import MOST_BYTES, YamlError, read
         ("1e-3", 1e-3), ("-1.5E+2", -150.0), (".5", 0.5), ("2.", 2.0), ("0", 0), ("-12", -12), ("50_000", 50_000),
         ("true", True), ("null", None), ("1:04", "1:04"), ("0100", "0100"), ("0x10", "0x10"), ("1:04.5", "1:04.5"),
         ("[1, 2.5]", [1, 2.5]), ("{a: {b: 1}}", {"a": {"b": 1}}), ("2026-11-21x", "2026-11-21x"), ("", None),
+        ("'1'", "1"),
     ],
 )  # fmt: skip
 def test_values(text, value):
@@ -44,6 +45,30 @@ def test_duplicate_keys_are_refused_with_both_lines(text, message, tmp_path):
 
 def test_the_same_key_in_two_groups_is_no_duplicate():
     assert read("{a: {name: x}, b: {name: y}, c: [{name: z}, {name: z}]}")["b"] == {"name": "y"}
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ('a: !!int ""', "!!int"),
+        ("a: !!bool maybe", "!!bool"),
+        ("a: !!timestamp x", "!!timestamp"),
+        ("[!!str 1]", "!!str"),
+        ("!!set {a}", "!!set"),
+        ("!mine {a: 1}", "!mine"),
+    ],
+)
+def test_tags_are_refused(text, tag):
+    with pytest.raises(YamlError, match=f"^line 1: tags such as {tag} are not read"):
+        read(text)
+
+
+@pytest.mark.parametrize("key", ["1", "1.5", "true", "null", "2026-11-21", "[a]", "{a: 1}", "="])
+def test_a_key_is_a_text(key):
+    for text in (f"{{{key}: 1}}", f"a: [{{{key}: 1}}]"):
+        with pytest.raises(YamlError, match="keys are texts: write it in quotes"):
+            read(text)
+    assert read(f"{{'{key}': 1}}") == {key: 1}
 
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in pairwise(ascii_lowercase))

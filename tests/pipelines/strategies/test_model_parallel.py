@@ -1,6 +1,8 @@
 """Processes that share one copy of a network train the weights of one process, up to float32's rounding."""
 
+import random
 from dataclasses import replace
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -26,14 +28,16 @@ UNEVEN = ["drop_last=false", "optimizer.lr=0.1"]
 after every step, uneven batches included. Copies with batch norms differ by 3e-4 after the first, even batch,
 because each copy normalises with its own share: hence norm=null where there are copies."""
 
+MIXED = "techniques={mixup: {}, cutmix: {}}"
+
 ALEXNET = ["model={name: alexnet, kernel_size: 3, stride: 1, widths: [8, 12, 12, 12, 8], hidden: 10}"]
 
 JOBS = {
     2: {
         "GPipe": (["parallel={strategy: pipeline, schedule: gpipe}"], MICRO_BATCHES),
-        "1F1B": (["parallel={strategy: pipeline, cut: [head]}"], MICRO_BATCHES),
+        "1F1B": (["parallel={strategy: pipeline, cut: [head]}"], [*MICRO_BATCHES, MIXED]),
         "interleaved": (["parallel={strategy: pipeline, schedule: interleaved, stages_per_process: 2}"], MICRO_BATCHES),
-        "model": (["parallel.strategy=model"], UNEVEN),
+        "model": (["parallel.strategy=model"], [*UNEVEN, MIXED]),
         "tensor": (["parallel.strategy=tensor"], UNEVEN),
         "columns": (["parallel.strategy=columns"], [*ALEXNET, *UNEVEN]),
         "columns, micro-batches": (["parallel.strategy=columns"], [*ALEXNET, *MICRO_BATCHES]),
@@ -118,6 +122,20 @@ def test_a_stage_begins_with_weights_and_the_most_expensive_one_is_cheap():
     assert starts(sequence.cut(whole, 2, [1, 1, 1, 9])) == ["layers.0", "head"]
     assert starts(sequence.cut(whole, 2, [5, 3, 1, 1])) == ["layers.0", "layers.4"]
     assert starts(sequence.cut(whole, 3, [1, 1, 1, 1], ["layers.4", "head"])) == ["layers.0", "layers.4", "head"]
+
+
+def test_the_cheapest_cut_is_the_first_of_the_best_of_all():
+    generator = random.Random(0)
+    for _ in range(200):
+        costs = generator.choices(range(5), k=generator.randint(1, 7))
+        stages = generator.randint(1, len(costs))
+        cuts = [[0, *inner, len(costs)] for inner in combinations(range(1, len(costs)), stages - 1)]
+        expected = min(cuts, key=lambda cut: max(sum(costs[a:b]) for a, b in pairwise(cut)))
+        assert sequence.cheapest_bounds(costs, stages) == expected
+
+
+def test_a_cut_of_many_layers_is_found_without_trying_all():
+    assert sequence.cheapest_bounds([1] * 60, 10) == [*range(0, 61, 6)]
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,10 @@ def test_recipes_without_a_strategy_keep_their_hash():
         ([FSDP2, "precision=half"], "set precision=autocast or float32"),
         ([DEEPSPEED, "compile=true"], "set compile=false"),
         ([FSDP2, "accumulation=2", "drop_last=false"], "set drop_last=true"),
+        (
+            ["model.norm={sync: true}", "accumulation=2", "drop_last=false"],
+            "model.norm.sync=true.*set drop_last=true",
+        ),
     ],
 )
 def test_what_a_strategy_cannot_do_is_refused_with_a_remedy(overrides, remedy):
@@ -107,6 +111,11 @@ def test_fsdp2_shards_the_parts_of_a_network_of_torchvision(architecture):
 def test_fsdp2_shards_the_layers_of_a_network_of_ours():
     network = models.build_network(quick().model, (1, 8, 8), 10)
     assert list(fsdp2.blocks(network)) == list(network.layers)
+
+
+@pytest.mark.parametrize("last", ["drop_last=true", "model.norm.sync=false", "accumulation=1"])
+def test_micro_batches_may_be_unequally_many_where_no_process_waits_for_them(last):
+    quick("model.norm={sync: true}", "accumulation=2", "drop_last=false", last)
 
 
 def test_a_missing_deepspeed_is_a_line_that_says_what_to_install(monkeypatch):

@@ -4,11 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from kernels import choice
+from kernels.cpu.fused import fused_version
+from pipelines import models
 from pipelines.distributed.process_group import World
 from pipelines.models.layers import BatchNorm, GhostBatchNorm
 from pipelines.recipe import RecipeError, load, networks
 from pipelines.techniques.swa import estimate_statistics
 from pipelines.train import run_trial, set_up
+from tests.kernels.cpu.chains import distance, needs_kernels
 
 SMALL = ["model.widths=[4,4,6,8]", "model.norm.group_size=8", "model.whitening.images=40", "batch_size=16"]
 PLAIN = [*SMALL, "epochs=4", "schedule.epochs=[0,1,4]", "optimizer.lr=0.1", "techniques.ema=null"]
@@ -123,6 +127,25 @@ def test_statistics_are_those_of_the_averaged_weights(coloured):
     run_trial(set_up(chosen, coloured, World()), 0, observers=[observer])
     assert len(observer.seen) == 4
     assert min(observer.seen) > 0
+
+
+@needs_kernels
+def test_statistics_are_the_same_by_blocks_and_by_layers(monkeypatch):
+    """The norms alone are in training mode."""
+    monkeypatch.setattr(choice, "_version", "auto")  # to be restored
+    config = load("cifar10/davidnet-10", ["model.widths=[4,4,6,8]"]).model
+    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = []
+    for version in ("reference", "fast"):
+        choice.use(version)
+        torch.manual_seed(0)
+        network = models.to_precision(models.build_network(config, (3, 32, 32), 10), torch.bfloat16, channels_last=True)
+        estimate_statistics(network, network, [images], World())
+        norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+        found.append(torch.cat([statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]))
+    assert choice.ran() == (fused_version(),)
+    by_layers, by_blocks = found
+    assert distance(by_blocks, by_layers) < 0.05
 
 
 def test_a_loader_that_hands_its_batches_out_once_is_refused():
