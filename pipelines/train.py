@@ -110,21 +110,23 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
         network.zero_grad(set_to_none=True)  # left by a trial that was interrupted
         network.train()
 
-    if whitening_layers := models.whitening_layers(network):
+    if models.whitening_layers(network):
         with clock.lap("whiten"):
-            for layer in whitening_layers if world.is_main else ():
-                layer.fit(loader.plain(layer.config.images)[0])
+            if world.is_main:
+                models.fit_whitening(network, loader.plain)
 
     with clock.lap("build"):
         broadcast_weights(network, world)
         state, backward, hooks = begin_trial(setup, seed, loader, clock, observers)
-        for hook in hooks.trial_start:
-            hook(state)
 
     if hooks.pretrain:
         with clock.lap("pretrain"):
             for hook in hooks.pretrain:
                 hook(state)
+
+    with clock.lap("build"):
+        for hook in hooks.trial_start:
+            hook(state)
 
     diverged = False
     while state.step < state.steps and not diverged:

@@ -28,6 +28,6 @@ class Classifier(nn.Module):
         return features, self.logits(features)
 
     def forward(self, images: Tensor, train_features: bool = True) -> Tensor:
-        """train_features: whether a gradient goes into the features; an argument, so that a compiled network sees it."""
+        """train_features: whether a gradient goes into the features; an argument, which a compiled network sees."""
         features = self.features(images)
         return self.logits(features if train_features else features.detach())

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from pipelines.distributed.average import average
+from pipelines.distributed.average import average_statistics
 from pipelines.distributed.process_group import World
 from pipelines.events import State
 from pipelines.recipe import Recipe
@@ -14,20 +13,13 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class AveragedStatistics:
-    """Before an evaluation, makes the norms' running statistics the mean over the processes, each of which has seen
-    other images."""
+    """Before an evaluation, makes the norms' running statistics the mean over the processes."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    @torch.no_grad()
     def evaluation_start(self, state: State) -> None:
-        buffers = [buffer for buffer in state.network.buffers() if buffer.is_floating_point() and not buffer.is_meta]
-        exact = [buffer.float() for buffer in buffers]
-        average(exact, self._world)
-        for buffer, mean in zip(buffers, exact, strict=True):
-            if mean is not buffer:  # its dtype is another one
-                buffer.copy_(mean)
+        average_statistics(state.network, self._world)
 
 
 class UnevenBatch:

@@ -1,5 +1,6 @@
 """Early stopping on held-out images (Prechelt 1998, "Early stopping - but when?")."""
 
+from pipelines.distributed.average import average_statistics
 from pipelines.evaluate import evaluate
 from pipelines.events import State
 from pipelines.optim.tensor_lists import copy
@@ -44,6 +45,7 @@ class EarlyStopping:
         self._best_epoch = 0
 
     def train_epoch_end(self, state: State) -> None:
+        average_statistics(state.network, state.world.data)
         state.network.eval()
         accuracy = evaluate(state.predict, self._images, self._labels, self._config, state.world.data).with_tta
         state.network.train()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipelines import models
+from pipelines.distributed.average import average_statistics
 from pipelines.events import State
 from pipelines.optim.tensor_lists import copy
 from pipelines.recipe import techniques
@@ -48,6 +49,7 @@ class Ensemble:
 
     def step_end(self, state: State) -> None:
         if state.step in self._ends:
+            average_statistics(state.network, state.world.data)
             self._members.append(clones(self._current))
             if self._config.restart == "fresh" and state.step < state.steps:
                 restart(state, seed_of_member(state.seed, len(self._members)))
@@ -82,10 +84,15 @@ def clones(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def restart(state: State, seed: int) -> None:
-    """Initialise the network from `seed` and forget what the optimizer knows; what was whitened stays."""
+    """Initialise the network from `seed` and forget what the optimizer knows; what was whitened stays.
+
+    The processes draw the same weights, and from then on each its own dropout, rank 0 as a single process does.
+    """
     layers = models.whitening_layers(state.network)
     filters = clones([layer.weight.detach() for layer in layers])
     models.initialize(state.network, seed, state.recipe.initialization)
+    if rank := state.world.data.rank:
+        torch.manual_seed(int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]))
     for layer, weight in zip(layers, filters, strict=True):
         layer.weight.data.copy_(weight)
     state.optimizer.reset()

@@ -54,8 +54,7 @@ class SelfTraining:
         state.notes["self_training"] = self._log
 
     def _label(self, state: State, share: float) -> None:
-        batch_size = state.recipe.evaluation.batch_size
-        confidence, guesses = probabilities(state.network, self._pool.images(), batch_size).max(1)
+        confidence, guesses = probabilities(state.network, self._pool.images(), state).max(1)
         self._admitted = admit(confidence, share)
         self._labels = guesses[self._admitted]
         right = self._pool.correct(self._admitted, self._labels)
