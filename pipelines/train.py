@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from pipelines.host.devices import make_clock, number_formats, peak_bytes, reset
 from pipelines.losses import make_loss, mean_loss
 from pipelines.optim.optimizers import gradient_scale, make_optimizer
 from pipelines.recipe import Recipe
+from pipelines.seeds import seed_of_rank
 from pipelines.strategies import make_strategy
 from pipelines.strategies.accumulation import Backward
 from pipelines.strategies.match_single_process import match_single_process
@@ -282,11 +282,6 @@ def broadcast_weights(network: nn.Module, world: World) -> None:
     """Give every process the weights of rank 0, which alone whitens. Machines may also round what they draw."""
     for tensor in network.state_dict().values():
         world.broadcast(tensor)
-
-
-def seed_of_rank(seed: int, rank: int) -> int:
-    """A seed of its own for each data-parallel process and trial, for what must differ between them."""
-    return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
 
 
 def slowest(laps: list[Lap], world: World) -> tuple[Lap, ...]:

@@ -7,7 +7,6 @@ et al. 2017, arXiv 1612.01474).
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from pipelines.distributed.average import average_statistics
 from pipelines.events import State
 from pipelines.optim.tensor_lists import copy
 from pipelines.recipe import techniques
+from pipelines.seeds import seed_of_member, seed_of_rank
 
 
 def log_mean_probability(logits: Tensor) -> Tensor:
@@ -26,11 +26,6 @@ def log_mean_probability(logits: Tensor) -> Tensor:
 def ends(steps: int, members: int) -> list[int]:
     """The step after which each member is done: shares of `steps` as equal as they can be."""
     return [round(steps * member / members) for member in range(1, members + 1)]
-
-
-def seed_of_member(seed: int, member: int) -> int:
-    """A seed of its own for each member but the first (0), which has the trial's."""
-    return int(np.random.SeedSequence(seed, spawn_key=(member,)).generate_state(1)[0])
 
 
 class Ensemble:
@@ -92,7 +87,7 @@ def restart(state: State, seed: int) -> None:
     filters = clones([layer.weight.detach() for layer in layers])
     models.initialize(state.network, seed, state.recipe.initialization)
     if rank := state.world.data.rank:
-        torch.manual_seed(int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]))
+        torch.manual_seed(seed_of_rank(seed, rank))
     for layer, weight in zip(layers, filters, strict=True):
         layer.weight.data.copy_(weight)
     state.optimizer.reset()

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques.ensemble import restart, seed_of_member
+from pipelines.seeds import seed_of_member
+from pipelines.techniques.ensemble import restart
 from pipelines.techniques.semi_supervised import probabilities, unlabelled_per_step
 
 

@@ -4,7 +4,8 @@ import torch
 from pipelines import models
 from pipelines.distributed.process_group import World
 from pipelines.recipe import RecipeError, load
-from pipelines.techniques.ensemble import ends, log_mean_probability, seed_of_member
+from pipelines.seeds import seed_of_member
+from pipelines.techniques.ensemble import ends, log_mean_probability
 from pipelines.train import run_trial, set_up
 from tests.pipelines.techniques.test_swa import PLAIN, Watch, equal, needs_bfloat16, trial_of
 
