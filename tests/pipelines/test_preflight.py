@@ -35,16 +35,6 @@ def test_a_recipe_that_fits_passes(digits):
         (["techniques.self_training={}"], 1, "data.fraction leaves none: set data.fraction=0.1"),
         (["augment.crop=8"], 1, r"augment\.crop=8 .* an image of 8 pixels .*: give less"),
         (["augment.cutout=9"], 1, r"augment\.cutout=9 is more than the 8 pixels"),
-        (
-            ["techniques.fixmatch={strong: {crop: 8}}", "data.fraction=0.5"],
-            1,
-            r"techniques\.fixmatch\.strong\.crop=8 reflects more than an image of 8 pixels has",
-        ),
-        (
-            ["techniques.pretrained={views: {cutout: 9}}"],
-            1,
-            r"techniques\.pretrained\.views\.cutout=9 is more than the 8",
-        ),
         (["data.class_weights=[1, 2]"], 1, "data.class_weights has 2 numbers, but there are 10 classes"),
         (["precision=half", "half_dtype=float16"], 1, "half_dtype=float16 on a CPU"),
         (["model={name: davidnet}"], 1, "davidnet takes images of 32 x 32 pixels, not 8 x 8"),
