@@ -1,7 +1,8 @@
 """The events of a trial, and the state that hooks see. Nothing else hooks into the loop.
 
-    trial_start                        network initialised and whitened, optimizer made
-    pretrain                           may train the network before the training; has a lap of its own
+    pretrain                           network initialised and whitened, optimizer made; may train the network before
+                                       the training, in a lap of its own
+    trial_start                        the weights are those with which the training begins
     for each epoch:
         epoch_start                    the epoch's batches are drawn and augmented
         for each batch:
@@ -37,8 +38,8 @@ from pipelines.recipe import Recipe
 from pipelines.trial import EpochResult
 
 EVENTS = (
-    "trial_start",
     "pretrain",
+    "trial_start",
     "epoch_start",
     "batch_ready",
     "gradients_ready",
@@ -124,8 +125,8 @@ class Hooks:
             methods = tuple(getattr(technique, event) for technique in techniques if hasattr(technique, event))
             setattr(self, event, methods)
 
-    trial_start: tuple[Hook, ...]
     pretrain: tuple[Hook, ...]
+    trial_start: tuple[Hook, ...]
     epoch_start: tuple[Hook, ...]
     batch_ready: tuple[Hook, ...]
     gradients_ready: tuple[Hook, ...]

@@ -16,6 +16,7 @@ from pipelines.host.devices import has_bfloat16, number_formats
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
 from pipelines.recipe.networks import Network
+from pipelines.recipe.training import Augment
 
 
 def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
@@ -141,22 +142,23 @@ def techniques(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 
 def augmentation(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """The images are large enough for their augmentation. Tokens have none."""
+    """The images are large enough for their augmentation, that of the techniques included. Tokens have none."""
     if dataset.is_tokens:
         return
-    augment, side = recipe.augment, min(dataset.image_shape[1:])
-    if augment.crop >= side:
-        raise ValueError(f"augment.crop={augment.crop} reflects more than an image of {side} pixels has: give less")
-    crops = augment.resolution.crops if augment.resolution else None
-    if crops and max(crops) > side:
-        raise ValueError(
-            f"augment.resolution.crops={list(crops)}: an image has {side} pixels a side: give at most that"
-        )
-    smallest = min(crops or (side,))
-    if augment.cutout > smallest:
-        raise ValueError(
-            f"augment.cutout={augment.cutout} is more than the {smallest} pixels of an image: give at most that"
-        )
+    side = min(dataset.image_shape[1:])
+    for key, augment in recipe.groups(Augment).items():
+        if augment.crop >= side:
+            raise ValueError(f"{key}.crop={augment.crop} reflects more than an image of {side} pixels has: give less")
+        crops = augment.resolution.crops if augment.resolution else None
+        if crops and max(crops) > side:
+            raise ValueError(
+                f"{key}.resolution.crops={list(crops)}: an image has {side} pixels a side: give at most that"
+            )
+        smallest = min(crops or (side,))
+        if augment.cutout > smallest:
+            raise ValueError(
+                f"{key}.cutout={augment.cutout} is more than the {smallest} pixels of an image: give at most that"
+            )
 
 
 def class_weights(recipe: Recipe, dataset: Dataset, world: World) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from pipelines.host.devices import make_clock, number_formats, peak_bytes, reset
 from pipelines.losses import make_loss, mean_loss
 from pipelines.optim.optimizers import gradient_scale, make_optimizer
 from pipelines.recipe import Recipe
+from pipelines.seeds import seed_of_rank
 from pipelines.strategies import make_strategy
 from pipelines.strategies.accumulation import Backward
 from pipelines.strategies.match_single_process import match_single_process
@@ -110,21 +110,23 @@ def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
         network.zero_grad(set_to_none=True)  # left by a trial that was interrupted
         network.train()
 
-    if whitening_layers := models.whitening_layers(network):
+    if models.whitening_layers(network):
         with clock.lap("whiten"):
-            for layer in whitening_layers if world.is_main else ():
-                layer.fit(loader.plain(layer.config.images)[0])
+            if world.is_main:
+                models.fit_whitening(network, loader.plain)
 
     with clock.lap("build"):
         broadcast_weights(network, world)
         state, backward, hooks = begin_trial(setup, seed, loader, clock, observers)
-        for hook in hooks.trial_start:
-            hook(state)
 
     if hooks.pretrain:
         with clock.lap("pretrain"):
             for hook in hooks.pretrain:
                 hook(state)
+
+    with clock.lap("build"):
+        for hook in hooks.trial_start:
+            hook(state)
 
     diverged = False
     while state.step < state.steps and not diverged:
@@ -280,11 +282,6 @@ def broadcast_weights(network: nn.Module, world: World) -> None:
     """Give every process the weights of rank 0, which alone whitens. Machines may also round what they draw."""
     for tensor in network.state_dict().values():
         world.broadcast(tensor)
-
-
-def seed_of_rank(seed: int, rank: int) -> int:
-    """A seed of its own for each data-parallel process and trial, for what must differ between them."""
-    return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
 
 
 def slowest(laps: list[Lap], world: World) -> tuple[Lap, ...]:

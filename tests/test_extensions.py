@@ -57,17 +57,15 @@ from math import prod
 
 from torch import nn
 
+from pipelines.models.classifier import Classifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head
 
 
-class Linear(nn.Module):
+class Linear(Classifier):
     def __init__(self, config, image_shape, classes):
         super().__init__()
         self.layers = in_a_row(make_dropout(config.dropout, "input"), nn.Flatten())
         self.head = make_head(prod(image_shape), classes, config, bias=True)
-
-    def forward(self, images):
-        return self.head(self.layers(images))
 """
 DATA_SET_MODULE = """
 from pipelines.data.sources import digits

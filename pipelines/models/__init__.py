@@ -3,10 +3,11 @@
 The network `airnet` is the class of `pipelines/models/airnet.py` that is called like its configuration, `AirNet`.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipelines.models import chain
 from pipelines.models.dropout import Dropout
@@ -67,3 +68,9 @@ def until_stage(network: nn.Module, number: int) -> nn.Sequential:
 def whitening_layers(network: nn.Module) -> list[PatchWhitening]:
     """The layers that are fitted to the training images before the training starts."""
     return [module for module in network.modules() if isinstance(module, PatchWhitening)]
+
+
+def fit_whitening(network: nn.Module, plain: Callable[[int], tuple[Tensor, Tensor]]) -> None:
+    """Fit these layers. plain: from a number to so many training images, (N, height, width, channels), and labels."""
+    for layer in whitening_layers(network):
+        layer.fit(plain(layer.config.images)[0])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pipelines.models.classifier import Classifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head
 from pipelines.models.layers import Activation
 from pipelines.recipe import networks
@@ -45,7 +46,7 @@ class ResponseNorm(nn.LocalResponseNorm):
         return super().forward(by_column.float()).to(images.dtype).reshape(images.shape)  # torch's has no bfloat16
 
 
-class AlexNet(nn.Module):
+class AlexNet(Classifier):
     """(N, channels, height, width) images to (N, classes) logits."""
 
     def __init__(self, config: networks.AlexNet, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -101,6 +102,3 @@ class AlexNet(nn.Module):
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
         self.head = make_head(config.hidden, classes, config, bias=True)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.layers(images))

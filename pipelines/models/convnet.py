@@ -3,14 +3,15 @@
 from itertools import pairwise
 from math import prod
 
-from torch import Tensor, nn
+from torch import nn
 
+from pipelines.models.classifier import Classifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head
 from pipelines.models.layers import Activation, make_norm, make_pool, pooled
 from pipelines.recipe import networks
 
 
-class ConvNet(nn.Module):
+class ConvNet(Classifier):
     """(N, channels, height, width) images to (N, classes) logits."""
 
     def __init__(self, config: networks.ConvNet, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -44,6 +45,3 @@ class ConvNet(nn.Module):
             features = config.hidden
         self.layers = in_a_row(*layers, make_dropout(config.dropout, "head"))
         self.head = make_head(features, classes, config, bias=True)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.layers(images))

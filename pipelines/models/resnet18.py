@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from pipelines.models.classifier import Classifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import GlobalMaxPool, norm_and_activation
 from pipelines.recipe import networks
@@ -57,7 +58,7 @@ class MeanAndMaximum(nn.Module):
         return torch.cat([images.mean((2, 3)), self.maximum(images)], 1)
 
 
-class ResNet18(nn.Module):
+class ResNet18(Classifier):
     """(N, channels, height, width) images to (N, classes) logits, from the mean and the maximum of each channel."""
 
     def __init__(self, config: networks.ResNet18, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -72,6 +73,3 @@ class ResNet18(nn.Module):
                 layers += [Block(before, outputs, stride, config, next(drops)), make_dropout(config.dropout, "blocks")]
         self.layers = in_a_row(*layers, MeanAndMaximum(), make_dropout(config.dropout, "head"))
         self.head = make_head(2 * last, classes, config, bias=True)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.layers(images))

@@ -5,8 +5,9 @@ WRN-16-8 is `depth: 16` and `factor: 8`. Its blocks are those of the pre-activat
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
+from pipelines.models.classifier import Classifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import norm_and_activation
 from pipelines.models.resnet18 import Block
@@ -16,7 +17,7 @@ WIDTHS = (16, 32, 64)
 """channels of the three groups at a factor of 1"""
 
 
-class WideResNet(nn.Module):
+class WideResNet(Classifier):
     """(N, channels, height, width) images to (N, classes) logits, from the mean of each channel."""
 
     def __init__(self, config: networks.WideResNet, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -33,6 +34,3 @@ class WideResNet(nn.Module):
         pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         self.layers = in_a_row(*layers, *last, *pool, make_dropout(config.dropout, "head"))
         self.head = make_head(widths[-1], classes, config, bias=True)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.layers(images))

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pipelines.recipe import networks
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import GrowingBatch, Technique
-from pipelines.recipe.techniques.pretraining import Pretraining
-from pipelines.recipe.training import RANDOM
+from pipelines.recipe.training import RANDOM, Augment
 
 
 def check(recipe: Recipe) -> None:
@@ -162,12 +161,23 @@ def more_members_than_epochs(recipe: Recipe) -> str | None:
     return None
 
 
-def float16_under_autocast(recipe: Recipe) -> str | None:
-    if recipe.precision == "autocast" and recipe.half_dtype == "float16":
-        return (
-            "half_dtype=float16 cannot be combined with precision=autocast, which uses bfloat16 because that needs no "
-            "loss scaling; set half_dtype=auto or precision=half"
-        )
+def half_dtype_of_nothing(recipe: Recipe) -> str | None:
+    if recipe.half_dtype == "auto" or recipe.precision == "half":
+        return None
+    return (
+        f"half_dtype={recipe.half_dtype} does nothing under precision={recipe.precision}: set precision=half, or "
+        "half_dtype=auto"
+    )
+
+
+def half_norms_of_nothing(recipe: Recipe) -> str | None:
+    for key, network in recipe.groups(networks.Regularized).items():
+        norm = getattr(network, "norm", None)
+        if norm and norm.half and recipe.precision != "half":
+            return (
+                f"{key}.norm.half=true does nothing under precision={recipe.precision}: set precision=half, or "
+                f"{key}.norm.half=false"
+            )
     return None
 
 
@@ -197,13 +207,18 @@ def two_that_decide_what_is_evaluated(recipe: Recipe) -> str | None:
     return None
 
 
-def members_that_are_not_alike(recipe: Recipe) -> str | None:
-    once, ensemble = chosen(recipe, lambda technique: technique.acts_once), recipe.techniques.ensemble
-    if once and ensemble and ensemble.restart == "fresh":
-        return (
-            f"techniques.{once[0]} acts once in a training, so that the fresh members of techniques.ensemble would "
-            f"not be alike: set techniques.{once[0]}=null or techniques.ensemble.restart=warm"
-        )
+def what_new_weights_undo(recipe: Recipe) -> str | None:
+    techniques = recipe.techniques.chosen().items()
+    options = [f"techniques.{name}.{technique.redraws_by}" for name, technique in techniques if technique.redraws_by]
+    for does, names in (
+        ("acts once in a training", chosen(recipe, lambda technique: technique.acts_once)),
+        ("averages the weights of many steps", chosen(recipe, lambda technique: technique.averages_weights)),
+    ):
+        if options and names:
+            return (
+                f"techniques.{names[0]} {does}, and {options[0]} draws new weights in the course of it: set "
+                f"techniques.{names[0]}=null, or leave the other out"
+            )
     return None
 
 
@@ -224,11 +239,25 @@ def batches_that_are_not_whole(recipe: Recipe) -> str | None:
         return f"techniques {' and '.join(choosing)} each choose the images of a batch: keep one"
     if choosing and recipe.accumulation > 1:
         return f"techniques.{choosing[0]} leaves too little of a batch for micro-batches: set accumulation=1"
+    if recipe.techniques.data_pruning and recipe.techniques.self_training:
+        return (
+            "techniques.data_pruning needs the loss of each image, and techniques.self_training adds images of its "
+            "own: keep one"
+        )
     objectives = chosen(recipe, lambda technique: technique.own_objective)
     if recipe.techniques.data_pruning and objectives:
         return (
             f"techniques.data_pruning needs the loss of each image, and techniques.{objectives[0]} minimizes something "
             "else: keep one"
+        )
+    return None
+
+
+def sum_over_added_images(recipe: Recipe) -> str | None:
+    if recipe.techniques.self_training and recipe.loss.reduction == "sum":
+        return (
+            "techniques.self_training adds images to a batch, and loss.reduction=sum divides the rate by batch_size "
+            "alone: set loss.reduction=mean"
         )
     return None
 
@@ -243,31 +272,60 @@ def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
     return None
 
 
-def layers_without_what_is_before_them(recipe: Recipe) -> str | None:
-    by_layers = chosen(recipe, lambda technique: technique.calls_layers)
-    if by_layers and getattr(recipe.model, "whitening", None):
-        return f"techniques.{by_layers[0]} does not know the whitening layer: set model.whitening=null"
+def statistics_of_a_frozen_backbone(recipe: Recipe) -> str | None:
+    if recipe.techniques.linear_probe and getattr(recipe.model, "norm", None):
+        return (
+            f"techniques.linear_probe keeps the backbone as it is, and model.name={recipe.model.name} has norms, whose "
+            "statistics would move: set model={name: convnet} without a norm"
+        )
+    return None
+
+
+def views_that_are_not_of_epochs(recipe: Recipe) -> str | None:
+    for key, views in recipe.groups(Augment).items():
+        if key == "augment":
+            continue
+        if views.resolution:
+            return f"{key}.resolution does nothing: these views have the size of the images; leave it out"
+        if views.flip == "alternating":
+            return f"{key}.flip=alternating goes by the epoch, and these views are drawn anew: set {key}.flip=random"
+    return None
+
+
+def tokens_for_networks_of_techniques(recipe: Recipe) -> str | None:
+    if others := [key for key in recipe.groups(networks.GPT2) if key != "model"]:
+        return (
+            f"{others[0]}.name=gpt2 takes tokens, and {others[0].rpartition('.')[0]} is for images: use another network"
+        )
     return None
 
 
 def what_torchvision_networks_cannot_do(recipe: Recipe) -> str | None:
+    techniques, theirs = recipe.techniques, list(recipe.groups(networks.Torchvision))
+    if theirs and recipe.precision == "half":
+        return f"precision=half cannot be combined with {theirs[0]}.name=torchvision: set precision=autocast"
+    distillation = techniques.distillation
+    if distillation and distillation.feature_weight and isinstance(distillation.teacher, networks.Torchvision):
+        return (
+            "techniques.distillation.feature_weight needs the layers of our networks, and teacher.name=torchvision "
+            "has others: set feature_weight=0"
+        )
     if not isinstance(recipe.model, networks.Torchvision):
         return None
-    if recipe.precision == "half":
-        return "precision=half cannot be combined with model.name=torchvision: set precision=autocast"
-    if by_layers := chosen(recipe, lambda technique: technique.calls_layers):
-        return f"techniques.{by_layers[0]} needs the layers of a network of ours, and model.name=torchvision has others"
-    techniques = recipe.techniques
+    if by_features := chosen(recipe, lambda technique: technique.needs_features):
+        return (
+            f"techniques.{by_features[0]} needs the layers of a network of ours, and model.name=torchvision has others"
+        )
     by_head = [name for name in ("mixup", "cutmix", "batch_selection") if getattr(techniques, name)]
     if by_head and recipe.model.architecture.startswith("squeezenet"):
         return f"techniques.{by_head[0]} needs a linear last layer, and {recipe.model.architecture} has a convolution"
     return None
 
 
-def pretraining_in_half_precision(recipe: Recipe) -> str | None:
-    pretraining = chosen(recipe, lambda technique: isinstance(technique, Pretraining))
-    if pretraining and recipe.precision == "half":
-        return f"techniques.{pretraining[0]} trains float32 weights: set precision=float32"
+def small_changes_in_half_precision(recipe: Recipe) -> str | None:
+    small = chosen(recipe, lambda technique: technique.needs_float32)
+    if small and recipe.precision == "half":
+        return f"techniques.{small[0]} needs float32 weights: set precision=autocast or float32"
     return None
 
 
@@ -444,16 +502,20 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     target_without_evaluation,
     early_stopping_without_images,
     more_members_than_epochs,
-    float16_under_autocast,
+    half_dtype_of_nothing,
+    half_norms_of_nothing,
     dynamic_scaling_of_nothing,
     two_that_decide_what_is_evaluated,
-    members_that_are_not_alike,
+    what_new_weights_undo,
     two_objectives,
     batches_that_are_not_whole,
+    sum_over_added_images,
     gradients_that_are_still_added_up,
-    layers_without_what_is_before_them,
+    statistics_of_a_frozen_backbone,
+    views_that_are_not_of_epochs,
+    tokens_for_networks_of_techniques,
     what_torchvision_networks_cannot_do,
-    pretraining_in_half_precision,
+    small_changes_in_half_precision,
     mode_of_no_compilation,
     options_of_another_strategy,
     gradients_that_are_not_sent_whole,

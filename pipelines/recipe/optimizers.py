@@ -189,7 +189,8 @@ class Muon(OptimizerConfig):
     sgd_momentum: Momentum = 0.85
     """Nesterov momentum of everything else"""
     bias_lr: Positive
-    """learning rate of the biases, for the mean loss"""
+    """learning rate of everything but the filters and the last layer, for the mean loss: of biases, norms, and linear
+    layers before the last"""
     head_lr: Positive
     """learning rate of the last layer, for the mean loss"""
     decay: NonNegative = 0.0

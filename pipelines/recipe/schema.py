@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -28,6 +28,8 @@ RENAMED = {
 
 DESCRIPTIVE = {"title", "change", "source", "table"}
 """Options that describe the recipe and change nothing in it."""
+
+Group = TypeVar("Group", bound=Config)
 
 
 class Recipe(Config):
@@ -129,6 +131,17 @@ class Recipe(Config):
     def shares_augmentation(self) -> bool:
         """Whether all processes draw the augmentation from one stream."""
         return self.parallel.augmentation == "shared" and self.loader.draws_in_bulk
+
+    def groups(self, kind: type[Group]) -> dict[str, Group]:
+        """The groups of options of a kind by their keys: the recipe's own and those of its techniques."""
+        owners: dict[str, Config] = {"": self}
+        owners |= {f"techniques.{name}.": technique for name, technique in self.techniques.chosen().items()}
+        return {
+            f"{prefix}{key}": value
+            for prefix, owner in owners.items()
+            for key, value in owner
+            if isinstance(value, kind)
+        }
 
     def steps_per_epoch(self, images: int) -> int:
         """Optimizer steps in an epoch over so many images. ValueError when there is none."""

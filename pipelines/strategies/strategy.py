@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from pipelines.strategies.traffic import UNKNOWN, Traffic
 Forward = Callable[..., Tensor]
 """From images (N, channels, height, width) to logits (N, classes); or from tokens (N, length) to logits (N, length,
 vocabulary)."""
+
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 MakeOptimizer = Callable[[nn.Module], ScheduledOptimizer]
 
@@ -90,8 +92,8 @@ def materialize(meta_model: nn.Module, device: torch.device) -> nn.Module:
     return network.to(memory_format=torch.contiguous_format)
 
 
-def compiled(forward: Forward, recipe: Recipe, world: World) -> Forward:
-    """The network as the recipe's `compile` wants it."""
+def compiled(forward: Called, recipe: Recipe, world: World) -> Called:
+    """The network, or what calls it, as the recipe's `compile` wants it."""
     if not recipe.compile or (recipe.compile == "auto" and world.device.type != "cuda"):
         return forward
     # one graph for each shape, all of them made in the warm-up: a graph for all shapes would be slower
@@ -100,8 +102,8 @@ def compiled(forward: Forward, recipe: Recipe, world: World) -> Forward:
     return torch.compile(forward, dynamic=False, mode=mode)
 
 
-def autocast(forward: Forward, recipe: Recipe, world: World) -> Forward:
-    """The network under autocast where the recipe's `precision` wants it."""
+def autocast(forward: Called, recipe: Recipe, world: World) -> Called:
+    """The network, or what calls it, under autocast where the recipe's `precision` wants it."""
     if recipe.precision != "autocast":
         return forward
     return torch.autocast(world.device.type, torch.bfloat16)(forward)

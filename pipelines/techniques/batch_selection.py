@@ -35,8 +35,7 @@ class BatchSelection:
             proxy = models.build_network(self._config.proxy, image_shape, head.out_features)
             models.initialize(proxy, state.seed + 1, recipe.initialization)
         proxy = models.to_precision(proxy.to(device), head.weight.dtype, channels_last=recipe.channels_last)
-        for layer in models.whitening_layers(proxy):
-            layer.fit(state.loader.plain(layer.config.images)[0])
+        models.fit_whitening(proxy, state.loader.plain)
         self._proxy = autocast(compiled(proxy, recipe, state.world), recipe, state.world)
         self._optimizer = make_optimizer(
             proxy,

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipelines.events import State
+from pipelines.models.classifier import Classifier
 from pipelines.recipe import techniques
+from pipelines.strategies.strategy import autocast
 from pipelines.techniques.mean_teacher import follow
 from pipelines.techniques.pretraining import fit
 
@@ -23,6 +25,17 @@ def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
+class Encoder(nn.Module):
+    """Images to the features that a network has of them, and these to an embedding."""
+
+    def __init__(self, network: Classifier, projection: nn.Module) -> None:
+        super().__init__()
+        self.network, self.projection = network, projection
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.projection(self.network.features(images))
+
+
 class Contrastive:
     """Trains the backbone so that two views of an image, labelled or not, lie closer than those of two images."""
 
@@ -36,16 +49,17 @@ class Contrastive:
         generator = torch.Generator(device).manual_seed(state.seed)
         width = network.head.in_features
         projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.features)).to(device)
-        encoder = nn.Sequential(network.layers, projection)
+        encoder = Encoder(network, projection)
         momentum_encoder = copy.deepcopy(encoder).requires_grad_(False)
+        to_query, to_key = (autocast(one, state.recipe, state.world) for one in (encoder, momentum_encoder))
         queue = F.normalize(torch.randn(config.queue, config.features, generator=generator, device=device))
         oldest = 0
 
         def objective(chosen: Tensor) -> Tensor:
             nonlocal oldest
-            queries = F.normalize(encoder(pool.augmented(chosen, config.views)))
+            queries = F.normalize(to_query(pool.augmented(chosen, config.views)).float())
             with torch.no_grad():
-                keys = F.normalize(momentum_encoder(pool.augmented(chosen, config.views)))
+                keys = F.normalize(to_key(pool.augmented(chosen, config.views)).float())
             loss = info_nce(queries, keys, queue.clone(), config.temperature)
             queue[torch.arange(oldest, oldest + len(keys), device=device) % len(queue)] = keys
             oldest = (oldest + len(keys)) % len(queue)

@@ -31,7 +31,11 @@ class DataPruning:
                 return of_batch(logits, labels)
             hard, easy, rest = self._sizes
             of_hard, of_rest = (of_batch(logits[part], labels[part]) for part in self._parts)
-            return (hard * of_hard + easy * of_rest) / (hard + easy) if is_mean else of_hard + easy / rest * of_rest
+            if is_mean:
+                return (hard * of_hard + easy * of_rest) / (hard + easy)
+            of_all = of_hard + easy / rest * of_rest
+            share = (hard + rest) / (hard + easy)  # the loss is reported as the sum over the images that are left
+            return share * of_all.detach() + (of_all - of_all.detach())
 
         state.loss_function = loss_function
 

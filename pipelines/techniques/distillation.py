@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pipelines import models
 from pipelines.events import State
 from pipelines.recipe import techniques
+from pipelines.strategies.strategy import autocast, compiled
 from pipelines.techniques.pretraining import fit
 from pipelines.techniques.semi_supervised import probabilities
 
@@ -32,23 +33,29 @@ class Distillation:
         """of the translation, if features are learnt too"""
 
     def pretrain(self, state: State) -> None:
-        config, recipe, device = self._config, state.recipe, state.world.device
+        config, recipe, world = self._config, state.recipe, state.world
+        head = state.network.head
         pool = state.pool("train")
         plain, labels = pool.images(), state.loader.plain()[1]
-        teacher = models.build_network(config.teacher, tuple(plain.shape[1:]), state.network.head.out_features)
-        generator = torch.Generator(device).manual_seed(state.seed)
-        teacher = models.to_precision(teacher.to(device), plain.dtype, channels_last=recipe.channels_last)
+        teacher = models.build_network(config.teacher, tuple(plain.shape[1:]), head.out_features)
+        generator = torch.Generator(world.device).manual_seed(state.seed)
+        teacher = models.to_precision(teacher.to(world.device), head.weight.dtype, channels_last=recipe.channels_last)
+        models.fit_whitening(teacher, state.loader.plain)
+        self._teacher = autocast(teacher, recipe, world)
 
         def objective(chosen: Tensor) -> Tensor:
-            return F.cross_entropy(teacher(pool.augmented(chosen, recipe.augment)), labels[chosen])
+            return F.cross_entropy(self._teacher(pool.augmented(chosen, recipe.augment)).float(), labels[chosen])
 
         fit(teacher.parameters(), objective, len(labels), config, generator)
-        self._teacher = teacher.eval().requires_grad_(False)
-        right = probabilities(teacher, plain, recipe.evaluation.batch_size).argmax(1) == labels
+        teacher.eval().requires_grad_(False)
+        right = probabilities(teacher, plain, state).argmax(1) == labels
         state.notes["distillation"] = {"teacher_train_accuracy": right.float().mean().item()}
         state.objective = self._from_logits
         if config.feature_weight:
-            self._translate = nn.Linear(state.network.head.in_features, teacher.head.in_features).to(device)
+            student = compiled(state.network.features_and_logits, recipe, world)
+            self._of_student = autocast(student, recipe, world)
+            self._of_teacher = autocast(teacher.features_and_logits, recipe, world)
+            self._translate = nn.Linear(head.in_features, teacher.head.in_features).to(world.device)
             self._optimizers = [torch.optim.AdamW(self._translate.parameters(), lr=config.lr, fused=True)]
             state.objective = self._from_features_too
 
@@ -59,16 +66,15 @@ class Distillation:
 
     def _from_features_too(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            teacher_features = self._teacher.layers(images)
-            targets = self._teacher.head(teacher_features)
-        features = state.network.layers(images)
-        distance = feature_distance(self._translate(features), teacher_features)
-        return self._loss(state, state.network.head(features), targets, labels) + self._config.feature_weight * distance
+            teacher_features, targets = self._of_teacher(images)
+        features, logits = self._of_student(images)
+        distance = feature_distance(self._translate(features.float()), teacher_features.float())
+        return self._loss(state, logits, targets, labels) + self._config.feature_weight * distance
 
     def _loss(self, state: State, logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         config = self._config
-        hard, soft = state.loss_function(logits, labels), soft_cross_entropy(logits, targets, config.temperature)
-        return (1 - config.weight) * hard + config.weight * soft
+        soft = soft_cross_entropy(logits.float(), targets.float(), config.temperature)
+        return (1 - config.weight) * state.loss_function(logits, labels) + config.weight * soft
 
     def step_end(self, state: State) -> None:
         for optimizer in self._optimizers:

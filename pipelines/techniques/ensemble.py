@@ -7,14 +7,15 @@ et al. 2017, arXiv 1612.01474).
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pipelines import models
+from pipelines.distributed.average import average_statistics
 from pipelines.events import State
 from pipelines.optim.tensor_lists import copy
 from pipelines.recipe import techniques
+from pipelines.seeds import seed_of_member, seed_of_rank
 
 
 def log_mean_probability(logits: Tensor) -> Tensor:
@@ -25,11 +26,6 @@ def log_mean_probability(logits: Tensor) -> Tensor:
 def ends(steps: int, members: int) -> list[int]:
     """The step after which each member is done: shares of `steps` as equal as they can be."""
     return [round(steps * member / members) for member in range(1, members + 1)]
-
-
-def seed_of_member(seed: int, member: int) -> int:
-    """A seed of its own for each member but the first (0), which has the trial's."""
-    return int(np.random.SeedSequence(seed, spawn_key=(member,)).generate_state(1)[0])
 
 
 class Ensemble:
@@ -48,6 +44,7 @@ class Ensemble:
 
     def step_end(self, state: State) -> None:
         if state.step in self._ends:
+            average_statistics(state.network, state.world.data)
             self._members.append(clones(self._current))
             if self._config.restart == "fresh" and state.step < state.steps:
                 restart(state, seed_of_member(state.seed, len(self._members)))
@@ -82,10 +79,15 @@ def clones(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def restart(state: State, seed: int) -> None:
-    """Initialise the network from `seed` and forget what the optimizer knows; what was whitened stays."""
+    """Initialise the network from `seed` and forget what the optimizer knows; what was whitened stays.
+
+    The processes draw the same weights, and from then on each its own dropout, rank 0 as a single process does.
+    """
     layers = models.whitening_layers(state.network)
     filters = clones([layer.weight.detach() for layer in layers])
     models.initialize(state.network, seed, state.recipe.initialization)
+    if rank := state.world.data.rank:
+        torch.manual_seed(seed_of_rank(seed, rank))
     for layer, weight in zip(layers, filters, strict=True):
         layer.weight.data.copy_(weight)
     state.optimizer.reset()

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pipelines.events import State
 from pipelines.recipe import techniques
+from pipelines.strategies.strategy import autocast
 from pipelines.techniques.semi_supervised import unlabelled_per_step
 
 
@@ -30,6 +31,7 @@ class FixMatch:
     def trial_start(self, state: State) -> None:
         self._pool = state.pool()
         self._count = unlabelled_per_step(state, self._config.ratio)
+        self._predict = autocast(state.network, state.recipe, state.world)
         state.objective = self._objective
 
     def epoch_start(self, state: State) -> None:
@@ -41,7 +43,7 @@ class FixMatch:
     def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
         weak, strong = next(self._views)
         with torch.no_grad():
-            targets = state.network(weak).float()
+            targets = self._predict(weak).float()
         logits = state.forward(torch.cat([images, strong])).float()
         unsupervised, share = consistency(targets, logits[len(images) :], self._config.threshold)
         self._shares.append(share)

@@ -1,6 +1,6 @@
 """Train the last layer alone, on the features of a backbone that stays as it is (after a pretraining)."""
 
-from torch import Tensor
+from functools import partial
 
 from pipelines.events import State
 from pipelines.recipe import techniques
@@ -13,7 +13,4 @@ class LinearProbe:
         pass
 
     def trial_start(self, state: State) -> None:
-        def forward(images: Tensor) -> Tensor:
-            return state.network.head(state.network.layers(images).detach())
-
-        state.forward = forward
+        state.forward = partial(state.forward, train_features=False)

@@ -5,8 +5,10 @@ import copy
 import torch
 from torch import Tensor
 
+from pipelines.distributed.average import average_statistics
 from pipelines.events import State
 from pipelines.recipe import techniques
+from pipelines.strategies.strategy import autocast
 from pipelines.techniques.semi_supervised import ramp_up, unlabelled_per_step
 
 
@@ -31,6 +33,7 @@ class MeanTeacher:
         self._pool = state.pool()
         self._count = unlabelled_per_step(state, self._config.ratio)
         self._teacher = copy.deepcopy(state.network).requires_grad_(False)
+        self._call_teacher = autocast(self._teacher, state.recipe, state.world)
         state.objective = self._objective
 
     def epoch_start(self, state: State) -> None:
@@ -41,7 +44,7 @@ class MeanTeacher:
     def _objective(self, state: State, images: Tensor, labels: Tensor) -> Tensor:
         to_student, to_teacher = next(self._views)
         with torch.no_grad():
-            targets = self._teacher(to_teacher).float()
+            targets = self._call_teacher(to_teacher).float()
         logits = state.forward(torch.cat([images, to_student])).float()
         weight = self._config.weight * ramp_up(state.step / state.steps_per_epoch, self._config.ramp_up_epochs)
         supervised = state.loss_function(logits[: len(images)], labels)
@@ -52,8 +55,9 @@ class MeanTeacher:
         follow(list(self._teacher.parameters()), list(state.network.parameters()), momentum)
 
     def evaluation_start(self, state: State) -> None:
+        average_statistics(self._teacher, state.world.data)
         self._teacher.eval()
-        self._predict, state.predict = state.predict, self._teacher
+        self._predict, state.predict = state.predict, self._call_teacher
 
     def evaluation_end(self, state: State) -> None:
         self._teacher.train()

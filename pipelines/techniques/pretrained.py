@@ -12,6 +12,7 @@ from pipelines.data.preprocess import preprocess, to_device
 from pipelines.data.sources import digits
 from pipelines.events import State
 from pipelines.recipe import techniques
+from pipelines.strategies.strategy import autocast
 from pipelines.techniques.pretraining import fit
 
 
@@ -36,11 +37,12 @@ class Pretrained:
         images = images.expand(-1, -1, -1, channels)
         generator = torch.Generator(device).manual_seed(state.seed)
         source_head = nn.Linear(network.head.in_features, len(source.class_names)).to(device)
+        classify = autocast(lambda batch: source_head(network.features(batch)), state.recipe, state.world)
 
         def objective(chosen: Tensor) -> Tensor:
             batch = augment.augmented(images, chosen, self._config.views, generator).permute(0, 3, 1, 2)
-            return F.cross_entropy(source_head(network.layers(batch)), labels[chosen])
+            return F.cross_entropy(classify(batch).float(), labels[chosen])
 
-        parameters = [*network.layers.parameters(), *source_head.parameters()]
+        parameters = [*network.parameters(), *source_head.parameters()]
         losses = fit(parameters, objective, len(images), self._config, generator)
         state.notes["pretrained"] = {"source": source.name, "loss_per_epoch": losses}

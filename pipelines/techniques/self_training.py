@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pipelines.events import State
 from pipelines.recipe import techniques
-from pipelines.techniques.ensemble import restart, seed_of_member
+from pipelines.seeds import seed_of_member
+from pipelines.techniques.ensemble import restart
 from pipelines.techniques.semi_supervised import probabilities, unlabelled_per_step
 
 
@@ -54,8 +55,7 @@ class SelfTraining:
         state.notes["self_training"] = self._log
 
     def _label(self, state: State, share: float) -> None:
-        batch_size = state.recipe.evaluation.batch_size
-        confidence, guesses = probabilities(state.network, self._pool.images(), batch_size).max(1)
+        confidence, guesses = probabilities(state.network, self._pool.images(), state).max(1)
         self._admitted = admit(confidence, share)
         self._labels = guesses[self._admitted]
         right = self._pool.correct(self._admitted, self._labels)

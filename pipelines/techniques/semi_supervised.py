@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.events import State
+from pipelines.strategies.strategy import autocast
 
 
 @torch.no_grad()
-def probabilities(network: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """Class probabilities of (N, C, H, W) images in evaluation mode: (N, classes), float32."""
+def probabilities(network: nn.Module, images: Tensor, state: State) -> Tensor:
+    """Class probabilities of (N, C, H, W) images in evaluation mode, by the trial's recipe: (N, classes), float32."""
+    forward, batches = autocast(network, state.recipe, state.world), images.split(state.recipe.evaluation.batch_size)
     was_training = network.training
     network.eval()
-    result = torch.cat([network(batch).float().softmax(1) for batch in images.split(batch_size)])
+    result = torch.cat([forward(batch).float().softmax(1) for batch in batches])
     network.train(was_training)
     return result
 

@@ -19,7 +19,7 @@ class WhiteningBias:
         self._is_frozen = False
 
     def trial_start(self, state: State) -> None:
-        self._last = round(self._epochs * state.steps_per_epoch)
+        self._last = max(1, round(self._epochs * state.steps_per_epoch))
         self._layers = models.whitening_layers(state.network)
 
     def gradients_ready(self, state: State) -> None:

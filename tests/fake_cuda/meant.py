@@ -24,8 +24,6 @@ MEANT = {
     ("lists", "train", "pipelines/optim/lamb.py"): "a factor for each tensor",
     ("lists", "train", "pipelines/optim/lars.py"): "the same",
     ("layout", "train", "pipelines/data/torchvision_loader.py"): "torchvision's images have their channels first",
-    ("layout", "train", "pipelines/models/convnet.py"): "the features after the last convolution, flattened",
-    ("layout", "train", "pipelines/techniques/distillation.py"): "the same, of student and teacher",
-    ("layout", "train", "pipelines/techniques/linear_probe.py"): "the same",
+    ("layout", "train", "pipelines/models/classifier.py"): "the features after the last convolution, flattened",
 }
 """Reads by the host and copies that belong to a trial, by kind, lap (None: between two) and file."""

@@ -104,6 +104,19 @@ def test_crops_lie_in_the_image_and_the_cutout_in_the_crops(digits, augment, mes
         preflight.augmentation(quick(f"augment={{{augment}}}"), digits, World())
 
 
+@pytest.mark.parametrize(
+    ("technique", "message"),
+    [
+        ("fixmatch={strong: {crop: 8}}", r"techniques\.fixmatch\.strong\.crop=8 .* an image of 8 pixels .*: give less"),
+        ("fixmatch={weak: {cutout: 9}, strong: {}}", r"techniques\.fixmatch\.weak\.cutout=9 is more than the 8 pixels"),
+        ("pretrained={views: {crop: 9}}", r"techniques\.pretrained\.views\.crop=9 reflects more"),
+    ],
+)
+def test_the_views_of_a_technique_fit_the_images(digits, technique, message):
+    with pytest.raises(ValueError, match=message):
+        preflight.augmentation(quick(f"techniques.{technique}"), digits, World())
+
+
 def test_an_augmentation_fits_the_shorter_side(digits):
     wide = replace(digits, train_images=digits.train_images[:, :, :6])
     fits = quick().model_copy(update={"augment": Augment(crop=5, cutout=6)})

@@ -10,7 +10,8 @@ from pipelines import recipe
 from pipelines.distributed.process_group import World
 from pipelines.events import EVENTS
 from pipelines.models.layers import BatchNorm
-from pipelines.train import run_trial, seed_of_rank, set_up, slowest
+from pipelines.seeds import seed_of_rank
+from pipelines.train import run_trial, set_up, slowest
 from tests.pipelines.calling import calling
 
 CPU = torch.device("cpu")
@@ -138,7 +139,7 @@ def test_events_come_in_the_documented_order(digits, epochs, every):
     trial = run_trial(setup_for(chosen, digits), seed=0, observers=[recorder])
     steps_per_epoch = 7
     steps = math.ceil(epochs * steps_per_epoch)
-    expected = ["trial_start", "pretrain"]
+    expected = ["pretrain", "trial_start"]
     for epoch in range(1, math.ceil(epochs) + 1):
         expected.append("epoch_start")
         expected += ["batch_ready", "gradients_ready", "step_end"] * min(steps_per_epoch, steps)
@@ -207,7 +208,7 @@ def test_hooks_may_replace_the_batch_the_gradients_and_the_notes(digits):
 def test_laps_and_their_epochs(coloured, whitening):
     chosen = davidnet("epochs=2.5", *([] if whitening else ["model.whitening=null"]))
     trial = run_trial(setup_for(chosen, coloured), seed=0)
-    before = ["transfer", "preprocess", "build", *(["whiten"] if whitening else []), "build"]
+    before = ["transfer", "preprocess", "build", *(["whiten"] if whitening else []), "build", "build"]
     expected = [(name, None) for name in before]
     for epoch in (1, 2, 3):
         expected += [("augment", epoch), ("train", epoch)]

@@ -26,6 +26,8 @@ class Techniques(Config):
     """train on the images of each batch that a proxy network finds hardest"""
     data_pruning: DataPruning | None = None
     """leave out the images of each batch that were learnt best"""
+    self_training: SelfTraining | None = None
+    """learn from the network's own labels of unlabelled images"""
     mixup: MixUp | None = None
     """train on means of two images"""
     cutmix: CutMix | None = None
@@ -64,8 +66,6 @@ class Techniques(Config):
     """learn from a larger network"""
     linear_probe: LinearProbe | None = None
     """train the last layer alone"""
-    self_training: SelfTraining | None = None
-    """learn from the network's own labels of unlabelled images"""
     fixmatch: FixMatch | None = None
     """learn from consistency between weak and strong augmentation"""
     mean_teacher: MeanTeacher | None = None

@@ -14,6 +14,7 @@ class EMA(Technique):
     takes_tokens = True
     weight_access = "evaluation"
     evaluates_other_weights = True
+    averages_weights = True
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """share of the old average that stays at each step"""
@@ -40,6 +41,7 @@ class Lookahead(Technique):
     """
 
     takes_tokens = True
+    averages_weights = True
 
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates"""
@@ -67,6 +69,7 @@ class SWA(Technique):
     (stochastic weight averaging, Izmailov et al. 2018)."""
 
     evaluates_other_weights = True
+    averages_weights = True
 
     start: Annotated[float, Field(ge=0, lt=1)] = 0.75
     """share of the training after which the epochs count; the end of the training always does"""
@@ -87,6 +90,10 @@ class Ensemble(Technique):
     restart: Literal["warm", "fresh"] = "warm"
     """`warm`: each goes on from the one before (snapshot ensemble, Huang et al. 2017); `fresh`: each is initialised
     from a seed of its own, the optimizer's memory dropped"""
+
+    @property
+    def redraws_by(self) -> str | None:
+        return "restart=fresh" if self.restart == "fresh" else None
 
     @property
     def weight_copies(self) -> int:

@@ -60,5 +60,5 @@ class LinearProbe(Technique):
     """Train the last layer alone, on the features of a backbone that stays as it is; it must have no norms, whose
     statistics would move."""
 
-    calls_layers = True
+    needs_features = True
     single_process_only = True

@@ -13,6 +13,8 @@ from pipelines.recipe.training import Augment
 class Pretraining(Technique):
     """What every pretraining has: a loop of its own before the training, in the lap `pretrain`."""
 
+    needs_float32 = True
+
     epochs: Positive = 5.0
     """passes over its images"""
     lr: Positive = 2e-3
@@ -29,7 +31,8 @@ class Pretraining(Technique):
 class Pretrained(Pretraining):
     """Train the network on another task first, then put a new last layer on it."""
 
-    calls_layers = True
+    acts_once = True
+    needs_features = True
     single_process_only = True
 
     source: Literal["digits"] = "digits"
@@ -41,7 +44,8 @@ class Pretrained(Pretraining):
 class MaskedImage(Pretraining):
     """Pretrain without labels by filling in hidden patches, on all training images (He et al. 2022)."""
 
-    calls_layers = True
+    acts_once = True
+    needs_features = True
     single_process_only = True
     needs_unlabelled = True
 
@@ -54,7 +58,8 @@ class MaskedImage(Pretraining):
 class Contrastive(Pretraining):
     """Pretrain without labels by momentum contrast, on all training images: MoCo (He et al. 2020)."""
 
-    calls_layers = True
+    acts_once = True
+    needs_features = True
     single_process_only = True
     needs_unlabelled = True
 
@@ -74,7 +79,7 @@ class Distillation(Pretraining):
     """Train a larger network on the same labelled images first, and learn from it too (Hinton et al. 2015)."""
 
     own_objective = True
-    calls_layers = True
+    needs_features = True
     single_process_only = True
 
     teacher: Network = ConvNet(name="convnet", widths=(32, 64), kernel_size=5)

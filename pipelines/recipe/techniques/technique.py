@@ -20,19 +20,28 @@ class Technique(Config):
     own_objective: ClassVar[bool] = False
     """it minimizes something else than the loss of the batch alone"""
     acts_once: ClassVar[bool] = False
-    """it changes something once and for all in the course of the training"""
+    """it changes something once and for all, before the training or in the course of it"""
+    averages_weights: ClassVar[bool] = False
+    """it averages the weights of several steps"""
+    needs_float32: ClassVar[bool] = False
+    """it changes weights without float32 masters, by less than half precision resolves"""
     changes_graph: ClassVar[bool] = False
     """after a while some parameters have no gradient any more"""
     changes_gradients: ClassVar[bool] = False
     """it changes the gradients of each batch"""
-    calls_layers: ClassVar[bool] = False
-    """it calls the layers of the network without what comes before them"""
+    needs_features: ClassVar[bool] = False
+    """it calls the network in two parts, `features` and `logits`"""
     single_process_only: ClassVar[bool] = False
     """it does not train with several processes"""
     needs_unlabelled: ClassVar[bool] = False
     """it learns from images without labels, which `data.fraction` leaves"""
     takes_tokens: ClassVar[bool] = False
     """it sees weights, gradients or losses alone, so that the data may be tokens as well as images"""
+
+    @property
+    def redraws_by(self) -> str | None:
+        """The option by which it draws new weights in the course of the training; None: it does not."""
+        return None
 
     @property
     def weight_copies(self) -> int:

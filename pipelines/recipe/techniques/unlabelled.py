@@ -22,7 +22,7 @@ class SelfTraining(Technique):
     share: Share = 1.0
     """of the unlabelled images that is admitted in the end"""
     cycle: Annotated[int, Field(ge=1)] = 1
-    """epochs from one labelling to the next"""
+    """epochs from one labelling to the next, a divisor of those from the start to the end"""
     ratio: Positive = 3.0
     """pseudo-labelled images in a step for each labelled one"""
     views: Augment = Augment()
@@ -31,12 +31,22 @@ class SelfTraining(Technique):
     """draw the weights anew after each labelling, so that early mistakes are forgotten"""
 
     @model_validator(mode="after")
-    def _ends_after_its_start(self) -> "SelfTraining":
+    def _ends_with_a_cycle(self) -> "SelfTraining":
         if self.end_epoch <= self.start_epoch:
             raise ValueError(
                 f"end_epoch={self.end_epoch} is not after start_epoch={self.start_epoch}: give a later one"
             )
+        epochs = self.end_epoch - self.start_epoch
+        if epochs % self.cycle:
+            raise ValueError(
+                f"cycle={self.cycle} does not divide the {epochs} epochs from start_epoch={self.start_epoch} to "
+                f"end_epoch={self.end_epoch}: give a divisor"
+            )
         return self
+
+    @property
+    def redraws_by(self) -> str | None:
+        return "reinitialize=true" if self.reinitialize else None
 
 
 class FixMatch(Technique):
@@ -63,6 +73,8 @@ class MeanTeacher(Technique):
     average is what is evaluated."""
 
     evaluates_other_weights = True
+    averages_weights = True
+    needs_float32 = True
     own_objective = True
     needs_unlabelled = True
 

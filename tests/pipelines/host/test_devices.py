@@ -106,7 +106,7 @@ def test_half_precision_by_device(bfloat16, wanted, device, expected):
 @pytest.mark.parametrize(
     ("overrides", "weights", "images"),
     [
-        (["half_dtype=float16"], torch.float32, torch.float32),
+        ([], torch.float32, torch.float32),
         (["precision=autocast"], torch.float32, torch.bfloat16),
         (["precision=half"], torch.float16, torch.float16),
         (["precision=half", "half_dtype=bfloat16"], torch.bfloat16, torch.bfloat16),

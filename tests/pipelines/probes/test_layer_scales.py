@@ -29,3 +29,8 @@ def test_layer_scales_change_nothing_in_the_trial(digits):
     )
     assert with_scales.epochs == without.epochs
     assert set(with_scales.notes["layer_scales"]) == {"layers.0", "layers.3", "head"}
+
+
+def test_layer_scales_go_with_a_technique_that_replaces_the_loss(digits):
+    chosen = recipe.load("digits/quick", ["epochs=0.1", "techniques={layer_scales: {}, data_pruning: {}}"])
+    assert "layer_scales" in run_trial(set_up(chosen, digits, World()), seed=0).notes

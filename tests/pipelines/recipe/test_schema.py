@@ -96,7 +96,6 @@ def test_ten_and_ten_point_nought_are_the_same():
         "initialization={convolutions: constant, value: 0}",
         "channels_last=false",
         "precision=autocast",
-        "half_dtype=bfloat16",
         "compile=true",
         "loss.label_smoothing=0.1",
         "loss.reduction=sum",
@@ -129,6 +128,12 @@ def test_ten_and_ten_point_nought_are_the_same():
 )
 def test_every_option_changes_the_hash(override):
     assert changed([override]).hash != QUICK.hash
+
+
+def test_the_options_of_half_precision_change_the_hash():
+    options = ["half_dtype=bfloat16", "model.norm={half: true}", "model.norm={}"]
+    hashes = {changed(["precision=half", *option]).hash for option in ([], *([one] for one in options))}
+    assert len(hashes) == 1 + len(options)
 
 
 KNOBS = st.fixed_dictionaries(
@@ -218,7 +223,20 @@ def test_a_batch_that_is_never_full_is_refused_naming_the_options():
             "momentum_convention=sutskever needs a momentum above 0",
         ),
         (["loader={name: torchvision}", "augment.draw=even"], "augment.draw=even is not drawn image by image"),
-        (["precision=autocast", "half_dtype=float16"], "half_dtype=float16 cannot be combined with precision=autocast"),
+        (["half_dtype=float16"], "half_dtype=float16 does nothing under precision=float32: set precision=half"),
+        (["precision=autocast", "half_dtype=bfloat16"], "half_dtype=bfloat16 does nothing under precision=autocast"),
+        (
+            ["model.norm={half: true}"],
+            r"model\.norm\.half=true does nothing under precision=float32: set precision=half",
+        ),
+        (["evaluation.tta_share=0.5"], "tta_share=0.5 does nothing without views: set tta=flip, or tta_share=1"),
+        *(
+            (
+                ["target=null", "evaluation.every=null", f"evaluation.{option}={value}"],
+                f"{option} does nothing without an",
+            )
+            for option, value in (("tta", "flip"), ("train_accuracy", "true"), ("per_class", "true"))
+        ),
         (["augment.resolution={epochs: [0, 3], sizes: [6]}"], "2 epochs but 1 sizes: give one size per epoch"),
         (["augment.resolution={epochs: [0], sizes: [6], crops: [6, 8]}"], "1 sizes but 2 crops: give one crop"),
         (["augment.resolution={epochs: [1, 3], sizes: [6, 8]}"], "epochs must begin with 0 and rise"),

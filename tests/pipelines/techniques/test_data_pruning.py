@@ -123,6 +123,17 @@ def test_the_rest_of_the_best_learnt_count_for_those_that_are_left_out(coloured,
     torch.testing.assert_close(watch.last, torch.tensor(shares).float(), rtol=1e-4, atol=1e-4)
 
 
+def test_the_training_loss_is_the_same_whether_it_is_summed(coloured):
+    """Without learning: the mean loss of each epoch, of which the last two are pruned."""
+    changes = ["techniques.data_pruning={easy: 0.75, drop: 0.5, until: null}", "optimizer=null"]
+    means = []
+    for reduction in ("mean", "sum"):
+        loss = [f"loss={{reduction: {reduction}, label_smoothing: 0}}", "optimizer={name: sgd, lr: 1e-12}"]
+        trial = run_trial(bench_for(coloured, *changes, *loss), 0)
+        means.append([epoch.train_loss for epoch in trial.epochs])
+    assert means[1] == pytest.approx(means[0], rel=1e-3)
+
+
 def test_a_seed_trains_the_same_weights_and_other_ones_without_it(coloured):
     bench, results = bench_for(coloured), []
     for _ in range(2):

@@ -8,10 +8,13 @@ from torch import nn
 from pipelines.data import split
 from pipelines.distributed.process_group import World
 from pipelines.evaluate import Accuracy
-from pipelines.recipe import RecipeError, load
+from pipelines.events import State
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
+from pipelines.recipe import RecipeError, load, techniques
 from pipelines.techniques import early_stopping
 from pipelines.techniques.early_stopping import EarlyStopping, Patience
 from pipelines.train import run_trial, set_up
+from tests.pipelines.techniques.test_semi_supervised import TwiceAsMuch
 
 PLAIN = ["epochs=5", "batch_size=256", "data.validation=0.2"]
 
@@ -146,3 +149,30 @@ def test_without_held_out_images_it_is_refused():
     with pytest.raises(RecipeError, match="there are none: set data.validation=0.1"):
         load("digits/quick", ["techniques.early_stopping={}"])
     load("digits/quick", ["techniques.early_stopping={}", "data={folds: 5, fold: 0}"])
+
+
+def test_the_statistics_are_the_mean_over_the_processes(monkeypatch):
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    state = State(
+        load("digits/quick"),
+        network,
+        network,
+        ScheduledOptimizer([], {}),
+        seed=0,
+        steps=2,
+        steps_per_epoch=1,
+        world=TwiceAsMuch(0, 2),
+        held_out=lambda: (None, None),
+    )
+    technique = early_stopping.EarlyStopping(techniques.EarlyStopping())
+    technique.trial_start(state)
+    network(torch.randn(4, 1, 8, 8))
+    alone, evaluated = network[1].running_var.clone(), []
+
+    def evaluate(*arguments):
+        evaluated.append(network[1].running_var.clone())
+        return Accuracy(with_tta=0.5, plain=0.5, by_class=())
+
+    monkeypatch.setattr(early_stopping, "evaluate", evaluate)
+    technique.train_epoch_end(state)
+    assert torch.equal(evaluated[0], 2 * alone)

@@ -1,11 +1,16 @@
 import pytest
 import torch
+from torch import nn
 
 from pipelines import models
 from pipelines.distributed.process_group import World
-from pipelines.recipe import RecipeError, load
-from pipelines.techniques.ensemble import ends, log_mean_probability, seed_of_member
+from pipelines.events import State
+from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
+from pipelines.recipe import RecipeError, load, techniques
+from pipelines.seeds import seed_of_member
+from pipelines.techniques.ensemble import Ensemble, ends, log_mean_probability, restart
 from pipelines.train import run_trial, set_up
+from tests.pipelines.techniques.test_semi_supervised import TwiceAsMuch
 from tests.pipelines.techniques.test_swa import PLAIN, Watch, equal, needs_bfloat16, trial_of
 
 
@@ -128,3 +133,41 @@ def test_what_acts_once_in_a_training_is_refused_with_fresh_members():
     load("cifar10/airbench94", [*plain, "techniques.ensemble={restart: warm}"])
     with pytest.raises(RecipeError, match="techniques.whitening_bias acts once in a training"):
         load("cifar10/airbench94", [*plain, "techniques.ensemble={restart: fresh}"])
+
+
+def test_the_statistics_of_a_member_are_the_mean_over_the_processes():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    optimizer = ScheduledOptimizer([], {})
+    state = State(None, network, network, optimizer, seed=0, steps=2, steps_per_epoch=1, world=TwiceAsMuch(0, 2))
+    technique = Ensemble(techniques.Ensemble(members=2))
+    technique.trial_start(state)
+    network(torch.randn(4, 1, 8, 8))
+    alone = network[1].running_var.clone()
+    state.step = 1
+    technique.step_end(state)
+    names = [name for name, tensor in network.state_dict().items() if tensor.is_floating_point()]
+    assert torch.equal(technique._members[0][names.index("1.running_var")], 2 * alone)
+
+
+def test_after_a_restart_the_processes_have_the_same_weights_and_other_dropout():
+    weights, drawn = [], []
+    for rank in (0, 1, 2):
+        network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2))
+        network.head = network[2]
+        optimizer = ScheduledOptimizer([], {})
+        chosen, world = load("digits/quick"), World(rank, 3)
+        restart(State(chosen, network, network, optimizer, seed=0, steps=2, steps_per_epoch=1, world=world), seed=7)
+        weights.append([parameter.detach().clone() for parameter in network.parameters()])
+        drawn.append(torch.rand(1).item())
+        if rank == 0:  # as a single process
+            models.initialize(network, 7, chosen.initialization)
+            assert drawn[0] == torch.rand(1).item()
+    assert equal(weights[0], weights[1])
+    assert equal(weights[0], weights[2])
+    assert len(set(drawn)) == 3
+
+
+@pytest.mark.parametrize("pretraining", ["pretrained: {}", "masked_image: {}", "contrastive: {views: {}}"])
+def test_a_pretraining_is_refused_with_fresh_members(pretraining):
+    with pytest.raises(RecipeError, match=r"acts once in a training, and techniques\.ensemble\.restart=fresh"):
+        load("digits/quick", [f"techniques={{{pretraining}, ensemble: {{restart: fresh}}}}"])

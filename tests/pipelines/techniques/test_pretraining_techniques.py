@@ -1,11 +1,15 @@
 """Masked images, momentum contrast, another task, a teacher, a frozen backbone."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipelines import recipe
+from pipelines import models, recipe
+from pipelines.data.split import labelled_fraction
 from pipelines.distributed.process_group import World
 from pipelines.recipe.techniques.pretraining import Pretraining
 from pipelines.techniques.contrastive import info_nce
@@ -24,27 +28,31 @@ def quick(*overrides):
     return recipe.load("digits/quick", ["epochs=2", "schedule={name: constant}", "optimizer.lr=0.05", *overrides])
 
 
+def parameters(network):
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
 class Watch:
-    """Keeps the parameters at the start of the training and at its end."""
+    """Keeps the parameters at the start of the training, as they are first evaluated, and at the end."""
+
+    evaluated = None
 
     def trial_start(self, state):
-        self.network = state.network
-        self.initial = self.now()
+        self.objective, self.plain, self.pretrained = state.objective, state.loader.plain, parameters(state.network)
 
-    def epoch_start(self, state):
-        if state.epoch == 0:
-            self.pretrained = self.now()
+    def evaluation_start(self, state):
+        self.evaluated = self.evaluated or parameters(state.network)
 
     def trial_end(self, state):
-        self.final = self.now()
-
-    def now(self):
-        return {name: parameter.detach().clone() for name, parameter in self.network.named_parameters()}
+        self.final = parameters(state.network)
 
 
 def watch(chosen, dataset):
-    seen = Watch()
-    trial = run_trial(set_up(chosen, dataset, World()), seed=0, observers=[seen])
+    """What a trial does to the parameters, from the initial ones on."""
+    seen, setup = Watch(), set_up(chosen, dataset, World())
+    trial = run_trial(setup, seed=0, observers=[seen])
+    models.initialize(setup.network, 0, chosen.initialization)
+    seen.initial = parameters(setup.network)
     return seen, trial
 
 
@@ -166,3 +174,137 @@ def test_enlarged_images_keep_what_they_show():
     assert enlarge(images, (28, 28), pad=3).shape == (1, 34, 34, 1)
     assert large[0, :8].min() > 0.9
     assert large[0, -8:].max() < 0.1
+
+
+def distance(ones, others):
+    return sum((ones[name] - others[name]).square().sum() for name in ones).sqrt().item()
+
+
+@pytest.mark.parametrize(
+    "average",
+    ["ema={momentum: 0.9999, every: 1}", "lookahead={every: 5, power: 0, decay: 0.9999}"],
+)
+def test_an_average_begins_with_the_pretrained_weights(digits, average):
+    seen, _ = watch(quick("techniques.pretrained={epochs: 2}", f"techniques.{average}", "epochs=1"), digits)
+    assert distance(seen.evaluated, seen.pretrained) < 0.05 * distance(seen.initial, seen.pretrained)
+
+
+def test_a_mean_teacher_begins_with_the_pretrained_weights(digits):
+    """It is what is evaluated, and here hardly moves."""
+    teachers = []
+
+    class Teacher:
+        def trial_start(self, state):
+            teachers.append(parameters(state.objective.__self__._teacher))
+
+    mean_teacher = "techniques.mean_teacher={views: {crop: 1}}"
+    chosen = quick("techniques.masked_image={epochs: 1, patch: 2}", mean_teacher, "epochs=1")
+    observers = [Watch(), Teacher()]
+    run_trial(set_up(chosen, labelled_fraction(digits, 0.2, seed=0), World()), seed=0, observers=observers)
+    assert changed(teachers[0], observers[0].pretrained) == set()
+
+
+def test_a_linear_probe_calls_the_network_as_the_strategy_does(digits):
+    """So that it is compiled and under autocast like any other."""
+
+    class Calls:
+        def trial_start(self, state):
+            self.forward = state.forward
+
+    calls, setup = Calls(), set_up(quick("techniques.linear_probe={}"), digits, World())
+    run_trial(setup, seed=0, observers=[calls])
+    assert calls.forward.func is setup.strategy.forward
+
+
+def test_learning_features_is_compiled(digits, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda forward, **options: compiled.append(forward) or forward)
+    setup = set_up(quick("techniques.distillation={epochs: 1, feature_weight: 1}", "compile=true"), digits, World())
+    run_trial(setup, seed=0)
+    assert setup.network.features_and_logits in compiled
+
+
+AIRNET = "{name: airnet, widths: [4, 4, 4], whitening: {images: 40}}"
+DISTILLED = [
+    "model={widths: [4, 4, 6, 8], norm: {group_size: 8}, whitening: {images: 40}}",
+    "batch_size=16",
+    "epochs=1",
+    "schedule={epochs: [0, 1, 2]}",
+    "optimizer.lr=0.01",
+    "loss.reduction=mean",
+    "precision=float32",
+]
+
+
+def distilled(dataset, **options):
+    """A DavidNet that learns from an AirNet, both with a whitening layer and a factor on the logits."""
+    settings = ", ".join(f"{key}: {value}" for key, value in ({"teacher": AIRNET, "epochs": 1} | options).items())
+    chosen = recipe.load("cifar10/davidnet-10", [*DISTILLED, f"techniques={{ema: null, distillation: {{{settings}}}}}"])
+    return watch(chosen, dataset)
+
+
+def test_the_whitening_of_a_teacher_is_fitted(coloured):
+    seen, _ = distilled(coloured)
+    (layer,) = models.whitening_layers(seen.objective.__self__._teacher)
+    fitted = copy.deepcopy(layer)
+    fitted.reset_parameters()
+    assert not torch.allclose(layer.weight, fitted.weight)
+    fitted.fit(seen.plain(40)[0])
+    assert torch.equal(layer.weight, fitted.weight)
+
+
+def test_features_of_no_weight_change_nothing(coloured):
+    """The logits of both networks are those that they have without."""
+    (_, plain), (_, features) = (distilled(coloured, feature_weight=weight) for weight in (0, 1e-9))
+    assert features.epochs[0].train_loss == pytest.approx(plain.epochs[0].train_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("technique", ["pretrained={epochs: 1}", "masked_image={epochs: 1}", "contrastive={views: {}}"])
+def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
+    chosen = recipe.load(
+        "cifar10/davidnet-10", [*DISTILLED, f"techniques={{ema: null, {technique.replace('=', ': ')}}}"]
+    )
+    some = replace(coloured, pool_images=coloured.train_images[:32], pool_labels=coloured.train_labels[:32])
+    seen, _ = watch(chosen, some)
+    trained = {name for name in seen.initial if not name.startswith(("head", "whiten"))}
+    frozen = {name for name in trained if name.endswith("weight") and seen.initial[name].ndim == 1}  # norm.scale
+    assert trained - frozen <= changed(seen.initial, seen.pretrained) <= trained | {"whiten.weight"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["techniques.linear_probe={}", "model.norm={}"], "model.name=convnet has norms, whose statistics would move"),
+        (
+            ["techniques.distillation={teacher: {name: gpt2}}"],
+            r"distillation\.teacher\.name=gpt2 takes tokens, and techniques\.distillation is for images",
+        ),
+        (["techniques.batch_selection={proxy: {name: gpt2}}"], r"batch_selection\.proxy\.name=gpt2 takes tokens"),
+        (
+            ["techniques.distillation={teacher: {name: torchvision, architecture: resnet18}, feature_weight: 1}"],
+            "feature_weight needs the layers of our networks",
+        ),
+        (
+            ["techniques.batch_selection={proxy: {name: torchvision, architecture: resnet18}}", "precision=half"],
+            r"precision=half cannot be combined with techniques\.batch_selection\.proxy\.name=torchvision",
+        ),
+        (
+            ["techniques.pretrained={views: {resolution: {epochs: [0], sizes: [6]}}}"],
+            r"techniques\.pretrained\.views\.resolution does nothing",
+        ),
+        (
+            ["techniques.contrastive={views: {flip: alternating}}"],
+            r"contrastive\.views\.flip=alternating goes by the epoch.*set techniques\.contrastive\.views\.flip=random",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, message):
+    with pytest.raises(recipe.RecipeError, match=message):
+        quick(*overrides)
+
+
+@pytest.mark.parametrize(("patch", "share", "hidden"), [(8, 0.5, 64), (4, 0.1, 16), (2, 0.01, 4)])
+def test_a_patch_is_always_hidden(patch, share, hidden):
+    """The reconstruction is the mean over what is hidden."""
+    masks = draw_masks(5, (8, 8), patch, share, generator())
+    assert torch.equal(masks.sum((1, 2, 3)), torch.full((5,), hidden))

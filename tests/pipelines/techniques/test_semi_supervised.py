@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from pipelines import recipe
 from pipelines.data.split import labelled_fraction
 from pipelines.distributed.process_group import World
+from pipelines.events import State
+from pipelines.recipe import techniques
 from pipelines.recipe.techniques import SelfTraining
 from pipelines.techniques.fixmatch import consistency
-from pipelines.techniques.mean_teacher import disagreement, follow
+from pipelines.techniques.mean_teacher import MeanTeacher, disagreement, follow
 from pipelines.techniques.self_training import admit, admitted_share
 from pipelines.techniques.semi_supervised import ramp_up
 from pipelines.train import run_trial, set_up
@@ -135,3 +138,60 @@ def test_pretraining_has_a_lap_of_its_own(partly_labelled):
     trial = train(quick(f"techniques.masked_image={TECHNIQUES['masked_image']}"), partly_labelled)
     assert [lap.name for lap in trial.laps].count("pretrain") == 1
     assert all(lap.name != "pretrain" for lap in train(quick(), partly_labelled).laps)
+
+
+@pytest.mark.parametrize("mixing", ["mixup={}", "cutmix={}"])
+def test_labels_that_the_network_gave_are_mixed_like_the_others(mixing, partly_labelled):
+    config = f"techniques.self_training={TECHNIQUES['self_training']}"
+    setup = set_up(quick(config, f"techniques.{mixing}"), partly_labelled, World())
+    warm_up(setup)
+    assert len(run_trial(setup, seed=0).notes["self_training"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["techniques.self_training={start_epoch: 0, end_epoch: 3, cycle: 2}"], "cycle=2 does not divide the 3 epochs"),
+        (["techniques.self_training={cycle: 9}"], "cycle=9 does not divide the 4 epochs"),
+        (
+            ["techniques={self_training: {}, data_pruning: {}}"],
+            "data_pruning needs the loss of each image, and techniques.self_training adds images",
+        ),
+        (["techniques.self_training={}", "loss.reduction=sum"], "set loss.reduction=mean"),
+        *(
+            (
+                [f"techniques={{self_training: {{reinitialize: true}}, {other}: {{}}}}"],
+                f"techniques.{other} .*, and techniques.self_training.reinitialize=true draws new weights",
+            )
+            for other in ("ema", "swa", "lookahead", "reduce_on_plateau", "pretrained")
+        ),
+    ],
+)
+def test_what_self_training_does_not_go_with(overrides, message):
+    with pytest.raises(recipe.RecipeError, match=message):
+        quick(*overrides)
+
+
+def test_averages_go_with_a_self_training_that_keeps_its_weights():
+    quick("techniques={self_training: {}, ema: {}, lookahead: {}}")
+
+
+class TwiceAsMuch(World):
+    """Two processes, of which the other has three times the values of this one: the mean is twice them."""
+
+    def sum(self, values):
+        return 4 * values
+
+
+def test_the_statistics_of_a_teacher_are_the_mean_over_the_processes():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    state = State(quick(), network, network, None, seed=0, steps=9, steps_per_epoch=3, world=TwiceAsMuch(0, 2))
+    state.pool = lambda: None
+    technique = MeanTeacher(techniques.MeanTeacher(views={"crop": 1}))
+    technique.trial_start(state)
+    network(torch.randn(4, 1, 8, 8))
+    technique._teacher.load_state_dict(network.state_dict())
+    technique.evaluation_start(state)
+    assert state.predict is technique._teacher
+    for name in ("running_mean", "running_var"):
+        assert torch.equal(getattr(technique._teacher[1], name), 2 * getattr(network[1], name))

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from pipelines import models
+from pipelines.distributed.process_group import World
 from pipelines.recipe import RecipeError, load
+from pipelines.train import run_trial, set_up
 
 OVERRIDES = ["precision=float32", "model.widths=[8,8,8]"]
 
@@ -38,3 +40,24 @@ def test_frozen_and_trained_bias_give_the_same_logits():
 def test_a_network_without_that_bias_is_refused():
     with pytest.raises(RecipeError, match="needs model.whitening.bias=true"):
         load("cifar10/davidnet-10", ["techniques.whitening_bias={epochs: 3}"])
+
+
+class Bias:
+    """Keeps the bias before the training and after each step."""
+
+    def __init__(self):
+        self.after = []
+
+    def trial_start(self, state):
+        self.step_end(state)
+
+    def step_end(self, state):
+        self.after.append(state.network.whiten.bias.detach().clone())
+
+
+def test_less_than_half_a_step_is_one(coloured):
+    small = ["model.whitening.images=40", "batch_size=16", "epochs=1", "techniques.lookahead=null"]
+    small.append("techniques.whitening_bias.epochs=0.01")
+    setup, bias = set_up(load("cifar10/airbench94", [*OVERRIDES, *small]), coloured, World()), Bias()
+    run_trial(setup, 0, [bias])
+    assert [torch.equal(one, bias.after[1]) for one in bias.after] == [False, True, True, True, True, True]
