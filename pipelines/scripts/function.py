@@ -374,7 +374,7 @@ def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
     ):
         raise ScriptError(f"{name}: must take the run as its first argument: def {name.rpartition(':')[2]}(run, …)")
     rest = parameters[1:]
-    if len(rest) == 1 and (schema := _model_of(rest[0].annotation)):
+    if len(rest) == 1 and (schema := _model_of(rest[0].annotation, name)):
         return Arguments(schema, rest[0].name, rest[0].annotation)
     fields: dict[str, Any] = {}
     for parameter in rest:
@@ -388,23 +388,23 @@ def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
     return Arguments(_schema(fields, name))
 
 
-def _model_of(kind: Any) -> type[BaseModel] | None:
+def _model_of(kind: Any, name: str) -> type[BaseModel] | None:
     """A schema with the fields of a dataclass or of a pydantic model; None for any other type. ScriptError for fields
     whose types cannot be found."""
     if inspect.isclass(kind) and issubclass(kind, BaseModel):
-        return _schema({key: (one.annotation, one) for key, one in kind.model_fields.items()}, kind.__name__)
+        return _schema({key: (one.annotation, one) for key, one in kind.model_fields.items()}, name)
     if inspect.isclass(kind) and dataclasses.is_dataclass(kind):
         try:
             kinds = typing.get_type_hints(kind, include_extras=True)
         except Exception as error:
-            raise ScriptError(f"{kind.__name__}: its fields cannot be read: {_words(error)}") from error
+            raise ScriptError(f"{name}: the fields of {kind.__name__} cannot be read: {_words(error)}") from error
         fields: dict[str, Any] = {}
-        for one in dataclasses.fields(kind):
+        for one in filter(operator.attrgetter("init"), dataclasses.fields(kind)):
             default: Any = ... if one.default is dataclasses.MISSING else one.default
             if one.default_factory is not dataclasses.MISSING:
                 default = one.default_factory()
             fields[one.name] = (kinds[one.name], default)
-        return _schema(fields, kind.__name__)
+        return _schema(fields, name)
     return None
 
 
