@@ -3,9 +3,11 @@
 import copy
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from pipelines.events import State
+from pipelines.losses import make_loss
 from pipelines.recipe import techniques
 
 
@@ -14,14 +16,15 @@ def layer_scales(
 ) -> dict[str, dict[str, float]]:
     """Root mean square of each convolution's and linear layer's output and weight gradient, for one batch.
 
-    images: (N, C, H, W); labels: (N,). The network stays as it is.
+    images: (N, C, H, W); labels: (N,). The network and torch's random generators stay as they are.
     """
     network = copy.deepcopy(network)
     layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     outputs: dict[str, Tensor] = {}
     for name, layer in layers.items():
         layer.register_forward_hook(lambda layer, inputs, output, name=name: outputs.update({name: output.detach()}))
-    loss_function(network(images), labels).backward()
+    with torch.random.fork_rng([images.device] if images.is_cuda else []):
+        loss_function(network(images), labels).backward()
     return {
         name: {
             "activation": root_mean_square(outputs[name]),
@@ -44,5 +47,6 @@ class LayerScales:
 
     def trial_start(self, state: State) -> None:
         images, labels = state.loader.plain(self._images)
-        scales = layer_scales(state.network, state.loss_function, images.permute(0, 3, 1, 2), labels)
+        loss_function = make_loss(state.recipe.loss)  # a technique may have put one for its own batches into the state
+        scales = layer_scales(state.network, loss_function, images.permute(0, 3, 1, 2), labels)
         state.notes["layer_scales"] = scales
