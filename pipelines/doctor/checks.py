@@ -54,8 +54,8 @@ def check_labels(setup: TrainingSetup, observed: Observed) -> Finding:
         return Finding("labels", "broken", sentence)
     if counts.min() * 5 < counts.max():
         return Finding("labels", "suspicious", f"{read}: far from equal")
-    whom = "no class" if len(matched) == len(names) else f"of the {len(matched)} classes with enough images none"
-    return Finding("labels", "ok", f"{read}; {whom} looks like another in the evaluation")
+    compared = f"of {len(matched)} classes with {MATCHED} images or more none looks like another in the evaluation"
+    return Finding("labels", "ok", f"{read}; {compared}")
 
 
 def confused(fed: Mapping[int, np.ndarray], tests: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
