@@ -73,7 +73,8 @@ def draw_sweep(sweep: Sweep, recipe: Recipe, path: Path) -> Path:
     axes = figure.subplots()
     axes.semilogx(sweep.rates, sweep.losses)
     for label, rate, style in (("recipe", recipe.optimizer.lr, "-"), ("falls fastest", sweep.suggestion, "--")):
-        axes.axvline(rate, color="grey", linestyle=style, label=f"{label}: {rate:.2g}")
+        if rate is not None:
+            axes.axvline(rate, color="grey", linestyle=style, label=f"{label}: {rate:.2g}")
     if sweep.losses:
         axes.set_ylim(0, 1.5 * sweep.losses[0])
     axes.set(xlabel="optimizer.lr", ylabel="training loss", title="Learning-rate range test")

@@ -61,7 +61,7 @@ class SearchOptions(Machine, Data, Executor):
     validation: Annotated[float, Argument(metavar="SHARE")] = 0.1
     """share of the training images that is held out"""
     sampler_seed: Seed | None = None
-    """seed of the sampler, another one for each process (default: drawn)"""
+    """seed of the sampler, another one for each process (default: drawn); a grid needs none"""
     study: File | None = None
     """the journal of the study (default: runs/search/RECIPE.journal)"""
     out: File | None = None
@@ -127,11 +127,11 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     is_read_here = isinstance(first, recipe.Recipe) and not given.by_ray
     dataset = sources.load_of(first.data, given.data_dir) if is_read_here else None
     for one in chosen if plan.is_own else ():
-        search_study.trial_of(one, dataset, device)  # refuses an unknown argument before any trial
+        search_study.trial_of(one, dataset, given.data_dir, device)  # refuses an unknown argument before any trial
     print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     with (
         cli.terminating(),
-        training(given, plan, partial(search_study.train_stage, plan, dataset, device)) as train,
+        training(given, plan, partial(search_study.train_stage, plan, dataset, given.data_dir, device)) as train,
     ):
         studies = search_study.run(plan, journal, train, print_line)
     for table in search_view.tables(studies):

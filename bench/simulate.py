@@ -5,7 +5,6 @@ results/measured/statistics/. The same seed gives the same numbers, so a change 
 """
 
 import csv
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -51,7 +50,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
     """The rows of each table, by the name of its file."""
     from results import simulation
 
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) as pool:
+    with ProcessPoolExecutor(cli.processors()) as pool:
         verdicts = pool.map(partial(simulation.verdict_rates, draws=draws, seed=seed), simulation.TRIALS)
         intervals = pool.map(partial(simulation.interval_rates, draws=draws, seed=seed), simulation.TRIALS)
         hosts = pool.submit(simulation.host_rates, draws, seed)

@@ -73,7 +73,7 @@ class ScoreTask:
             dataset = _dataset(recipe.data, self.data_dir) if isinstance(recipe, recipes.Recipe) else None
             device = find_device("cuda" if self.gpus else "cpu")
             try:
-                return search_study.score(self.plan, self.values, dataset, device, is_behind)
+                return search_study.score(self.plan, self.values, dataset, self.data_dir, device, is_behind)
             except optuna.TrialPruned:
                 return None
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import yaml
+
+from pipelines.recipe import yaml_reader
 
 Value = float | int | str | bool | None
 REFINED_SHARE = 0.25
@@ -67,7 +68,7 @@ Space = dict[str, Range | Choices]
 def parse(key: str, text: str) -> Range | Choices | None:
     """What `text` says may be tried for an option; None for a plain value. ValueError for a range that is none."""
     scale, colon, ends = text.rpartition(":")
-    if ".." in ends and scale in ("", "log"):
+    if ".." in ends and "/" not in ends and scale in ("", "log"):
         low, high = (_scalar(key, part) for part in ends.split("..", 1))
         if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)) or low >= high:
             raise ValueError(f"{key}={text}: a range goes from a number to a larger one, such as log:1e-4..1e-1")
@@ -127,14 +128,6 @@ def nested(values: Mapping[str, Value]) -> dict[str, object]:
 
 def _scalar(key: str, text: str) -> Value:
     try:
-        return float(text) if "e" in text.lower() and _is_number(text) else yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"{key}: {text!r} is not a YAML value") from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        return yaml_reader.read(text)
+    except yaml_reader.YamlError as error:
+        raise ValueError(f"{key}: {text!r} is not a YAML value: {error}") from None

@@ -4,12 +4,13 @@ The study is a journal file. Any number of processes can share it, and a later s
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import torch
 from filelock import FileLock
@@ -20,13 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench.searching import search_space
 from bench.searching.search_space import Choices, Range, Space
+from bench.training.trainers import OwnTrainer
 from pipelines import recipe as recipes
 from pipelines.data import split
 from pipelines.data.dataset import Dataset
 from pipelines.distributed import process_group
 from pipelines.events import State
 from pipelines.recipe import Function, Recipe, Script
-from pipelines.scripts.function import FunctionTrainer
 from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 
@@ -71,6 +72,17 @@ class Plan:
         return recipes.load_any(self.name, changes)
 
     @property
+    def asked(self) -> dict[str, object]:
+        """What must stay the same while a study goes on, beside the space, in what JSON has."""
+        return {
+            "recipe": self.name,
+            "fixed": sorted(self.fixed),
+            "validation": self.validation,
+            "seeds": self.seeds,
+            "points": self.points if self.sampler == "grid" else None,
+        }
+
+    @property
     def is_own(self) -> bool:
         """Whether it is a function of the user's own that is searched."""
         return recipes.is_own(self.name)
@@ -100,12 +112,15 @@ def without_test_set(dataset: Dataset) -> Dataset:
 
 
 def trial_of(
-    recipe: Recipe | Script, dataset: Dataset | None, device: torch.device
+    recipe: Recipe | Script, dataset: Dataset | None, data_dir: Path, device: torch.device
 ) -> Callable[[int, Sequence[Any]], Trial]:
-    """What trains one seed, with observers. ValueError where the recipe, the data or the function will not do."""
+    """What trains one seed, with observers. ValueError where the recipe, the data or the function will not do.
+
+    dataset: of a recipe. data_dir: where a function finds its own.
+    """
     world = process_group.alone(str(device))
     if isinstance(recipe, Function):
-        return FunctionTrainer(recipe, world).run_trial
+        return OwnTrainer(recipe, data_dir, world, smoke_test=False, track=False).run_trial
     assert isinstance(recipe, Recipe)
     assert dataset
     return partial(run_trial, set_up(recipe, split.select(dataset, recipe.data), world))
@@ -115,6 +130,7 @@ def score(
     plan: Plan,
     values: dict[str, search_space.Value],
     dataset: Dataset | None,
+    data_dir: Path,
     device: torch.device,
     is_behind: Callable[[int, float], bool],
 ) -> float:
@@ -122,7 +138,7 @@ def score(
 
     is_behind: gets each epoch and accuracy of the first seed. TrialPruned where it says so.
     """
-    train = trial_of(plan.recipe(values), dataset, device)
+    train = trial_of(plan.recipe(values), dataset, data_dir, device)
     accuracies = [train(seed, [Pruning(is_behind)] if seed == 0 else []).accuracy for seed in range(plan.seeds)]
     return sum(accuracy or 0.0 for accuracy in accuracies) / plan.seeds
 
@@ -136,13 +152,19 @@ def suggest(trial: optuna.Trial, key: str, part: Range | Choices) -> search_spac
     return trial.suggest_float(key, part.low, part.high, log=part.log)
 
 
-def make_sampler(plan: Plan, space: Space) -> BaseSampler:
-    """What draws the next trial's values."""
+def make_sampler(plan: Plan, space: Space, known: int = 0) -> BaseSampler:
+    """What draws the next trial's values.
+
+    known: the trials that the study has already. A search that goes on draws other values than it began with.
+    """
+    seed = plan.sampler_seed
+    if seed is not None and known:
+        seed = int(np.random.SeedSequence([seed, known]).generate_state(1)[0])
     if plan.sampler == "grid":
-        return GridSampler(search_space.grid(space, plan.points), seed=plan.sampler_seed)
+        return GridSampler(search_space.grid(space, plan.points))  # a seed would number the points anew
     if plan.sampler == "random":
-        return RandomSampler(seed=plan.sampler_seed)
-    return TPESampler(seed=plan.sampler_seed, constant_liar=True)  # keeps away from what other workers try
+        return RandomSampler(seed=seed)
+    return TPESampler(seed=seed, constant_liar=True)  # keeps away from what other workers try
 
 
 def open_study(plan: Plan, journal: Path, stage: str) -> optuna.Study:
@@ -164,7 +186,7 @@ def finished(study: optuna.Study) -> int:
 def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable[[str], None]) -> list[optuna.Study]:
     """Search in two stages: the whole space, then a quarter of each range around the best. Returns both studies.
 
-    Continues what is in the journal. ValueError for a search of another space, or a trial that cannot be run.
+    Continues what is in the journal. ValueError for a search of something else, or a trial that cannot be run.
     """
 
     def report(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -179,13 +201,15 @@ def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable
         with FileLock(f"{journal}.stage"):  # one process says where a stage searches
             study = open_study(plan, journal, stage)
             best = studies[0].best_params if studies else None
-            space = search_space.refined(plan.space, best) if best else plan.space
             if "space" not in study.user_attrs:
-                study.set_user_attr("space", search_space.to_json(space))
-        space = search_space.from_json(study.user_attrs["space"])
-        if stage == STAGES[0] and space != plan.space:
-            raise ValueError(f"{journal} is a search of another space: give another --study")
-        study.sampler = make_sampler(plan, space)
+                first = search_space.refined(plan.space, best) if best else plan.space
+                study.set_user_attr("space", search_space.to_json(first))
+                study.set_user_attr("asked", plan.asked)
+            space = search_space.from_json(study.user_attrs["space"])
+            if stage == STAGES[0]:
+                check_same(plan, journal, space, study.user_attrs.get("asked", plan.asked))
+            retry_failed(study)
+        study.sampler = make_sampler(plan, space, len(study.get_trials(deepcopy=False)))
         wanted = plan.trials
         if plan.sampler == "grid":
             wanted = min(wanted, math.prod(len(values) for values in search_space.grid(space, plan.points).values()))
@@ -194,8 +218,34 @@ def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable
     return studies
 
 
+def check_same(plan: Plan, journal: Path, space: Space, asked: Mapping[str, object]) -> None:
+    """ValueError where a journal, which was begun with this space and these settings, is of another search."""
+    if space != plan.space:
+        raise ValueError(f"{journal} is a search of another space: give another --study")
+    for name, value in plan.asked.items():
+        if asked[name] != value:
+            raise ValueError(f"{journal} is a search with {name} {asked[name]}, not {value}: give another --study")
+
+
+def retry_failed(study: optuna.Study) -> None:
+    """Queue the points of a grid at which a trial was broken off and that no other trial has or had: the sampler counts
+    them as visited."""
+    trials = study.get_trials(deepcopy=False)
+    points = {trial.system_attrs["grid_id"]: trial for trial in trials if "grid_id" in trial.system_attrs}
+    tried = {trial.system_attrs.get("grid_id") for trial in trials if trial.state != TrialState.FAIL}
+    for point in points.keys() - tried:
+        attributes = points[point].system_attrs
+        study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=attributes))
+
+
 def train_stage(
-    plan: Plan, dataset: Dataset | None, device: torch.device, study: optuna.Study, wanted: int, report: Report
+    plan: Plan,
+    dataset: Dataset | None,
+    data_dir: Path,
+    device: torch.device,
+    study: optuna.Study,
+    wanted: int,
+    report: Report,
 ) -> None:
     """Train here until all processes together have finished as many trials as are wanted."""
     dataset = dataset and without_test_set(dataset)
@@ -203,7 +253,7 @@ def train_stage(
 
     def objective(trial: optuna.Trial) -> float:
         values = {key: suggest(trial, key, part) for key, part in space.items()}
-        return score(plan, values, dataset, device, partial(is_behind, trial))
+        return score(plan, values, dataset, data_dir, device, partial(is_behind, trial))
 
     while finished(study) < wanted:
         study.optimize(objective, n_trials=1, callbacks=[report])

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from bench.searching.search_space import nested
 from bench.searching.search_study import Plan, best_of, importances, shown
 from pipelines import recipe as recipes
+from pipelines.recipe import yaml_reader
 from results.tables import NOTHING, Table
 
 ROWS = 10
@@ -42,7 +43,7 @@ def write_winner(path: Path, plan: Plan, studies: Sequence[optuna.Study]) -> Non
     if plan.is_own:
         write_own_winner(path, plan, best)
         return
-    fixed = {key: yaml.safe_load(text) for key, _, text in (word.partition("=") for word in plan.fixed)}
+    fixed = {key: yaml_reader.read(text) for key, _, text in (word.partition("=") for word in plan.fixed)}
     base = str(Path(plan.name).resolve()) if plan.name.endswith((".yaml", ".yml")) else plan.name
     title = f"{recipes.title(plan.name)}, tuned"
     settings = {"title": title if len(title) <= 100 else f"{plan.name}, tuned", "base": base}

@@ -1,12 +1,14 @@
 """Checks of a recipe's data, network and modes: from what a short trial showed to a verdict and a sentence."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipelines.data.preprocess import preprocess
+from pipelines.data.preprocess import network_inputs
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed, in_place
 from pipelines.losses import make_loss
@@ -15,6 +17,10 @@ from pipelines.train import TrainingSetup
 
 PROBED = 64
 """images that are put through the network for a check"""
+MATCHED = 30
+"""images of a class, among those that are fed and in the evaluation each, from which on the two are compared"""
+CLEAR = 5.0
+"""standard errors from which on images look like those of another class: so many do not come about by chance"""
 
 
 def check_pixels(setup: TrainingSetup, observed: Observed) -> Finding:
@@ -30,14 +36,7 @@ def check_pixels(setup: TrainingSetup, observed: Observed) -> Finding:
 
 
 def check_labels(setup: TrainingSetup, observed: Observed) -> Finding:
-    """Labels name classes, and mean the same in what is fed and in the images of the evaluation.
-
-    The mean image of each class is compared between the two: the cheapest one-to-one matching (Kuhn 1955) of classes
-    that are named alike must be each class with itself.
-    """
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
-
+    """Labels name classes, and mean the same in what is fed and in the images of the evaluation."""
     names = setup.dataset.class_names
     labels, test_labels = observed.labels.cpu().numpy(), setup.dataset.test_labels
     strange = sorted({*labels.tolist(), *test_labels.tolist()} - set(range(len(names))))
@@ -45,18 +44,48 @@ def check_labels(setup: TrainingSetup, observed: Observed) -> Finding:
         return Finding("labels", "broken", f"labels {strange} name none of the {len(names)} classes")
     counts = np.bincount(labels, minlength=len(names))
     read = f"{len(labels)} images fed, {counts.min()} to {counts.max()} a class"
-    common = sorted({*labels.tolist()} & {*test_labels.tolist()})
-    tests = preprocess(torch.from_numpy(setup.dataset.test_images), setup.dataset, torch.float32)
-    fed = _class_means(observed.images.float().permute(0, 2, 3, 1).cpu(), labels, common)
-    rows, columns = linear_sum_assignment(cdist(fed, _class_means(tests, test_labels, common), "sqeuclidean"))
-    wrong = [(common[row], common[column]) for row, column in zip(rows, columns, strict=True) if row != column]
+    test_counts = np.bincount(test_labels, minlength=len(names))
+    matched = np.flatnonzero(np.minimum(counts, test_counts) >= MATCHED).tolist()
+    fed, tests = observed.images.float().cpu().flatten(1).numpy(), _tests_as_fed(setup, observed).flatten(1).numpy()
+    wrong = confused({n: fed[labels == n] for n in matched}, {n: tests[test_labels == n] for n in matched})
     if wrong:
-        confused = ", ".join(f"{names[row]} looks like {names[column]}" for row, column in wrong[:3])
-        sentence = f"in the training {confused} of the evaluation: one of the two label mappings is wrong"
+        listed = ", ".join(f"{names[row]} looks like {names[column]}" for row, column in wrong[:3])
+        sentence = f"in the training {listed} of the evaluation: one of the two label mappings is wrong"
         return Finding("labels", "broken", sentence)
     if counts.min() * 5 < counts.max():
         return Finding("labels", "suspicious", f"{read}: far from equal")
-    return Finding("labels", "ok", f"{read}; each class looks most like itself in the evaluation")
+    compared = f"of {len(matched)} classes with {MATCHED} images or more none looks like another in the evaluation"
+    return Finding("labels", "ok", f"{read}; {compared}")
+
+
+def confused(fed: Mapping[int, np.ndarray], tests: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
+    """Pairs of classes: images that are fed as the first look like those of the second in the evaluation.
+
+    fed, tests: (images, pixels) by class. The mean images are matched one to one at the lowest cost (Kuhn 1955): that
+    must be each class with itself, but for classes so similar that chance decides.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    if not fed:
+        return []
+    means = (np.stack([images.mean(0) for images in side.values()]) for side in (fed, tests))
+    distances = cdist(*means, "sqeuclidean")
+    if not np.isfinite(distances).all():  # `check_pixels` says so
+        return []
+    rows, columns = linear_sum_assignment(distances)
+    classes = list(fed)
+    pairs = [(classes[row], classes[column]) for row, column in zip(rows, columns, strict=True) if row != column]
+    return [(own, other) for own, other in pairs if is_nearer(fed[own], tests[other], tests[own])]
+
+
+def is_nearer(images: np.ndarray, other: np.ndarray, own: np.ndarray) -> bool:
+    """Whether images lie clearly nearer to the mean of others than to that of their own class: along the line from one
+    mean to the other, beyond the middle by CLEAR standard errors. All are (images, pixels)."""
+    ends = own.mean(0), other.mean(0)
+    places = (images - (ends[0] + ends[1]) / 2) @ (ends[1] - ends[0])
+    error = places.std() * math.sqrt(1 / len(images) + (1 / len(own) + 1 / len(other)) / 4)
+    return bool(places.mean() > CLEAR * error)
 
 
 def check_initial_loss(setup: TrainingSetup, observed: Observed) -> Finding:
@@ -73,6 +102,8 @@ def check_initial_loss(setup: TrainingSetup, observed: Observed) -> Finding:
 def check_logits(setup: TrainingSetup, observed: Observed) -> Finding:
     """The loss applies softmax itself: what it gets must be logits, not probabilities."""
     logits = _logits(setup, observed, training=True)
+    if not logits.isfinite().all():
+        return Finding("softmax", "broken", "the network's outputs are no numbers")
     sums = logits.sum(1)
     if (logits >= 0).all() and (sums - sums.mean()).abs().amax() < 0.02 * sums.mean():
         return Finding(
@@ -98,6 +129,8 @@ def check_modes(setup: TrainingSetup, observed: Observed) -> Finding:
     setup.network.load_state_dict(start)
     once, again = (_logits(setup, observed, training=False) for _ in range(2))
     halves = torch.cat([_logits(setup, observed, training=False, part=part) for part in (slice(0, 5), slice(5, 16))])
+    if not once.isfinite().all():
+        return Finding(check, "broken", "in evaluation mode the network's outputs are no numbers")
     spread = once.std().item()
     if (once - again).abs().mean().item() > 0.1 * spread:
         return Finding(check, "broken", "evaluation mode draws at random: two looks at the same images differ")
@@ -187,10 +220,15 @@ def _logits(setup: TrainingSetup, observed: Observed, *, training: bool, part: s
     return logits
 
 
-def _class_means(images: Tensor, labels: np.ndarray, classes: list[int]) -> np.ndarray:
-    """(classes, pixels), the mean image of each class."""
-    flat = images.flatten(1).numpy()
-    return np.stack([flat[labels == number].mean(0) for number in classes])
+def _tests_as_fed(setup: TrainingSetup, observed: Observed) -> Tensor:
+    """(N, channels, height, width) images of the evaluation on the host, in the size of what is fed: a recipe may begin
+    with small images."""
+    tests = network_inputs(torch.from_numpy(setup.dataset.test_images), setup.dataset, torch.float32)
+    resolution, size = setup.recipe.augment.resolution, observed.images.shape[2:]
+    if resolution and (side := resolution.crop(0)):
+        top, left = ((whole - side) // 2 for whole in tests.shape[2:])
+        tests = tests[:, :, top : top + side, left : left + side]
+    return tests if tests.shape[2:] == size else F.interpolate(tests, size, mode="bilinear")
 
 
 def _row(values: Tensor) -> str:

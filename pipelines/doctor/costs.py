@@ -31,16 +31,15 @@ def measure(setup: TrainingSetup, observed: Observed) -> Costs:
     recipe, trial, images = setup.recipe, observed.trial, len(setup.dataset.train_labels)
     seconds = {(lap.name, lap.epoch): lap.seconds for lap in trial.laps}
     epoch = len(trial.epochs)  # the second, unless the first diverged
-    watched = math.ceil(len(observed.labels) / recipe.batch_size)
-    timed = trial.steps - watched if epoch > 1 else watched
+    timed = trial.steps - observed.steps if epoch > 1 else observed.steps
     steps = recipe.steps(images)
-    rounds = math.ceil(steps / recipe.steps_per_epoch(images)) // recipe.evaluation.every
+    rounds = math.ceil(steps / (recipe.steps_per_epoch(images) * recipe.evaluation.every))  # the last epoch has one
     tests = len(setup.dataset.test_labels)
     return Costs(
-        data_per_step=seconds["augment", epoch] / watched,
+        data_per_step=seconds["augment", epoch] / observed.steps,
         compute_per_step=seconds["train", epoch] / timed,
         steps=steps,
-        evaluations=max(rounds, 1) * seconds.get(("evaluate", 1), 0.0) * tests / min(tests, TEST_IMAGES),
+        evaluations=rounds * seconds.get(("evaluate", 1), 0.0) * tests / min(tests, TEST_IMAGES),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed, in_place
 from pipelines.losses import make_loss
+from pipelines.optim.lr_scaling import scaling_factor
 from pipelines.optim.optimizers import make_optimizer
 from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
 from pipelines.recipe import Recipe
@@ -37,7 +38,7 @@ class Sweep:
     grows at each step."""
 
     rates: tuple[float, ...]
-    """`optimizer.lr` at each step, as far as the loss was finite"""
+    """`optimizer.lr` at each step, as far as the loss was finite; the recipe's `scaling` comes on top"""
     losses: tuple[float, ...]
     """running mean of the training loss"""
     updates: dict[str, float]
@@ -49,8 +50,11 @@ class Sweep:
         return min(range(len(self.losses)), key=self.losses.__getitem__)
 
     @property
-    def suggestion(self) -> float:
-        """The rate at which the loss falls fastest in the logarithm of the rate, the usual reading of such a curve."""
+    def suggestion(self) -> float | None:
+        """The rate at which the loss falls fastest in the logarithm of the rate, the usual reading of such a curve;
+        None: the loss was no number from the first step on."""
+        if not self.losses:
+            return None
         gap = max(len(self.losses) // 20, 1)
         falls = {step: self.losses[step - gap] - self.losses[step] for step in range(gap, self.best + 1)}
         return self.rates[max(falls, key=falls.__getitem__) if falls else 0]
@@ -66,8 +70,13 @@ class Sweep:
 
 
 def plain(recipe: Recipe, batch_size: int) -> Recipe:
-    """The recipe at a constant rate, without techniques."""
-    changes = {"batch_size": batch_size, "schedule": Constant(name="constant"), "techniques": Techniques()}
+    """The recipe at a constant rate, with batches of another size, without techniques and learning-rate scaling."""
+    changes = {
+        "batch_size": batch_size,
+        "schedule": Constant(name="constant"),
+        "scaling": None,
+        "techniques": Techniques(),
+    }
     return recipe.model_copy(update=changes)
 
 
@@ -92,7 +101,8 @@ def memorise(setup: TrainingSetup, observed: Observed, count: int) -> Finding:
     share = 0.0
     for step in range(limit):
         logits = in_place(setup).forward(images)
-        share = (logits.argmax(1) == labels).float().mean().item()
+        is_right = (logits.argmax(1) == labels) & logits.isfinite().all(1)  # argmax of NaN is 0
+        share = is_right.float().mean().item()
         if share == 1:
             return Finding(check, "ok", f"100% after {step} steps of Adam")
         optimizer.backward(loss_function(logits, labels))
@@ -117,7 +127,8 @@ def range_test(setup: TrainingSetup, observed: Observed) -> Sweep:
     """
     recipe = plain(setup.recipe, min(setup.recipe.batch_size, SWEEP_BATCH, len(observed.labels)))
     optimizer, loss_function = restart(setup, observed, recipe), make_loss(recipe.loss)
-    groups = [(group, group["base_lr"]) for inner in optimizer.optimizers for group in inner.param_groups]
+    peak = peak_scaling(setup.recipe)
+    groups = [(group, peak * group["base_lr"]) for inner in optimizer.optimizers for group in inner.param_groups]
     scale = recipe.batch_size if recipe.loss.reduction == "sum" else 1
     low, high = map(math.log, SWEEP)
     factors = [math.exp(low + (high - low) * step / (SWEEP_STEPS - 1)) for step in range(SWEEP_STEPS)]
@@ -145,6 +156,11 @@ def range_test(setup: TrainingSetup, observed: Observed) -> Sweep:
         rates.append(recipe.optimizer.lr * factor)
         losses.append(mean / (1 - SMOOTHING ** (step + 1)))
     return Sweep(tuple(rates), tuple(losses), updates)
+
+
+def peak_scaling(recipe: Recipe) -> float:
+    """How many times `optimizer.lr` the recipe trains at after its warm-up, for its own batch size."""
+    return scaling_factor(recipe.scaling, recipe.batch_size)(math.inf) if recipe.scaling else 1.0
 
 
 def repeated(observed: Observed, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""An epoch and a few steps of the recipe's own trial on about a thousand images, and what was seen in them.
+"""An epoch and a few steps of the recipe's own trial on a thousand images or more, and what was seen in them.
 
 What the network is fed, how it is called and what its first gradients are is read off `run_trial` itself, not off a
 copy of it that could be right where the original is wrong.
@@ -17,8 +17,9 @@ from pipelines.strategies.strategy import InPlace
 from pipelines.train import TrainingSetup, run_trial
 from pipelines.trial import Trial
 
-IMAGES = 1000
-"""training images that it takes at least: a class mean of a hundred images is told from the others on every data set"""
+IMAGES = (1000, 10_000)
+"""training images that it takes, at least and at most: PER_CLASS of each class, where these bounds leave so many"""
+PER_CLASS = 100
 TEST_IMAGES = 200
 TIMED_STEPS = 10
 """steps of the second epoch, at most"""
@@ -36,21 +37,22 @@ class Observed:
     labels: Tensor
     """(N,), those of the images, on the same device"""
     gradients: dict[str, Tensor]
-    """of the mean loss at the first step; a parameter that got none is missing"""
+    """of the mean loss at the first step that is not left out for its overflow; a parameter that got none is missing"""
     modes: dict[bool, set[bool]]
     """whether the network was in training mode (the values) while gradients were taken (the keys)"""
+    steps: int
+    """of the first epoch"""
 
 
 @dataclass
 class _Watch:
     """An observer of the trial's first epoch."""
 
-    scale: int
-    """images by which a summed loss is divided"""
     start: dict[str, Tensor] = field(default_factory=dict)
     images: list[Tensor] = field(default_factory=list)
     labels: list[Tensor] = field(default_factory=list)
     gradients: dict[str, Tensor] = field(default_factory=dict)
+    has_gradients: bool = False
 
     def trial_start(self, state: State) -> None:
         self.start = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
@@ -63,12 +65,16 @@ class _Watch:
             self.labels.append(hard(state.labels))
 
     def gradients_ready(self, state: State) -> None:
-        if state.step == 0:
-            self.gradients = {
-                name: parameter.grad.detach().float() / self.scale
-                for name, parameter in state.network.named_parameters()
-                if parameter.grad is not None
-            }
+        if self.has_gradients or state.epoch > 0:
+            return
+        scaler = getattr(state.optimizer, "scaler", None)  # torch's GradScaler, under loss.scaling=dynamic
+        scale = scaler.get_scale() if scaler else state.gradient_scale
+        self.gradients = {
+            name: parameter.grad.detach().float() / scale
+            for name, parameter in state.network.named_parameters()
+            if parameter.grad is not None
+        }
+        self.has_gradients = scaler is None or all(one.isfinite().all() for one in self.gradients.values())
 
 
 def hard(labels: Tensor) -> Tensor:
@@ -77,10 +83,11 @@ def hard(labels: Tensor) -> Tensor:
 
 
 def shortened(dataset: Dataset, batch_size: int) -> Dataset:
-    """Whole batches, at least IMAGES training images where there are so many, and a few test images."""
-    count = math.ceil(IMAGES / batch_size) * batch_size
+    """Whole batches of training images, every class in its proportion, and a few test images."""
+    wanted = min(max(PER_CLASS * len(dataset.class_names), IMAGES[0]), IMAGES[1])
+    count = math.ceil(wanted / batch_size) * batch_size
     count = min(count, len(dataset.train_labels) // batch_size * batch_size or len(dataset.train_labels))
-    chosen = np.random.default_rng(0).permutation(len(dataset.train_labels))[:count]
+    chosen = stratified(dataset.train_labels, count)
     return replace(
         dataset,
         train_images=dataset.train_images[chosen],
@@ -92,6 +99,14 @@ def shortened(dataset: Dataset, batch_size: int) -> Dataset:
     )
 
 
+def stratified(labels: np.ndarray, count: int) -> np.ndarray:
+    """`count` indices in random order, always the same, every class in its proportion."""
+    generator = np.random.default_rng(0)
+    shuffled = generator.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return generator.permutation(by_class[np.arange(count) * len(labels) // count])
+
+
 def observe(setup: TrainingSetup, seed: int = 0) -> Observed:
     """Run a short trial of the recipe and return what happened in them. The network is left as they trained it."""
     evaluation = setup.recipe.evaluation.model_copy(update={"every": 1, "train_accuracy": False})
@@ -99,7 +114,7 @@ def observe(setup: TrainingSetup, seed: int = 0) -> Observed:
     steps_per_epoch = setup.recipe.steps_per_epoch(len(dataset.train_labels))
     epochs = 1 + min(TIMED_STEPS / steps_per_epoch, 1.0)
     recipe = setup.recipe.model_copy(update={"epochs": epochs, "evaluation": evaluation})
-    watch = _Watch(setup.local_batch_size if recipe.loss.reduction == "sum" else 1)
+    watch = _Watch()
     modes: dict[bool, set[bool]] = {}
 
     called = in_place(setup).forward
@@ -112,7 +127,7 @@ def observe(setup: TrainingSetup, seed: int = 0) -> Observed:
     short = replace(setup, recipe=recipe, dataset=dataset, strategy=strategy)
     trial = run_trial(short, seed, [watch])
     images, labels = torch.cat(watch.images), torch.cat(watch.labels)
-    return Observed(trial, watch.start, images, labels, watch.gradients, modes)
+    return Observed(trial, watch.start, images, labels, watch.gradients, modes, len(watch.images))
 
 
 def in_place(setup: TrainingSetup) -> InPlace:

@@ -3,8 +3,10 @@
 A counter is updated some ten times a second, so that a short trial is repeated until enough of them are counted.
 """
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from pipelines.host.unknown import ANSWERS, unknown
 POWERCAP = Path("/sys/class/powercap")
 ENOUGH = 60.0
 """seconds that a measurement takes at least (MLPerf's power rules ask for 60 samples of a second)"""
+INTERVAL = 60.0
+"""seconds between two readings of the counters: at 1 kW a package's counter begins again after four minutes"""
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,9 @@ class Counter:
     wraps_at: float | None = None
     """joules after which it begins again at 0; None: never"""
 
-    def since(self, before: float) -> float:
-        """Joules since it stood at `before`, not more than one round ago."""
-        joules = self.read() - before
+    def between(self, before: float, now: float) -> float:
+        """Joules from one reading to a later one, not more than one round apart."""
+        joules = now - before
         return joules + self.wraps_at if joules < 0 and self.wraps_at else joules
 
 
@@ -47,16 +51,48 @@ def gpu_counter(uuid: str) -> Counter:
 
 
 def packages(root: Path = POWERCAP) -> list[Counter]:
-    """Of each package of the processor."""
-    return [
-        Counter(
-            (zone / "name").read_text().strip(),
-            lambda zone=zone: int((zone / "energy_uj").read_text()) / 1e6,
-            int((zone / "max_energy_range_uj").read_text()) / 1e6,
-        )
-        for zone in sorted(root.glob("intel-rapl:[0-9]*"))
-        if zone.name.count(":") == 1  # what lies below is part of it
-    ]
+    """Of each package of the processor. A container may show links to zones that it hides."""
+    found = []
+    for zone in sorted(root.glob("intel-rapl:[0-9]*")):
+        if zone.name.count(":") == 1:  # what lies below is part of it
+            with contextlib.suppress(OSError):
+                found.append(package(zone))
+    return found
+
+
+def package(zone: Path) -> Counter:
+    """Of the package in this folder. OSError where its files are not there."""
+    name, most = ((zone / file).read_text() for file in ("name", "max_energy_range_uj"))
+    return Counter(name.strip(), lambda: int((zone / "energy_uj").read_text()) / 1e6, int(most) / 1e6)
+
+
+@contextlib.contextmanager
+def added_up(found: Sequence[Counter]) -> Iterator[list[float]]:
+    """The joules of each counter from now to the end of the block, after which they can be read.
+
+    A thread reads the counters meanwhile: one of a processor begins again after half an hour or less.
+    """
+    stood, joules, ended = [counter.read() for counter in found], [0.0] * len(found), threading.Event()
+
+    def add() -> None:
+        for place, counter in enumerate(found):
+            now = counter.read()
+            joules[place] += counter.between(stood[place], now)
+            stood[place] = now
+
+    def watch() -> None:
+        while not ended.wait(INTERVAL):
+            with contextlib.suppress(*ANSWERS):
+                add()
+
+    watcher = threading.Thread(target=watch, name="energy counters", daemon=True)
+    watcher.start()
+    try:
+        yield joules
+    finally:
+        ended.set()
+        watcher.join()
+    add()
 
 
 def measure(world: World, train: Callable[[], object], host: str, enough: float = ENOUGH) -> dict[str, object]:
@@ -71,16 +107,14 @@ def measure(world: World, train: Callable[[], object], host: str, enough: float 
         return unknown(
             "no energy counter can be read: neither NVML's nor /sys/class/powercap (which only root may read)"
         )
-    with sampled(world.device, hertz=1) as samples:
-        before = [counter.read() for counter in found]
+    with sampled(world.device, hertz=1) as samples, added_up(found) as joules:
         start, trials, seconds = time.perf_counter(), 0, 0.0
         while seconds < enough:
             train()
             trials += 1
             seconds = world.broadcast_object(time.perf_counter() - start)
-        joules = sum(counter.since(stood) for counter, stood in zip(found, before, strict=True))
     place = host if world.device.type == "cpu" else f"{host} {world.rank}"  # processes share the processors of a host
-    total = sum(dict(world.gather((place, joules))).values())
+    total = sum(dict(world.gather((place, sum(joules)))).values())
     names = [counter.name for counter in found]
     measured = {"trials": trials, "seconds": seconds, "joules_per_trial": total / trials, "mean_w": total / seconds}
     return {"counters": names, **measured, "during": samples.values}

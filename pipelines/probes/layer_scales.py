@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from pipelines.events import State
@@ -21,14 +22,16 @@ def layer_scales(
 ) -> dict[str, dict[str, float]]:
     """Root mean square of each convolution's and linear layer's output and weight gradient, for one batch.
 
-    images: (N, C, H, W); labels: (N,); as_called: from the network to what is called. The network stays as it is.
+    images: (N, C, H, W); labels: (N,); as_called: from the network to what is called. The network and torch's random
+    generators stay as they are.
     """
     network = copy.deepcopy(network)
     layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
     outputs: dict[str, Tensor] = {}
     for name, layer in layers.items():
         layer.register_forward_hook(lambda layer, inputs, output, name=name: outputs.update({name: output.detach()}))
-    loss_function(as_called(network)(images), labels).backward()
+    with torch.random.fork_rng([images.device] if images.is_cuda else []):
+        loss_function(as_called(network)(images), labels).backward()
     return {
         name: {
             "activation": root_mean_square(outputs[name]),

@@ -3,8 +3,8 @@
 import contextlib
 import math
 import os
-import queue
 import resource
+import selectors
 import shlex
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import Self
 
 import psutil
 
@@ -22,22 +22,22 @@ from pipelines.clock import Lap
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import metrics
 from pipelines.scripts.metrics import Reported
-from pipelines.scripts.run import ScriptError
+from pipelines.scripts.run import ScriptError, divergence
 from pipelines.scripts.watcher import killed_with_us
 from pipelines.trial import Trial
 
 SEED = "PACELINE_SEED"
 """variable with the seed, for a command that does not take it as an argument"""
 LONGEST_LINE = 1 << 16
-"""bytes; what a line has more is dropped"""
+"""bytes; what a line has more is dropped. At most so many are read at a time"""
 MOST_BYTES = 1 << 30
 """that a command may print"""
 KEPT_LINES = 5
 """of the end of the output, for the reason of a failure"""
 INTERVAL = 0.1
-"""seconds between two looks at the memory of the processes"""
+"""seconds between two looks at the processes"""
 PATIENCE = 2.0
-"""seconds in which output is read on after the command has ended"""
+"""seconds in which output is read on after the command has ended: a process that it left may hold the pipe open"""
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Usage:
     """What the processes of a command took."""
 
     seconds: float = 0.0
+    """until the command ended, whatever it left running"""
     user_seconds: float = 0.0
     system_seconds: float = 0.0
     peak_bytes: int = 0
@@ -76,22 +77,23 @@ class CommandTrainer:
         """Start it and wait for its end. The outcome is `failed` where it fails, hangs or says no accuracy."""
         read, reported, usage = metrics.reader(self.config.metrics), Reported(), Usage()
         tail: deque[str] = deque(maxlen=KEPT_LINES)
-        reason = None
+        file = self.config.metrics_file(seed)
+        before = file and _stamp(file)
+        reason, laps = None, []
         try:
             with killed_with_us() as watch:
                 status = self._run(seed, lambda line: self._take(line, read, reported, tail, on_epoch), usage, watch)
-            if file := self.config.metrics_file(seed):
-                for line in _lines_of(file):
-                    reported.add(read(line))
-            laps = reported.laps
             if status:
                 reason = f"ended with status {status}" + (f": {tail[-1]}" if tail else "")
-            elif reported.accuracy is None:
+            for line in _lines_of(file, before) if file else ():
+                reported.add(read(line))
+            laps = reported.laps
+            if reported.accuracy is None and not reason:
                 reason = "said no accuracy" + (f"; its last line is {tail[-1]!r}" if tail else ", nor anything else")
         except _EndedError as error:
-            reason, laps = str(error), []
+            reason = reason or str(error)
         except ScriptError as error:
-            reason, laps = f"said what cannot be: {error}", []
+            reason = reason or f"said what cannot be: {error}"
         return self._to_trial(seed, reported, usage, laps, reason)
 
     def _take(
@@ -125,38 +127,41 @@ class CommandTrainer:
             )
         except OSError as error:
             raise _EndedError(f"{words[0]} cannot be started: {error.strerror}") from None
-        assert process.stdout
         watch(process.pid)
+        root = psutil.Process(process.pid)  # before the thread lets the number go
+
+        def wait() -> None:
+            process.wait()
+            usage.seconds = time.perf_counter() - start
+
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
         try:
-            with _sampled(process.pid, usage) as family:
+            with _sampled(root, usage) as family:
                 for line in _lines(process, self.timeout):
                     take(line)
-                status = process.wait()
-                usage.seconds = time.perf_counter() - start
         finally:
-            usage.seconds = usage.seconds or time.perf_counter() - start
             usage.left_running = _kill(process, family)
+            waiting.join()
+        status = process.returncode
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         usage.user_seconds = after.ru_utime - before.ru_utime
         usage.system_seconds = after.ru_stime - before.ru_stime
         return status if status >= 0 else 128 - status
 
     def _to_trial(self, seed: int, reported: Reported, usage: Usage, laps: list[Lap], reason: str | None) -> Trial:
-        accuracy, target = reported.accuracy, self.config.target
-        is_nan = accuracy is not None and math.isnan(accuracy)
-        if accuracy is None or is_nan:
-            outcome = "failed" if reason or accuracy is None else "diverged"
-        else:
-            outcome = "failed" if reason else "reached" if accuracy >= target else "missed"
-        reason = reason or ("the accuracy at the end is NaN" if is_nan else None)
+        accuracy, epochs, target = reported.accuracy, reported.results, self.config.target
+        lost = divergence(accuracy, epochs[-1] if epochs else None)
+        is_reached = accuracy is not None and accuracy >= target
+        outcome = "failed" if reason else "diverged" if lost else "reached" if is_reached else "missed"
         return Trial(
             seed=seed,
             outcome=outcome,
-            reason=reason,
-            accuracy=None if is_nan else accuracy,
+            reason=reason or lost,
+            accuracy=None if accuracy is None or math.isnan(accuracy) else accuracy,
             accuracy_plain=None,
             target=target,
-            epochs=reported.results,
+            epochs=epochs,
             laps=(Lap("command", usage.seconds), *laps),
             steps=0,
             samples=0,
@@ -167,61 +172,63 @@ class CommandTrainer:
 
 
 class _EndedError(Exception):
-    """The command was ended; the message says why."""
+    """The command was ended, or gave nothing to read; the message says why."""
+
+    @classmethod
+    def of_silence(cls, timeout: float) -> Self:
+        return cls(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
 
 
 def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
-    """Each line as it comes, until the command and its output have ended. _EndedError for silence, and for a flood."""
+    """Each line as it comes, until the command and its output have ended. A carriage return ends a line too: progress
+    bars are redrawn with it. _EndedError for silence, and for a flood."""
     assert process.stdout
-    lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
-    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-    seen, last, ended = 0, time.monotonic(), None
-    while True:
-        try:
-            line = lines.get(timeout=0.1)
-        except queue.Empty:
-            now = time.monotonic()
-            if process.poll() is not None:  # a child may hold the pipe open
+    pipe, begun, seen = process.stdout.fileno(), b"", 0
+    last, ended = time.monotonic(), None
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            is_ready, now = selector.select(INTERVAL), time.monotonic()
+            if process.poll() is not None:
                 ended = ended or now
                 if now - ended > PATIENCE:
-                    return
-            elif now - last > timeout:
-                raise _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)") from None
-            continue
-        if line is None:
-            break
-        last, seen = time.monotonic(), seen + len(line)
-        if seen > MOST_BYTES:
-            raise _EndedError(f"printed more than {MOST_BYTES:,} bytes, and was ended")
-        yield line
-    while process.poll() is None:  # it has closed its output and goes on
-        if time.monotonic() - last > timeout:
-            raise _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
-        time.sleep(0.001)
+                    break
+            if not is_ready:
+                if ended is None and now - last > timeout:
+                    raise _EndedError.of_silence(timeout)
+                continue
+            if not (chunk := os.read(pipe, LONGEST_LINE)):
+                break
+            seen += len(chunk)
+            if seen > MOST_BYTES:
+                raise _EndedError(f"printed more than {MOST_BYTES:,} bytes, and was ended")
+            *whole, begun = (begun + chunk).replace(b"\r", b"\n").split(b"\n")
+            begun = begun[:LONGEST_LINE]
+            yield from map(_text, whole)
+            last = time.monotonic()
+    if begun:
+        yield _text(begun)
+    try:  # a command may close its output and go on
+        process.wait(max(timeout - (time.monotonic() - last), 0))
+    except subprocess.TimeoutExpired:
+        raise _EndedError.of_silence(timeout) from None
 
 
-def _read(stream: IO[bytes], lines: "queue.Queue[str | None]") -> None:
-    """Put each line into the queue, cut to LONGEST_LINE, and None at the end."""
-    is_rest = False
-    with contextlib.suppress(ValueError, OSError):  # closed by the other thread
-        while chunk := stream.readline(LONGEST_LINE):
-            text = chunk.decode("utf-8", errors="replace")
-            lines.put("" if is_rest else text)
-            is_rest = not chunk.endswith(b"\n")
-    lines.put(None)
+def _text(line: bytes) -> str:
+    return line[:LONGEST_LINE].decode("utf-8", errors="replace")
 
 
 @contextlib.contextmanager
-def _sampled(pid: int, usage: Usage) -> Iterator[set[psutil.Process]]:
+def _sampled(root: psutil.Process, usage: Usage) -> Iterator[set[psutil.Process]]:
     """Look at the memory of a process and all below it until the block ends. Yields every process that was seen."""
-    ended, family = threading.Event(), {psutil.Process(pid)}
+    ended, family = threading.Event(), {root}
 
     def look() -> None:
         while True:
             alive = 0
             total = 0
             with contextlib.suppress(psutil.Error):
-                for process in (root := psutil.Process(pid), *root.children(recursive=True)):
+                for process in (root, *root.children(recursive=True)):
                     family.add(process)
                     with contextlib.suppress(psutil.Error):
                         total += process.memory_info().rss
@@ -255,8 +262,21 @@ def _kill(process: subprocess.Popen, family: set[psutil.Process]) -> int:
     return len(left) if outlived else 0
 
 
-def _lines_of(path: Path) -> list[str]:
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written; None where there is no file."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _lines_of(path: Path, before: tuple[int, ...] | None) -> list[str]:
+    """The lines of a file that had the stamp `before` when the command began. _EndedError where it did not write it."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise _EndedError(f"wrote no {path}: {error.strerror}") from None
+    if _stamp(path) == before:
+        raise _EndedError(f"wrote no {path}: it is as before the trial")
+    return lines

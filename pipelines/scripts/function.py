@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import traceback
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, create_model
 
 from pipelines.clock import Lap
 from pipelines.data.dataset import Dataset
@@ -36,7 +37,7 @@ from pipelines.host.torch_settings import TorchSettings
 from pipelines.host.torchvision_import import make_importable
 from pipelines.recipe.scripts import Function
 from pipelines.scripts import timeouts
-from pipelines.scripts.run import Run, ScriptError, fraction
+from pipelines.scripts.run import Run, ScriptError, divergence, fraction, without_nan
 from pipelines.train import slowest
 from pipelines.trial import Trial
 
@@ -205,13 +206,13 @@ def seed_everything(seed: int) -> None:
 def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> Trial:
     """What a run that has ended leaves behind.
 
-    returned: the accuracy at the end; None: the last one that was reported. seconds: of the whole trial, which is its
-    lap `train` where it has none. ScriptError where there is no accuracy, or the processes timed different laps.
+    returned: the accuracy at the end; None: the last one that was reported. Of several processes that of rank 0 counts,
+    so that it may report alone. seconds: of the whole trial, which is its lap `train` where it has none. ScriptError
+    where there is no accuracy, or the processes timed different laps.
     """
     last = run.history[-1] if run.history else None
-    accuracy = world.broadcast_object(fraction(returned, f"{name} returned a value that"))
-    if accuracy is None:
-        accuracy = last and last.accuracy
+    own = fraction(returned, f"{name} returned a value that")
+    accuracy = world.broadcast_object(last and last.accuracy if own is None else own)
     if accuracy is None:
         raise ScriptError(f"{name}: gave no accuracy: return it, or report it with run.evaluated, as a fraction")
     laps = run.clock.laps or [Lap("train", seconds)]
@@ -221,7 +222,7 @@ def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> 
     outside = seconds - sum(lap.seconds for lap in laps)
     steps, samples = (_count(getattr(run, what), f"{name}: run.{what}") for what in ("steps", "samples"))
     notes = _check_notes(run.notes, name)
-    reason = divergence(run, accuracy)
+    reason = divergence(accuracy, last)
     host_bytes, device_bytes = world.maximum(peak_bytes(world.device)).tolist()
     return Trial(
         seed=run.seed,
@@ -230,7 +231,7 @@ def finish(run: Run, returned: Any, seconds: float, name: str, world: World) -> 
         accuracy=None if math.isnan(accuracy) else accuracy,
         accuracy_plain=None,
         target=run.target,
-        epochs=tuple(_without_nan(result) for result in run.history),
+        epochs=tuple(without_nan(result) for result in run.history),
         laps=slowest(laps, world),
         steps=steps,
         samples=samples,
@@ -252,22 +253,14 @@ def _count(value: Any, what: str) -> int:
 
 
 def _check_notes(notes: Any, name: str) -> dict[str, Any]:
-    """The notes. ScriptError where the record could not hold them."""
+    """The notes as JSON has them, with text as keys. ScriptError where the record could not hold them."""
+    what = f"{name}: run.notes must be a dictionary of JSON values"
+    if not isinstance(notes, dict):
+        raise ScriptError(f"{what}, not {type(notes).__name__}")
     try:
-        json.dumps(notes)
-        return dict(notes)
-    except (TypeError, ValueError) as error:
-        raise ScriptError(f"{name}: run.notes must be a dictionary of JSON values: {error}") from None
-
-
-def divergence(run: Run, accuracy: float) -> str | None:
-    """Why the trial counts as diverged, if it does."""
-    if math.isnan(accuracy):
-        return "the accuracy at the end is NaN"
-    last = run.history[-1] if run.history else None
-    if last and last.train_loss is not None and not math.isfinite(last.train_loss):
-        return f"the training loss of epoch {last.epoch} is {last.train_loss}"
-    return None
+        return json.loads(json.dumps(notes))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ScriptError(f"{what}: {error}") from None
 
 
 def read_source(path: Path) -> str:
@@ -378,8 +371,8 @@ def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
     """The parameters after the run as a schema. ScriptError where there is no run, or a parameter without a keyword."""
     try:
         signature = inspect.signature(function, eval_str=True)
-    except (NameError, TypeError, ValueError) as error:
-        raise ScriptError(f"{name}: its signature cannot be read: {error}") from None
+    except Exception as error:  # an annotation is an expression, which can raise anything
+        raise ScriptError(f"{name}: its signature cannot be read: {_words(error)}") from error
     parameters = list(signature.parameters.values())
     if not parameters or parameters[0].kind not in (
         inspect.Parameter.POSITIONAL_ONLY,
@@ -387,7 +380,7 @@ def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
     ):
         raise ScriptError(f"{name}: must take the run as its first argument: def {name.rpartition(':')[2]}(run, …)")
     rest = parameters[1:]
-    if len(rest) == 1 and (schema := _model_of(rest[0].annotation)):
+    if len(rest) == 1 and (schema := _model_of(rest[0].annotation, name)):
         return Arguments(schema, rest[0].name, rest[0].annotation)
     fields: dict[str, Any] = {}
     for parameter in rest:
@@ -401,27 +394,34 @@ def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
     return Arguments(_schema(fields, name))
 
 
-def _model_of(kind: Any) -> type[BaseModel] | None:
-    """A schema with the fields of a dataclass or of a pydantic model; None for any other type."""
+def _model_of(kind: Any, name: str) -> type[BaseModel] | None:
+    """A schema with the fields of a dataclass or of a pydantic model; None for any other type. ScriptError for fields
+    whose types cannot be found."""
     if inspect.isclass(kind) and issubclass(kind, BaseModel):
-        return _schema({key: (one.annotation, one) for key, one in kind.model_fields.items()}, kind.__name__)
+        return _schema({key: (one.annotation, one) for key, one in kind.model_fields.items()}, name)
     if inspect.isclass(kind) and dataclasses.is_dataclass(kind):
+        try:
+            kinds = typing.get_type_hints(kind, include_extras=True)
+        except Exception as error:
+            raise ScriptError(f"{name}: the fields of {kind.__name__} cannot be read: {_words(error)}") from error
         fields: dict[str, Any] = {}
-        for one in dataclasses.fields(kind):
+        for one in filter(operator.attrgetter("init"), dataclasses.fields(kind)):
             default: Any = ... if one.default is dataclasses.MISSING else one.default
             if one.default_factory is not dataclasses.MISSING:
                 default = one.default_factory()
-            fields[one.name] = (inspect.get_annotations(kind, eval_str=True).get(one.name, Any), default)
-        return _schema(fields, kind.__name__)
+            fields[one.name] = (kinds[one.name], default)
+        return _schema(fields, name)
     return None
 
 
 def _schema(fields: Mapping[str, Any], name: str) -> type[BaseModel]:
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
     try:
-        return create_model("Arguments", __config__=config, **fields)
-    except (TypeError, ValueError, NameError) as error:
-        raise ScriptError(f"{name}: its arguments cannot be read: {error}") from None
+        schema = create_model("Arguments", __config__=config, **fields)
+        schema.model_rebuild()  # raises for a type that cannot be found, which the first use would do else
+    except (TypeError, ValueError, NameError, PydanticUserError) as error:
+        raise ScriptError(f"{name}: its arguments cannot be read: {_words(error)}") from None
+    return schema
 
 
 def check_arguments(arguments: Arguments, given: Mapping[str, Any], name: str) -> BaseModel:
@@ -449,14 +449,6 @@ def notify(observers: Sequence[Any], event: str, progress: EpochProgress) -> Non
     for observer in observers:
         if hook := getattr(observer, event, None):
             hook(progress)
-
-
-def _without_nan(result: Any) -> Any:
-    """An accuracy that is NaN is none."""
-    fractions = {name: getattr(result, name) for name in ("accuracy", "train_accuracy")}
-    return replace(
-        result, **{name: None for name, value in fractions.items() if value is not None and math.isnan(value)}
-    )
 
 
 def _place(error: BaseException, path: Path) -> str:

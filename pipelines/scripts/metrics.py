@@ -1,13 +1,14 @@
 """What a command says of its training, line by line: JSON objects, or whatever a regular expression finds."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.clock import Lap
-from pipelines.scripts.run import ScriptError, fraction
+from pipelines.scripts.run import ScriptError, fraction, without_nan
 from pipelines.trial import EpochResult
 
 KEYS = ("epoch", "accuracy", "accuracy_percent", "loss", "train_accuracy", "seconds")
@@ -38,7 +39,7 @@ def from_json(line: str) -> Values:
         return {}
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {key: values[key] for key in KEYS if key in values}
 
@@ -53,7 +54,7 @@ class Reported:
     """the last one, with or without an epoch"""
 
     def add(self, values: Values) -> None:
-        """Take in the values of a line. ScriptError for what is no number, and epochs that go back or come twice."""
+        """Take in the values of a line. ScriptError as `numbers`, and for epochs that go back or come twice."""
         found = numbers(values)
         self.accuracy = found.get("accuracy", self.accuracy)
         if "epoch" not in found:
@@ -70,7 +71,9 @@ class Reported:
     def results(self) -> tuple[EpochResult, ...]:
         """One entry an epoch, counted from 1."""
         return tuple(
-            EpochResult(epoch, said.get("loss"), said.get("accuracy"), train_accuracy=said.get("train_accuracy"))
+            without_nan(
+                EpochResult(epoch, said.get("loss"), said.get("accuracy"), train_accuracy=said.get("train_accuracy"))
+            )
             for epoch, said in self._counted_from_one()
         )
 
@@ -92,7 +95,8 @@ class Reported:
 
 
 def numbers(values: Values) -> dict[str, float]:
-    """The values of a line, accuracies as fractions. ScriptError for what is no number or no fraction."""
+    """The values of a line, accuracies as fractions. ScriptError for what is no number or no fraction, for epochs that
+    are not whole, and for seconds that are not finite."""
     found = {key: _number(key, value) for key, value in values.items() if value is not None}
     if (percent := found.pop("accuracy_percent", None)) is not None:
         found["accuracy"] = percent / 100
@@ -103,6 +107,11 @@ def numbers(values: Values) -> dict[str, float]:
 
 def _number(key: str, value: Any) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
         raise ScriptError(f"{key}={value!r} is not a number") from None
+    if key == "epoch" and not found.is_integer():
+        raise ScriptError(f"epoch={value!r} is not a whole number")
+    if key == "seconds" and not math.isfinite(found):
+        raise ScriptError(f"seconds={value!r} is not a finite number")
+    return found

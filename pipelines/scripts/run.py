@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from pipelines.clock import Clock
@@ -87,8 +87,7 @@ class Run:
         """
         if name not in LAPS:
             raise ScriptError(f"run.lap({name!r}): the laps are {', '.join(LAPS)}")
-        if epoch is not None and epoch < 1:
-            raise ScriptError(f"run.lap({name!r}, {epoch}): epochs are counted from 1")
+        epoch = None if epoch is None else whole_epoch(epoch, f"run.lap({name!r}, {epoch!r})")
         if self._open:
             raise ScriptError(
                 f"run.lap({name!r}) while run.lap({self._open!r}) has not ended: write `with run.lap(…):`, and no lap "
@@ -115,12 +114,14 @@ class Run:
         """Report what was measured after an epoch, counted from 1. What is shown of it is shown outside the laps.
 
         accuracy: of the test set, as a fraction. loss: mean training loss. scores: other numbers, kept in the notes.
-        ScriptError for an epoch that was reported, or that is before one that was, and for an accuracy outside [0, 1].
+        ScriptError for an epoch that is no whole number or not after those before it, and for an accuracy outside
+        [0, 1].
         """
+        epoch = whole_epoch(epoch, f"run.evaluated({epoch!r})")
         last = self.history[-1].epoch if self.history else 0
         if epoch <= last:
             what = "twice" if epoch == last else f"after epoch {last}"
-            raise ScriptError(f"run.evaluated({epoch}): epoch {epoch} is reported {what}; epochs rise from 1")
+            raise ScriptError(f"run.evaluated({epoch}): epoch {epoch} is reported {what}; epochs rise")
         found = {"accuracy": accuracy, "train_accuracy": train_accuracy}
         fractions = {name: fraction(value, f"run.evaluated({epoch}, {name}=…)") for name, value in found.items()}
         self.history.append(EpochResult(epoch, None if loss is None else number(loss), **fractions))
@@ -179,3 +180,34 @@ def fraction(value: SupportsFloat | None, what: str) -> float | None:
 def number(value: SupportsFloat) -> float:
     """The value of a number, or of a tensor with one element, also of one that requires a gradient."""
     return float(value.detach() if hasattr(value, "detach") else value)
+
+
+def whole_epoch(value: Any, what: str) -> int:
+    """The number of an epoch. ScriptError for anything but a whole number from 1."""
+    try:
+        epoch = int(value)
+        is_right = epoch == value and epoch >= 1
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        is_right = False
+    if not is_right:
+        raise ScriptError(f"{what}: an epoch is a whole number, counted from 1")
+    return epoch
+
+
+def without_nan(result: EpochResult) -> EpochResult:
+    """An accuracy that is NaN is none: the record has no such accuracies."""
+    values = {name: getattr(result, name) for name in ("accuracy", "train_accuracy")}
+    lost = [name for name, value in values.items() if value is not None and math.isnan(value)]
+    return replace(result, **dict.fromkeys(lost))
+
+
+def divergence(accuracy: float | None, last: EpochResult | None) -> str | None:
+    """Why a training counts as diverged, if it does.
+
+    accuracy: at the end. last: the last epoch that was reported.
+    """
+    if accuracy is not None and math.isnan(accuracy):
+        return "the accuracy at the end is NaN"
+    if last and last.train_loss is not None and not math.isfinite(last.train_loss):
+        return f"the training loss of epoch {last.epoch} is {last.train_loss}"
+    return None

@@ -32,5 +32,6 @@ def limited(seconds: float | None, run: Run) -> Iterator[None]:
     try:
         yield
     finally:
+        run.on_sign = lambda: None
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -78,14 +78,15 @@ def printed(run: Run, pattern: str) -> Iterator[None]:
 
 
 class _Lines(io.TextIOBase):
-    """Hands on what is written, and each whole line to a function."""
+    """Hands on what is written, and each whole line to a function. A carriage return ends a line too: progress bars are
+    redrawn with it."""
 
     def __init__(self, stream: TextIO, take: Callable[[str], None]) -> None:
         self._stream, self._take, self._begun = stream, take, ""
 
     def write(self, text: str) -> int:
         self._stream.write(text)
-        *lines, self._begun = (self._begun + text).split("\n")
+        *lines, self._begun = (self._begun + text).replace("\r", "\n").split("\n")
         for line in lines:
             self._take(line)
         return len(text)

@@ -114,3 +114,10 @@ def test_a_command_is_not_examined(examine, tmp_path):
     ended = examine("mine.yaml")
     assert ended.status == 2
     assert "mine.yaml: a command is timed from outside" in ended.err
+
+
+def test_a_loss_that_is_no_number_from_the_first_step_on_is_exit_status_1(examine, tmp_path):
+    pytest.importorskip("matplotlib")
+    ended = examine("digits/quick", "model.widths=[8,8]", "initialization.gain=1e30")
+    assert (ended.status, ended.err) == (1, "")
+    assert len(list((tmp_path / "runs" / "doctor").iterdir())) == 2

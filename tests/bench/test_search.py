@@ -11,11 +11,13 @@ from bench import search
 from pipelines import recipe
 from pipelines.data.sources import digits
 from pipelines.host import runtime
+from pipelines.recipe import yaml_reader
 from tests.bench.conftest import Ended, launch, wait
 
 optuna = pytest.importorskip("optuna")
 from bench.searching import search_study  # noqa: E402  it imports Optuna
 from bench.searching.search_study import Plan  # noqa: E402
+from bench.training import trainers  # noqa: E402
 
 CPU = torch.device("cpu")
 SMALL = ("digits/quick", "optimizer.lr=log:1e-3..1", "model.widths=[4]", "epochs=1", "--threads", "1")
@@ -39,7 +41,12 @@ def find(tmp_path, monkeypatch, capsys, one_thread):
 
 
 def studies():
-    storage = search_study.JournalStorage(search_study.JournalFileBackend(str(STUDY)))
+    return studies_of("digits-quick")
+
+
+def studies_of(name):
+    backend = search_study.JournalFileBackend(f"runs/search/{name}.journal")
+    storage = search_study.JournalStorage(backend)
     return [optuna.load_study(study_name=stage, storage=storage) for stage in search_study.STAGES]
 
 
@@ -79,6 +86,38 @@ def test_a_journal_of_another_space_is_refused(find):
     assert "is a search of another space: give another --study" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["epochs=2"], "with fixed ['epochs=1', 'model.widths=[4]'], not ['epochs=2', 'model.widths=[4]']"),
+        (["--validation", "0.2"], "with validation 0.1, not 0.2"),
+        (["--seeds", "2"], "with seeds 1, not 2"),
+        (["--sampler", "grid"], "with points None, not 4"),
+    ],
+)
+def test_a_journal_of_other_settings_is_refused(find, words, message):
+    find(*SMALL, "--trials", "1")
+    ended = find(*SMALL, "--trials", "1", *words)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert f"{STUDY} is a search {message}: give another --study" in ended.err
+
+
+def test_a_journal_of_another_recipe_is_refused(find):
+    Path("mine.yaml").write_text("base: digits/quick\ntitle: Mine\n")
+    find(*SMALL, "--trials", "1")
+    ended = find("mine.yaml", *SMALL[1:], "--trials", "1", "--study", STUDY)
+    assert (ended.status, "with recipe digits/quick, not mine.yaml" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_that_goes_on_draws_other_values(find, sampler):
+    words = (*SMALL, "--sampler", sampler, "--sampler-seed", "0", "--pruner", "none")
+    find(*words, "--trials", "2")
+    find(*words, "--trials", "4")
+    for study in studies():
+        assert len({trial.params["optimizer.lr"] for trial in study.trials}) == 4
+
+
 def test_a_grid_visits_every_point_once(find):
     words = ("optimizer.nesterov=true|false", "--sampler", "grid", "--points", "2")
     assert find(*SMALL, *words).status == 0
@@ -86,6 +125,25 @@ def test_a_grid_visits_every_point_once(find):
     visited = {(trial.params["optimizer.lr"], trial.params["optimizer.nesterov"]) for trial in coarse.trials}
     assert visited == {(lr, nesterov) for lr in (1e-3, 1.0) for nesterov in (True, False)}
     assert (len(coarse.trials), len(refined.trials)) == (4, 2), "the second stage keeps the better choice"
+
+
+def test_a_point_of_a_grid_that_was_broken_off_is_tried_again(find, monkeypatch):
+    whole, calls = search_study.score, []
+
+    def score(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(search_study, "score", score)
+    words = (*SMALL, "--sampler", "grid", "--points", "3")
+    assert find(*words).status == 130
+    assert find(*words).status == 0
+    coarse, _ = studies()
+    assert sorted(trial.state.name for trial in coarse.trials) == ["COMPLETE"] * 3 + ["FAIL"]
+    visited = [trial.params["optimizer.lr"] for trial in coarse.trials if trial.state.name == "COMPLETE"]
+    assert sorted(visited) == search_study.Range(1e-3, 1, log=True).points(3)
 
 
 def test_a_space_may_lie_in_a_file(find):
@@ -110,7 +168,7 @@ def test_scrambled_test_labels_give_the_same_search(tmp_path, one_thread):
             search_study.run(
                 plan,
                 tmp_path / f"{number}.journal",
-                partial(search_study.train_stage, plan, dataset, CPU),
+                partial(search_study.train_stage, plan, dataset, Path(), CPU),
                 lambda line: None,
             )
         )
@@ -139,7 +197,7 @@ def test_a_trial_that_is_behind_is_pruned(find):
     for rate in (0.1, 0.1, 1e-9):
         study.enqueue_trial({"optimizer.lr": rate})
     dataset = digits.read(Path())
-    search_study.train_stage(plan, dataset, CPU, study, 3, lambda study, trial: None)
+    search_study.train_stage(plan, dataset, Path(), CPU, study, 3, lambda study, trial: None)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert list(study.trials[2].intermediate_values) == [1]
 
@@ -244,3 +302,28 @@ def test_an_argument_that_a_function_lacks_is_refused_before_any_trial(find):
     ended = find("mine.py:train", "rte=0.1..0.9", "target=0.9")
     assert ended.status == 2
     assert "there is no argument 'rte'; did you mean rate?" in ended.err
+
+
+def test_a_function_gets_the_data_set_that_is_named(find):
+    Path("mine.py").write_text(
+        "def train(run, rate: float):\n    return rate * len(run.dataset().train_images) / 10_000\n"
+    )
+    ended = find("mine.py:train", "rate=0.1..0.9", "data.name=digits", "target=0.05", "--trials", "1")
+    assert (ended.status, ended.err) == (0, "")
+    (trial,) = studies_of("mine.py-train")[0].trials
+    assert trial.value == pytest.approx(0.1437 * trial.params["rate"])
+
+
+def test_a_function_finds_its_data_in_the_folder_that_is_given(find, monkeypatch):
+    found = []
+    monkeypatch.setattr(trainers, "load_data", lambda data, folder, world: found.append((data.name, folder)))
+    Path("mine.py").write_text("def train(run, rate: float):\n    run.dataset()\n    return rate\n")
+    words = ("mine.py:train", "rate=0.1..0.9", "data.name=mnist", "target=0.05", "--data-dir", "data")
+    assert find(*words, "--trials", "1", "--seeds", "2").status == 0
+    assert found == [("mnist", Path("data"))] * 2, "once in each of the two trials"
+
+
+def test_fixed_numbers_are_numbers_in_the_winner_too(find):
+    find(*SMALL, "optimizer.weight_decay=1e-4", "--trials", "1")
+    winner = yaml_reader.read(Path("runs/search/digits-quick.yaml").read_text())
+    assert winner["optimizer"]["weight_decay"] == 1e-4

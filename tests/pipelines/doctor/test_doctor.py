@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,8 +12,9 @@ from pipelines import doctor, recipe
 from pipelines.distributed.process_group import World
 from pipelines.doctor import checks, costs, fitting
 from pipelines.doctor.findings import Finding, worst
-from pipelines.doctor.short_trial import observe, shortened
+from pipelines.doctor.short_trial import _Watch, observe, shortened, stratified
 from pipelines.models.dropout import Dropout
+from pipelines.recipe.training import Resolution
 from pipelines.train import set_up
 from tests.pipelines.calling import calling
 
@@ -265,3 +268,121 @@ def test_the_worst_verdict_counts():
     found = [Finding("a", "ok", ""), Finding("b", "broken", ""), Finding("c", "suspicious", "")]
     assert worst(found) == "broken"
     assert worst([]) == "ok"
+
+
+@pytest.mark.parametrize(("crop", "side"), [(None, 6), (6, 6), (6, 4)])
+def test_labels_are_compared_in_the_size_of_what_is_fed(healthy, crop, side):
+    """As under `augment.resolution`, which begins with small images."""
+    setup, seen = healthy
+    resolution = Resolution(epochs=(0,), sizes=(side,), crops=crop and (crop,))
+    augment = setup.recipe.augment.model_copy(update={"resolution": resolution})
+    begun = replace(setup, recipe=setup.recipe.model_copy(update={"augment": augment}))
+    cut = seen.images[:, :, 1:7, 1:7] if crop else seen.images
+    small = replace(seen, images=torch.nn.functional.interpolate(cut, (side, side), mode="bilinear"))
+    assert checks.check_labels(begun, small).verdict == "ok"
+    wrong = checks.check_labels(begun, replace(small, labels=9 - small.labels))
+    assert "label mappings" in wrong.sentence
+
+
+def images_of(means, count, seed):
+    """By class: so many noisy images (count, pixels) with a mean each."""
+    generator = np.random.default_rng(seed)
+    return {number: mean + generator.normal(size=(count, means.shape[1])) for number, mean in enumerate(means)}
+
+
+def test_classes_that_chance_confuses_are_not_called_confused():
+    """A hundred classes, of which twenty groups of five look all the same."""
+    means = np.repeat(np.random.default_rng(0).normal(size=(20, 48)), 5, axis=0)
+    fed, tests = images_of(means, 40, seed=1), images_of(means, 40, seed=2)
+    assert checks.confused(fed, tests) == []
+    swapped = fed | {0: fed[99], 99: fed[0]}
+    assert {pair[0] for pair in checks.confused(swapped, tests)} >= {0, 99}
+
+
+def test_classes_of_few_images_are_not_compared(digits, healthy):
+    setup, seen = healthy
+    few = seen.labels.argsort(stable=True)[torch.arange(0, len(seen.labels), 8)]
+    finding = checks.check_labels(setup, replace(seen, images=seen.images[few], labels=9 - seen.labels[few]))
+    assert finding.verdict == "ok"
+    assert "of 0 classes with 30 images or more none looks like another" in finding.sentence
+
+
+def test_of_many_classes_more_images_are_taken_and_of_each_as_many(digits):
+    many = replace(
+        digits,
+        train_images=np.repeat(digits.train_images, 5, axis=0)[:6000],
+        train_labels=np.arange(6000) % 20,
+        class_names=tuple(map(str, range(20))),
+    )
+    assert set(np.bincount(shortened(many, 50).train_labels)) == {100}
+    assert len(shortened(replace(many, class_names=tuple(map(str, range(1000)))), 50).train_labels) == 6000
+
+
+def test_images_are_taken_in_proportion_and_at_random():
+    labels = np.repeat([0, 1, 2], [10, 50, 40])
+    chosen = stratified(labels, 50)
+    assert np.bincount(labels[chosen]).tolist() == [5, 25, 20]
+    assert len(set(chosen.tolist())) == 50
+    assert chosen.tolist() != sorted(chosen.tolist())
+    assert chosen.tolist() == stratified(labels, 50).tolist()
+    assert sorted(stratified(labels, 100).tolist()) == list(range(100))
+
+
+def test_memorising_knows_nothing_of_the_scaling_of_the_learning_rate():
+    scaled = quick("batch_size=64", "scaling={reference_batch: 32, warmup_epochs: 0}")
+    assert fitting.plain(scaled, 1).scaling is None
+
+
+def test_the_range_test_is_of_the_rate_that_the_recipe_trains_at(digits):
+    words = ("optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=1e-3", "batch_size=64")
+    plain, scaled = (setup_for(digits, *words, *more) for more in ((), ("scaling={reference_batch: 32}",)))
+    one, two = (fitting.range_test(each, observe(each)) for each in (plain, scaled))
+    assert two.updates["head.weight"] == pytest.approx(2 * one.updates["head.weight"], rel=0.1)
+    assert one.rates == two.rates, "both are optimizer.lr"
+
+
+def gradients_seen(optimizer, *gradients, scale):
+    """What is kept of gradients of one weight at step after step."""
+    network, watch = torch.nn.Linear(1, 1, bias=False), _Watch()
+    for step, gradient in enumerate(gradients):
+        network.weight.grad = torch.full_like(network.weight, gradient)
+        state = SimpleNamespace(network=network, optimizer=optimizer, gradient_scale=scale, epoch=0, step=step)
+        watch.gradients_ready(state)
+    return watch.gradients["weight"].item()
+
+
+def test_gradients_are_divided_by_what_they_were_multiplied_by():
+    assert gradients_seen(SimpleNamespace(), 64.0, 1.0, scale=32) == 2.0
+    scaler = SimpleNamespace(get_scale=lambda: 1024.0)
+    assert gradients_seen(SimpleNamespace(scaler=scaler), 2048.0, 1.0, scale=32) == 2.0
+
+
+def test_a_step_that_the_scaler_leaves_out_is_not_looked_at():
+    scaler = SimpleNamespace(get_scale=lambda: 1024.0)
+    assert gradients_seen(SimpleNamespace(scaler=scaler), math.inf, math.nan, 2048.0, 1.0, scale=32) == 2.0
+
+
+def test_every_evaluation_is_counted(healthy):
+    setup, seen = healthy
+
+    def evaluations(every):
+        evaluation = setup.recipe.evaluation.model_copy(update={"every": every})
+        chosen = setup.recipe.model_copy(update={"epochs": 15, "evaluation": evaluation})
+        return costs.measure(replace(setup, recipe=chosen), seen).evaluations
+
+    assert evaluations(10) == pytest.approx(evaluations(1) * 2 / 15), "after epoch 10, and at the end"
+
+
+def test_the_steps_of_the_first_epoch_are_counted_where_batches_are_thinned_out(digits):
+    selection = "techniques.batch_selection={keep: 0.5, proxy: {name: convnet, widths: [4]}}"
+    seen = observe(setup_for(digits, selection))
+    assert (seen.steps, len(seen.labels)) == (16, 512)
+
+
+def test_a_network_that_gives_no_numbers_is_broken(digits):
+    setup = setup_for(digits, "model.widths=[8,8]", "initialization.gain=1e30")
+    examination = doctor.examine(setup)
+    found = verdicts(examination)
+    broken = {"initial loss", "softmax", "modes", "learning rate", "memorise 1", "memorise 4"}
+    assert {found[check] for check in broken} == {"broken"}, examination.findings
+    assert examination.sweep.suggestion is None

@@ -1,4 +1,5 @@
 import itertools
+import threading
 
 import pynvml
 import pytest
@@ -7,7 +8,7 @@ import torch
 from pipelines.distributed.process_group import World
 from pipelines.host import nvml
 from pipelines.probes import energy
-from pipelines.probes.energy import Counter, counters, measure, packages
+from pipelines.probes.energy import Counter, added_up, counters, measure, packages
 from tests.pipelines.host.test_nvml import UUIDS, gpus  # noqa: F401  a fixture
 
 
@@ -32,8 +33,46 @@ def test_packages_count_and_what_is_part_of_them_does_not(tmp_path):
 
 
 def test_a_counter_that_began_again_went_on():
-    values = iter([3.0])
-    assert Counter("one", lambda: next(values), wraps_at=1000).since(998.0) == pytest.approx(5)
+    assert Counter("one", lambda: 0.0, wraps_at=1000).between(998.0, 3.0) == pytest.approx(5)
+    assert Counter("one", lambda: 0.0).between(3.0, 998.0) == 995
+
+
+def test_a_counter_that_begins_again_and_again_is_read_meanwhile(monkeypatch):
+    monkeypatch.setattr(energy, "INTERVAL", 0.001)
+    readings, ready = [], threading.Event()
+
+    def read():
+        readings.append(300.0 * len(readings))
+        if len(readings) == 10:
+            ready.set()
+        return readings[-1] % 1000
+
+    with added_up([Counter("one", read, wraps_at=1000)]) as joules:
+        assert ready.wait(60)
+    assert joules == [pytest.approx(readings[-1])]
+
+
+def test_a_reading_that_fails_is_made_up_for_by_the_next(monkeypatch):
+    monkeypatch.setattr(energy, "INTERVAL", 0.001)
+    failed, answers = threading.Event(), iter([2.0])
+
+    def read():
+        if failed.is_set():
+            return 7.0
+        if (answer := next(answers, None)) is None:
+            failed.set()
+            raise OSError
+        return answer
+
+    with added_up([Counter("one", read)]) as joules:
+        assert failed.wait(60)
+    assert joules == [5.0]
+
+
+def test_zones_that_a_container_hides_are_left_out(tmp_path):
+    zone(tmp_path, "intel-rapl:0", 12.5)
+    (tmp_path / "intel-rapl:1").symlink_to(tmp_path / "hidden")
+    assert [counter.name for counter in packages(tmp_path)] == ["package-0"]
 
 
 def test_trials_are_repeated_until_there_are_enough_seconds(monkeypatch):

@@ -31,6 +31,16 @@ def test_layer_scales_change_nothing_in_the_trial(digits):
     assert set(with_scales.notes["layer_scales"]) == {"layers.0", "layers.3", "head"}
 
 
-def test_layer_scales_go_with_a_technique_that_replaces_the_loss(digits):
-    chosen = recipe.load("digits/quick", ["epochs=0.1", "techniques={layer_scales: {}, data_pruning: {}}"])
-    assert "layer_scales" in run_trial(set_up(chosen, digits, World()), seed=0).notes
+def test_dropout_draws_nothing_that_the_training_would_draw():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 3))
+    images, labels = torch.randn(8, 4), torch.randint(3, (8,))
+    before = torch.get_rng_state()
+    layer_scales(network, F.cross_entropy, images, labels)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_technique_that_has_a_loss_of_its_own_does_not_matter(digits):
+    words = ["epochs=1", "techniques={data_pruning: {}, layer_scales: {}}"]
+    trial = run_trial(set_up(recipe.load("digits/quick", words), digits, World()), seed=0)
+    assert set(trial.notes["layer_scales"]) == {"layers.0", "layers.3", "head"}

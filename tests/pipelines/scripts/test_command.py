@@ -1,5 +1,6 @@
 """A command under the clock: what it says, what it takes, and how it can go wrong."""
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -98,6 +99,12 @@ def test_metrics_can_be_in_a_file(tmp_path):
     [
         ("print('{\"accuracy\": 0.5}')", "missed", None),
         ("print('{\"accuracy\": NaN}')", "diverged", "the accuracy at the end is NaN"),
+        ('print(\'{"epoch": 1, "accuracy": 0.9, "loss": NaN}\')', "diverged", "the training loss of epoch 1 is nan"),
+        (
+            'print(\'{"epoch": 1, "seconds": NaN}\')',
+            "failed",
+            "said what cannot be: seconds=nan is not a finite number",
+        ),
         ("print('training')", "failed", "said no accuracy; its last line is 'training'"),
         ("pass", "failed", "said no accuracy, nor anything else"),
         ("import sys; sys.exit('no data')", "failed", "ended with status 1: no data"),
@@ -129,13 +136,15 @@ def test_a_flood_of_output_is_read_and_forgotten():
     assert train(code).outcome == "reached"
 
 
-def test_an_endless_flood_is_ended(monkeypatch):
+@pytest.mark.parametrize("end", ["\\n", "\\r", ""])
+def test_an_endless_flood_is_ended(monkeypatch, end):
     monkeypatch.setattr(command, "MOST_BYTES", 1_000_000)
-    trial = train("while True: print('y' * 99)")
+    trial = train(f"while True: print('y' * 99, end='{end}')")
     assert (trial.outcome, trial.reason) == ("failed", "printed more than 1,000,000 bytes, and was ended")
 
 
-def test_processes_that_outlive_it_are_killed_and_counted():
+def test_processes_that_outlive_it_are_killed_and_counted(monkeypatch):
+    monkeypatch.setattr(command, "PATIENCE", 0.5)
     code = """
 import os, sys, time
 for _ in range(2):
@@ -149,7 +158,76 @@ print('{"accuracy": 0.7}')
     earlier = set(psutil.Process(os.getpid()).children(recursive=True))
     before = time.monotonic()
     trial = train(code)
+    lasted = time.monotonic() - before
     assert (trial.outcome, trial.notes["left_running"]) == ("reached", 2)
-    assert time.monotonic() - before < 60
+    assert lasted < 60
+    assert trial.laps[0].seconds < lasted - command.PATIENCE, "the time ends with the command"
     mine = set(psutil.Process(os.getpid()).children(recursive=True)) - earlier
     assert [one for one in mine if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_daemon_that_holds_the_output_open_is_not_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "PATIENCE", 0.5)
+    code = f"""
+import os, time
+print('{{"accuracy": 0.7}}')
+if not os.fork():
+    os.setsid()
+    if daemon := os.fork():
+        open({str(tmp_path / "daemon")!r}, 'w').write(str(daemon))
+        os._exit(0)
+    time.sleep(100)
+os.wait()
+"""
+    before = time.monotonic()
+    trial = train(code)
+    assert time.monotonic() - before < 60
+    assert (trial.outcome, trial.accuracy) == ("reached", 0.7)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int((tmp_path / "daemon").read_text())).kill()
+
+
+def test_a_process_that_it_leaves_and_that_prints_on_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(command, "PATIENCE", 0.5)
+    monkeypatch.setattr(command, "MOST_BYTES", 1_000_000)
+    code = """
+import os, time
+if not os.fork():
+    while True:
+        print("y")
+        time.sleep(0.01)
+time.sleep(0.5)
+print('{"accuracy": 0.7}')
+"""
+    trial = train(code)
+    assert (trial.outcome, trial.notes["left_running"]) == ("reached", 1)
+
+
+def test_a_progress_bar_is_output():
+    code = "import time\nfor step in range(20): print(f'\\r{step}', end=''); time.sleep(0.1)\n"
+    trial = train(code + "print('\\r', end='')\nprint('{\"accuracy\": 0.7}')", timeout=1.5)
+    assert (trial.outcome, trial.reason) == ("reached", None)
+
+
+def test_the_last_line_needs_no_end():
+    assert train("print('{\"accuracy\": 0.7}', end='')").accuracy == 0.7
+
+
+def test_a_file_of_an_earlier_trial_does_not_count(tmp_path):
+    file = tmp_path / "3"
+    file.write_text('{"accuracy": 0.9}')
+    write = f"open({str(file)!r}, 'w').write('{{\"accuracy\": 0.9}}')"
+    old, new = (train(code, metrics=f"json:{tmp_path}/{{seed}}") for code in ("pass", write))
+    assert (old.outcome, old.accuracy) == ("failed", None)
+    assert old.reason == f"wrote no {file}: it is as before the trial"
+    assert (new.outcome, new.accuracy) == ("reached", 0.9)
+
+
+def test_a_command_that_ends_before_it_writes_its_file_says_its_status(tmp_path):
+    trial = train("import sys; sys.exit('no data')", metrics=f"json:{tmp_path}/nowhere")
+    assert trial.reason == "ended with status 1: no data"
+
+
+def test_an_epoch_whose_accuracy_is_nan_has_none():
+    trial = train('print(\'{"epoch": 1, "accuracy": NaN}\\n{"epoch": 2, "accuracy": 0.7}\')')
+    assert ([one.accuracy for one in trial.epochs], trial.outcome) == ([None, 0.7], "reached")

@@ -14,9 +14,9 @@ import results
 from pipelines.distributed.process_group import World
 from pipelines.host.torch_settings import TorchSettings
 from pipelines.recipe.scripts import Function
-from pipelines.scripts import function
+from pipelines.scripts import function, timeouts
 from pipelines.scripts.function import FunctionTrainer
-from pipelines.scripts.run import ScriptError
+from pipelines.scripts.run import Run, ScriptError
 
 TRAIN = """
 def train(run, lr=0.5):
@@ -102,6 +102,8 @@ def test_nan_is_a_divergence(trainer, body, reason):
             "run.notes['x'] = run; return 0.5",
             "run.notes must be a dictionary of JSON values: Object of type Run is not",
         ),
+        ("run.notes = [1]; return 0.5", "run.notes must be a dictionary of JSON values, not list"),
+        ("run.lap('train', 0.5)", r"run\.lap\('train', 0\.5\): an epoch is a whole number"),
         ("run.steps = 1.5; return 0.5", "run.steps is 1.5: it must be a whole number"),
         ("run.samples = -1; return 0.5", "run.samples is -1: it cannot be negative"),
     ],
@@ -110,6 +112,19 @@ def test_what_a_function_does_wrong_is_one_line(trainer, body, words):
     with pytest.raises(ScriptError, match=words) as raised:
         trainer(f"\ndef train(run):\n    {body}\n").run_trial(0)
     assert "\n" not in str(raised.value)
+
+
+UNKNOWN_TYPE = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+import dataclasses, pydantic
+if TYPE_CHECKING:
+    from pathlib import Path
+{}
+class Config({}):
+    folder: Path = None
+def train(run, config: Config): pass
+"""
 
 
 @pytest.mark.parametrize(
@@ -122,6 +137,12 @@ def test_what_a_function_does_wrong_is_one_line(trainer, body, words):
         ("import nowhere_to_be_found", "cannot be imported: line 1: ModuleNotFoundError: No module named"),
         ("def train(): pass", "must take the run as its first argument: def train"),
         ("def train(run, *rest): pass", r"\*rest cannot be set by name"),
+        (
+            "from __future__ import annotations\nfrom paceline import trial\ndef train(run: trial.Rum): pass",
+            "mine.py:train: its signature cannot be read: AttributeError: .*Rum",
+        ),
+        (UNKNOWN_TYPE.format("@dataclasses.dataclass", ""), "the fields of Config cannot be read: NameError: .*Path"),
+        (UNKNOWN_TYPE.format("", "pydantic.BaseModel"), "its arguments cannot be read: .*Path"),
     ],
 )
 def test_a_file_that_will_not_do_is_one_line(trainer, text, words):
@@ -155,6 +176,21 @@ SIGNATURES = {
         def train(run, config: Config): return config.lr / 10
         """,
 }
+
+
+SIGNATURES["inherited"] = """
+    from __future__ import annotations
+    from dataclasses import dataclass, field
+    @dataclass
+    class Base:
+        lr: float
+        layers: list[int] = field(default_factory=lambda: [1])
+    @dataclass
+    class Config(Base):
+        name: str = 'a'
+        steps: int = field(default=0, init=False)
+    def train(run, config: Config): return config.lr / 10
+    """
 
 
 @pytest.mark.parametrize("text", SIGNATURES.values(), ids=SIGNATURES)
@@ -366,3 +402,40 @@ def test_standard_output_that_is_closed_is_an_error(trainer, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with pytest.raises(ScriptError, match="closed standard output"):
         trainer("import sys\ndef train(run):\n    sys.stdout.close()\n    return 0.5").run_trial(0)
+
+
+def test_notes_are_kept_as_json_has_them(trainer):
+    trial = trainer("def train(run):\n    run.notes['hits'] = {0: 12, 1: (3, None)}\n    return 0.5").run_trial(0)
+    assert trial.notes["hits"] == {"0": 12, "1": [3, None]}
+
+
+def test_nothing_waits_for_a_sign_after_a_trial():
+    run = Run(seed=0, device=torch.device("cpu"), target=0.5)
+    with timeouts.limited(10.0, run):
+        assert signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+    with run.lap("train"):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+class Rank(World):
+    """One of two processes, of which rank 0 gave an accuracy of 0.7."""
+
+    def broadcast_object(self, value):
+        assert self.rank or value == 0.7
+        return 0.7
+
+    def gather(self, value):
+        return [value, value]
+
+    def maximum(self, values):
+        return values
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_of_several_processes_may_report_alone(rank):
+    run = Run(seed=0, device=torch.device("cpu"), target=0.5, rank=rank, world_size=2)
+    if run.is_main:
+        run.evaluated(1, accuracy=0.7)
+    trial = function.finish(run, None, 1.0, "mine.py:train", Rank(rank, 2))
+    assert (trial.accuracy, trial.outcome) == (0.7, "reached")

@@ -62,6 +62,11 @@ def test_other_lines_say_nothing(line):
         (('{"epoch": 1, "accuracy": "good"}',), "accuracy='good' is not a number"),
         (('{"epoch": 1, "accuracy": [1]}',), r"accuracy=\[1\] is not a number"),
         (('{"epoch": 1, "accuracy": 94.1}',), r"accuracy is 94\.1: an accuracy is a fraction"),
+        (('{"epoch": NaN, "accuracy": 0.1}',), "epoch=nan is not a whole number"),
+        (('{"epoch": 0.5, "accuracy": 0.1}',), r"epoch=0\.5 is not a whole number"),
+        (('{"epoch": 1, "seconds": NaN}',), "seconds=nan is not a finite number"),
+        (('{"epoch": 1, "seconds": Infinity}',), "seconds=inf is not a finite number"),
+        ((f'{{"accuracy": 1{400 * "0"}}}',), "is not a number"),
     ],
 )
 def test_what_cannot_be_is_an_error(lines, words):
@@ -75,8 +80,12 @@ def test_seconds_that_fall_are_an_error():
         _ = found.laps
 
 
-def test_nan_is_kept():
-    assert math.isnan(reported('{"accuracy": NaN}').accuracy)
+def test_nan_is_kept_at_the_end_and_is_no_accuracy_of_an_epoch():
+    found = reported('{"epoch": 1, "accuracy": NaN, "train_accuracy": NaN, "loss": NaN}')
+    assert math.isnan(found.accuracy)
+    (epoch,) = found.results
+    assert (epoch.accuracy, epoch.train_accuracy) == (None, None)
+    assert math.isnan(epoch.train_loss)
 
 
 @pytest.mark.parametrize(

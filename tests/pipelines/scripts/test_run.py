@@ -74,12 +74,33 @@ def test_a_lap_that_was_left_open_is_found(run, enter):
 
 @pytest.mark.parametrize(
     ("epochs", "words"),
-    [((1, 1), "epoch 1 is reported twice"), ((2, 1), "epoch 1 is reported after epoch 2"), ((0,), "epoch 0")],
+    [
+        ((1, 1), "epoch 1 is reported twice"),
+        ((2, 1), "epoch 1 is reported after epoch 2"),
+        ((0,), r"run\.evaluated\(0\): an epoch is a whole number, counted from 1"),
+    ],
 )
 def test_epochs_are_reported_once_and_forwards(run, epochs, words):
     with pytest.raises(ScriptError, match=words):
         for epoch in epochs:
             run.evaluated(epoch, accuracy=0.5)
+
+
+@pytest.mark.parametrize("epoch", [0, -1, 0.5, math.nan, math.inf, "1", torch.ones(2)])
+def test_an_epoch_is_a_whole_number(run, epoch):
+    with pytest.raises(ScriptError, match="an epoch is a whole number"):
+        run.evaluated(epoch, accuracy=0.5)
+    with pytest.raises(ScriptError, match="an epoch is a whole number"):
+        run.lap("train", epoch)
+    assert (run.history, run.clock.laps) == ([], [])
+
+
+def test_a_whole_number_of_another_type_is_kept_as_one(run):
+    run.evaluated(torch.tensor(1), accuracy=0.5)
+    with run.lap("train", 1.0):
+        pass
+    kept = run.history[0].epoch, run.clock.laps[0].epoch
+    assert (kept, [type(one) for one in kept]) == ((1, 1), [int, int])
 
 
 def test_what_is_reported_is_kept_as_numbers(run):

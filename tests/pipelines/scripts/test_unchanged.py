@@ -101,3 +101,11 @@ def test_a_report_inside_a_lap_is_shown_after_it(run):
         assert not shown
     run.evaluated(2, accuracy=0.6)
     assert shown == [(1, 1), (1, 2)]
+
+
+def test_a_carriage_return_ends_a_line(run):
+    with printed(run, r"^(?P<accuracy>[\d.]+)$"):
+        print("\r 50%", end="")
+        print("\r100%", end="\r")
+        print("0.5")
+    assert [one.accuracy for one in run.history] == [0.5]
