@@ -243,7 +243,7 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
 
 
 def trained(given: GateOptions, out: Path, metrics: Collection[str], *words: str) -> list["Samples"]:
-    """Train in a process of its own. Returns the runs that came to their end; that others did not is a warning."""
+    """Train in a process of its own. Returns the runs that have all their trials; a training that fails is a warning."""
     from results import store
 
     try:
@@ -252,7 +252,8 @@ def trained(given: GateOptions, out: Path, metrics: Collection[str], *words: str
         cli.warn(str(error))
     if not any(out.glob(f"*/{store.RECORD}")):
         return []
-    return [one for one in read(out, given, metrics) if store.read_record(one.origin).status == "finished"]
+    found = read(out, given, metrics)
+    return [one for one in found if len(one.seeds) + one.discarded == len(store.read_record(one.origin).seeds)]
 
 
 def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:

@@ -58,7 +58,7 @@ def record(
     code = hashlib.sha256(text.encode()).hexdigest() if text else None
     given = {"target": target, "data": {"name": data} if data else None, "arguments": arguments}
     try:
-        config = Cells.model_validate({"title": name[:100], "code": code, **given})
+        config = Cells.model_validate({"title": name[:100], "code": code, **given}, strict=False)
     except ValidationError as error:
         what = error.errors(include_url=False)[0]
         raise ValueError(f"paceline.record: {'.'.join(map(str, what['loc']))}: {what['msg']}") from None
