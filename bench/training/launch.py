@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
 """seconds that children have to end after SIGTERM, before they are killed"""
 REPEATED = 1.0
-"""seconds after a signal from which another one is a new request: `timeout` sends its own twice at once"""
+"""seconds after a signal from which another one counts as the second: GNU `timeout` sends its signal twice at once"""
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 LAUNCHER_PREFIXES = ("ACCELERATE_", "MASTER_", "TORCHELASTIC_", "GROUP_", "LOCAL_", "ROLE_")
