@@ -1,13 +1,16 @@
 """Find the commit that made a suite slower or less accurate: git bisect, driven by `bench/gate.py --against`.
 
-Each commit that git bisect asks for is trained interleaved with GOOD. Where the gate cannot decide, the trials are
-doubled, up to a limit; a commit that is still undecided, or does not train, is skipped. Both checkouts are temporary
-worktrees: yours is left alone, and only commits are tested.
+Each commit that git bisect asks for is trained interleaved with GOOD. Where the trials are too few to decide, they are
+doubled, up to a limit; a commit that is still undecided, does not train or is not comparable is skipped. Both checkouts
+are temporary worktrees: yours is left alone, and only commits are tested.
 
 The file is not called bisect.py, which would hide Python's own module of that name from all scripts of this folder.
 """
 
 import contextlib
+import json
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -32,6 +35,12 @@ examples:
   python bench/bisection.py HEAD~20 HEAD --suite nightly-gpu --fail-on time:2% --trials 12"""
 GATE = (sys.executable, str(ROOT / "bench" / "gate.py"))
 """the command that judges, the same one for all commits"""
+HASH = "[0-9a-f]{40,64}"
+END = re.compile(
+    rf"^(?:(?P<first>{HASH}) is the first '?bad'? commit|There are only 'skip'ped commits left to test\.)$",
+    re.MULTILINE,
+)
+"""how git bisect ends its search, in a line of its own: titles of commits are in other lines"""
 
 Verdict = Literal["good", "bad", "skip"]
 """as git bisect calls it"""
@@ -101,7 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     good, bad = (commit_of(given.repository, name) for name in (given.good, given.bad))
     check_order(given, good, bad)
-    with worktree(given.repository, good) as accepted, worktree(given.repository, bad) as candidate:
+    with (
+        cli.terminating(),
+        worktree(given.repository, good) as accepted,
+        worktree(given.repository, bad) as candidate,
+    ):
         end = judge(given, accepted, candidate, given.trials)
         show(end)
         if end.verdict != "bad":
@@ -120,28 +133,38 @@ def search(
     """The first bad commit, or all that it may be where some were skipped; and the commits that were judged."""
     steps: list[Step] = []
     answer = git(candidate, "bisect", "start", bad, good)
-    while "first bad commit" not in answer and "There are only 'skip'ped commits left" not in answer:
+    while not (end := END.search(answer)):
         steps.append(judge(given, accepted, candidate, trials))
         show(steps[-1])
-        answer = git(candidate, "bisect", steps[-1].verdict, may_fail=True)
-    if "is the first bad commit" in answer:
-        return [answer.split()[0]], steps
-    return [line for line in answer.splitlines() if len(line) == 40 and line.isalnum()], steps
+        answer = next_commit(candidate, steps[-1].verdict)
+    return [end["first"]] if end["first"] else re.findall(rf"^{HASH}$", answer, re.MULTILINE), steps
+
+
+def next_commit(candidate: Path, verdict: Verdict) -> str:
+    """git's answer to a verdict on the commit that is checked out. ValueError where the search cannot go on, as where
+    git cannot check out the next commit."""
+    ended = run_git(candidate, "bisect", verdict)
+    if ended.returncode and not END.search(ended.stdout):  # git also fails where the commits that are left were skipped
+        raise failure(candidate, ended)
+    return ended.stdout
 
 
 def judge(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> Step:
     """The checkout of a commit, judged with as many trials as it takes."""
     commit = git(candidate, "rev-parse", "HEAD").strip()
     while True:
-        status, has_verdicts = run_gate(given, accepted, candidate, trials)
+        status, needs_more = run_gate(given, accepted, candidate, trials)
         verdict: Verdict = "good" if status == cli.OK else "bad" if status == cli.WORSE else "skip"
-        if verdict != "skip" or not has_verdicts or 2 * trials > given.most_trials:
+        if verdict != "skip" or not needs_more or 2 * trials > given.most_trials:
             return Step(commit, verdict, trials, title_of(candidate, commit))
         trials *= 2
 
 
 def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> tuple[int, bool]:
-    """The gate's exit status, and whether it came to a verdict at all. KeyboardInterrupt where it was interrupted."""
+    """The gate's exit status, and whether more trials may decide. KeyboardInterrupt where it was interrupted.
+
+    A row that is not comparable has no change, and no number of trials gives it one.
+    """
     rules = [word for rule in given.fail_on for word in ("--fail-on", rule)]
     launcher = ["--launcher", given.launcher] if given.launcher else []
     command = [
@@ -153,7 +176,8 @@ def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: i
     ended = subprocess.run(ending_with_us(command), stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
     if ended.returncode not in (cli.OK, cli.WORSE, cli.NO_VERDICT, cli.INTERNAL):
         raise KeyboardInterrupt
-    return ended.returncode, bool(ended.stdout.strip())
+    verdicts = map(json.loads, ended.stdout.splitlines())
+    return ended.returncode, any(one["decision"] == "undecided" and one["change"] is not None for one in verdicts)
 
 
 @contextlib.contextmanager
@@ -189,11 +213,24 @@ def title_of(repository: Path, commit: str) -> str:
 
 def git(folder: Path, *words: str, may_fail: bool = False) -> str:
     """What a git command prints. ValueError, with its message, where it fails."""
-    command = ["git", "-C", str(folder), *words]
-    ended = subprocess.run(command, capture_output=True, text=True, errors="replace")  # noqa: S603  no shell
+    ended = run_git(folder, *words)
     if ended.returncode and not may_fail:
-        raise ValueError(f"{folder}: git {words[0]}: {' '.join(ended.stderr.split())}")
+        raise failure(folder, ended)
     return ended.stdout
+
+
+def run_git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A git command that has ended. Its messages are in English, because some are read here."""
+    command = ["git", "-C", str(folder), *words]
+    variables = os.environ | {"LC_ALL": "C"}
+    return subprocess.run(  # noqa: S603  no shell
+        command, env=variables, capture_output=True, text=True, encoding="utf-8", errors="replace"
+    )
+
+
+def failure(folder: Path, ended: subprocess.CompletedProcess[str]) -> ValueError:
+    """What a git command that has failed says, in one line."""
+    return ValueError(f"{folder}: git {ended.args[3]}: {' '.join(ended.stderr.split())}")
 
 
 def show(step: Step) -> None:

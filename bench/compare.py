@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -11,6 +12,9 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 from bench.command_line import cli
 from bench.command_line.options import Parser
 from results.facts import FACTS
+
+if TYPE_CHECKING:
+    from results.samples import Samples
 
 EPILOG = """\
 A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
@@ -46,13 +50,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     comparisons = compare.compare(*sides, chosen, options.across)
     of_benchmarks = any(one.is_benchmark for one in sides[0])
     protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
-    for warning in dict.fromkeys(warning for one in (*sides[0], *sides[1]) for warning in one.warnings):
+    of_runs = (warning for one in (*sides[0], *sides[1]) for warning in one.warnings)
+    for warning in dict.fromkeys([*of_runs, *one_sided(*sides)]):
         cli.warn(warning)
     if options.format == "table":
         cli.make_console().print(comparison.table(comparisons, protocol).rich())
     else:
         print(comparison.rendered(comparisons, protocol, options.format), end="")
     return compare.status(comparisons, chosen)
+
+
+def one_sided(before: Sequence["Samples"], after: Sequence["Samples"]) -> list[str]:
+    """A line for each run whose recipe is on one side alone, and so is not compared; none for the literature."""
+    old, new = ({one.recipe for one in side} for side in (before, after))
+    if old.isdisjoint(new):  # two recipes that are compared with each other
+        return []
+    sides = (("old", before, new), ("new", after, old))
+    return [
+        f"{one.recipe} is only on the {name} side"
+        for name, side, other in sides
+        for one in side
+        if one.recipe not in other and not one.published
+    ]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

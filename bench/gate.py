@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,12 +24,13 @@ from bench.command_line.invocation import without_folders
 from bench.command_line.option_groups import Data, Machine, Records, Timeout
 from bench.command_line.options import Argument, Count, File, Folder, Options
 from bench.training.events import Event
-from bench.training.launch import ROOT, Children, Launch
+from bench.training.launch import ROOT, Children, Launch, LaunchError
 
 if TYPE_CHECKING:
     from results.gate import Judgement
     from results.rules import Rule
     from results.samples import Samples
+    from results.tables.table import Table
 
 PROG = "bench/gate.py"
 EXAMPLES = """\
@@ -82,6 +83,27 @@ class Reports(Options):
     json: bool = False
     """print one JSON object per verdict on standard output, and everything else on standard error"""
 
+    def check_folders(self) -> None:
+        """ValueError for a file in a folder that is not there, before hours of training."""
+        for name in ("summary", "junit", "benchmark_json"):
+            path = getattr(self, name)
+            if path and not path.parent.is_dir():
+                raise ValueError(f"--{name.replace('_', '-')} {path}: there is no folder {path.parent}: make it first")
+
+
+ACCEPTING = ("baseline", "accept")
+"""the options that are used with --accept"""
+JUDGING = (
+    "baseline",
+    "new",
+    "suite",
+    "fail_on",
+    "discard_throttled",
+    "protocol",
+    *(one.name for one in fields(Reports)),
+)
+"""the options that are used with --new"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions(Passed, Records, Reports):
@@ -116,10 +138,10 @@ class GateOptions(Passed, Records, Reports):
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.against is None):
             raise ValueError("give either a baseline or --against")
-        if self.accept and (self.against or self.new):
-            raise ValueError("--accept changes the baseline and judges nothing: leave out --against and --new")
         if self.against and self.new:
             raise ValueError("--new judges runs that exist, and --against trains: give one of them")
+        if self.accept:
+            self._refuse_others("--accept changes the baseline and judges nothing", ACCEPTING)
         if self.checkout and not self.against:
             raise ValueError("--checkout needs --against: a baseline is compared with this checkout")
         if self.trials and not self.against:
@@ -128,8 +150,13 @@ class GateOptions(Passed, Records, Reports):
             raise ValueError("--cluster needs --against; train the runs for --new with bench/sweep.py --cluster")
         if self.cluster and self.launcher:
             raise ValueError("--launcher is for this machine, --cluster for many: give one of them")
-        if self.new and (ignored := options.to_arguments(self, Passed)):
-            raise ValueError(f"--new trains nothing: leave out {ignored[0]}")
+        if self.new:
+            self._refuse_others("--new trains nothing", JUDGING)
+
+    def _refuse_others(self, why: str, used: Sequence[str]) -> None:
+        """ValueError for an option that is given and is not among those that are used."""
+        if others := options.to_arguments(self, GateOptions, without=used):
+            raise ValueError(f"{why}: leave out {others[0]}")
 
 
 def parse(arguments: Sequence[str] | None = None) -> GateOptions:
@@ -149,17 +176,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from results import gate, rules
     from results.tables import gate as gate_reports
 
+    given.check_folders()
     chosen = rules.rules(given.fail_on or ["time:3%"])
     judge = judge_interleaved if given.against else judge_by_baseline
     judgements = judge(given, chosen)
     table = gate_reports.table(judgements, given.protocol)
-    if given.summary:
-        with given.summary.open("a", encoding="utf-8") as file:
-            file.write(table.markdown())
-    if given.junit:
-        given.junit.write_text(gate_reports.junit(judgements), encoding="utf-8")
-    if given.benchmark_json:
-        given.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
     if given.json:
         for judgement in judgements:
             cli.print_json(json_output.verdict_object(judgement).model_dump())
@@ -170,8 +191,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = gate.status(judgements)
     if status == cli.NO_VERDICT and given.undecided == "ok":
         cli.warn("nothing was decided; the exit status is 0 because of --undecided ok")
-        return cli.OK
+        status = cli.OK
+    try:
+        write_reports(given, judgements, table)
+    except OSError as error:
+        failed = cli.print_error(PROG, error)
+        return status or failed  # what is worse stays worse
     return status
+
+
+def write_reports(given: Reports, judgements: Sequence["Judgement"], table: "Table") -> None:
+    """Write the files that are asked for."""
+    from results.tables import gate as gate_reports
+
+    if given.summary:
+        with given.summary.open("a", encoding="utf-8") as file:
+            file.write(table.markdown())
+    if given.junit:
+        given.junit.write_text(gate_reports.junit(judgements), encoding="utf-8")
+    if given.benchmark_json:
+        given.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
 
 
 def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
@@ -185,17 +224,36 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     if given.new:
         return gate.judge(baseline, read(given.new, given, metrics), chosen, own_rules=own)
     entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
+    if unknown := entries.keys() - {one.recipe for one in baseline}:
+        raise ValueError(
+            f"{given.baseline}: the baseline has no run of {min(unknown)}: train it {gate.RUNS} times on this machine "
+            "and keep the runs"
+        )
     folder = folder_of(given)
-    train(given, folder, "--suite", given.suite)
-    new = read(folder, given, metrics)
+    new = trained(given, folder, metrics, "--suite", given.suite)
+    if not new:
+        raise ValueError(f"--suite {given.suite}: no recipe could be trained")
 
     def rerun(recipe: str) -> list["Samples"]:
         trials = max(len(one.seeds) + one.discarded for one in new if one.recipe == recipe)
         confirmation = folder / "confirmation" / recipe.replace("/", "-")
-        train(given, confirmation, entries[recipe].recipe, "--trials", str(trials))
-        return read(confirmation, given, metrics)
+        return trained(given, confirmation, metrics, entries[recipe].recipe, "--trials", str(trials))
 
     return gate.judge(baseline, new, chosen, rerun, recipes=entries, own_rules=own)
+
+
+def trained(given: GateOptions, out: Path, metrics: Collection[str], *words: str) -> list["Samples"]:
+    """Train in a process of its own. Returns the runs that have all their trials; a training that fails is a warning."""
+    from results import store
+
+    try:
+        train(given, out, *words)
+    except LaunchError as error:
+        cli.warn(str(error))
+    if not any(out.glob(f"*/{store.RECORD}")):
+        return []
+    found = read(out, given, metrics)
+    return [one for one in found if len(one.seeds) + one.discarded == len(store.read_record(one.origin).seeds)]
 
 
 def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
@@ -215,9 +273,14 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
     with both_sides_trained(given, tuple(checkouts.values())) as train_sides:
 
         def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
+            """Both sides; nothing of either where one could not be trained, which is a warning."""
             place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
             entry = entries[recipe]
-            train_sides(entry.recipe, given.trials or entry.trials, {side: place / side for side in checkouts})
+            try:
+                train_sides(entry.recipe, given.trials or entry.trials, {side: place / side for side in checkouts})
+            except LaunchError as error:
+                cli.warn(str(error))
+                return [], []
             accepted, new = (read(place / side, given, metrics) for side in checkouts)
             return accepted, new
 
@@ -304,7 +367,8 @@ def train(given: GateOptions, out: Path, *words: str) -> None:
 def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT) -> Launch:
     """A training of `words` with the options of this gate, recorded in `out`."""
     arguments = (*words, *options.to_arguments(given, Passed), "--out", str(out))
-    return Launch(arguments, tuple(shlex.split(given.launcher or sys.executable)), checkout)
+    launcher = tuple(shlex.split(given.launcher)) if given.launcher else (sys.executable,)
+    return Launch(arguments, launcher, checkout)
 
 
 def show(event: Event) -> None:

@@ -39,9 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.format == "json":
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str))
     else:
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else 160).print(query.as_table(columns, rows).rich())
+        cli.make_console().print(query.as_table(columns, rows).rich())
     for path in written:
         print(f"written: {path}", file=sys.stderr)
     return 0

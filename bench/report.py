@@ -24,20 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from results.literature import published
     from results.page import build, data, pictures
 
-    try:
-        protocol = protocols.parse(options.protocol)
-        code = code_page(options.repository)
-        discard = ["throttled"] if options.discard_throttled else []
-        places = store.with_scalings(options.runs or ["runs"])
-        found = samples.find_runs(places, cli.processors(), cli.warn, discard)
-        runs = [run for run, _ in found]
-        shown = data.page_data(runs, published().values(), {run.record.id: of for run, of in found}, code)
-        options.out.mkdir(parents=True, exist_ok=True)
-        page = options.out / "index.html"
-        files.write_atomically(page, build.page(shown, options.title))
-        written = [page, *pictures.write(shown, options.out, options.formats, protocol)]
-    except (ValueError, OSError) as error:
-        return cli.print_error("bench/report.py", error)
+    protocol = protocols.parse(options.protocol)
+    code = code_page(options.repository)
+    discard = ["throttled"] if options.discard_throttled else []
+    places = store.with_scalings(options.runs or ["runs"])
+    found = samples.find_runs(places, cli.processors(), cli.warn, discard)
+    runs = [run for run, _ in found]
+    shown = data.page_data(runs, published().values(), {run.record.id: of for run, of in found}, code)
+    options.out.mkdir(parents=True, exist_ok=True)
+    page = options.out / "index.html"
+    files.write_atomically(page, build.page(shown, options.title))
+    written = [page, *pictures.write(shown, options.out, options.formats, protocol)]
     for warning in (warning for run in runs for warning in run.warnings):
         cli.warn(warning)
     for path in written:

@@ -8,7 +8,7 @@ machine alone. bench/run.py trains all trials in one process, which starts soone
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,10 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def show(event: Event) -> None:
         console.print(str(event), highlight=False, markup=False, soft_wrap=True)
 
+    if given.resume:
+        for _, run in runs:
+            run.find_unfinished()
     with cli.terminating(), executor(given) as (execute, template):
-        if given.resume:
-            for _, run in runs:
-                run.resume()
+        if not given.dry_run:
+            spread.resume([run for _, run in runs])
         planned = [(run, [template(passed(name, given), seed) for seed in run.missing_seeds]) for name, run in runs]
         if given.dry_run:
             every = [task for _, tasks in planned for task in tasks]
@@ -130,7 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def executor(given: SweepOptions) -> "Iterator[tuple[Execute, Callable[[tuple[str, ...], int], TrialTask]]]":
-    """What trains tasks, and what makes a task from the arguments and the seed of a trial."""
+    """What trains tasks, and what makes a task from the arguments and the seed of a trial.
+
+    A dry run starts no Ray: what trains its tasks is not used.
+    """
     from bench.training import cluster
     from bench.training.tasks import TrialTask, one_after_another
 
@@ -146,10 +151,18 @@ def executor(given: SweepOptions) -> "Iterator[tuple[Execute, Callable[[tuple[st
         workers=given.workers,
         gpu_share=given.gpu_share,
     )
-    with cluster.joined(given.cluster, **({} if given.cluster else resources.room_here(want))) as joined:
-        gpus, threads = resources.per_process(want, joined.nodes)
+    room = {} if given.cluster else resources.room_here(want)
+
+    def template(nodes: Sequence[Mapping[str, float]]) -> "Callable[[tuple[str, ...], int], TrialTask]":
+        gpus, threads = resources.per_process(want, nodes)
         device = "cuda" if gpus else "cpu"
-        yield joined.train, partial(TrialTask, threads=threads, device=device, gpus_per_process=gpus, **size)
+        return partial(TrialTask, threads=threads, device=device, gpus_per_process=gpus, **size)
+
+    if given.dry_run and room:
+        yield one_after_another, template([{"CPU": room["cpus"], "GPU": room["gpus"]}])
+        return
+    with cluster.joined(given.cluster, **room) as joined:
+        yield joined.train, template(joined.nodes)
 
 
 def wanted(given: SweepOptions) -> list[tuple[str, jobs.Job]]:

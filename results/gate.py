@@ -127,7 +127,7 @@ def _judge_recipe(
             again = rerun(runs[0].recipe)
         second = None
         if suspect and again is not None:
-            second = next(row for row in _compared_by_trial(accepted, again, rules, share) if row.metric == metric)
+            second = _confirmation(first, _compared_by_trial(accepted, again, rules, share))
         confirmed = (
             second is not None and second.verdict == "worse" and _is_beyond(second, accepted, again or (), limit)
         )
@@ -154,18 +154,24 @@ def judge_interleaved(
 
     Drift of the machine affects both codes equally, so that no noise floor is needed. What differs from process to
     process, such as the layout of its memory, is covered by a confirmation run in new processes. `own_rules`: by
-    recipe, rules that replace or join `rules`.
+    recipe, rules that replace or join `rules`. A recipe without runs of both codes is missing.
     """
     rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in recipes}
     share = _share(level, rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         again: list[Comparison] | None = None
-        for first in _compared(*train_both(recipe), chosen, share):
+        accepted, new = train_both(recipe)
+        if not accepted or not new:
+            reason = "its training failed"
+            rows = [_one_sided(recipe, find_metric(name), accepted, reason) for name in chosen]
+            found += [Judgement(row, None, None, "missing", reason) for row in rows]
+            continue
+        for first in _compared(accepted, new, chosen, share):
             suspect = first.verdict == "worse"
             if suspect and again is None:
                 again = _compared(*train_both(recipe), chosen, share)
-            second = next(row for row in again or () if row.metric == first.metric) if suspect else None
+            second = _confirmation(first, again or ()) if suspect else None
             confirmed = second is not None and second.verdict == "worse"
             changed = suspect or first.verdict == "better"
             decision, reason = _decision(first, second, stable=True, changed=changed, confirmed=confirmed)
@@ -209,8 +215,16 @@ def _one_sided(recipe: str, metric: Metric, accepted: Sequence[Samples], reason:
     return Comparison(recipe, metric, before, None, None, "not comparable", reason)
 
 
+def _confirmation(first: Comparison, again: Iterable[Comparison]) -> Comparison:
+    """The row of the confirmation run for a row; not comparable where its training failed."""
+    failed = replace(first, after=None, change=None, verdict="not comparable", reason="its training failed")
+    return next((row for row in again if row.metric == first.metric), failed)
+
+
 def _compared(accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules, share: float) -> list[Comparison]:
-    return [row for row in compare(accepted, runs, rules, level=share) if row.metric.name in rules]
+    """A row for each rule; none where a side could not be trained."""
+    rows = compare(accepted, runs, rules, level=share) if accepted and runs else []
+    return [row for row in rows if row.metric.name in rules]
 
 
 def _compared_by_trial(

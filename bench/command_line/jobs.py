@@ -25,7 +25,7 @@ from bench.command_line.option_groups import (
     Timeout,
     Trials,
 )
-from bench.command_line.options import Argument, Options, at_least_two, positive, share
+from bench.command_line.options import Argument, Options, at_least_two, default_of, positive, share
 from pipelines import recipe as recipes
 from pipelines.recipe import Recipe, Script
 from pipelines.recipe.scripts import Command, display_name, is_entry
@@ -102,6 +102,12 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
         how = self.smoke_test or self.folds or self.target or self.batch_per_process
         if self.resume and (what or how):
             raise ValueError("--resume continues with the recipe and seeds of the run: give only --trials, for more")
+        if self.resume and self.is_given("out"):
+            raise ValueError(f"--resume writes to the run that it continues: leave out --out {self.out}")
+        if self.command and (self.folds or self.batch_per_process):
+            raise ValueError("--folds and --batch-per-process are for recipes: leave them out with --command")
+        if self.is_given("metrics") and not self.command:
+            raise ValueError("--metrics says where the figures of --command are: add that, or leave --metrics out")
         if self.resume and self.interleave:
             raise ValueError(
                 "--interleave starts new runs: give --resume once for each of the runs that were interleaved"
@@ -118,6 +124,10 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     def is_interleaved(self) -> bool:
         """Whether the trials of several runs alternate."""
         return self.interleave or len(self.resume) > 1
+
+    def is_given(self, name: str) -> bool:
+        """Whether a field is not as it is by default."""
+        return getattr(self, name) != default_of(self.__dataclass_fields__[name])
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunOptions:
@@ -160,8 +170,8 @@ def jobs(options: RunOptions) -> list[Job]:
     first = options.seed or 0
     found = []
     for name, trials in named:
-        if options.folds and is_entry(name):
-            raise ValueError(f"{name}: --folds needs the images of a recipe, and a function has its own")
+        if options.folds and recipes.is_own(name):
+            raise ValueError(f"{name}: --folds needs the images of a recipe, and a training of your own has its own")
         for fold in folds_of(options.folds):
             recipe = load_any(name, [*options.overrides, *target, *fold], smoke_test=options.smoke_test)
             if options.batch_per_process:

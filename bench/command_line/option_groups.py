@@ -184,6 +184,11 @@ class Probes(Track):
     communication: bool = False
     """count the bytes that a step sends, after the trials"""
 
+    @property
+    def has_probes(self) -> bool:
+        """Whether anything is measured after the timed trials."""
+        return self.profile or self.energy or self.communication
+
 
 @dataclass(frozen=True, kw_only=True)
 class Json(Options):

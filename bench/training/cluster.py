@@ -9,13 +9,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
 from bench.command_line.cli import INTERNAL, NO_VERDICT
+from bench.training import resources
 from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Task
 from pipelines.host import extras
@@ -41,8 +42,6 @@ FORWARDED = ("PACELINE_DATA",)
 """variables of this process that the workers get"""
 CONNECT = 10.0
 """seconds that a cluster has to answer"""
-ROUNDING = 1e-9
-"""of shares of a GPU: ten of 0.1 fit, although 1 // 0.1 is 9"""
 POLL = 0.5
 """seconds between looks for a signal while trials train"""
 
@@ -57,10 +56,10 @@ def _train_on_node(task: Task, at_a_time: int) -> object:
 
 def fitting(cpus: int, gpus: float, node: Mapping[str, float]) -> int:
     """How many tasks that take so much a node with these resources does at a time; 0 where it is too small for one."""
-    places = node.get("CPU", 0) // cpus
+    by_cpu = int(node.get("CPU", 0) // cpus)
     if gpus:
-        places = min(places, node.get("GPU", 0) / gpus + ROUNDING)
-    return int(places)
+        return min(by_cpu, resources.places(node.get("GPU", 0), gpus))
+    return by_cpu
 
 
 class Cluster:
@@ -85,37 +84,44 @@ class Cluster:
         here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
         return self._ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(*arguments)
 
-    def train(self, tasks: Iterable[T], at_most: int | None = None) -> Iterator[tuple[T, Any]]:
+    def train(self, tasks: Iterable[T], at_most: int | None = None) -> Generator[tuple[T, Any], None, None]:
         """Do all tasks. Yields each as it ends, with what it returned or the failure.
 
         at_most: tasks that are taken at a time, of an iterable whose next ones depend on what has ended.
 
         The machine class of all tasks of a shape says how many the roomiest node does at a time, so that nodes of
-        unequal size do not refuse each other's. ValueError for a task that no node has room for.
+        unequal size do not refuse each other's. ValueError for a task that no node has room for. Where the caller
+        takes no more, the tasks that still train are ended.
         """
         nodes = self.nodes
         remote = self._ray.remote(_train_on_node)
         waiting = iter(tasks)
         pending: dict[Any, T] = {}
-        while True:
-            for task in itertools.islice(waiting, at_most and at_most - len(pending)):
-                at_a_time = max((fitting(task.cpus, task.gpus, node) for node in nodes), default=0)
-                if not at_a_time:
-                    needs = f"{task.cpus} CPUs" + (f" and {task.gpus:g} GPUs" if task.gpus else "")
-                    raise ValueError(f"a trial needs {needs} of one node, and no node of the cluster has them")
-                own = {"num_cpus": task.cpus, "num_gpus": task.gpus, "max_retries": RETRIES}
-                pending[remote.options(**own, scheduling_strategy="SPREAD").remote(task, at_a_time)] = task
-            if not pending:
-                return
-            ended, _ = self._ray.wait(list(pending), timeout=POLL)
-            for reference in ended:
-                try:
-                    found = self._ray.get(reference)
-                except self._ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
-                except self._ray.exceptions.RayError as error:
-                    found = Failure(INTERNAL, f"its node was lost {RETRIES + 1} times ({type(error).__name__})")
-                yield pending.pop(reference), found
+        try:
+            while True:
+                for task in itertools.islice(waiting, at_most and at_most - len(pending)):
+                    at_a_time = max((fitting(task.cpus, task.gpus, node) for node in nodes), default=0)
+                    if not at_a_time:
+                        needs = f"{task.cpus} CPUs" + (f" and {task.gpus:g} GPUs" if task.gpus else "")
+                        raise ValueError(f"a trial needs {needs} of one node, and no node of the cluster has them")
+                    own = {"num_cpus": task.cpus, "num_gpus": task.gpus, "max_retries": RETRIES}
+                    pending[remote.options(**own, scheduling_strategy="SPREAD").remote(task, at_a_time)] = task
+                if not pending:
+                    return
+                ended, _ = self._ray.wait(list(pending), timeout=POLL)
+                for reference in ended:
+                    try:
+                        found = self._ray.get(reference)
+                    except self._ray.exceptions.RayTaskError as error:
+                        raise error.cause from None
+                    except self._ray.exceptions.RayError as error:
+                        found = Failure(INTERNAL, f"its node was lost {RETRIES + 1} times ({type(error).__name__})")
+                    yield pending.pop(reference), found
+        except GeneratorExit:
+            if self._ray.is_initialized():  # else the cluster was left, which ends them
+                for reference in pending:
+                    self._ray.cancel(reference, force=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.command_line import cli
 from bench.command_line.jobs import Job
+from bench.training.launch import ROOT
 from pipelines.recipe import Recipe
 from results import store, writer
 from results.environment import known
@@ -22,6 +23,7 @@ class CollectedRun:
         self.job = job
         self._out = out
         self._command = list(command)
+        self._unfinished: Run | None = None
         self._directory: store.RunDirectory | None = None
 
     @property
@@ -32,14 +34,29 @@ class CollectedRun:
     @property
     def missing_seeds(self) -> list[int]:
         """The seeds that have no trial yet, in their order."""
-        return self._directory.missing_seeds if self._directory else list(self.job.seeds)
+        begun = self._directory or self._unfinished
+        return begun.missing_seeds if begun else list(self.job.seeds)
+
+    def find_unfinished(self) -> None:
+        """Look for the latest unfinished run of the same job, which is then the one to go on with. Writes nothing.
+
+        ValueError where it is of other code: it would refuse every trial, after its training.
+        """
+        from pipelines.host import environment  # which imports torch
+
+        if found := _unfinished(self.job, self._command, self._out):
+            commit, dirty = environment.git_state(ROOT)
+            now = found.record.model_copy(update={"commit": commit, "dirty": dirty})
+            for key, (then, own) in store.differences(found.record, now).items():
+                raise ValueError(
+                    f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "
+                    "leave out --resume"
+                )
+            self._unfinished = found
 
     def resume(self) -> None:
-        """Continue the latest unfinished run of the same job, if there is one.
-
-        ValueError where another process writes it.
-        """
-        if found := _unfinished(self.job, self._out):
+        """Continue the unfinished run, if one was found. ValueError where another process writes it."""
+        if found := self._unfinished:
             record = found.record.model_copy(update={"writer": writer.this_process()})
             self._directory = store.resume(found.path, record)
 
@@ -86,7 +103,7 @@ class CollectedRun:
         return RunRecord.model_validate(kept | changes)
 
 
-def _unfinished(job: Job, folder: Path) -> Run | None:
+def _unfinished(job: Job, command: Sequence[str], folder: Path) -> Run | None:
     runs = store.find([folder], skip=cli.warn) if any(folder.glob("*/run.json")) else []
     wanted = (job.name, list(job.seeds), job.smoke_test)
     alike = [
@@ -94,6 +111,30 @@ def _unfinished(job: Job, folder: Path) -> Run | None:
         for run in runs
         if (run.record.recipe_name, run.record.seeds, run.record.smoke_test) == wanted
         and run.missing_seeds
-        and (not isinstance(job.recipe, Recipe) or job.recipe.hash == run.record.recipe_hash)
+        and _is_of(run.record, job, command)
     ]
     return alike[-1] if alike else None
+
+
+def _is_of(record: RunRecord, job: Job, command: Sequence[str]) -> bool:
+    """Whether a run is of what the job trains.
+
+    The hash of a user's own training is known only where its file is loaded. Here the run must have every option that
+    the job states, and its command must have set the same ones: the record has the defaults too.
+    """
+    if isinstance(job.recipe, Recipe):
+        return job.recipe.hash == record.recipe_hash
+    stated = job.recipe.model_dump(mode="json", exclude_unset=True, exclude={"entry"})  # the record has another path
+    return _has(record.recipe, stated) and _options(record.command) == _options(command)
+
+
+def _has(recorded: object, stated: object) -> bool:
+    """Whether a record has every option that is stated."""
+    if isinstance(recorded, Mapping) and isinstance(stated, Mapping):
+        return all(key in recorded and _has(recorded[key], value) for key, value in stated.items())
+    return recorded == stated
+
+
+def _options(command: Sequence[str]) -> set[str]:
+    """The names of the options that a command sets as `key=value`."""
+    return {word.partition("=")[0] for word in command if "=" in word and not word.startswith("-")}

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +21,8 @@ from bench.training.events import Event
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
 """seconds that children have to end after SIGTERM, before they are killed"""
+REPEATED = 1.0
+"""seconds after a signal from which another one counts as the second: GNU `timeout` sends its signal twice at once"""
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 LAUNCHER_PREFIXES = ("ACCELERATE_", "MASTER_", "TORCHELASTIC_", "GROUP_", "LOCAL_", "ROLE_")
@@ -149,30 +152,42 @@ class Child:
         if self._process.poll() is None:
             self._process.terminate()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its end has been noticed. The system may then give the number of its process group to another."""
+        return self._process.returncode is not None
+
+    def kill(self) -> None:
+        """Kill its process group."""
+        with contextlib.suppress(ProcessLookupError):  # all have ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def end(self) -> None:
         """Ask it to end, if it runs, and kill it where that takes too long."""
         self.terminate()
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
 
     def close(self) -> None:
         """Return when it has ended; kill it where that takes too long."""
         try:
             self._process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
             self._process.communicate()
 
 
 class Children:
-    """The children of a command. A context: none of them outlives it, and SIGINT and SIGTERM are passed on once."""
+    """The children of a command. A context: none of them outlives it, and SIGINT and SIGTERM are passed on once. A
+    second one kills the children."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
         self.stopped_by: int | None = None
         """the signal that came, if one did"""
+        self._stopped_at = 0.0
 
     def __enter__(self) -> "Children":
         """ValueError in one of several processes, each of which would start the same children."""
@@ -212,15 +227,16 @@ class Children:
     def interleave(self, launches: Mapping[str, Launch], trials: int, show: Callable[[str, Event], None]) -> None:
         """Train `trials` trials of each launch, one at a time: A B, B A, A B, … `show` gets the name of the launch too.
 
-        A drift of the machine then affects all launches equally. Raises as `run_or_raise`.
+        A drift of the machine then affects all launches equally. A launch starts when those before it have warmed up,
+        so that none compiles or autotunes beside another. Raises as `run_or_raise`.
         """
         shared = {events.INTERLEAVED: secrets.token_hex(4)}
-        running = [
-            (self.start(replace(one, variables={**one.variables, **shared})), partial(show, name))
-            for name, one in launches.items()
-        ]
-        for child, show_its in running:
+        running = []
+        for name, one in launches.items():
+            child = self.start(replace(one, variables={**one.variables, **shared}))
+            show_its = partial(show, name)
             self._until_it_waits(child, show_its)
+            running.append((child, show_its))
         for _ in range(trials):
             for child, show_its in running:
                 child.permit_trial()
@@ -246,7 +262,12 @@ class Children:
             raise LaunchError(f"{shlex.join(launch.command)} ended with status {status}")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.stopped_by is None:
-            self.stopped_by = number
+            self.stopped_by, self._stopped_at = number, now
             for child in self._children:
                 child.stop(number)
+        elif now - self._stopped_at >= REPEATED:
+            for child in self._children:
+                if not child.has_ended:
+                    child.kill()

@@ -141,33 +141,35 @@ class LiveBar(TrialLines):
         self._next = 0.0
 
     def trial_start(self, state: State | EpochProgress) -> None:
+        """A recipe calls this within its lap `build`: there its first step draws the bar."""
         super().trial_start(state)
-        self._draw(state, total=state.steps * self._trials or None, status=self._status(state))
+        self._update(state, draw=isinstance(state, EpochProgress), **self._where(state))
 
     def step_end(self, state: State) -> None:
         """Redraw now and then (an event of the loop)."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + REFRESH_INTERVAL
-            self._draw(state)
+            self._update(state)
 
     def epoch_end(self, state: State | EpochProgress) -> None:
         super().epoch_end(state)
-        self._draw(state, total=state.steps * self._trials or None, status=self._status(state))
+        self._update(state, **self._where(state))
 
     def end_run(self) -> None:
         if self._task is not None:
             self._bars.remove(self._task)
             self._task = None
 
-    def _status(self, state: State | EpochProgress) -> str:
-        return f"trial {self._done + 1}/{self._trials}, {describe(state)}"
+    def _where(self, state: State | EpochProgress) -> dict[str, Any]:
+        status = f"trial {self._done + 1}/{self._trials}, {describe(state)}"
+        return {"total": state.steps * self._trials or None, "status": status}
 
-    def _draw(self, state: State | EpochProgress, **fields: Any) -> None:
+    def _update(self, state: State | EpochProgress, *, draw: bool = True, **fields: Any) -> None:
         assert self._task is not None
         seconds = self._pace.seconds_to_go(time.monotonic(), share_done(state))
         to_go = "" if seconds is None else f"~{pace.describe(seconds)} to go"
         completed = self._done * state.steps + state.step
-        self._bars.progress.update(self._task, completed=completed, to_go=to_go, refresh=True, **fields)
+        self._bars.progress.update(self._task, completed=completed, to_go=to_go, refresh=draw, **fields)
 
 
 def make_view(*, is_main: bool, quiet: bool = False, as_json: bool = False, interleaved: bool = False) -> TrialLines:

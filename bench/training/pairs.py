@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,14 +61,16 @@ def train(
     command: Sequence[str],
     show: Callable[[Message], None],
 ) -> None:
-    """Train all pairs and record each side of a pair as a run in its folder. LaunchError where a pair fails."""
-    for number, (task, found) in enumerate(cluster.train(tasks), start=1):
-        seed = task.trial.seed
-        if isinstance(found, Failure):
-            raise LaunchError(f"{job.name}: seed {seed}: {found.reason}")
-        for each, folder in zip(found, folders, strict=True):
-            run = CollectedRun(replace(job, seeds=(seed,)), folder, command)
-            run.add(each.run, each.sources)
-            run.finish()
-        host = known(found[0].run.record.environment.host_hash) or "unknown"
-        show(Message(job.name, f"pair {number}/{len(tasks)}, seed {seed}, on host {host[:8]}"))
+    """Train all pairs and record each side of a pair as a run in its folder. LaunchError where a pair fails: the
+    others are then ended."""
+    with closing(cluster.train(tasks)) as trained:
+        for number, (task, found) in enumerate(trained, start=1):
+            seed = task.trial.seed
+            if isinstance(found, Failure):
+                raise LaunchError(f"{job.name}: seed {seed}: {found.reason}")
+            for each, folder in zip(found, folders, strict=True):
+                run = CollectedRun(replace(job, seeds=(seed,)), folder, command)
+                run.add(each.run, each.sources)
+                run.finish()
+            host = known(found[0].run.record.environment.host_hash) or "unknown"
+            show(Message(job.name, f"pair {number}/{len(tasks)}, seed {seed}, on host {host[:8]}"))

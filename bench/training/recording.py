@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.command_line.jobs import Job
 from pipelines.recipe.scripts import Cells
-from pipelines.recipe.training import Data
 from pipelines.scripts.run import Run
 from results import files, store
 from results.record import DataHashes
@@ -40,12 +41,13 @@ def record(
     """Record what happens inside as one trial: `with record("idea", target=0.94, lr=0.3) as run:`.
 
     Time the phases with `run.lap`, and report the accuracy with `run.evaluated`; the last one is that of the trial.
-    target: the accuracy to reach, as a fraction. data: what is trained on, as you say. device: a GPU becomes torch's
-    current one. arguments: kept in the record; runs of other arguments are other recipes. In IPython the record keeps
-    the text of the cell.
+    target: the accuracy to reach, as a fraction. data: the data set that you train on, by its name in recipes, such as
+    `cifar10`; other data you can name in an argument, such as `dataset="imagenet"`. device: a GPU becomes torch's current
+    one. arguments: kept in the record; runs of other arguments are other recipes. In IPython the record keeps the text of
+    the cell.
 
-    ValueError for a device that is not there, a run that is used wrongly, and a trial without an accuracy. The run's
-    record says how it ended, also where an exception ended it.
+    ValueError for a device that is not there, a value that cannot be recorded, a run that is used wrongly, and a trial
+    without an accuracy. The run's record says how it ended, also where an exception ended it.
     """
     from bench.training import run_trials
     from pipelines.distributed import process_group
@@ -55,8 +57,12 @@ def record(
 
     text = _cell()
     code = hashlib.sha256(text.encode()).hexdigest() if text else None
-    described = Data.model_validate({"name": data}) if data else None
-    config = Cells(title=name[:100], target=target, data=described, arguments=arguments, code=code)
+    given = {"target": target, "data": {"name": data} if data else None, "arguments": arguments}
+    try:
+        config = Cells.model_validate({"title": name[:100], "code": code, **given}, strict=False)
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]
+        raise ValueError(f"paceline.record: {'.'.join(map(str, what['loc']))}: {what['msg']}") from None
     world = process_group.alone(device)
     trained = _Trained(config.model_dump(mode="json"), config.hash)
     job = Job(name, config, (seed,))

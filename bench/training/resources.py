@@ -5,7 +5,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.host import nvml
+from pipelines.host import nvml, runtime
+
+ROUNDING = 1e-9
+"""of shares of a GPU: ten of 0.1 fit, although 1 // 0.1 is 9"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +30,22 @@ class Wanted:
             raise ValueError(f"--device {self.device}: Ray chooses the GPU of each trial: use --device cuda")
 
 
+def places(gpus: float, each: float) -> int:
+    """How many tasks fit on these GPUs that take so many each, or a share of one, which lies on one GPU."""
+    if each < 1:
+        return int(gpus) * int(1 / each + ROUNDING)
+    return int(gpus / each + ROUNDING)
+
+
 def room_here(wanted: Wanted) -> dict[str, int]:
     """CPUs and GPUs that hold the workers of this machine, and no more. ValueError where it has too few."""
     assert wanted.workers
     processes = wanted.workers * wanted.processes
-    cores = len(os.sched_getaffinity(0))
+    cores = runtime.cores()
     if processes * (wanted.threads or 1) > cores:
         raise ValueError(f"--workers {wanted.workers}: their threads need more than the {cores} cores that there are")
     gpus = 0 if wanted.device == "cpu" else len(nvml.visible(os.environ))
-    needed = math.ceil(processes * (wanted.gpu_share or 1))
+    needed = math.ceil(processes / places(1, wanted.gpu_share or 1))
     if gpus and needed > gpus:
         raise ValueError(f"--workers {wanted.workers}: they need {needed} GPUs, and there are {gpus}")
     threads = wanted.threads or cores // processes
@@ -57,7 +67,7 @@ def per_process(wanted: Wanted, nodes: Sequence[Mapping[str, float]]) -> tuple[f
     if wanted.threads:
         return gpus, wanted.threads
     if gpus:
-        return gpus, max(1, int(min(node["CPU"] // (node["GPU"] / gpus) for node in with_gpus)))
+        return gpus, max(1, int(min(node["CPU"] // max(1, places(node["GPU"], gpus)) for node in with_gpus)))
     share = wanted.processes * (wanted.workers or 1)
     cpus = [node["CPU"] for node in nodes if node.get("CPU", 0) > 0]  # a head node may have none
     return 0, max(1, int(min(cpus, default=1) // share))

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench.command_line.cli import Terminated, print_error, rank_prefix, terminating
+from bench.command_line.cli import Terminated, print_error, rank_prefix, terminating, warn
 from bench.command_line.invocation import as_typed, without_folders
 from bench.command_line.jobs import Job, RunOptions, encodable
 from bench.training import events, profiles, trainers
@@ -121,19 +121,22 @@ def _trials(
             view.line(f"waiting for idle CPUs, at most {options.wait_for_quiet} s")
             waited = load.wait_for_quiet(options.wait_for_quiet, marks.BUSY, world, host)
             began = load.read()
-        if seeds:
+        if not seeds:
+            view.line("nothing to do: no trial is missing")
+        if seeds or options.has_probes:  # a probe must not measure the compilation
             with gpu_sampler.sampled(world.device) as samples:
                 before_first += filter(None, [trainer.warm_up()])
+        if seeds:
             warnings = busy_warning(load.foreign_load(began, world, host)), gpu_sampler.unlocked_clocks(samples)
             for warning in filter(None, warnings):
                 view.line(warning)
-        else:
-            view.line("nothing to do: no trial is missing")
         for seed in seeds:
             index = job.seeds.index(seed)
             yield index
             if events.INTERLEAVED in os.environ:
-                world.run_on_all(lambda: events.wait_for_permission() if world.is_main else None)
+                asked = time.perf_counter()
+                world.wait_for_main(events.wait_for_permission)
+                waited += time.perf_counter() - asked
             before, started = load.read(), datetime.now(UTC)
             trial = trainer.run_trial(seed, observers)
             times = {"started": started, "ended": datetime.now(UTC)}
@@ -192,7 +195,7 @@ def last_attempt(folder: Path, record: RunRecord) -> Path | None:
     """The run of the same recipe and seeds that this launcher has started before, if there is one."""
     alike = (
         run
-        for run in (store.find([folder]) if any(folder.glob("*/run.json")) else [])
+        for run in (store.find([folder], skip=warn) if any(folder.glob("*/run.json")) else [])
         if run.record.environment.launcher == record.environment.launcher
         and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
     )

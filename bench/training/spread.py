@@ -17,6 +17,16 @@ Execute = Callable[[Sequence[TrialTask]], Iterator[tuple[TrialTask, Trained | Fa
 """yields each trial as it ends"""
 
 
+def resume(runs: Sequence[CollectedRun]) -> None:
+    """Continue the unfinished runs. Raises as `CollectedRun.resume`; those that were continued then end again."""
+    try:
+        for run in runs:
+            run.resume()
+    except BaseException as error:
+        _finish(runs, {}, str(error) or type(error).__name__, is_interrupted=True)
+        raise
+
+
 def train(planned: Planned, execute: Execute, show: Callable[[Event], None], prog: str) -> int:
     """Train all trials and write each as it ends. Returns the highest exit status of a trial.
 
@@ -24,6 +34,7 @@ def train(planned: Planned, execute: Execute, show: Callable[[Event], None], pro
     its messages. Raises ValueError and OSError where nothing can go on. Every way out records how the runs ended.
     """
     started = time.monotonic()
+    runs = [run for run, _ in planned]
     rounds = zip_longest(*([(run, task) for task in tasks] for run, tasks in planned))
     pairs = [pair for each in rounds for pair in each if pair]
     owners = {id(task): run for run, task in pairs}
@@ -46,15 +57,17 @@ def train(planned: Planned, execute: Execute, show: Callable[[Event], None], pro
             number, seconds = trials - len(run.missing_seeds), time.monotonic() - started
             show(TrialFinished(run.job.name, number, trials, trial.seed, trial.outcome, trial.accuracy, seconds))
     except BaseException as error:
-        _finish(planned, {}, str(error) or type(error).__name__, is_interrupted=isinstance(error, KeyboardInterrupt))
+        _finish(runs, {}, str(error) or type(error).__name__, is_interrupted=isinstance(error, KeyboardInterrupt))
         raise
-    _finish(planned, reasons, "")
+    _finish(runs, reasons, "")
     return status
 
 
-def _finish(planned: Planned, reasons: dict[int, str], reason: str, *, is_interrupted: bool = False) -> None:
+def _finish(
+    runs: Sequence[CollectedRun], reasons: dict[int, str], reason: str, *, is_interrupted: bool = False
+) -> None:
     """Record how every run ended. A disk that is full must not replace the error that is on its way."""
-    for run, _ in planned:
+    for run in runs:
         try:
             run.finish(reasons.get(id(run), reason), is_interrupted=is_interrupted)
         except OSError as error:

@@ -1,7 +1,9 @@
 """The process group: the rank of this process, and the collective operations of all of them."""
 
 import gc
+import itertools
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,6 +21,9 @@ from pipelines.host.devices import find_device
 CPU = torch.device("cpu")
 TIMEOUT = 300.0
 """seconds that a process waits for the others before it gives them up"""
+POLL = 0.2
+"""seconds between two looks for a sign of rank 0"""
+_WAITS = itertools.count()
 WORKING_COMMAND = "accelerate launch --multi_gpu --num_processes N bench/run.py … (on CPUs too, or torchrun)"
 
 Result = TypeVar("Result")
@@ -114,6 +119,22 @@ class World:
             of_ranks = (f"rank {rank}: {text}" for rank, text in enumerate(messages) if text)
             raise ValueError("; ".join(of_ranks)) from cause
         return result
+
+    def wait_for_main(self, action: Callable[[], None]) -> None:
+        """Return on all processes when rank 0 has done `action`, however long that takes. Rank 0 alone does it.
+
+        The others look into the store now and then. A collective operation would end with the group's timeout, and
+        NCCL's would keep the GPUs busy until then. If `action` raises, `failures.Watcher` tells the others.
+        """
+        if self.is_main:
+            action()
+        if self.size > 1:
+            store, key = (self.group or dist.group.WORLD).get_group_store(), f"paceline/waited/{next(_WAITS)}"
+            if self.is_main:
+                store.set(key, "")
+            while not store.check([key]):
+                time.sleep(POLL)
+            self.barrier()  # no process begins earlier than the others
 
     def barrier(self) -> None:
         """Return when every process has called this."""

@@ -1,6 +1,7 @@
 """bench/bisection.py on a planted history of ten commits, with a gate that reads how slow a commit is from a file."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -9,16 +10,24 @@ import pytest
 from bench import bisection
 
 GATE = """
-import json, pathlib, sys
+import json, os, pathlib, signal, sys, time
 words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 accepted, new = (pathlib.Path(words[side], "slow.txt").read_text() for side in ("--against", "--checkout"))
 with open(pathlib.Path(__file__).with_name("calls"), "a") as calls:
     print(new.strip(), words["--trials"], file=calls)
 if "broken" in new:
     sys.exit(2)
+if "edited" in new:
+    print(json.dumps({"decision": "undecided", "change": None}))
+    sys.exit(2)
+if "writes" in new:
+    pathlib.Path(words["--checkout"], "number.txt").write_text("changed")
+if "signal" in new:
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
 trials = int(words["--trials"])
-decision = "undecided" if trials < NEEDED else "worse" if float(new) > float(accepted) else "passed"
-print(json.dumps({"decision": decision}))
+decision = "undecided" if trials < NEEDED else "worse" if float(new.split()[0]) > float(accepted) else "passed"
+print(json.dumps({"decision": decision, "change": 1.1}))
 sys.exit({"undecided": 2, "worse": 1, "passed": 0}[decision])
 """
 
@@ -33,7 +42,7 @@ def git(folder, *words):
 def history(tmp_path, monkeypatch):
     """Makes a repository of commits as slow as it is told, and a gate that needs so many trials to decide."""
 
-    def make(speeds, needed=8):
+    def make(speeds, needed=8, title="commit {}"):
         repository = tmp_path / "repository"
         repository.mkdir()
         git(repository, "init", "--quiet")
@@ -41,7 +50,7 @@ def history(tmp_path, monkeypatch):
             (repository / "slow.txt").write_text(f"{speed}\n")
             (repository / "number.txt").write_text(f"{number}\n")
             git(repository, "add", ".")
-            git(repository, "commit", "--quiet", "-m", f"commit {number}")
+            git(repository, "commit", "--quiet", "-m", title.format(number))
         (tmp_path / "gate.py").write_text(GATE.replace("NEEDED", str(needed)))
         monkeypatch.setattr(bisection, "GATE", (sys.executable, str(tmp_path / "gate.py")))
         return repository
@@ -80,6 +89,38 @@ def test_a_commit_that_cannot_be_trained_is_skipped_without_more_trials(history,
     assert search(history(speeds)) == 1
     assert capsys.readouterr().out.endswith(" commit 6\n")
     assert len([call for call in calls(tmp_path) if call[0] == "broken"]) <= 1
+
+
+def test_a_commit_that_is_not_comparable_is_skipped_without_more_trials(history, tmp_path, capsys):
+    speeds = [1.0] * 4 + ["edited"] + [1.0] + [1.1] * 4
+    assert search(history(speeds)) == 1
+    assert capsys.readouterr().out.endswith(" commit 6\n")
+    assert {trials for _, trials in calls(tmp_path)} == {"8"}
+
+
+@pytest.mark.parametrize(
+    "title", ["Print the first bad commit {}", "There are only 'skip'ped commits left to test. {}"]
+)
+def test_the_title_of_a_commit_does_not_end_the_search(history, capsys, title):
+    assert search(history([1.0] * 7 + [1.1] * 3, title=title)) == 1
+    assert capsys.readouterr().out.endswith(f" {title.format(7)}\n")
+
+
+def test_a_commit_that_git_cannot_check_out_ends_the_search(history, tmp_path, capsys):
+    """Its training wrote over a tracked file."""
+    repository = history([1.0] * 4 + ["1.0 writes"] * 2 + [1.1] * 4)
+    assert search(repository) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "bench/bisection.py: error: " in error
+    assert "git bisect: error: Your local changes to the following files would be overwritten" in error
+    assert len(calls(tmp_path)) < 5
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_sigterm_leaves_no_worktree(history):
+    repository = history([1.0] * 9 + ["1.1 signal"])
+    assert search(repository) == 128 + signal.SIGTERM
+    assert git(repository, "worktree", "list").count("\n") == 0
 
 
 def test_where_the_commit_was_skipped_all_that_it_may_be_are_named(history, capsys):

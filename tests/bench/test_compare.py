@@ -91,6 +91,18 @@ def test_a_damaged_line_is_a_warning(tmp_path, capsys):
     assert "skipped a damaged line" in capsys.readouterr().err
 
 
+def test_a_recipe_on_one_side_alone_is_a_warning(tmp_path, capsys):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for name in ("shared", "gone", "gone"):
+        keep(old, name=name)
+    for name in ("shared", "added"):
+        keep(new, name=name)
+    assert compare.main([str(old), str(new)]) == 0
+    assert capsys.readouterr().err == "warning: gone is only on the old side\nwarning: added is only on the new side\n"
+    compare.main([str(keep(tmp_path, name="one")), str(keep(tmp_path, name="other"))])
+    assert capsys.readouterr().err == ""
+
+
 def cpu_seconds(*command):
     """Of a command and its children, user and system together: a busy machine does not change it much."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

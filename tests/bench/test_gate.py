@@ -1,5 +1,6 @@
 """bench/gate.py as its caller sees it: doctored records trip it, and it writes what it says it writes."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,11 +12,12 @@ import pytest
 
 from bench import gate
 from bench.command_line import jobs
+from bench.training.launch import LaunchError
 from results import store
 from results.record import Lap
 from tests.bench.conftest import ROOT
 from tests.bench.test_compare import STEADY, keep
-from tests.results.builders import record, throttled
+from tests.results.builders import record, throttled, trial
 
 
 @pytest.fixture
@@ -87,6 +89,12 @@ def test_a_training_gets_the_options_that_concern_it(tmp_path):
     assert launch.launcher == ("accelerate", "launch")
 
 
+def test_this_python_may_be_in_a_folder_with_a_space(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/Users/Jane Doe/bin/python")
+    launch = gate.launch(gate.parse(["baseline"]), tmp_path)
+    assert launch.launcher == ("/Users/Jane Doe/bin/python",)
+
+
 def test_reports_are_written(tmp_path, baseline, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     (tmp_path / "summary.md").write_text("before\n")
@@ -96,6 +104,24 @@ def test_reports_are_written(tmp_path, baseline, monkeypatch):
     assert ElementTree.parse(tmp_path / "gate.xml").getroot().get("failures") == "1"
     (entry,) = json.loads((tmp_path / "gate.json").read_text())
     assert entry["value"] == pytest.approx(1.05, rel=0.01)
+
+
+@pytest.mark.parametrize("option", ["--summary", "--junit", "--benchmark-json"])
+def test_the_folder_of_a_report_must_be_there_before_anything_trains(tmp_path, baseline, monkeypatch, capsys, option):
+    monkeypatch.setattr(gate, "train", lambda *arguments: pytest.fail("trained"))
+    file = tmp_path / "nowhere" / "report"
+    assert gate.main([str(baseline), option, str(file)]) == 2
+    assert f"{option} {file}: there is no folder {file.parent}: make it first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1.05, 1), (1.0, 2)])
+def test_a_report_that_cannot_be_written_does_not_hide_the_verdict(tmp_path, baseline, capsys, factor, status):
+    (tmp_path / "gate.xml").mkdir()
+    new = str(doctored(tmp_path, factor))
+    assert gate.main([str(baseline), "--new", new, "--junit", str(tmp_path / "gate.xml")]) == status
+    said = capsys.readouterr()
+    assert "cifar10/airnet" in said.out
+    assert "bench/gate.py: error: [Errno 21] Is a directory" in said.err
 
 
 @pytest.mark.parametrize(("undecided", "status"), [("fail", 2), ("ok", 0)])
@@ -128,6 +154,92 @@ def test_a_suspected_regression_is_confirmed(tmp_path, baseline, monkeypatch, ag
     assert asked == [("--suite", suite), ("cifar10/airnet", "--trials", "16")]
 
 
+OTHER = "cifar10/other"
+"""a recipe of the suite that does not train"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Two recipes, of which the baseline has runs too."""
+    for night in range(5):
+        keep(tmp_path / "baseline", 1 + night / 1000, STEADY * 2, name=OTHER)
+    path = tmp_path / "mine.yaml"
+    path.write_text("".join(f"- {{recipe: {name}, trials: 16}}\n" for name in ("cifar10/airnet", OTHER)))
+    return str(path)
+
+
+def decisions(capsys):
+    """By recipe, as JSON has them, and what was said on standard error."""
+    said = capsys.readouterr()
+    return {one["recipe"]: one["decision"] for one in map(json.loads, said.out.splitlines())}, said.err
+
+
+def test_a_recipe_that_does_not_train_hides_no_other_verdict(tmp_path, baseline, suite, monkeypatch, capsys):
+    """It left a run of fewer trials than were asked for, and these are not judged."""
+
+    def train(given, out, *what):
+        keep(out, 1.05, STEADY * 2)
+        if what[0] == "--suite":
+            run = store.create(out, record(id="lost", recipe_name=OTHER, seeds=[0, 1]))
+            run.append(trial(0, epochs=(), laps=[Lap(name="train", epoch=1, seconds=1.0)]))
+            run.finish("failed", "it broke")
+            raise LaunchError("bench/run.py ended with status 2")
+
+    monkeypatch.setattr(gate, "train", train)
+    assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs"), "--json"]) == 1
+    found, said = decisions(capsys)
+    assert found == {"cifar10/airnet": "worse", OTHER: "missing"}
+    assert "warning: bench/run.py ended with status 2\n" in said
+
+
+def test_a_confirmation_run_that_fails_decides_nothing(tmp_path, baseline, suite, monkeypatch, capsys):
+    def train(given, out, *what):
+        if what[0] != "--suite":
+            raise LaunchError("bench/run.py ended with status 2")
+        keep(out, 1.05, STEADY * 2)
+        keep(out, 1.0, STEADY * 2, name=OTHER)
+
+    monkeypatch.setattr(gate, "train", train)
+    assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs"), "--json"]) == 2
+    assert decisions(capsys)[0] == {"cifar10/airnet": "undecided", OTHER: "passed"}
+
+
+def test_a_suite_that_does_not_train_at_all_is_one_line(tmp_path, baseline, suite, monkeypatch, capsys):
+    def train(given, out, *what):
+        raise LaunchError("bench/run.py ended with status 2")
+
+    monkeypatch.setattr(gate, "train", train)
+    assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "warning: bench/run.py ended with status 2"
+    assert said[1:] == [f"bench/gate.py: error: --suite {suite}: no recipe could be trained"]
+
+
+def test_a_recipe_that_the_baseline_lacks_is_named_before_anything_trains(tmp_path, baseline, monkeypatch, capsys):
+    monkeypatch.setattr(gate, "train", lambda *arguments: pytest.fail("trained"))
+    (tmp_path / "mine.yaml").write_text("- {recipe: cifar10/airnet, trials: 2}\n- {recipe: mnist/base, trials: 2}\n")
+    assert gate.main([str(baseline), "--suite", str(tmp_path / "mine.yaml")]) == 2
+    assert "the baseline has no run of mnist/base: train it 5 times" in capsys.readouterr().err
+
+
+def test_a_side_that_does_not_train_hides_no_verdict_on_the_others(tmp_path, suite, monkeypatch, capsys):
+    @contextlib.contextmanager
+    def sides(given, checkouts):
+        def train(recipe, trials, folders):
+            keep(folders["accepted"], 1.0, STEADY * 2, name=recipe)
+            if recipe == OTHER:
+                raise LaunchError("bench/run.py ended with status 3")
+            keep(folders["new"], 1.05, STEADY * 2, name=recipe)
+
+        yield train
+
+    monkeypatch.setattr(gate, "both_sides_trained", sides)
+    assert gate.main(["--against", str(ROOT), "--suite", suite, "--out", str(tmp_path / "runs"), "--json"]) == 1
+    found, said = decisions(capsys)
+    assert found == {"cifar10/airnet": "worse", OTHER: "missing"}
+    assert "warning: bench/run.py ended with status 3\n" in said
+
+
 def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):
     options = ["--suite", "nowhere", "--out", str(tmp_path / "runs")]
     assert gate.main([str(baseline), *options]) == 2
@@ -149,7 +261,13 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
         (["baseline", "--trials", "3"], "--trials needs --against"),
         (["baseline", "--checkout", "."], "--checkout needs --against"),
         (["--against", ".", "--accept", "run"], "--accept changes the baseline and judges nothing"),
+        (["baseline", "--accept", "run", "--new", "runs"], "--accept changes the baseline and judges nothing"),
+        (["baseline", "--accept", "run", "--junit", "a.xml"], "and judges nothing: leave out --junit"),
+        (["baseline", "--accept", "run", "--fail-on", "time:2%"], "and judges nothing: leave out --fail-on"),
+        (["baseline", "--accept", "run", "--launcher", "x"], "and judges nothing: leave out --launcher"),
         (["baseline", "--new", "runs", "--threads", "2"], "--new trains nothing: leave out --threads"),
+        (["baseline", "--new", "runs", "--launcher", "x"], "--new trains nothing: leave out --launcher"),
+        (["baseline", "--new", "runs", "--out", "x"], "--new trains nothing: leave out --out"),
         (["--against", ".", "--trials", "0"], "must be at least 1"),
         (["baseline", "--cluster", "auto"], "--cluster needs --against"),
         (["--against", ".", "--cluster", "auto", "--launcher", "x"], "give one of them"),

@@ -143,6 +143,12 @@ def test_what_the_caller_can_mend_is_one_line(main, words, message):
     assert not Path("runs").exists()
 
 
+def test_a_yaml_file_of_a_function_has_no_folds(main):
+    Path("slow.yaml").write_text("entry: mine.py:train\ntarget: 0.6\ndata: {name: digits}\n")
+    assert "slow.yaml: --folds needs the images of a recipe" in error_of(main("slow.yaml", "--folds", "3"))
+    assert not Path("runs").exists()
+
+
 def test_a_yaml_file_describes_a_function_by_its_place(main):
     Path("recipes").mkdir()
     Path("recipes/slow.yaml").write_text("entry: ../mine.py:train\ntarget: 0.6\ntitle: Slow\narguments: {rate: 2}\n")

@@ -1,7 +1,6 @@
 """bench/sweep.py: what each trial is given, where trials fit, and trials that really train."""
 
 import json
-import os
 import signal
 import sys
 import time
@@ -11,8 +10,9 @@ import pytest
 
 from bench import gate, sweep
 from bench.command_line import jobs
-from bench.training import resources
+from bench.training import cluster, resources
 from bench.training.tasks import Failure, Trained, TrialTask
+from pipelines.host import environment
 from results import store
 from results.record import Run
 from tests.bench.conftest import ROOT, SMALL, launch, wait
@@ -103,6 +103,7 @@ def test_every_process_has_the_same_threads_on_all_nodes():
     assert per_process(gpus, large) == (1, 8)
     assert per_process(gpus, large, device="cpu") == (0, 32)
     assert per_process(gpus, gpu_share=0.5) == (0.5, 4)
+    assert per_process(gpus, gpu_share=0.4) == (0.4, 4), "two trials on a GPU, not two and a half"
     with pytest.raises(ValueError, match="no node of the cluster has a GPU"):
         per_process(small, device="cuda")
 
@@ -114,10 +115,38 @@ def test_ray_chooses_the_gpu(command, capsys, tmp_path):
     assert "--device cuda:1: Ray chooses the GPU of each trial: use --device cuda" in capsys.readouterr().err
 
 
-def test_workers_that_the_machine_has_no_room_for_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets the cores that this process may use, and the GPUs."""
+
+    def has(cores, gpus=0):
+        monkeypatch.setattr(resources.runtime, "cores", lambda: cores)
+        monkeypatch.setattr(resources.nvml, "visible", lambda variables: list(range(gpus)))
+
+    return has
+
+
+def test_workers_that_the_machine_has_no_room_for_are_refused(machine, capsys):
+    machine(cores=2)
     assert sweep.main(["digits/quick", "--workers", "3", "--device", "cpu"]) == 2
     assert "more than the 2 cores" in capsys.readouterr().err
+
+
+def test_a_share_of_a_gpu_lies_on_one_gpu(machine, capsys):
+    machine(cores=8, gpus=2)
+    words = ["digits/quick", "--workers", "3", "--shared", "--gpu-share"]
+    assert sweep.main([*words, "0.6"]) == 2
+    assert "--workers 3: they need 3 GPUs, and there are 2" in capsys.readouterr().err
+    want = resources.Wanted(workers=3, gpu_share=0.4)
+    assert resources.room_here(want)["gpus"] == 2
+
+
+def test_a_dry_run_starts_no_ray(machine, monkeypatch, capsys):
+    machine(cores=8)
+    monkeypatch.setattr(cluster, "joined", lambda *given, **room: pytest.fail("started"))
+    assert sweep.main(["digits/quick", "--workers", "2", "--trials", "1", "--dry-run"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert jobs.parse(line.split()[2:]).threads == 4
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch, capsys):
@@ -140,6 +169,7 @@ def failing(monkeypatch):
         return Trained(Run(record, (builders.trial(self.seed, index=0),), Path("elsewhere")), {})
 
     monkeypatch.setattr(TrialTask, "train", train)
+    monkeypatch.setattr(environment, "git_state", lambda folder: ("f" * 40, False))  # as the builders' records
     return names
 
 
@@ -177,6 +207,20 @@ def test_what_is_missing_is_resumed_without_ray_too(sweep_both, failing, tmp_pat
         trials.write_text(first + "\n")
     assert sweep_both("--resume") == 0
     assert [[trial.seed for trial in run.trials] for run in store.find([tmp_path])] == [[0, 1]] * 2
+
+
+def test_a_dry_run_shows_what_is_missing_and_changes_no_record(sweep_both, tmp_path, capsys):
+    sweep_both()
+    for trials in tmp_path.glob("*/trials.jsonl"):
+        first, _ = trials.read_text().splitlines()
+        trials.write_text(first + "\n")
+    records = {path: path.read_bytes() for path in tmp_path.glob("*/run.json")}
+    capsys.readouterr()
+    assert sweep_both("--resume", "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [jobs.parse(line.split()[2:]).seed for line in lines] == [1, 1]
+    assert {path: path.read_bytes() for path in records} == records
+    assert {run.record.status for run in store.find([tmp_path])} == {"finished"}
 
 
 @pytest.mark.slow

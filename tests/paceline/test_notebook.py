@@ -44,6 +44,28 @@ def test_cells_without_an_accuracy_are_a_failed_run():
     assert store.find(["runs"])[0].record.status == "failed"
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "imagenet"}, "paceline.record: data.name: Input should be 'cifar10', 'cifar100', "),
+        ({"target": 94}, "paceline.record: target: Input should be less than 1"),
+        ({"network": object()}, "paceline.record: arguments.network"),
+    ],
+)
+def test_what_cannot_be_recorded_is_one_line(changes, message):
+    with pytest.raises(ValueError, match=message) as refused, paceline.record("idea", **{"target": 0.5} | changes):
+        pass
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ValueError, match="no run there"):
+        store.find(["runs"])
+
+
+def test_the_data_of_cells_are_named_as_in_recipes():
+    with paceline.record("idea", target=0.5, data="digits", device="cpu") as run:
+        run.evaluated(1, accuracy=0.6)
+    assert store.find(["runs"])[0].record.recipe["data"]["name"] == "digits"
+
+
 def test_runs_are_a_data_frame():
     pytest.importorskip("pandas")
     train("idea", [0.6])

@@ -62,6 +62,12 @@ def test_a_slowdown_is_worse_if_it_comes_again():
     assert decision(baseline, [machine.run(0.9)]) == "better"
 
 
+def test_a_confirmation_run_that_fails_leaves_it_undecided():
+    machine = Machine()
+    (judgement,) = judge(machine.baseline(), [machine.run(1.08)], RULES, rerun=lambda recipe: [])
+    assert (judgement.decision, judgement.reason) == ("undecided", "confirmation run: its training failed")
+
+
 def test_only_what_looks_worse_is_run_again_and_once_for_all_its_metrics():
     machine, asked = Machine(), []
     baseline = [*machine.baseline(), *machine.baseline(recipe="b")]

@@ -60,6 +60,20 @@ def test_what_is_slower_is_trained_again_once_for_all_its_metrics():
     assert trained == ["steady", "slower", "slower"]
 
 
+@pytest.mark.parametrize(("trainings", "decision"), [(0, "missing"), (1, "undecided")])
+def test_a_training_that_fails_leaves_its_recipe_without_a_decision(trainings, decision):
+    train, trained = trainer(*[1.2] * trainings, 1.0)
+
+    def train_at_first(recipe):
+        return train(recipe) if recipe == "steady" or len(trained) < trainings else ([], [])
+
+    failed, steady = judge_interleaved(["some", "steady"], train_at_first, RULES)
+    assert (failed.first.recipe, failed.decision) == ("some", decision)
+    assert "its training failed" in failed.reason
+    assert steady.decision == "passed"
+    assert status([failed, steady]) == 2
+
+
 def test_no_more_false_alarms_than_stated():
     alarms = 0
     for night in range(200):

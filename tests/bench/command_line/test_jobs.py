@@ -210,6 +210,11 @@ def test_an_old_spelling_is_read_with_a_line_that_says_the_new_one(capsys):
     ("words", "message"),
     [
         ("--interleave --resume x", "give --resume once for each of the runs that were interleaved"),
+        ("--resume x --out y", "--resume writes to the run that it continues: leave out --out y"),
+        ("--command true --target 0.5 --folds 3", "--folds and --batch-per-process are for recipes"),
+        ("--command true --target 0.5 --batch-per-process 8", "--folds and --batch-per-process are for recipes"),
+        ("digits/quick --command true --folds 3", "leave them out with --command"),
+        ("--metrics json:out", "--metrics says where the figures of --command are: add that"),
         ("--suite nightly --trials 3", "says which recipes and how many"),
         ("--suite nightly mnist/base", "says which recipes and how many"),
     ],

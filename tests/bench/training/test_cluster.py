@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -31,12 +32,54 @@ SWEEP = ROOT / "bench" / "sweep.py"
         ({"threads": 2, "gpus_per_process": 1}, {"CPU": 16}, 0),
         ({"gpus_per_process": 0.1}, {"CPU": 64, "GPU": 1}, 10),
         ({"gpus_per_process": 0.2}, {"CPU": 64, "GPU": 1}, 5),
+        ({"gpus_per_process": 0.4}, {"CPU": 64, "GPU": 2}, 4),
+        ({"gpus_per_process": 0.6}, {"CPU": 64, "GPU": 2}, 2),
         ({"processes": 4, "gpus_per_process": 1}, {"CPU": 64, "GPU": 8}, 2),
     ],
 )
 def test_so_many_trials_fit_on_a_node(tmp_path, shape, node, at_a_time):
     task = TrialTask(("digits/quick",), 0, tmp_path, **shape)
     assert cluster.fitting(task.cpus, task.gpus, node) == at_a_time
+
+
+class FakeRay:
+    """A cluster of one node, on which each task ends when it is asked for."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError, RayTaskError=ZeroDivisionError)
+
+    def __init__(self):
+        self.started, self.cancelled = [], []
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 8.0}}]
+
+    def remote(self, function):
+        return SimpleNamespace(options=lambda **given: SimpleNamespace(remote=self._start))
+
+    def _start(self, task, at_a_time):
+        self.started.append(task.seed)
+        return task.seed
+
+    def wait(self, references, timeout):
+        return references[:1], references[1:]
+
+    def get(self, reference):
+        return f"trial {reference}"
+
+    def is_initialized(self):
+        return True
+
+    def cancel(self, reference, *, force):
+        assert force
+        self.cancelled.append(reference)
+
+
+def test_tasks_that_nobody_takes_any_more_are_ended(tmp_path):
+    ray = FakeRay()
+    trained = cluster.Cluster(ray).train([TrialTask(("digits/quick",), seed, tmp_path) for seed in range(3)])
+    assert next(trained)[1] == "trial 0"
+    trained.close()
+    assert (ray.started, ray.cancelled) == ([0, 1, 2], [1, 2])
 
 
 @pytest.fixture(scope="module")

@@ -1,33 +1,55 @@
 """Trials that were recorded elsewhere become one run here."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from bench.command_line.jobs import Job
 from bench.training import spread
 from bench.training.collect import CollectedRun
 from bench.training.tasks import Failure, Trained, TrialTask
+from pipelines import recipe
+from pipelines.host import environment
 from results import store
 from results.record import Run
 from tests.results import builders
 
 COMMAND = ["bench/sweep.py", "digits/quick"]
+CODE = ("f" * 40, False)
+"""commit of the builders' records"""
+
+
+@pytest.fixture(autouse=True)
+def code(monkeypatch):
+    """Sets the commit of this checkout, and whether it has changes; at first that of the records."""
+
+    def is_now(commit, dirty):
+        monkeypatch.setattr(environment, "git_state", lambda folder: (commit, dirty))
+
+    is_now(*CODE)
+    return is_now
 
 
 def job(seeds=(0, 1, 2)):
-    return Job("digits/quick", SimpleNamespace(), tuple(seeds))
+    return Job("digits/quick", recipe.load("digits/quick"), tuple(seeds))
 
 
 def recorded(tmp_path, seed, host="h1", **changes):
     """A run of one trial, as a node records it."""
     environment = {"machine_id": host, "host_hash": host, "machine_class": "CPU", "versions": {"torch": "2.13.0"}}
-    record = builders.record(recipe_name="digits/quick", seeds=[seed], environment=environment | changes)
+    hashed = recipe.load("digits/quick").hash
+    record = builders.record(
+        recipe_name="digits/quick", recipe_hash=hashed, seeds=[seed], environment=environment | changes
+    )
     return Run(record, (builders.trial(seed, index=0),), tmp_path)
 
 
 def collected(tmp_path):
     return CollectedRun(job(), tmp_path / "runs", COMMAND)
+
+
+def resumed(run):
+    run.find_unfinished()
+    run.resume()
+    return run
 
 
 def test_trials_of_several_hosts_are_one_run_and_say_where_they_were_trained(tmp_path):
@@ -62,24 +84,83 @@ def test_an_unfinished_run_of_the_same_job_is_resumed(tmp_path):
     first = collected(tmp_path)
     first.add(recorded(tmp_path, 1), {})
     first.finish("Ctrl-C", is_interrupted=True)
-    second = collected(tmp_path)
-    second.resume()
+    second = resumed(collected(tmp_path))
     assert (second.path, second.missing_seeds) == (first.path, [0, 2])
     for seed in second.missing_seeds:
         second.add(recorded(tmp_path, seed, "h3"), {})
     second.finish()
     (run,) = store.find([tmp_path / "runs"])
     assert (run.record.status, len(run.trials)) == ("finished", 3)
-    third = collected(tmp_path)
-    third.resume()
+    third = resumed(collected(tmp_path))
     assert third.path is None, "a finished run is not continued"
+
+
+def test_an_unfinished_run_is_found_without_a_change_of_its_record(tmp_path):
+    first = collected(tmp_path)
+    first.add(recorded(tmp_path, 1), {})
+    first.finish("Ctrl-C", is_interrupted=True)
+    before = (first.path / "run.json").read_bytes()
+    second = collected(tmp_path)
+    second.find_unfinished()
+    assert second.missing_seeds == [0, 2]
+    assert (first.path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("now", "message"), [(("e" * 40, False), "commit was 'fff"), ((CODE[0], True), "dirty was False and is True now")]
+)
+def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, now, message):
+    first = collected(tmp_path)
+    first.add(recorded(tmp_path, 1), {})
+    first.finish("Ctrl-C", is_interrupted=True)
+    code(*now)
+    with pytest.raises(ValueError, match=f"{first.path.name}: cannot be resumed: {message}.*leave out --resume"):
+        collected(tmp_path).find_unfinished()
+
+
+@pytest.mark.parametrize(
+    ("words", "is_found"),
+    [
+        (("lr=0.3", "target=0.5"), True),
+        (("target=0.5", "lr=0.3"), True),
+        (("lr=0.1", "target=0.5"), False),
+        (("target=0.5",), False),
+        (("lr=0.3", "target=0.6"), False),
+        (("lr=0.3", "target=0.5", "depth=2"), False),
+    ],
+)
+def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, words, is_found):
+    """The record has the arguments that were not given too, and the file's hash."""
+    options = {"entry": "mine.py:train", "target": 0.5, "arguments": {"lr": 0.3, "depth": 2}, "code": "0" * 64}
+    command = ["bench/sweep.py", "mine.py:train", "target=0.5", "lr=0.3", "--trials=3"]
+    record = builders.record(recipe_name="mine.py:train", recipe=options, command=command, seeds=[0, 1, 2])
+    store.create(tmp_path, record).finish("interrupted")
+    asked = Job("mine.py:train", recipe.load_any("mine.py:train", words), (0, 1, 2))
+    run = CollectedRun(asked, tmp_path, ["bench/sweep.py", "mine.py:train", *words])
+    assert (resumed(run).path is not None) == is_found
+    run.finish()
 
 
 def test_two_drivers_cannot_write_one_run(tmp_path):
     first = collected(tmp_path)
     first.add(recorded(tmp_path, 1), {})
     with pytest.raises(ValueError, match="writes this run"):
-        collected(tmp_path).resume()
+        resumed(collected(tmp_path))
+
+
+def test_a_run_that_is_written_leaves_no_other_running(tmp_path):
+    runs = [CollectedRun(job(), tmp_path / name, COMMAND) for name in "ab"]
+    for run in runs:
+        run.add(recorded(tmp_path, 1), {})
+    runs[0].finish("Ctrl-C", is_interrupted=True)
+    again = [CollectedRun(job(), tmp_path / name, COMMAND) for name in "ab"]
+    for run in again:
+        run.find_unfinished()
+    with pytest.raises(ValueError, match="writes this run"):
+        spread.resume(again)
+    (found,) = store.find([tmp_path / "a"])
+    assert found.record.status == "interrupted"
+    assert "writes this run" in found.record.reason
 
 
 class FakeCluster:

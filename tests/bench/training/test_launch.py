@@ -109,6 +109,24 @@ def test_interleaved_launches_train_one_trial_at_a_time(tmp_path):
     assert len({event.text for _, event in found}) == 1, "they share an id"
 
 
+WARMING_UP = """
+def note(what):
+    with open(sys.argv[3], "a") as log:
+        print(sys.argv[1], what, file=log)
+note("starts")
+time.sleep(0.5)
+note("is warm")
+"""
+
+
+def test_an_interleaved_launch_starts_when_the_one_before_it_is_warm(tmp_path):
+    log = tmp_path / "log"
+    launches = {name: launch_of(tmp_path, WARMING_UP + TRIALS, name, "1", str(log)) for name in "ab"}
+    with Children() as children:
+        children.interleave(launches, 1, lambda name, event: None)
+    assert log.read_text().splitlines() == ["a starts", "a is warm", "b starts", "b is warm"]
+
+
 def children_now():
     """The children of this process, in which other tests may have left the server of a process pool."""
     return {child.pid for child in psutil.Process().children()}
@@ -152,6 +170,26 @@ def test_a_signal_is_passed_on_once_and_ends_the_command(tmp_path, number, error
         assert children.run(launch_of(tmp_path, COUNTING), signal_twice) == 11
         children.start(launch_of(tmp_path, ""))
     assert signal.getsignal(number) is handler
+
+
+DEAF = """
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+print('{"event": "Waiting"}', flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_kills_a_child_that_does_not_end(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(launch, "REPEATED", 0.0)
+
+    def signal_twice(event):
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+
+    with Children() as children:
+        assert children.run(launch_of(tmp_path, DEAF), signal_twice) == 128 + signal.SIGKILL
 
 
 def test_one_process_starts_the_children(monkeypatch):

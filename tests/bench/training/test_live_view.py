@@ -12,6 +12,7 @@ from bench.training.live_view import EpochLines, LiveBar, TrialLines
 from pipelines import recipe
 from pipelines.clock import Lap
 from pipelines.events import State
+from pipelines.scripts.function import EpochProgress
 from pipelines.trial import EpochResult, Trial
 from tests.bench.conftest import SMALL, train
 
@@ -196,6 +197,20 @@ def test_the_bar_moves_with_the_steps_and_leaves_only_the_lines(clock):
     assert len(written(console)) == end
 
 
+def test_the_bar_is_not_drawn_within_a_lap_before_the_first_step(clock):
+    console = terminal()
+    view = LiveBar(console)
+    view.start_run("digits/quick", 2)
+    before = written(console)
+    view.trial_start(state(step=0, epoch=0))
+    assert written(console) == before
+    view.step_end(state(step=1, epoch=0))
+    assert "trial 1/2, seed 5" in written(console).removeprefix(before)
+    view.trial_start(EpochProgress(6, 0, 0, ()))
+    assert "seed 6" in written(console), "a function is called after it, outside of any lap"
+    view.end_run()
+
+
 def test_the_bar_counts_the_steps_of_all_trials(clock):
     view = LiveBar(terminal())
     view.start_run("digits/quick", 2)
@@ -233,8 +248,9 @@ def test_interleaved_runs_have_a_bar_each_and_share_the_console(clock):
         clock.now += 10
         view.trial_finished(trial())
     first.trial_start(state(step=0))
-    assert "trial 2/2" in written(console)
     clock.now += 10
+    first.step_end(state(step=1))
+    assert "trial 2/2" in written(console)
     first.trial_finished(trial())
     assert "a: trial 2/2, seed 5: missed, 91.25%, 30.0 s so far" in written(console)
     first.end_run()

@@ -130,6 +130,18 @@ def test_the_first_trial_alone_has_what_came_before_it(trained):
     assert total * 0.5 < sum(lap.seconds for lap in first.laps[:-1]) <= total + 1e-3
 
 
+def test_the_total_has_no_time_in_which_the_trial_waited_for_another_code_s(trained, monkeypatch):
+    long, ahead = 1e6, []
+    clock = vars(time) | {"perf_counter": lambda: time.perf_counter() + long * len(ahead)}
+    monkeypatch.setattr(run_trials, "time", SimpleNamespace(**clock))
+    monkeypatch.setattr(events, "wait_for_permission", lambda: ahead.append("trial"))
+    monkeypatch.setenv(events.INTERLEAVED, "both")
+    first, _ = trained("--trials", "2").trials
+    assert len(ahead) == 2
+    assert names(first)[-1] == "total"
+    assert first.seconds("total") < long
+
+
 def test_a_second_recipe_does_not_start_with_the_time_of_the_first(main):
     """`cold` time is from the start of the process, for one recipe, and not of whatever else it trained before."""
     Path("other.yaml").write_text("base: digits/quick\ntarget: 0.5\n")
@@ -201,8 +213,8 @@ def test_a_signal_interrupts_the_run_and_resume_finishes_it(tmp_path, trained, a
     assert [measured(trial) for trial in resumed.trials] == [measured(trial) for trial in whole.trials]
 
 
-def resume(run):
-    options = jobs.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder())])
+def resume(run, *words):
+    options = jobs.parse(["--resume", str(run.path), "--data-dir", str(sources.default_folder()), *words])
     (job,) = jobs.jobs(options)
     return run_trials.train(job, options, World(), make_view(is_main=False))
 
@@ -224,6 +236,29 @@ def test_a_finished_run_is_not_trained_again(trained, monkeypatch):
     resumed = resume(run)
     assert resumed.trials == run.trials
     assert resumed.record.status == "finished"
+
+
+@pytest.mark.parametrize("probe", ["profile", "energy", "communication"])
+def test_a_finished_run_is_warmed_up_before_it_is_probed(trained, monkeypatch, probe):
+    run = trained("--trials", "1")
+    order = []
+    monkeypatch.setattr(trainers, "warm_up", lambda setup: order.append("warm-up"))
+    for name in ("profile", "communication"):
+        monkeypatch.setattr(trainers.RecipeTrainer, name, lambda trainer, seed, name=name: order.append(name))
+    monkeypatch.setattr(run_trials.energy, "measure", lambda *arguments: order.append("energy"))
+    for name in ("keep", "keep_energy", "keep_communication"):
+        monkeypatch.setattr(run_trials.profiles, name, lambda *arguments: None)
+    resume(run, f"--{probe}")
+    assert order == ["warm-up", probe]
+
+
+def test_a_damaged_run_does_not_keep_a_restart_from_its_own(tmp_path, capsys):
+    record = builders.record()
+    kept = store.create(tmp_path, record)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    assert run_trials.last_attempt(tmp_path, record) == kept.path
+    assert "the run is left out" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_set_up_leaves_no_record(tmp_path, trained):

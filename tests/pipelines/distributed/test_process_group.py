@@ -1,10 +1,14 @@
 """Two real processes on this machine, joined by gloo."""
 
+import time
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from pipelines import recipe
 from pipelines.distributed import process_group
@@ -46,6 +50,27 @@ def test_processes_are_data_parallel_or_share_a_network(tmp_path):
         assert found == [everyone, everyone, alone, everyone, alone, everyone]
 
 
+def wait_for_main(world, folder):
+    """What each process sees of what rank 0 did, which took longer than a collective operation of the group may."""
+    patient = replace(world, group=dist.new_group(timeout=timedelta(seconds=2)))
+
+    def act(number, seconds):
+        time.sleep(seconds)
+        Path(folder, f"{number} by {world.rank}").touch()
+
+    seen = []
+    for number, seconds in enumerate((3, 0)):
+        patient.wait_for_main(lambda number=number, seconds=seconds: act(number, seconds))
+        seen.append(sorted(path.name for path in Path(folder).glob("* by *")))
+        world.barrier()
+    return seen
+
+
+def test_processes_wait_for_the_first_one_outside_of_collective_operations(tmp_path):
+    for seen in in_processes(tmp_path, wait_for_main, str(tmp_path)):
+        assert seen == [["0 by 0"], ["0 by 0", "1 by 0"]]
+
+
 def test_one_process_is_a_world_of_its_own():
     world = World()
     values = torch.ones(2)
@@ -53,6 +78,9 @@ def test_one_process_is_a_world_of_its_own():
     assert world.sum(values) is values
     assert world.maximum(values) is values
     assert world.broadcast_object([3]) == [3]
+    waited = []
+    world.wait_for_main(lambda: waited.append(1))
+    assert waited == [1]
     assert world.data == world.model == world
     world.barrier()
     process_group.leave(world)
