@@ -149,7 +149,7 @@ def error_of(ended):
     return ended.err
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first_run(tmp_path_factory):
     """(what the caller saw, seconds, folder) of a shortened first run, in which a warning of ours would be an error."""
     folder = tmp_path_factory.mktemp("first")

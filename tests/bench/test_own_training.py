@@ -86,7 +86,8 @@ def test_two_functions_are_interleaved_and_compared(main):
 
 def test_a_function_beside_a_recipe_is_not_comparable_unless_asked_for(main, monkeypatch):
     monkeypatch.setattr(cli, "WIDTH", 300)
-    both = ("mine.py:train", "digits/quick", "--target", "0.5", "--interleave", "--trials", "2")
+    Path("small.yaml").write_text("base: digits/quick\nepochs: 1\nmodel: {widths: [4]}\n")
+    both = ("mine.py:train", "small.yaml", "--target", "0.05", "--interleave", "--trials", "2")
     ended = main(*both)
     assert ended.status == 0
     text = " ".join(ended.out.split())
