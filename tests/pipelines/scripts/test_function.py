@@ -15,7 +15,7 @@ from pipelines.host.torch_settings import TorchSettings
 from pipelines.recipe.scripts import Function
 from pipelines.scripts import function
 from pipelines.scripts.function import FunctionTrainer
-from pipelines.scripts.run import ScriptError
+from pipelines.scripts.run import Run, ScriptError
 
 TRAIN = """
 def train(run, lr=0.5):
@@ -49,6 +49,22 @@ def test_a_trial_has_the_laps_epochs_and_outcome_of_the_function(trainer):
     assert [(lap.name, lap.epoch) for lap in trial.laps] == [("train", 1), ("train", 2)]
     assert [(one.epoch, one.accuracy, one.train_loss) for one in trial.epochs] == [(1, 0.4, 1.0), (2, 0.8, 0.5)]
     assert trial.notes["seconds"] > trial.notes["seconds_outside_laps"] > 0
+
+
+class OneLapLess(World):
+    """Sees another process that ended a lap earlier."""
+
+    def gather(self, value):
+        return [value, value[:-1]]
+
+
+def test_processes_that_timed_different_laps_are_refused():
+    run = Run(seed=0, device=torch.device("cpu"), target=0.8)
+    for epoch in (1, 2):
+        with run.lap("train", epoch):
+            pass
+    with pytest.raises(ScriptError, match="mine.py:train: the processes timed different laps"):
+        function.finish(run, 0.9, 1.0, "mine.py:train", OneLapLess())
 
 
 def test_under_the_target_it_missed(trainer):
