@@ -1,5 +1,6 @@
 """Tests run side by side: one thread each, so that they do not wait for one another."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
@@ -14,3 +15,17 @@ from hypothesis import HealthCheck, settings
 # a neighbour may take the processor at any moment
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+
+LONGEST = {"test_first_hour.py"}
+"""files that come first: one that a worker began last would let the others wait for it"""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_collection_finish(session):
+    """Leave the collected tests and the libraries out of garbage collection, which every trial does once."""
+    gc.collect()
+    gc.freeze()

@@ -119,6 +119,13 @@ def test_recipes_are_read_without_torch():
     assert "torch" not in modules_after("from pipelines import recipe\nrecipe.load('digits/quick')\nrecipe.names()")
 
 
+def test_commands_start_without_torch():
+    """`--help` does not wait for it, and `runtime.prepare` has to come before it."""
+    names = [name_of(path) for path in python_files("bench") if "@cli.command" in path.read_text(encoding="utf-8")]
+    assert len(names) > 10
+    assert "torch" not in modules_after("\n".join(f"import {name}" for name in names))
+
+
 def test_results_are_read_without_torch():
     names = [name_of(path) for path in python_files("results") if path.stem != "__init__"]
     modules = modules_after("\n".join(f"import {name}" for name in names))

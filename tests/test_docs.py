@@ -22,7 +22,7 @@ README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"
 PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"bench/(\w+)\.py((?: [^\n`#|]*)?)")
+COMMAND = re.compile(r"(?:bench/(\w+)\.py|(?:^|`|-m )paceline (\w+))((?: [^\n`#|]*)?)", re.MULTILINE)
 
 
 def name(path):
@@ -63,7 +63,8 @@ def test_every_page_is_in_the_navigation():
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_exist_with_the_options_that_are_shown(page):
-    for command, rest in COMMAND.findall(page.read_text(encoding="utf-8")):
+    for script, subcommand, rest in COMMAND.findall(re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8"))):
+        command = script or subcommand
         source = REPOSITORY / "bench" / f"{command}.py"
         assert source.is_file(), source
         known = {f"--{option}" for option in options_of_command(command)}

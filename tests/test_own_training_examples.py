@@ -2,14 +2,15 @@
 
 import re
 import shlex
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from results import store
-from tests import page_commands
-from tests.bench.conftest import ONE_THREAD, ROOT, RUN, launch, only_run, wait
+from tests.bench.conftest import RUN, launch, only_run, wait
+from tests.pipelines.scripts.modules import forget_modules_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 NEEDS = {"lightning_trainer": "lightning", "transformers_trainer": "transformers"}
@@ -23,14 +24,22 @@ def command_of(name):
     return shlex.split(line.partition("paceline run ")[2])
 
 
+@pytest.fixture(autouse=True)
+def _modules_as_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for folder in (EXAMPLES, tmp_path):
+        forget_modules_of(folder)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_reaches_its_target(name, tmp_path):
+def test_an_example_reaches_its_target(name, main):
     if name in NEEDS and find_spec(NEEDS[name]) is None:
         pytest.skip(f"{NEEDS[name]} is not installed (extra `{NEEDS[name]}`)")
     file, *options = command_of(name)
-    ended = wait(launch(RUN, EXAMPLES / file, *options, "--trials", 2, *ONE_THREAD, cwd=tmp_path))
+    ended = main(EXAMPLES / file, *options, "--trials", 2)
     assert ended.status == 0, ended.err
-    run = only_run(tmp_path / "runs")
+    run = only_run(Path("runs"))
     assert run.record.recipe_name == file
     assert [trial.outcome for trial in run.trials] == ["reached", "reached"]
     second = run.trials[1]
@@ -64,15 +73,17 @@ def test_no_example_is_forgotten():
     assert set(NEEDS) < set(NAMES)
 
 
-@pytest.mark.slow
-def test_the_commands_from_install_to_a_verdict(tmp_path):
-    """As the page has them, but for `pip install`."""
-    page = EXAMPLES.parent / "own-training.md"
-    (tmp_path / "a.py").write_text(re.search(r"```python\n(.+?)```", page.read_text(), re.DOTALL)[1])
-    (lines,) = page_commands.commands(page).values()
-    assert len(lines) == 5
-    for line in lines:
-        ended = page_commands.run(line, tmp_path, ROOT)
-        if "paceline compare" in line:
-            assert "a.py:train → b.py:train" in ended.stdout
-    assert (tmp_path / "report" / "index.html").is_file()
+def test_the_two_versions_on_the_page_are_compared(main):
+    """In fewer trials. `tests/test_first_hour.py` runs such commands as a reader does, from the doctor to a page."""
+    page = (EXAMPLES.parent / "own-training.md").read_text()
+    text = re.search(r"```python\n(.+?)```", page, re.DOTALL)[1]
+    _, before, after, _ = re.search(r"^sed (s/.+/) a.py > b.py", page, re.MULTILINE)[1].split("/")
+    assert text.count(before) == 1
+    Path("a.py").write_text(text)
+    Path("b.py").write_text(text.replace(before, after))
+    ended = main("a.py:train", "b.py:train", "--target", "0.85", "--interleave", "--trials", "2")
+    assert ended.status == 0, ended.err
+    assert "a.py:train → b.py:train" in " ".join(ended.out.split())
+    for run in store.find(["runs"]):
+        assert {"load", "build", "compile", "train", "evaluate"} <= {lap.name for lap in run.trials[0].laps}
+        assert [result.epoch for result in run.trials[1].epochs] == [1, 2, 3, 4]

@@ -1,5 +1,6 @@
 """bench/run.py in a process of its own, and its `main` in this one, both with a temporary --out."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -113,6 +114,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def main(tmp_path, monkeypatch, capsys, one_thread):
     """`bench/run.py …` in this process. Records go to `tmp_path`/runs."""
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # which is for the rest of the process
     monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
     monkeypatch.chdir(tmp_path)
 
@@ -149,7 +151,7 @@ def error_of(ended):
     return ended.err
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first_run(tmp_path_factory):
     """(what the caller saw, seconds, folder) of a shortened first run, in which a warning of ours would be an error."""
     folder = tmp_path_factory.mktemp("first")

@@ -67,7 +67,7 @@ def calls(tmp_path):
     return [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("first_bad", range(1, 10))
+@pytest.mark.parametrize("first_bad", [1, 5, 9])
 def test_the_first_slow_commit_of_ten_is_found(history, tmp_path, capsys, first_bad):
     repository = history([1.0] * first_bad + [1.1] * (10 - first_bad))
     assert search(repository) == 1

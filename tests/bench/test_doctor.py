@@ -88,7 +88,7 @@ def test_a_missing_package_names_its_extra(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["digits/quick", "mnist/base", "cifar10/airbench94-muon"])
+@pytest.mark.parametrize("name", ["mnist/base", "cifar10/airbench94-muon"])
 def test_the_shipped_recipes_pass(examine, name):
     folder = sources.default_folder()
     if sources.source(recipe.load(name).data.name).find(folder) is None:

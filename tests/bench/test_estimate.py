@@ -63,11 +63,16 @@ def test_json_has_an_object_per_recipe(main):
     assert all(one["memory_bytes"] == sum(one[part] for part in parts) > 0 for one in objects)
 
 
+@pytest.fixture(scope="module")
+def costs():
+    return estimate.estimate(recipe.load("digits/quick"), "cpu")
+
+
 @pytest.mark.parametrize("name", recipe.names())
-def test_what_is_printed_is_the_recipe(name):
+def test_what_is_printed_is_the_recipe(name, costs):
     """It can be copied into a file."""
     console, chosen = Console(file=io.StringIO(), width=40), recipe.load(name)
-    estimate.show(console, name, chosen, estimate.estimate(chosen, "cpu"))
+    estimate.show(console, name, chosen, costs)
     head, _, rest = console.file.getvalue().partition("\n")
     settings = yaml.safe_load(rest[: rest.index("┌")])
     assert head == f"# {name}, recipe hash {chosen.hash}"

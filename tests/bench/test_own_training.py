@@ -86,7 +86,8 @@ def test_two_functions_are_interleaved_and_compared(main):
 
 def test_a_function_beside_a_recipe_is_not_comparable_unless_asked_for(main, monkeypatch):
     monkeypatch.setattr(cli, "WIDTH", 300)
-    both = ("mine.py:train", "digits/quick", "--target", "0.5", "--interleave", "--trials", "2")
+    Path("small.yaml").write_text("base: digits/quick\nepochs: 1\nmodel: {widths: [4]}\n")
+    both = ("mine.py:train", "small.yaml", "--target", "0.05", "--interleave", "--trials", "2")
     ended = main(*both)
     assert ended.status == 0
     text = " ".join(ended.out.split())
@@ -277,15 +278,6 @@ def test_two_processes_keep_the_laps_of_the_slower_one(tmp_path):
     run = only_run(Path("runs"))
     assert (run.record.world_size, len(run.trials)) == (2, 2)
     assert all(lap.seconds >= 0.3 for lap in run.trials[1].laps)
-
-
-@pytest.mark.slow
-def test_two_processes_with_other_laps_end_with_one_error(tmp_path):
-    Path("mine.py").write_text(TRAIN.replace("run.epochs(3)", "run.epochs(3 - run.rank)"))
-    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
-    ended = wait(launch(*two, RUN, *OWN, "--device", "cpu", "--trials", "1", cwd=tmp_path))
-    assert ended.status != 0
-    assert "the processes timed different laps" in ended.err
 
 
 def test_a_recipe_trains_on_arrays_of_one_s_own_and_compares_by_their_content(main):

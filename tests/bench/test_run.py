@@ -99,16 +99,23 @@ def test_a_yaml_file_anywhere(main, tmp_path):
 
 
 AT_ONCE = ("digits/quick", "mnist/base", "mnist/fixmatch", "mnist/contrastive", "mnist/distillation")
-STEPS = ("00-resnet18", "03-choices-in-bulk", "09-davidnet", "30-ten-epochs", "47-airnet-alternating-flip")
-FAMILIES = ("/ladder/", "/ddp/", "/deepspeed/")
 LARGER = ("cifar10/airbench95", "cifar10/airbench96", "cifar10/davidnet-80")
+STEPS = ("00-resnet18", "03-choices-in-bulk", "09-davidnet", "30-ten-epochs", "47-airnet-alternating-flip")
+FAMILIES = {
+    "cifar10/ladder/": STEPS,
+    "cifar10/ddp/": ("apple-8",),
+    "cifar10/deepspeed/": ("zero-3",),
+    "mnist/init-": ("orthogonal",),
+    "mnist/schedule-": ("one-cycle", "plateau"),
+    "mnist/large-batch/": ("accumulated", "growing-batch", "lars"),
+    "mnist/strategies/": ("ddp-bf16", "local-sgd", "pipeline"),
+}
+"""of recipes that differ in one option, some"""
 SAMPLED = [
-    *(name for name in recipe.names() if name not in LARGER and not any(family in name for family in FAMILIES)),
-    *(f"cifar10/ladder/{step}" for step in STEPS),
-    "cifar10/ddp/apple-8",
-    "cifar10/deepspeed/zero-3",
+    *(name for name in recipe.names() if name not in LARGER and not name.startswith(tuple(FAMILIES))),
+    *(family + name for family, names in FAMILIES.items() for name in names),
 ]
-"""all but most of three families, and larger networks of the same kind, which other tests build"""
+"""all but most of the families, and larger networks of the same kind, which other tests build"""
 
 
 @pytest.mark.parametrize(

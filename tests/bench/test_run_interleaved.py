@@ -50,14 +50,26 @@ def test_the_same_recipe_twice_gives_two_runs_of_the_same_trials(main, tmp_path)
     assert len({run.record.recipe_hash for run in runs}) == 1
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_all_and_keeps_what_they_had(main, tmp_path, order, number, status):
+@pytest.fixture
+def heeding_hangups():
+    """Also under nohup, which has SIGHUP ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "reason"),
+    [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP"), (signal.SIGINT, 130, "Ctrl-C")],
+)
+@pytest.mark.usefixtures("heeding_hangups")
+def test_a_signal_ends_all_and_keeps_what_they_had(main, tmp_path, order, number, status, reason):
     handler = signal.getsignal(signal.SIGTERM)
     order[1][3] = lambda: signal.raise_signal(number)
     assert main(*recipes(tmp_path), "--interleave", "--trials", 3).status == status
     runs = store.find([tmp_path / "runs"])
     assert [len(run.trials) for run in runs] == [2, 1]
-    assert {run.record.status for run in runs} == {"interrupted"}
+    assert {(run.record.status, run.record.reason) for run in runs} == {("interrupted", reason)}
     assert signal.getsignal(signal.SIGTERM) is handler
 
 

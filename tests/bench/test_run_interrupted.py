@@ -53,15 +53,12 @@ def killed(tmp_path):
     return call
 
 
-@pytest.mark.parametrize(
-    ("number", "status", "reason"),
-    [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP"), (signal.SIGINT, 130, "Ctrl-C")],
-)
-def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed, number, status, reason):
-    ended, broken_off = killed(number)
-    assert (ended.status, ended.err) == (status, "")
+def test_a_signal_in_the_middle_keeps_finished_trials(killed, main, undisturbed):
+    """Other signals are raised in this process, in test_run_interleaved.py."""
+    ended, broken_off = killed(signal.SIGTERM)
+    assert (ended.status, ended.err) == (143, "")
     assert "interrupted; finished trials are kept" in ended.out
-    assert (broken_off.record.status, broken_off.record.reason) == ("interrupted", reason)
+    assert (broken_off.record.status, broken_off.record.reason) == ("interrupted", "SIGTERM")
     assert [trial.seed for trial in broken_off.trials] in ([0], [0, 1])
     assert broken_off.record.environment.after is not None
     check_resumed(main, broken_off, undisturbed)
@@ -167,17 +164,17 @@ def test_a_busy_machine_is_said_before_the_first_trial_and_kept_with_each(main, 
 def test_it_waits_for_a_quiet_machine_outside_the_clock(main, monkeypatch):
     waits = []
 
-    def wait_two_seconds(seconds, *rest):
+    def wait_for_quiet(seconds, *rest):
         waits.append(seconds)
-        time.sleep(2)
-        return 2.0
+        return 5000.0
 
-    monkeypatch.setattr(run_trials.load, "wait_for_quiet", wait_two_seconds)
+    monkeypatch.setattr(run_trials.load, "wait_for_quiet", wait_for_quiet)
+    monkeypatch.setattr(run_trials, "PROCESS_STARTED", time.perf_counter() - 6000)
     ended = main(*SMALL, "--trials", "1", "--wait-for-quiet", "60")
     assert waits == [60]
     assert "waiting for idle CPUs, at most 60 s" in ended.out
     (total,) = [lap.seconds for lap in only_run("runs").trials[0].laps if lap.name == "total"]
-    assert total < time.perf_counter() - run_trials.PROCESS_STARTED - 2
+    assert 1000 <= total < 5000
 
 
 def test_a_full_disk_names_the_file_and_how_to_go_on_though_the_end_cannot_be_recorded_either(main, monkeypatch):

@@ -49,15 +49,6 @@ def test_a_terminal_gets_a_bar_that_is_taken_down(tmp_path):
 
 
 @pytest.mark.slow
-def test_accelerate_launches_one_process(tmp_path):
-    ended = wait(launch("-m", "accelerate.commands.launch", RUN, "epochs=1", "--trials", "1", cwd=tmp_path))
-    assert ended.status == 0, ended.err
-    run = only_run(tmp_path / "runs")
-    assert (run.record.status, run.record.world_size, len(run.trials)) == ("finished", 1, 1)
-    assert run.record.environment.threads.intra_op > 1, "the launcher's OMP_NUM_THREADS=1 was obeyed"
-
-
-@pytest.mark.slow
 def test_a_sigterm_to_the_launcher_stops_what_it_launched(tmp_path):
     """Of the one process too, which the launcher does not wait for: it would train on with nobody to see it."""
     launched = ("-m", "accelerate.commands.launch", RUN, *LONG, *ONE_THREAD, "--trials", 8)
@@ -73,28 +64,6 @@ def test_a_sigterm_to_the_launcher_stops_what_it_launched(tmp_path):
     assert run.record.status == "interrupted"
     assert run.record.reason in EVERY_RANK_WAS_STOPPED
     assert 1 <= len(run.trials) < 8
-
-
-@pytest.mark.slow
-def test_accelerate_launches_two_processes_that_write_one_record(tmp_path):
-    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
-    ended = wait(launch(*two, RUN, "--device", "cpu", "epochs=1", "--trials", "1", cwd=tmp_path))
-    assert ended.status == 0, ended.err
-    run = only_run(tmp_path / "runs")
-    assert (run.record.status, run.record.world_size, len(run.trials)) == ("finished", 2, 1)
-    assert ended.out.count("trial 1/1, seed 0") == 1
-    assert ended.out.count("record: ") == 1
-
-
-@pytest.mark.slow
-def test_each_process_that_refuses_says_so_with_its_rank(tmp_path):
-    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
-    ended = wait(launch(*two, RUN, "--device", "cpu", "batch_size=65", "--trials", "1", cwd=tmp_path))
-    assert ended.status != 0
-    for rank in (0, 1):
-        message = f"[rank{rank}]: bench/run.py: error: batch_size=65 cannot be shared equally by 2 processes"
-        assert ended.err.count(message) == 1
-    assert not (tmp_path / "runs").exists()
 
 
 WITH_TWO_GPUS = """\
@@ -158,20 +127,3 @@ def test_a_rank_that_is_stopped_is_named_by_all_and_in_the_record(tmp_path, rank
     assert ended.status != 0
     assert ended.err.count(cause) >= 2, ended.err
     assert 1 <= len(run.trials) < 30
-
-
-@pytest.mark.slow
-def test_a_signal_to_all_ranks_is_an_interruption(tmp_path):
-    two = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
-    process = launch(*two, RUN, "--device", "cpu", *LONG, "--threads", 1, "--trials", 30, cwd=tmp_path)
-    try:
-        wait_for_a_trial(tmp_path, process)
-        for child in processes_by_rank(process).values():
-            child.terminate()
-        wait(process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    run = only_run(tmp_path / "runs")
-    assert run.record.status == "interrupted"
-    assert run.record.reason in EVERY_RANK_WAS_STOPPED

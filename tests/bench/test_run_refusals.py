@@ -1,7 +1,9 @@
 """bench/run.py: what a caller can mend is one line and exit status 2."""
 
 import os
+import re
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,33 @@ def test_what_another_launcher_left_is_named(main, monkeypatch, variables, messa
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert message in error_of(main(*SMALL))
+
+
+@pytest.fixture
+def port(monkeypatch):
+    """The port of rank 0 of two processes, which this one is. The other never comes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = str(free.getsockname()[1])
+    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": number}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    yield number
+    assert not torch.distributed.is_initialized()
+
+
+def test_a_wrong_world_size(main, port):
+    ended = main(*SMALL, "--timeout", "1")
+    assert ended.status == 2
+    assert f"error: rank 0 of 2 found no way to the others through 127.0.0.1:{port} within 1 s" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_port_that_is_taken(main, port):
+    with socket.create_server(("127.0.0.1", int(port))):
+        ended = main(*SMALL, "--timeout", "1")
+    assert ended.status == 2
+    assert re.search(rf"error: rank 0 of 2 found no way .*127.0.0.1:{port} .*(in use|EADDRINUSE)", ended.err), ended.err
 
 
 def test_paths_that_are_no_utf_8_are_recorded_with_question_marks(tmp_path):

@@ -46,20 +46,16 @@ def spring(options, planned):
 
     def load(name, folder, download=True):
         dataset = whole_load(name, folder, download=download)
-        if TRAP == "missing":
-            raise ValueError("planted: no data here")
         return dataclasses.replace(dataset, train_images=255 - dataset.train_images)
 
     if TRAP in ("kill", "raise", "hang"):
         trainers.run_trial = run_trial
-    if TRAP in ("data", "missing") and IS_MINE:
+    if TRAP == "data" and IS_MINE:
         sources.load = load
     return whole_train(options, planned)
 
 
 RESTARTED = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-if TRAP == "recipe" and IS_MINE:
-    sys.argv.append("optimizer.lr=0.3")
 if __name__ == "__main__":
     whole_train, run.train = run.train, spring
     sys.exit(run.main())

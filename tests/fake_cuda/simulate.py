@@ -5,6 +5,7 @@ A trial has two epochs of three steps and their evaluations, so that what happen
 
 import argparse
 import contextlib
+import gc
 import json
 import sys
 import traceback
@@ -184,6 +185,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("recipes", nargs="*", help="all that ship where none is named")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    gc.freeze()  # every trial collects garbage, and the libraries are none
     reports = [simulate(name, chosen.kernels) for name in chosen.recipes or recipes.names()]
     chosen.out.write_text(json.dumps(reports), encoding="utf-8")
 

@@ -19,8 +19,6 @@ from tests.fake_cuda.meant import MEANT
 from tests.fake_cuda.simulate import NEVER_ENDING
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KERNELS = ("reference", "auto")
-
 ONE_OF_A_KIND = {
     "cifar10/airbench94", "cifar10/airbench94-muon", "cifar10/airbench96", "cifar10/airbench96-faster",
     "cifar10/davidnet-10", "cifar10/davidnet-80", "cifar10/ddp/accumulated", "cifar10/ddp/growing-batch",
@@ -35,10 +33,18 @@ ONE_OF_A_KIND = {
     "throughput/gpt2-124m", "throughput/resnet18-cifar",
 }  # fmt: skip
 """Recipes that between them run everything that the others run."""
+WITH_KERNELS = {
+    "cifar10/airbench94-muon", "cifar10/davidnet-10", "cifar10/ddp/lamb", "cifar10/ddp/sync-norm", "cifar10/e1",
+    "cifar10/ladder/00-resnet18", "cifar10/loaders/bulk", "cifar10/loaders/torchvision", "digits/quick",
+    "mnist/augment-mixup", "mnist/base", "mnist/large-batch/accumulated",
+}  # fmt: skip
+"""Of these, some that between them call every kernel: all that `kernels: reference` changes"""
+NAMES = {"auto": sorted(ONE_OF_A_KIND), "reference": sorted(WITH_KERNELS)}
+"""by the recipe's `kernels`"""
 
 
 def structure(recipe):
-    """What decides which operations run: not the values of rates, nor how long and on how much is trained."""
+    """What decides which operations run: not the values of numbers, nor how long and on how much is trained."""
     numbers = {"title", "target", "epochs", "batch_size", "schedule", "scaling", "parallel", "kernels", "compile"}
     return json.dumps(outline(recipe.model_dump(mode="json", exclude=numbers | DESCRIPTIVE)), sort_keys=True)
 
@@ -46,7 +52,9 @@ def structure(recipe):
 def outline(value):
     if isinstance(value, dict):
         return {key: outline(inner) for key, inner in value.items()}
-    return bool(value) if isinstance(value, float) else value
+    if isinstance(value, list):
+        return [outline(inner) for inner in value]
+    return bool(value) if isinstance(value, int | float) else value
 
 
 def others():
@@ -61,7 +69,7 @@ needs_triton = pytest.mark.skipif(triton is None, reason="counts Triton's progra
 each = pytest.mark.parametrize(
     ("kernels", "names"),
     [
-        *(pytest.param(kernels, sorted(ONE_OF_A_KIND), id=f"{kernels}-one of a kind") for kernels in KERNELS),
+        *(pytest.param(kernels, names, id=f"{kernels}-one of a kind") for kernels, names in NAMES.items()),
         pytest.param("auto", others(), marks=pytest.mark.slow, id="auto-others"),
     ],
 )
@@ -138,7 +146,7 @@ def test_weights_and_statistics_have_the_documented_dtypes(reports, kernels, nam
 
 @needs_triton
 def test_launches_of_a_step_stay_within_their_bounds(reports):
-    steps = {report["recipe"]: report["launches"][1:] for report in reports("auto", sorted(ONE_OF_A_KIND))}
+    steps = {report["recipe"]: report["launches"][1:] for report in reports("auto", NAMES["auto"])}
     typical = {name: statistics.median(launches) for name, launches in steps.items()}
     assert {name: typical[name] for name, most in LAUNCHES.items() if typical[name] > most} == {}
     most = {name: typical[name] + EXTRA_OF.get(name, EXTRA) for name in steps}
@@ -149,8 +157,8 @@ def test_launches_of_a_step_stay_within_their_bounds(reports):
 def test_the_table_of_launches_is_what_the_recipes_do(reports):
     """So that a change that doubles them is seen: python -m tests.fake_cuda.launch_table writes it anew."""
     table = json.loads(TABLE.read_text())["recipes"]
-    for kernels in KERNELS:
-        found = {report["recipe"]: summary(report["launches"]) for report in reports(kernels, sorted(ONE_OF_A_KIND))}
+    for kernels, names in NAMES.items():
+        found = {report["recipe"]: summary(report["launches"]) for report in reports(kernels, names)}
         assert found == {name: table.get(name, {}).get(kernels) for name in found}
 
 
@@ -164,8 +172,8 @@ def test_what_is_meant_still_happens(reports):
     """So that the list does not keep what has been mended."""
     seen = {
         (found["kind"], found["lap"], found["where"].partition(":")[0])
-        for kernels in KERNELS
-        for report in reports(kernels, sorted(ONE_OF_A_KIND))
+        for kernels, names in NAMES.items()
+        for report in reports(kernels, names)
         for found in report["findings"]
     }
     assert MEANT.keys() - seen == set()
@@ -174,7 +182,7 @@ def test_what_is_meant_still_happens(reports):
 @needs_triton
 def test_triton_programs_compile_for_the_signatures_they_are_called_with(reports, tmp_path):
     """Each for one architecture, and each program with each types for all of them."""
-    made = reports("auto", sorted(ONE_OF_A_KIND))
+    made = reports("auto", NAMES["auto"])
     signatures = {json.dumps(signature) for report in made for signature in report["signatures"]}
     (tmp_path / "signatures.json").write_text(f"[{','.join(sorted(signatures))}]")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

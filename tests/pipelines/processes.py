@@ -1,5 +1,6 @@
 """Real processes on this machine, joined by gloo."""
 
+import gc
 import os
 import queue
 import socket
@@ -93,6 +94,7 @@ def life(rank, size, port, jobs, results):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     world = process_group.join("cpu")
+    gc.freeze()  # every trial collects garbage, and the libraries are none
     while True:
         folder, job, *arguments = jobs.get()
         torch.set_num_threads(1)
@@ -104,21 +106,16 @@ def life(rank, size, port, jobs, results):
             raise
 
 
-_PAIR = []
-"""the two processes that most tests share"""
+_IDLE = {}
+"""By their number, processes that wait for a job. Most tests share them."""
 
 
 def in_processes(folder, *job, size=2, seconds=500):
     """What a function, called with a World and these arguments, returned in each of so many processes."""
-    if size != 2:
-        processes = Processes(size)
-        try:
-            return processes.do(str(folder), job, seconds)
-        finally:
-            processes.kill()
-    pair = _PAIR.pop() if _PAIR else Processes(2)
-    results = pair.do(str(folder), job, seconds)
-    _PAIR.append(pair)  # one that has failed is not used again
+    idle = _IDLE.setdefault(size, [])
+    processes = idle.pop() if idle else Processes(size)
+    results = processes.do(str(folder), job, seconds)
+    idle.append(processes)  # those that have failed are not used again
     return results
 
 

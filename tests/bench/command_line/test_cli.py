@@ -1,6 +1,7 @@
 """What every command does alike."""
 
 import importlib
+import re
 import signal
 import subprocess
 import sys
@@ -186,17 +187,27 @@ def test_ctrl_c_during_a_command_is_130():
     assert (ended.returncode, ended.stderr) == (130, b"")
 
 
+OWN_TREE = """
+if __name__ == "__main__":  # this tree, whatever else is installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+"""
+OWN_FOLDERS = ("bench", "kernels", "paceline", "pipelines", "results")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_script_looks_in_its_own_tree_before_it_imports_from_it(name):
+    before, _, after = (ROOT / "bench" / f"{name}.py").read_text().partition(OWN_TREE)
+    imports_ours = re.compile(rf"^(from|import) ({'|'.join(OWN_FOLDERS)})\b", re.MULTILINE)
+    assert not imports_ours.search(before)
+    assert imports_ours.search(after)
+
+
 def test_a_script_runs_its_own_tree(tmp_path):
     """Also where another tree comes first on the path, as that of an editable installation may."""
     other = tmp_path / "other" / "bench"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("raise RuntimeError('the wrong tree')")
+    command = [sys.executable, str(ROOT / "bench" / "run.py"), "--help"]
     variables = environment() | {"PYTHONPATH": str(other.parent)}
-    for name in COMMANDS:
-        ended = subprocess.run(
-            [sys.executable, str(ROOT / "bench" / f"{name}.py"), "--help"],
-            env=variables,
-            cwd=tmp_path,
-            capture_output=True,
-        )
-        assert (ended.returncode, ended.stderr) == (0, b""), name
+    ended = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")

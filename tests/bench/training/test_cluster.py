@@ -207,14 +207,9 @@ def test_nodes_of_unequal_size_train_one_run_and_a_full_disk_keeps_its_trials(no
     ended = wait(driver)
     assert ended.status == 2
     assert "could not be written (File too large); the trials before it are kept" in ended.err
-    kept = trials_in(tmp_path)
-    assert 1 <= kept < 4
-
-    ended = wait(sweep(nodes, tmp_path, "--trials", "4", "--resume"))
-    assert ended.status == 0, ended.err
     run = only_run(tmp_path / "runs")
-    assert Counter(trial.seed for trial in run.trials) == Counter(range(4))
-    assert (run.record.status, run.warnings) == ("finished", ())
+    assert 1 <= len(run.trials) < 4
+    assert run.warnings == ()
     for node in added:
         nodes.remove_node(node)
 

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -291,6 +292,30 @@ def test_only_the_main_process_downloads(monkeypatch, digits_of_twenty):
     for rank in (0, 1):
         trainers.load_data(Data(name="digits"), sources.default_folder(), World(rank=rank))
     assert asked == [("digits", True), ("digits", False)]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankZero(World):
+    """One of two processes, and what the other answers in turn."""
+
+    size: int = 2
+    answers: Iterator[str | None] | None = None
+
+    def gather(self, value):
+        return [value, next(self.answers)]
+
+
+def test_data_that_one_process_lacks_are_refused_on_all():
+    world = RankZero(answers=iter([None, "no data here"]))
+    with pytest.raises(ValueError, match=r"^rank 1: no data here$"):
+        trainers.load_data(Data(name="digits"), sources.default_folder(), world)
+
+
+def test_the_recipe_and_what_the_trainer_knows_must_be_the_same_on_all_processes():
+    job, trainer = SimpleNamespace(name="a", seeds=[0, 1]), SimpleNamespace(hash="1234", facts={"data": "5678"})
+    found = run_trials.facts(job, trainer)
+    assert (found["recipe"], found["seeds"], found["data"]) == ("a 1234", "[0, 1]", "5678")
+    assert {"commit", "code", "torch"} < found.keys()
 
 
 @pytest.fixture

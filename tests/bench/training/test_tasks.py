@@ -5,15 +5,7 @@ import pytest
 from bench.training.tasks import Failure, TrialTask
 from results.record import Run
 from tests.bench.conftest import SMALL
-from tests.bench.training.test_launch import check_all_end
-
-HANGS = """
-import os, time
-
-def train(run):
-    open(f"{run.seed}.pid", "w").write(str(os.getpid()))
-    time.sleep(1000)
-"""
+from tests.bench.training.test_launch import check_all_end, launch_of
 
 
 def task(tmp_path, *words, seed=0, **changes):
@@ -36,18 +28,31 @@ def test_a_trial_of_several_processes_is_started_by_torchrun(tmp_path):
     assert found.run.record.world_size == 2
 
 
-@pytest.mark.slow
-def test_a_trial_that_fails_says_why_in_one_line(tmp_path):
-    found = task(tmp_path, "--data-dir", "nowhere", "data.name=folder", "data.path=nowhere").train()
-    assert isinstance(found, Failure)
-    assert found.status == 2
-    assert "nowhere" in found.reason
-    assert "\n" not in found.reason
+@pytest.fixture
+def task_of(tmp_path, monkeypatch):
+    """Makes a task that starts this program instead of bench/run.py."""
+
+    def make(program, **changes):
+        monkeypatch.setattr(TrialTask, "launch", lambda task, out, at_a_time: launch_of(tmp_path, program))
+        return task(tmp_path, **changes)
+
+    return make
 
 
-@pytest.mark.slow
-def test_a_trial_that_hangs_is_stopped(tmp_path):
-    (tmp_path / "mine.py").write_text(HANGS)
-    hanging = TrialTask(("mine.py:train", "target=0.5"), 0, tmp_path, timeout=20)
-    assert hanging.train() == Failure(2, "did not end within --timeout 20 s")
-    check_all_end([int(path.read_text()) for path in tmp_path.glob("*.pid")])
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["a warning", "bench/run.py: error: no data", "the launcher's own words"], "bench/run.py: error: no data"),
+        (["a warning", "killed"], "killed"),
+        ([], "ended with status 2"),
+    ],
+)
+def test_a_trial_that_fails_says_why_in_one_line(task_of, lines, reason):
+    program = f"print(*{lines!r}, sep='\\n', file=sys.stderr)\nsys.exit(2)"
+    assert task_of(program).train() == Failure(2, reason)
+
+
+def test_a_trial_that_hangs_is_stopped(task_of, tmp_path):
+    program = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(1000)"
+    assert task_of(program, timeout=2).train() == Failure(2, "did not end within --timeout 2 s")
+    check_all_end([int(path.read_text()) for path in tmp_path.glob("pid")])

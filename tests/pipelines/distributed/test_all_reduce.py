@@ -37,7 +37,7 @@ def test_each_size_is_reduced_once_to_connect_and_then_several_times():
     measured = all_reduce_seconds(world)
     assert [size for size, _ in measured] == list(SIZES)
     assert world.sizes == [size for size in SIZES for _ in range(1 + REPEATS)]
-    assert all(100 < seconds < 101 for _, seconds in measured), "as long as on the slowest process"
+    assert all(seconds >= 100 for _, seconds in measured), "as long as on the slowest process"
 
 
 def measure(world):

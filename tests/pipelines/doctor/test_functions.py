@@ -99,7 +99,7 @@ def test_what_a_trial_leaves_behind_is_seen(found):
 
 
 def test_time_outside_laps_is_seen(found):
-    findings, _ = found(("    return accuracy", "    import time\n    time.sleep(1)\n    return accuracy"))
+    findings, _ = found(("    return accuracy", "    import time\n    time.sleep(0.1)\n    return accuracy"))
     assert findings["laps"].verdict == "suspicious"
     assert "of the time is outside" in findings["laps"].sentence
 

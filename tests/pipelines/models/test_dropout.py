@@ -206,7 +206,7 @@ def test_dropouts_take_no_number():
 
 
 @pytest.mark.slow
-@every_network
+@pytest.mark.parametrize("name", ["convnet", "airnet"])
 def test_a_compiled_network_goes_on_at_another_rate(name):
     network = build(name, **everything(name))
     compiled = torch.compile(network, backend="aot_eager")  # inductor would take minutes

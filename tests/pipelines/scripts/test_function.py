@@ -52,6 +52,22 @@ def test_a_trial_has_the_laps_epochs_and_outcome_of_the_function(trainer):
     assert trial.notes["seconds"] > trial.notes["seconds_outside_laps"] > 0
 
 
+class OneLapLess(World):
+    """Sees another process that ended a lap earlier."""
+
+    def gather(self, value):
+        return [value, value[:-1]]
+
+
+def test_processes_that_timed_different_laps_are_refused():
+    run = Run(seed=0, device=torch.device("cpu"), target=0.8)
+    for epoch in (1, 2):
+        with run.lap("train", epoch):
+            pass
+    with pytest.raises(ScriptError, match="mine.py:train: the processes timed different laps"):
+        function.finish(run, 0.9, 1.0, "mine.py:train", OneLapLess())
+
+
 def test_under_the_target_it_missed(trainer):
     assert trainer(target=0.81).run_trial(0).outcome == "missed"
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from pipelines import techniques
+from pipelines import models, techniques
 from pipelines.distributed.process_group import World
-from pipelines.estimate import estimate
+from pipelines.estimate import estimate, flops
 from pipelines.recipe import RecipeError, load
 from pipelines.techniques.batch_selection import hardest
 from pipelines.train import run_trial, set_up
@@ -127,7 +127,10 @@ def test_it_goes_with_no_micro_batches():
 
 
 def test_the_estimate_counts_the_part_that_is_trained_on_and_the_proxy(coloured):
-    cpu = torch.device("cpu")
+    cpu, recipe = torch.device("cpu"), load("cifar10/airbench96-faster", SMALL)
     whole = estimate(load("cifar10/airbench96-faster", [*SMALL, "techniques.batch_selection=null"]), coloured, cpu)
-    half = estimate(load("cifar10/airbench96-faster", SMALL), coloured, cpu)
-    assert 0.5 * whole.train_flops < half.train_flops < 1.5 * whole.train_flops
+    half, selection = estimate(recipe, coloured, cpu), recipe.techniques.batch_selection
+    proxy = flops(models.build_network(selection.proxy, (3, 32, 32), 3), torch.zeros(1, 3, 32, 32))
+    images = half.steps * recipe.batch_size
+    expected = selection.keep * whole.train_flops + images * (1 + 2 / selection.every) * proxy
+    assert half.train_flops == pytest.approx(expected)
