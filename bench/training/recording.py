@@ -42,9 +42,9 @@ def record(
 
     Time the phases with `run.lap`, and report the accuracy with `run.evaluated`; the last one is that of the trial.
     target: the accuracy to reach, as a fraction. data: the data set that you train on, by its name in recipes, such as
-    `cifar10`; other data you can name in an argument, such as `dataset="imagenet"`. device: a GPU becomes torch's current
-    one. arguments: kept in the record; runs of other arguments are other recipes. In IPython the record keeps the text of
-    the cell.
+    `cifar10`; other data you can name in an argument, such as `dataset="imagenet"`. device: a GPU becomes torch's
+    current one. arguments: kept in the record; runs of other arguments are other recipes. In IPython the record keeps
+    the text of the cell.
 
     ValueError for a device that is not there, a value that cannot be recorded, a run that is used wrongly, and a trial
     without an accuracy. The run's record says how it ended, also where an exception ended it.

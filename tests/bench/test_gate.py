@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +14,7 @@ from bench.command_line import jobs
 from bench.training.launch import LaunchError
 from results import store
 from results.record import Lap
+from tests.bench.conftest import ROOT
 from tests.bench.test_compare import STEADY, keep
 from tests.results.builders import record, throttled, trial
 
