@@ -29,3 +29,8 @@ def pytest_collection_finish(session):
     """Leave the collected tests and the libraries out of garbage collection, which every trial does once."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure(config):
+    """Triton's bindings report what is not freed at the end."""
+    gc.unfreeze()

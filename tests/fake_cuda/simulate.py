@@ -187,6 +187,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     gc.freeze()  # every trial collects garbage, and the libraries are none
     reports = [simulate(name, chosen.kernels) for name in chosen.recipes or recipes.names()]
+    gc.unfreeze()  # Triton's bindings report what is not freed at the end
     chosen.out.write_text(json.dumps(reports), encoding="utf-8")
 
 
