@@ -145,6 +145,23 @@ def target_without_evaluation(recipe: Recipe) -> str | None:
     return None
 
 
+def evaluation_options_of_nothing(recipe: Recipe) -> str | None:
+    evaluation = recipe.evaluation
+    if evaluation.tta_share < 1 and evaluation.tta == "none":
+        return (
+            f"evaluation.tta_share={evaluation.tta_share:g} does nothing without test-time augmentation: set "
+            "evaluation.tta=flip, or evaluation.tta_share=1"
+        )
+    for option in ("tta", "train_accuracy", "per_class"):
+        default = type(evaluation).model_fields[option].default
+        if evaluation.every is None and getattr(evaluation, option) != default:
+            return (
+                f"evaluation.{option} does nothing without an evaluation: set evaluation.every=1, or "
+                f"evaluation.{option}={str(default).lower()}"
+            )
+    return None
+
+
 def early_stopping_without_images(recipe: Recipe) -> str | None:
     if recipe.techniques.early_stopping and not recipe.data.holds_out:
         return (
@@ -500,6 +517,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     stages_that_cannot_freeze,
     dropout_that_goes_nowhere,
     target_without_evaluation,
+    evaluation_options_of_nothing,
     early_stopping_without_images,
     more_members_than_epochs,
     half_dtype_of_nothing,

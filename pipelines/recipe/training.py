@@ -299,14 +299,3 @@ class Evaluation(Config):
     """note the accuracy of each class in the record too"""
     batch_size: Annotated[int, Field(ge=1)] = 1000
     """images per forward pass"""
-
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> "Evaluation":
-        if self.tta_share < 1 and self.tta == "none":
-            raise ValueError(f"tta_share={self.tta_share:g} does nothing without views: set tta=flip, or tta_share=1")
-        for option in ("tta", "train_accuracy", "per_class"):
-            default = type(self).model_fields[option].default
-            if self.every is None and getattr(self, option) != default:
-                remedy = f"set every=1, or {option}={str(default).lower()}"
-                raise ValueError(f"{option} does nothing without an evaluation, every=null: {remedy}")
-        return self

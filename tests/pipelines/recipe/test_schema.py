@@ -229,11 +229,14 @@ def test_a_batch_that_is_never_full_is_refused_naming_the_options():
             ["model.norm={half: true}"],
             r"model\.norm\.half=true does nothing under precision=float32: set precision=half",
         ),
-        (["evaluation.tta_share=0.5"], "tta_share=0.5 does nothing without views: set tta=flip, or tta_share=1"),
+        (
+            ["evaluation.tta_share=0.5"],
+            "tta_share=0.5 does nothing without test-time augmentation: set evaluation.tta=flip",
+        ),
         *(
             (
                 ["target=null", "evaluation.every=null", f"evaluation.{option}={value}"],
-                f"{option} does nothing without an",
+                f"evaluation.{option} does nothing without an",
             )
             for option, value in (("tta", "flip"), ("train_accuracy", "true"), ("per_class", "true"))
         ),
