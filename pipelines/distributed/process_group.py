@@ -46,7 +46,7 @@ class World:
     mesh: DeviceMesh | None = None
     """of the dimensions `data` and `model`; None: all processes are data-parallel"""
 
-    @cached_property  # slicing a mesh takes longer than a small step
+    @cached_property  # to slice a mesh makes a new one, and some strategies ask in every step
     def data(self) -> "World":
         """The data-parallel processes: loaders, evaluation and statistics share images among these alone."""
         return self if self.mesh is None else self._dimension(self.mesh, "data")
