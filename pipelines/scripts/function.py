@@ -397,28 +397,35 @@ def read_arguments(function: Callable[..., Any], name: str) -> Arguments:
 def _model_of(kind: Any, name: str) -> type[BaseModel] | None:
     """A schema with the fields of a dataclass or of a pydantic model; None for any other type. ScriptError for fields
     whose types cannot be found."""
-    if inspect.isclass(kind) and issubclass(kind, BaseModel):
-        return _schema({key: (one.annotation, one) for key, one in kind.model_fields.items()}, name)
-    if inspect.isclass(kind) and dataclasses.is_dataclass(kind):
-        try:
-            kinds = typing.get_type_hints(kind, include_extras=True)
-        except Exception as error:
-            raise ScriptError(f"{name}: the fields of {kind.__name__} cannot be read: {_words(error)}") from error
-        fields: dict[str, Any] = {}
-        for one in filter(operator.attrgetter("init"), dataclasses.fields(kind)):
-            default: Any = ... if one.default is dataclasses.MISSING else one.default
-            if one.default_factory is not dataclasses.MISSING:
-                default = one.default_factory()
-            fields[one.name] = (kinds[one.name], default)
-        return _schema(fields, name)
-    return None
+    if not (inspect.isclass(kind) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))):
+        return None
+    try:
+        fields = _fields_of(kind)
+    except Exception as error:  # as above
+        raise ScriptError(f"{name}: the fields of {kind.__name__} cannot be read: {_words(error)}") from error
+    return _schema(fields, name)
+
+
+def _fields_of(kind: type) -> dict[str, Any]:
+    """Type and default of each field that can be given, by name. Raises NameError where a type cannot be found."""
+    if issubclass(kind, BaseModel):
+        kind.model_rebuild()
+        return {key: (one.annotation, one) for key, one in kind.model_fields.items()}
+    kinds = typing.get_type_hints(kind, include_extras=True)
+    fields: dict[str, Any] = {}
+    for one in filter(operator.attrgetter("init"), dataclasses.fields(kind)):
+        default: Any = ... if one.default is dataclasses.MISSING else one.default
+        if one.default_factory is not dataclasses.MISSING:
+            default = one.default_factory()
+        fields[one.name] = (kinds[one.name], default)
+    return fields
 
 
 def _schema(fields: Mapping[str, Any], name: str) -> type[BaseModel]:
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
     try:
         schema = create_model("Arguments", __config__=config, **fields)
-        schema.model_rebuild()  # raises for a type that cannot be found, which the first use would do else
+        schema.model_rebuild()  # raises for a type that cannot be found
     except (TypeError, ValueError, NameError, PydanticUserError) as error:
         raise ScriptError(f"{name}: its arguments cannot be read: {_words(error)}") from None
     return schema

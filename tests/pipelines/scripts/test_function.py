@@ -158,7 +158,8 @@ def train(run, config: Config): pass
             "mine.py:train: its signature cannot be read: AttributeError: .*Rum",
         ),
         (UNKNOWN_TYPE.format("@dataclasses.dataclass", ""), "the fields of Config cannot be read: NameError: .*Path"),
-        (UNKNOWN_TYPE.format("", "pydantic.BaseModel"), "its arguments cannot be read: .*Path"),
+        (UNKNOWN_TYPE.format("", "pydantic.BaseModel"), "the fields of Config cannot be read: .*Path"),
+        ("def train(run, folders: list['Nowhere'] = ()): pass", "its arguments cannot be read: .*Nowhere"),
     ],
 )
 def test_a_file_that_will_not_do_is_one_line(trainer, text, words):
