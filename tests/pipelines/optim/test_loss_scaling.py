@@ -49,9 +49,9 @@ def after_a_step(dtype, *overrides):
     optimizer = optimizer_of(network, chosen)
     for one in optimizer.optimizers:
         for group in one.param_groups:
-            group.update(
-                fused=False, foreach=True
-            )  # torch 2.13's fused SGD on a CPU leaves float16 weights as they are
+            if any(parameter.dtype == torch.float16 for parameter in group["params"]):
+                # torch 2.13's fused SGD on a CPU leaves float16 weights as they are
+                group.update(fused=False, foreach=True)
     optimizer.backward(loss_of(network, chosen, dtype))
     gradients = [parameter.grad.clone() for parameter in network.parameters()]
     optimizer.step(0)
