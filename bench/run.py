@@ -1,6 +1,5 @@
 """The main job: train recipes under the clock and record the trials. `accelerate launch bench/run.py --help`"""
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -29,7 +28,6 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help need not wait for."""
     from bench.training import live_view, ranks, run_trials, summaries
 
-    gc.freeze()  # every trial collects garbage, and the libraries are none
     status = cli.OK
     with ranks.joined(options.device, options.timeout) as world:
         shown = {"is_main": world.is_main, "as_json": options.json}

@@ -29,3 +29,7 @@ def pytest_collection_finish(session):
     """Leave the collected tests and the libraries out of garbage collection, which every trial does once."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish(session):
+    gc.unfreeze()  # nanobind complains of whatever is left at the end of the process
