@@ -31,6 +31,5 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
-def pytest_unconfigure(config):
-    """Triton's bindings report what is not freed at the end."""
-    gc.unfreeze()
+def pytest_sessionfinish(session):
+    gc.unfreeze()  # nanobind complains of whatever is left at the end of the process

@@ -1,6 +1,5 @@
 """bench/run.py in a process of its own, and its `main` in this one, both with a temporary --out."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -114,7 +113,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def main(tmp_path, monkeypatch, capsys, one_thread):
     """`bench/run.py …` in this process. Records go to `tmp_path`/runs."""
-    monkeypatch.setattr(gc, "freeze", lambda: None)  # which is for the rest of the process
     monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
     monkeypatch.chdir(tmp_path)
 

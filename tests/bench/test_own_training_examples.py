@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from results import store
-from tests.bench.conftest import RUN, launch, only_run, wait
+from tests.bench.conftest import ROOT, RUN, launch, only_run, wait
 from tests.pipelines.scripts.modules import forget_modules_of
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
+EXAMPLES = ROOT / "docs" / "examples"
 NEEDS = {"lightning_trainer": "lightning", "transformers_trainer": "transformers"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 TWO = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0)
