@@ -5,6 +5,7 @@ name: idx      PATH/{train,t10k}-images-idx3-ubyte[.gz] and …-labels-idx1-ubyt
 name: arrays   PATH.npz with train_images, train_labels, test_images, test_labels and, if wanted, class_names
 """
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -69,7 +70,7 @@ def _read_images(folder: Path, names: Sequence[str], resize: int | None) -> tupl
             try:
                 with Image.open(path) as opened_image:
                     image = opened_image.convert("L" if opened_image.mode in ("1", "L") else "RGB")
-            except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise DataError(f"{path}: is no image that can be read: {error}") from None
             array = np.asarray(image.resize((resize, resize), Image.Resampling.BILINEAR) if resize else image)
             if images and array.shape != images[0].shape:
@@ -104,7 +105,12 @@ def _read_idx_file(folder: Path, name: str) -> np.ndarray:
         if len(magic) < 4 or magic[:3] != bytes((0, 0, 8)):
             raise DataError(f"{path}: begins with 0x{magic.hex()}: it is no idx file of bytes")
         sizes = [int.from_bytes(file.read(4)) for _ in range(magic[3])]
-        return read_rest(file, path, int(np.prod(sizes))).reshape(sizes)
+        try:
+            return read_rest(file, path, math.prod(sizes)).reshape(sizes)
+        except DataError:
+            raise
+        except (MemoryError, ValueError) as error:
+            raise DataError(f"{path}: the sizes in its header are wrong: {error}") from None
 
 
 def _read_arrays(path: Path, config: Data) -> Parts:

@@ -75,9 +75,13 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="needs folders train and test"):
         read("folder", tmp_path)
     write_folder(tmp_path)
-    (tmp_path / "train" / "cat" / "broken.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"broken\.png: is no image"):
-        read("folder", tmp_path)
+    whole = (tmp_path / "train" / "cat" / "0.png").read_bytes()
+    size = whole.index(b"IDAT") - 4
+    wrong_size = whole[:size] + (20).to_bytes(4) + whole[size + 4 :]  # for which Pillow raises a SyntaxError
+    for damage in (b"no image", b"", whole[:20], wrong_size):
+        (tmp_path / "train" / "cat" / "broken.png").write_bytes(damage)
+        with pytest.raises(DataError, match=r"broken\.png: is no image"):
+            read("folder", tmp_path)
     (tmp_path / "train" / "cat" / "broken.png").unlink()
     (tmp_path / "test" / "cow").mkdir()
     with pytest.raises(DataError, match=r"test/cow: there are no training images of this class"):
@@ -151,9 +155,15 @@ def test_idx_files_plain_or_gzipped(tmp_path):
     assert (dataset.train_images[..., 0] == train).all()
     assert (dataset.test_images[..., 0] == test).all()
     assert dataset.train_labels.tolist() == [0, 1, 0, 1]
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(train)[:-1])
-    with pytest.raises(DataError, match="truncated"):
-        read("idx", tmp_path)
+    for damage, words in (
+        (idx(train)[:-1], "truncated"),
+        (b"", "begins with 0x: it is no idx file"),
+        (bytes((0, 0, 8, 200)), "the sizes in its header are wrong"),
+        (bytes((0, 0, 8, 3)) + b"\xff" * 12, "the sizes in its header are wrong"),
+    ):
+        (tmp_path / "train-images-idx3-ubyte").write_bytes(damage)
+        with pytest.raises(DataError, match=words):
+            read("idx", tmp_path)
 
 
 def test_mnist_s_own_files_give_mnist():

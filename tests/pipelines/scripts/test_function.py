@@ -274,6 +274,14 @@ def test_the_settings_of_torch_that_a_file_makes_are_in_force_in_its_trials_alon
     assert torch.is_grad_enabled()
 
 
+@pytest.fixture
+def settings_as_before():
+    before = TorchSettings.capture()
+    yield
+    before.apply()
+
+
+@pytest.mark.usefixtures("settings_as_before")
 @pytest.mark.parametrize(
     ("owner", "switch"),
     [(torch.backends.cudnn, "cudnn.benchmark"), (torch.backends.cuda.matmul, "cuda.matmul.allow_tf32")],
@@ -282,7 +290,7 @@ def test_what_a_recipe_set_before_is_not_in_force_in_the_file_or_its_trials(trai
     name = switch.rpartition(".")[2]
     at_start = getattr(owner, name)
     monkeypatch.setattr(function, "AT_START", TorchSettings.capture())
-    monkeypatch.setattr(owner, name, not at_start)
+    setattr(owner, name, not at_start)
     ours = TorchSettings.capture()
     one = trainer(f"""
         import torch
