@@ -18,6 +18,7 @@ from pipelines.techniques.masked_image import draw_masks, reconstruction_loss
 from pipelines.techniques.pretrained import enlarge
 from pipelines.techniques.pretraining import fit
 from pipelines.train import run_trial, set_up
+from tests.pipelines.techniques.repeated import check_compiled_in_the_warm_up
 
 
 def generator():
@@ -221,6 +222,11 @@ def test_learning_features_is_compiled(digits, monkeypatch):
     setup = set_up(quick("techniques.distillation={epochs: 1, feature_weight: 1}", "compile=true"), digits, World())
     run_trial(setup, seed=0)
     assert setup.network.features_and_logits in compiled
+
+
+@pytest.mark.parametrize("technique", ["linear_probe={}", "distillation={epochs: 1, feature_weight: 1}"])
+def test_it_is_compiled_in_the_warm_up(digits, without_inductor, technique):
+    check_compiled_in_the_warm_up(set_up(quick(f"techniques.{technique}", "compile=true"), digits, World()))
 
 
 AIRNET = "{name: airnet, widths: [4, 4, 4], whitening: {images: 40}}"

@@ -57,7 +57,7 @@ class Bias:
 
 def test_less_than_half_a_step_is_one(coloured):
     small = ["model.whitening.images=40", "batch_size=16", "epochs=1", "techniques.lookahead=null"]
-    small.append("techniques.whitening_bias.epochs=0.01")
-    setup, bias = set_up(load("cifar10/airbench94", [*OVERRIDES, *small]), coloured, World()), Bias()
+    chosen = load("cifar10/airbench94", [*OVERRIDES, *small, "techniques.whitening_bias.epochs=0.01"])
+    setup, bias = set_up(chosen, coloured, World()), Bias()
     run_trial(setup, 0, [bias])
     assert [torch.equal(one, bias.after[1]) for one in bias.after] == [False, True, True, True, True, True]
