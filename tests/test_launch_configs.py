@@ -157,4 +157,7 @@ def test_what_a_file_asks_for_is_understood(tmp_path, name):
     (tmp_path / "script.py").write_text(REQUESTED)
     ended = launch_with(name, tmp_path, "--num_processes", 2, "script.py")
     assert ended.status == 0, ended.err
-    assert ended.out.splitlines() == [" ".join(STRATEGIES[name][2])] * 2
+    understood = [
+        line for line in ended.out.splitlines() if line.startswith("parallel.")
+    ]  # DeepSpeed has its own lines
+    assert understood == [" ".join(STRATEGIES[name][2])] * 2

@@ -32,7 +32,7 @@ ONE_OF_A_KIND = {
     "mnist/schedule-plateau", "mnist/self-training-restart", "mnist/weighted-sampling",
     "throughput/gpt2-124m", "throughput/resnet18-cifar",
 }  # fmt: skip
-"""Recipes that between them run everything that the others run."""
+"""Recipes that between them make most choices."""
 WITH_KERNELS = {
     "cifar10/airbench94-muon", "cifar10/davidnet-10", "cifar10/ddp/lamb", "cifar10/ddp/sync-norm", "cifar10/e1",
     "cifar10/ladder/00-resnet18", "cifar10/loaders/bulk", "cifar10/loaders/torchvision", "digits/quick",
@@ -43,25 +43,32 @@ NAMES = {"auto": sorted(ONE_OF_A_KIND), "reference": sorted(WITH_KERNELS)}
 """by the recipe's `kernels`"""
 
 
-def structure(recipe):
+def choices(name):
     """What decides which operations run: not the values of numbers, nor how long and on how much is trained."""
     numbers = {"title", "target", "epochs", "batch_size", "schedule", "scaling", "parallel", "kernels", "compile"}
-    return json.dumps(outline(recipe.model_dump(mode="json", exclude=numbers | DESCRIPTIVE)), sort_keys=True)
+    return set(leaves(recipes.load(name).model_dump(mode="json", exclude=numbers | DESCRIPTIVE)))
 
 
-def outline(value):
+def leaves(value, path=()):
+    """Every option and its value. Of a number, whether it is 0."""
     if isinstance(value, dict):
-        return {key: outline(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [outline(inner) for inner in value]
-    return bool(value) if isinstance(value, int | float) else value
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, path)
+    else:
+        yield path, bool(value) if isinstance(value, int | float) else value
 
 
 def others():
-    """The remaining recipes, one of each structure."""
-    seen = {structure(recipes.load(name)) for name in ONE_OF_A_KIND}
-    by_structure = {structure(recipes.load(name)): name for name in recipes.names() if name not in NEVER_ENDING}
-    return sorted(name for kind, name in by_structure.items() if kind not in seen)
+    """The remaining recipes that make a choice which none before them makes."""
+    seen, chosen = set().union(*map(choices, ONE_OF_A_KIND)), []
+    for name in recipes.names():
+        if name not in NEVER_ENDING and not choices(name) <= seen:
+            seen |= choices(name)
+            chosen.append(name)
+    return chosen
 
 
 pytestmark = pytest.mark.skipif(device.missing() is not None, reason=f"fake CUDA: {device.missing()}")
