@@ -23,10 +23,7 @@ def average(tensors: Sequence[Tensor], world: World) -> None:
 
 @torch.no_grad()
 def average_statistics(network: nn.Module, world: World) -> None:
-    """Make the norms' running statistics the mean over the processes, each of which has seen other images.
-
-    For an evaluation, of which each process computes a part.
-    """
+    """Make the running statistics of the norms the mean over the processes, each of which has seen other images."""
     if world.size == 1:
         return
     buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point() and not buffer.is_meta]
