@@ -20,7 +20,7 @@ class AskedError(Exception):
 
 def search():
     search_study = pytest.importorskip("bench.searching.search_study")
-    search_study.trial_of(recipe.load(NAME), None, torch.device(GPU))
+    search_study.trial_of(recipe.load(NAME), None, Path(), torch.device(GPU))
 
 
 def notebook():
