@@ -243,11 +243,7 @@ def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
 
 
 def trained(given: GateOptions, out: Path, metrics: Collection[str], *words: str) -> list["Samples"]:
-<<<<<<< HEAD
-    """Train in a process of its own. Returns the runs with all their trials; a training that fails is a warning."""
-=======
     """Train in a process of its own; a failure is a warning. Returns the runs that have all their trials."""
->>>>>>> fix-bench
     from results import store
 
     try:
