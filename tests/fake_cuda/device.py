@@ -85,6 +85,7 @@ def _pretend_runtime(torch: ModuleType) -> None:
     cuda._is_in_bad_fork = cuda.is_current_stream_capturing = lambda: False
     cuda.set_device = cuda.synchronize = cuda.reset_peak_memory_stats = cuda.current_stream = lambda *device: None
     cuda.manual_seed = cuda.manual_seed_all = lambda seed: None
+    cuda.get_rng_state = cuda.set_rng_state = lambda *state: None  # it lies on the host, as that of a real one does
     cuda.max_memory_allocated = lambda *device: 0
     cuda.get_device_capability = lambda *device: (9, 0)
     cuda.get_device_properties = lambda *device: SimpleNamespace(name="fake", uuid="00000000")
