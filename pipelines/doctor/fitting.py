@@ -104,7 +104,7 @@ def memorise(setup: TrainingSetup, observed: Observed, count: int) -> Finding:
         is_right = (logits.argmax(1) == labels) & logits.isfinite().all(1)  # argmax of NaN is 0
         share = is_right.float().mean().item()
         if share == 1:
-            return Finding(check, "ok", f"100% after {step} steps of Adam")
+            return Finding(check, "ok", f"100% after {step} step{'s' * (step != 1)} of Adam")
         optimizer.backward(loss_function(logits, labels))
         optimizer.step(0)
     sentence = f"only {share:.0%} after {limit} steps of Adam: network, loss and labels do not go together"
