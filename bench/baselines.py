@@ -4,10 +4,10 @@ A baseline is a folder of runs in a git repository, its own or that of the code,
 """
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.command_line import git
 from results import store
 from results.record import Run
 
@@ -24,8 +24,8 @@ def accept(baseline: Path, places: Sequence[Path]) -> str:
     check(runs)
     if not baseline.is_dir():
         raise ValueError(f"{baseline}: there is no such folder; make it in a git repository")
-    git(baseline, "rev-parse", "--git-dir")
-    git(baseline, "var", "GIT_COMMITTER_IDENT")  # before anything is changed: without a name git refuses to commit
+    git.output(baseline, "rev-parse", "--git-dir")
+    git.output(baseline, "var", "GIT_COMMITTER_IDENT")  # without it, git would refuse the commit after the changes
     kinds = {_kind(run) for run in runs}
     kept = {run.path.name for run in runs}
     there = store.find([baseline]) if any(baseline.glob("*/run.json")) else []
@@ -37,8 +37,8 @@ def accept(baseline: Path, places: Sequence[Path]) -> str:
     for run in replaced:
         shutil.rmtree(run.path)
     message = _message(runs, len(replaced))
-    git(baseline, "add", "--all", "--", ".")
-    git(baseline, "commit", "--quiet", "--message", message, "--", ".")
+    git.output(baseline, "add", "--all", "--", ".")
+    git.output(baseline, "commit", "--quiet", "--message", message, "--", ".")
     return message
 
 
@@ -54,19 +54,10 @@ def check(runs: Sequence[Run]) -> None:
 def _check_committed(baseline: Path, runs: Sequence[Run]) -> None:
     """ValueError for a run that would be lost with its folder."""
     files = [str(path.resolve()) for run in runs for path in (run.path / store.RECORD, run.path / store.TRIALS)]
-    if files and git(baseline, "status", "--porcelain", "--ignored", "--", *files):
+    if files and git.output(baseline, "status", "--porcelain", "--ignored", "--", *files):
         raise ValueError(
             f"{baseline}: runs that would be replaced are in no commit: commit them first (git add, commit)"
         )
-
-
-def git(folder: Path, *words: str) -> str:
-    """What a git command prints. ValueError, with its message, where it fails."""
-    command = ["git", "-C", str(folder), *words]
-    ended = subprocess.run(command, capture_output=True, text=True, errors="replace")  # noqa: S603  no shell
-    if ended.returncode:
-        raise ValueError(f"{folder}: git {words[0]}: {' '.join((ended.stderr or ended.stdout).split())}")
-    return ended.stdout
 
 
 def _kind(run: Run) -> tuple[str, str, int]:

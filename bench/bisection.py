@@ -9,7 +9,6 @@ The file is not called bisect.py, which would hide Python's own module of that n
 
 import contextlib
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -23,7 +22,7 @@ from typing import Annotated, Literal
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.command_line import cli, options
+from bench.command_line import cli, git, options
 from bench.command_line.option_groups import Data, Machine, Timeout
 from bench.command_line.options import Argument, Count, Folder
 from bench.training.launch import ROOT, ending_with_us
@@ -132,7 +131,7 @@ def search(
 ) -> tuple[list[str], list[Step]]:
     """The first bad commit, or all that it may be where some were skipped; and the commits that were judged."""
     steps: list[Step] = []
-    answer = git(candidate, "bisect", "start", bad, good)
+    answer = git.output(candidate, "bisect", "start", bad, good)
     while not (end := END.search(answer)):
         steps.append(judge(given, accepted, candidate, trials))
         show(steps[-1])
@@ -143,15 +142,15 @@ def search(
 def next_commit(candidate: Path, verdict: Verdict) -> str:
     """git's answer to a verdict on the commit that is checked out. ValueError where the search cannot go on, as where
     git cannot check out the next commit."""
-    ended = run_git(candidate, "bisect", verdict)
+    ended = git.run(candidate, "bisect", verdict)
     if ended.returncode and not END.search(ended.stdout):  # git also fails where the commits that are left were skipped
-        raise failure(candidate, ended)
+        raise git.failure(candidate, ended)
     return ended.stdout
 
 
 def judge(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> Step:
     """The checkout of a commit, judged with as many trials as it takes."""
-    commit = git(candidate, "rev-parse", "HEAD").strip()
+    commit = git.output(candidate, "rev-parse", "HEAD").strip()
     while True:
         status, needs_more = run_gate(given, accepted, candidate, trials)
         verdict: Verdict = "good" if status == cli.OK else "bad" if status == cli.WORSE else "skip"
@@ -185,22 +184,22 @@ def worktree(repository: Path, commit: str) -> Iterator[Path]:
     """A temporary checkout of a commit."""
     with tempfile.TemporaryDirectory(prefix="paceline-bisect-") as folder:
         path = Path(folder) / commit[:10]
-        git(repository, "worktree", "add", "--detach", str(path), commit)
+        git.output(repository, "worktree", "add", "--detach", str(path), commit)
         try:
             yield path
         finally:
-            git(repository, "worktree", "remove", "--force", str(path))
+            git.output(repository, "worktree", "remove", "--force", str(path))
 
 
 def check_order(given: BisectionOptions, good: str, bad: str) -> None:
     """ValueError unless GOOD is an ancestor of BAD."""
-    if good == bad or git(given.repository, "merge-base", good, bad, may_fail=True).strip() != good:
+    if good == bad or git.run(given.repository, "merge-base", good, bad).stdout.strip() != good:
         raise ValueError(f"{given.good} is not an ancestor of {given.bad}: give an earlier commit, then a later one")
 
 
 def commit_of(repository: Path, name: str) -> str:
     """The hash of a commit. ValueError where there is none of that name."""
-    commit = git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", may_fail=True).strip()
+    commit = git.run(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").stdout.strip()
     if not commit:
         raise ValueError(f"{repository}: there is no commit {name}")
     return commit
@@ -208,29 +207,7 @@ def commit_of(repository: Path, name: str) -> str:
 
 def title_of(repository: Path, commit: str) -> str:
     """The first line of a commit's message."""
-    return git(repository, "log", "-1", "--format=%s", commit).strip()
-
-
-def git(folder: Path, *words: str, may_fail: bool = False) -> str:
-    """What a git command prints. ValueError, with its message, where it fails."""
-    ended = run_git(folder, *words)
-    if ended.returncode and not may_fail:
-        raise failure(folder, ended)
-    return ended.stdout
-
-
-def run_git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A git command that has ended. Its messages are in English, because some are read here."""
-    command = ["git", "-C", str(folder), *words]
-    variables = os.environ | {"LC_ALL": "C"}
-    return subprocess.run(  # noqa: S603  no shell
-        command, env=variables, capture_output=True, text=True, encoding="utf-8", errors="replace"
-    )
-
-
-def failure(folder: Path, ended: subprocess.CompletedProcess[str]) -> ValueError:
-    """What a git command that has failed says, in one line."""
-    return ValueError(f"{folder}: git {ended.args[3]}: {' '.join(ended.stderr.split())}")
+    return git.output(repository, "log", "-1", "--format=%s", commit).strip()
 
 
 def show(step: Step) -> None:

@@ -14,8 +14,7 @@ from pipelines.distributed import launch_options as launched
 from pipelines.distributed.process_group import World, with_mesh
 from pipelines.host.devices import has_bfloat16, number_formats
 from pipelines.host.extras import require
-from pipelines.recipe import Recipe
-from pipelines.recipe.networks import Network
+from pipelines.recipe import Recipe, networks
 from pipelines.recipe.training import Augment
 
 
@@ -172,7 +171,7 @@ def image_sizes(recipe: Recipe, dataset: Dataset, world: World) -> None:
     sizes = [] if dataset.is_tokens else [(f"data.name={recipe.data.name}", *sides)]
     if resolution := recipe.augment.resolution:
         sizes += [(f"augment.resolution.sizes={list(resolution.sizes)}", side, side) for side in resolution.sizes]
-    for key, config in _networks(recipe).items():
+    for key, config in recipe.groups(networks.Regularized, networks.Torchvision, networks.GPT2).items():
         with torch.device("meta"):
             network = models.build_network(config, dataset.image_shape, classes).eval()
             for option, height, width in sizes:
@@ -183,17 +182,6 @@ def image_sizes(recipe: Recipe, dataset: Dataset, world: World) -> None:
                         f"{option}: {key}.name={config.name} does not take images of {height} x {width} pixels; use "
                         f"another size, or {key}={{name: airnet, global_pool: true}}"
                     ) from error
-
-
-def _networks(recipe: Recipe) -> dict[str, Network]:
-    """All that see the images, by option."""
-    selection, distillation = recipe.techniques.batch_selection, recipe.techniques.distillation
-    networks = {
-        "model": recipe.model,
-        "techniques.batch_selection.proxy": selection and selection.proxy,
-        "techniques.distillation.teacher": distillation and distillation.teacher,
-    }
-    return {key: config for key, config in networks.items() if config}
 
 
 CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from kernels.cpu.blocks import Block
 from pipelines.models import chain
-from pipelines.models.classifier import Classifier
+from pipelines.models.classifier import StagedClassifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
 from pipelines.models.layers import (
     Activation,
@@ -15,7 +15,6 @@ from pipelines.models.layers import (
     PatchWhitening,
     make_norm,
     make_pool,
-    scaled,
 )
 from pipelines.recipe import networks
 
@@ -65,7 +64,7 @@ class Stage(nn.Module):
         return chain.all_blocks([chain.block_of(*each) for each in zip(modules, shortcuts, strict=True)])
 
 
-class AirNet(Classifier):
+class AirNet(StagedClassifier):
     """(N, channels, height, width) images to (N, classes) logits; made for 32 x 32."""
 
     def __init__(self, config: networks.AirNet, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -95,17 +94,6 @@ class AirNet(Classifier):
         )
         self.head = make_head(features, classes, config, bias=False)
         self.logit_scale = config.logit_scale
-
-    def features(self, images: Tensor, train_whitening_bias: bool = True, frozen_stages: int = 0) -> Tensor:
-        if self.input_dropout:
-            images = self.input_dropout(images)
-        return chain.run(self.whiten, self.layers, images, train_whitening_bias, frozen_stages)
-
-    def logits(self, features: Tensor) -> Tensor:
-        return scaled(self.head(features), self.logit_scale)
-
-    def forward(self, images: Tensor, train_whitening_bias: bool = True, frozen_stages: int = 0) -> Tensor:
-        return self.logits(self.features(images, train_whitening_bias, frozen_stages))
 
 
 def _last_pool(config: networks.AirNet) -> nn.Module:

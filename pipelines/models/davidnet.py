@@ -4,9 +4,9 @@ from torch import Tensor, nn
 
 from kernels.cpu.blocks import Block
 from pipelines.models import chain
-from pipelines.models.classifier import Classifier
+from pipelines.models.classifier import StagedClassifier
 from pipelines.models.dropout import in_a_row, make_dropout, make_head, stochastic_depth
-from pipelines.models.layers import GlobalMaxPool, PatchWhitening, make_pool, norm_and_activation, scaled
+from pipelines.models.layers import GlobalMaxPool, PatchWhitening, make_pool, norm_and_activation
 from pipelines.recipe import networks
 
 
@@ -50,7 +50,7 @@ class Residual(nn.Module):
         return [blocks[0], blocks[1]._replace(shortcut=first - 1, adds_before_activation=False)]
 
 
-class DavidNet(Classifier):
+class DavidNet(StagedClassifier):
     """(N, channels, 32, 32) images to (N, classes) logits."""
 
     def __init__(self, config: networks.DavidNet, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -82,14 +82,3 @@ class DavidNet(Classifier):
         )
         self.head = make_head(last, classes, config, bias=False)
         self.logit_scale = config.logit_scale
-
-    def features(self, images: Tensor, train_whitening_bias: bool = True, frozen_stages: int = 0) -> Tensor:
-        if self.input_dropout:
-            images = self.input_dropout(images)
-        return chain.run(self.whiten, self.layers, images, train_whitening_bias, frozen_stages)
-
-    def logits(self, features: Tensor) -> Tensor:
-        return scaled(self.head(features), self.logit_scale)
-
-    def forward(self, images: Tensor, train_whitening_bias: bool = True, frozen_stages: int = 0) -> Tensor:
-        return self.logits(self.features(images, train_whitening_bias, frozen_stages))

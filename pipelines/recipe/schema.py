@@ -132,15 +132,15 @@ class Recipe(Config):
         """Whether all processes draw the augmentation from one stream."""
         return self.parallel.augmentation == "shared" and self.loader.draws_in_bulk
 
-    def groups(self, kind: type[Group]) -> dict[str, Group]:
-        """The groups of options of a kind by their keys: the recipe's own and those of its techniques."""
+    def groups(self, *kinds: type[Group]) -> dict[str, Group]:
+        """The groups of options of these kinds by their keys: the recipe's own and those of its techniques."""
         owners: dict[str, Config] = {"": self}
         owners |= {f"techniques.{name}.": technique for name, technique in self.techniques.chosen().items()}
         return {
             f"{prefix}{key}": value
             for prefix, owner in owners.items()
             for key, value in owner
-            if isinstance(value, kind)
+            if isinstance(value, kinds)
         }
 
     def steps_per_epoch(self, images: int) -> int:

@@ -3,6 +3,8 @@
 A recipe switches one on by naming it (`techniques: {ema: {}}`), and a recipe built on it switches it off with `null`.
 """
 
+from collections.abc import Callable
+
 from pipelines.recipe.config import Config
 from pipelines.recipe.techniques.averages import EMA, SWA, Ensemble, Lookahead
 from pipelines.recipe.techniques.batches import BatchSelection, CutMix, DataPruning, GrowingBatch, MixUp
@@ -77,3 +79,7 @@ class Techniques(Config):
     def chosen(self) -> dict[str, Technique]:
         """Those that are switched on, by name, in the order in which they act."""
         return {name: technique for name, technique in self if technique is not None}
+
+    def where(self, applies: Callable[[Technique], bool]) -> list[str]:
+        """The names of those that are switched on and to which something applies."""
+        return [name for name, technique in self.chosen().items() if applies(technique)]

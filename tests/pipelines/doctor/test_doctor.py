@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipelines import doctor, recipe
+from pipelines.data import sources
 from pipelines.distributed.process_group import World
 from pipelines.doctor import checks, costs, fitting
 from pipelines.doctor.findings import Finding, worst
@@ -297,6 +298,25 @@ def test_classes_that_chance_confuses_are_not_called_confused():
     assert checks.confused(fed, tests) == []
     swapped = fed | {0: fed[99], 99: fed[0]}
     assert {pair[0] for pair in checks.confused(swapped, tests)} >= {0, 99}
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "cifar10"])
+def test_chance_confuses_no_classes_of_published_images_and_shifted_labels_are_seen(name):
+    folder = sources.default_folder()
+    if sources.source(name).find(folder) is None:
+        pytest.skip(f"{name} is not in {folder}; PACELINE_DATA names the folder with the data sets")
+    dataset = sources.load(name, folder, download=False)
+    images = dataset.train_images.reshape(len(dataset.train_images), -1) / np.float32(255)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(images))
+        of_class = [order[dataset.train_labels[order] == number] for number in range(10)]
+        half = min(100, min(map(len, of_class)) // 2)
+        fed, tests = (
+            {number: images[of[begin : begin + half]] for number, of in enumerate(of_class)} for begin in (0, half)
+        )
+        assert checks.confused(fed, tests) == []
+        shifted = {number: fed[(number + 1) % 10] for number in fed}
+        assert checks.confused(shifted, tests) == [(number, (number + 1) % 10) for number in range(10)]
 
 
 def test_classes_of_few_images_are_not_compared(digits, healthy):
