@@ -7,7 +7,7 @@ from rich.console import Console
 from torch import Tensor
 
 from pipelines.doctor import Examination, FunctionExamination, Sweep
-from pipelines.host.extras import MissingExtraError, require
+from pipelines.host.extras import require
 from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe import Recipe
 from results.tables import NOTHING, Table
@@ -28,7 +28,7 @@ def show(console: Console, name: str, recipe: Recipe, examination: Examination, 
     lines = [f"picture: {fed} (what the network is fed, a class a row)"]
     try:
         lines.append(f"picture: {draw_sweep(examination.sweep, recipe, out / f'{stem}-range.png')} (range test)")
-    except MissingExtraError as error:
+    except ValueError as error:  # also for a missing extra
         lines.append(f"no picture of the range test: {error}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -68,15 +68,16 @@ def grid(images: Tensor, labels: Tensor) -> Tensor:
 
 
 def draw_sweep(sweep: Sweep, recipe: Recipe, path: Path) -> Path:
-    """The loss over the learning rate. MissingExtraError without matplotlib."""
+    """The loss over the learning rate. MissingExtraError without matplotlib. ValueError for a sweep without a loss."""
+    if not sweep.losses:
+        raise ValueError("the loss is no number from the first step on")
     figure = require("matplotlib.figure", "report").Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(sweep.rates, sweep.losses)
     for label, rate, style in (("recipe", recipe.optimizer.lr, "-"), ("falls fastest", sweep.suggestion, "--")):
         if rate is not None:
             axes.axvline(rate, color="grey", linestyle=style, label=f"{label}: {rate:.2g}")
-    if sweep.losses:
-        axes.set_ylim(0, 1.5 * sweep.losses[0])
+    axes.set_ylim(0, 1.5 * sweep.losses[0])
     axes.set(xlabel="optimizer.lr", ylabel="training loss", title="Learning-rate range test")
     axes.legend()
     figure.savefig(path)
