@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import yaml
-
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -24,10 +22,11 @@ from bench.command_line.invocation import as_typed
 from bench.command_line.jobs import run_name
 from bench.command_line.option_groups import Data, Executor, Machine
 from bench.command_line.options import Argument, Count, File, Seed
-from bench.command_line.recipe_help import HelpAction
+from bench.command_line.recipe_help import HelpAction, typed
 from bench.searching import search_space
 from pipelines.host import runtime
 from pipelines.host.extras import require
+from pipelines.recipe import yaml_reader
 
 if TYPE_CHECKING:
     from bench.searching.search_study import Plan, TrainStage
@@ -85,14 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_space(path: Path) -> dict[str, str]:
-    """The lines of a space file, as on the command line. ValueError for what is no mapping of keys to texts."""
-    try:
-        lines = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506  texts only
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(lines, dict) or not all(isinstance(text, str) for text in lines.values()):
+    """The lines of a space file, as on the command line. ValueError for what is no mapping of keys to values."""
+    lines = yaml_reader.read_file(path)
+    if not isinstance(lines, dict) or any(isinstance(value, dict) for value in lines.values()):
         raise ValueError(f"{path}: a space is lines such as `optimizer.lr: log:1e-4..1e-1`")
-    return lines
+    return {key: typed(value) for key, value in lines.items()}
 
 
 def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ...]) -> int:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from pipelines.recipe import yaml_reader
 from pipelines.recipe.files import CONFIGS
 
 FOLDER = CONFIGS / "suites"
@@ -42,12 +42,10 @@ def load(name: str) -> list[Entry]:
         raise ValueError(f"no suite is called {name!r}; there are {', '.join(names())}, or give a path ending in .yaml")
     path = Path(name) if is_path else FOLDER / f"{name}.yaml"
     try:
-        entries = TypeAdapter(list[Entry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        entries = TypeAdapter(list[Entry]).validate_python(yaml_reader.read_file(path))
     except ValidationError as error:
         what = error.errors()[0]
         raise ValueError(f"{path}: {'.'.join(map(str, what['loc']))}: {what['msg']}") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     repeated = {entry.recipe for entry in entries if [other.recipe for other in entries].count(entry.recipe) > 1}
     if repeated or not entries:
         raise ValueError(f"{path}: " + (f"names {min(repeated)} twice" if repeated else "names no recipe"))

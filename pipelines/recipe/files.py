@@ -208,17 +208,9 @@ def _real(path: Path) -> Path:
 
 def _parse(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
-            content = file.read(yaml_reader.MOST_BYTES + 1)
-        if len(content) > yaml_reader.MOST_BYTES:
-            raise RecipeError(f"{path}: has more than {yaml_reader.MOST_BYTES:,} bytes, which is too much for a recipe")
-        settings = yaml_reader.read(content.decode("utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: there is no such recipe file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
-    except yaml_reader.YamlError as error:
-        raise RecipeError(f"{path}: is not YAML: {error}") from None
+        settings = yaml_reader.read_file(path)
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
     if not isinstance(settings, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of options to values, not a {type(settings).__name__}")
     return current(settings, str(path))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Hashable
+from pathlib import Path
 
 import yaml
 
@@ -64,6 +65,22 @@ def read(text: str) -> object:
         return yaml.load(text, _Loader)  # noqa: S506 (a safe loader, the C one)
     except (yaml.YAMLError, ValueError) as error:
         raise YamlError(" ".join(str(error).split())) from None
+
+
+def read_file(path: Path) -> object:
+    """The value of a YAML file, by `read`. ValueError, a line that names the file, where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise YamlError(f"it has more than {MOST_BYTES:,} bytes")
+        return read(content.decode("utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+    except YamlError as error:
+        raise ValueError(f"{path}: is not YAML: {error}") from None
 
 
 def _check(text: str) -> None:

@@ -31,7 +31,7 @@ LONG = ("model.widths=[16]", "epochs=10")
         (("--device", "tpu"), "--device 'tpu': use auto, cpu, cuda or cuda:N"),
         (("--device", "mps"), "--device mps: Paceline trains on cpu and cuda"),
         (("precision=half", "half_dtype=float16"), "half_dtype=float16 on a CPU: convolutions would train about"),
-        (("nowhere.yaml",), "nowhere.yaml: there is no such recipe file"),
+        (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
         (("--resume", "nowhere"), "nowhere: no run there; a run is a directory with a file run.json"),
         (("--data-dir", "/dev/null"), "/dev/null: Not a directory; change its permissions or name another folder"),
     ],

@@ -147,7 +147,7 @@ def test_a_point_of_a_grid_that_was_broken_off_is_tried_again(find, monkeypatch)
 
 
 def test_a_space_may_lie_in_a_file(find):
-    Path("space.yaml").write_text("optimizer.lr: log:1e-3..1\nepochs: 1\nmodel.widths: '[4]'\n")
+    Path("space.yaml").write_text("optimizer.lr: log:1e-3..1\nepochs: 1\nmodel.widths: [4]\nscaling: null\n")
     assert find("digits/quick", "--space", "space.yaml", "--trials", "1").status == 0
     assert len(studies()[0].trials) == 1
 

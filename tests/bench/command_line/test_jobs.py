@@ -245,7 +245,7 @@ def test_options_that_contradict_each_other_are_refused(refusal, words, message)
         (("epochs =2",), "an override is written key=value"),
         (("=2",), "an override is written key=value"),
         (("epochs=[1",), r"'\[1' is not a YAML value"),
-        (("nowhere.yaml",), "nowhere.yaml: there is no such recipe file"),
+        (("nowhere.yaml",), "nowhere.yaml: there is no such file"),
     ],
 )
 def test_a_wrong_word_is_named_with_its_remedy_in_one_line(words, message):
