@@ -99,6 +99,16 @@ def test_a_path_is_that_of_torch_s_sgd():
         torch.testing.assert_close(mine, other)
 
 
+def test_muons_sgd_may_have_no_momentum():
+    network = small_network()
+    line = "optimizer={name: muon, lr: 0.1, bias_lr: 0.05, head_lr: 0.1, sgd_momentum: 0}"
+    optimizer = optimizer_of(network, digits_recipe(line, CONSTANT))
+    network(data()[0]).square().sum().backward()
+    expected = [parameter.detach() - 0.05 * parameter.grad for parameter in network.parameters()]
+    optimizer.step(0)
+    torch.testing.assert_close([parameter.detach() for parameter in network.parameters()], expected)
+
+
 def test_gradients_are_dropped_after_a_step():
     network = small_network()
     optimizer = optimizer_of(network, digits_recipe())
