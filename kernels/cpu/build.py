@@ -28,13 +28,15 @@ FLAGS = [
     "-mtune=native",
 ]
 """the instructions are those of the newest CPU; which of them run is decided when the library is loaded"""
+FAILURES = (OSError, RuntimeError, ImportError)
+"""of compiling and of loading"""
 
 
 def built() -> ModuleType | None:
     """The compiled kernels, if this machine has compiled them. None, after one line on stderr, where loading fails."""
     try:
         return load(path()) if path().exists() else None
-    except (OSError, RuntimeError, ImportError) as error:
+    except FAILURES as error:
         return _without(reason_of(error))
 
 
@@ -45,7 +47,7 @@ def library() -> ModuleType | None:
         if reason := obstacle():
             return _without(reason)
         return load(build())
-    except (OSError, RuntimeError, ImportError) as error:
+    except FAILURES as error:
         return _without(reason_of(error))
 
 
@@ -150,7 +152,7 @@ def main() -> int:
             library_path = build()
             print(f"{library_path} ({library_path.stat().st_size / 2**20:.1f} MiB)")
             return 0
-    except (OSError, RuntimeError) as error:
+    except FAILURES as error:
         reason = reason_of(error)
     print(f"kernels.cpu: {reason}", file=sys.stderr)
     return 2

@@ -118,6 +118,7 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
             return False
         sides = [side + 2 * whitening.padding - whitening.weight.shape[2] + 1 for side in sides]
         channels = len(whitening.weight)
+    outputs: list[tuple[int, ...]] = []
     for block in blocks:
         if block.weight.shape[1] != channels:
             return False
@@ -130,5 +131,8 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
         if block.pool not in (1, 2, None) or block.activation not in ACTIVATIONS:
             return False
         if block.pool is None and window[0] * window[1] > LARGEST_IMAGE:
+            return False
+        outputs.append((channels, *sides))
+        if block.shortcut is not None and outputs[-1] not in outputs[:-1][block.shortcut : block.shortcut + 1]:
             return False
     return True

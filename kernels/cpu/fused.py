@@ -60,13 +60,28 @@ def fused(
 ) -> Tensor:
     """The same in C++, for what `chain.is_supported` accepts."""
     group = min(group_size or len(images), len(images)) if training else len(images)
-    fixed = _Fixed(tuple(block._replace(**_NO_TENSORS) for block in blocks), whitening, training, group)
+    bias = whitening.bias if whitening else None
     trained = [tensor for block in blocks for tensor in block[:3]]
+    plain = tuple(block._replace(**_NO_TENSORS) for block in blocks)
+    fixed = _Fixed(plain, whitening, training, group, _first_trained([images, bias], trained))
     statistics = [block[3:5] for block in blocks]
-    return _Chain.apply(images, whitening.bias if whitening else None, fixed, statistics, *trained)
+    return _Chain.apply(images, bias, fixed, statistics, *trained)
 
 
 _NO_TENSORS: dict[str, Any] = dict.fromkeys(Block._fields[:5])
+
+
+def _first_trained(before: Sequence[Tensor | None], trained: Sequence[Tensor]) -> int:
+    """The first block that the backward pass goes to; the number of blocks where there is no backward pass.
+
+    before: the images and the whitening's bias. trained: three tensors of each block.
+    """
+    blocks = len(trained) // 3
+    if not torch.is_grad_enabled():  # within a Function it is always off, and `needs_input_grad` does not depend on it
+        return blocks
+    if any(tensor is not None and tensor.requires_grad for tensor in before):
+        return 0
+    return next((place // 3 for place, tensor in enumerate(trained) if tensor.requires_grad), blocks)
 
 
 class _Fixed(NamedTuple):
@@ -76,6 +91,7 @@ class _Fixed(NamedTuple):
     whitening: Whitening | None
     training: bool
     group: int
+    first_trained: int
 
 
 class _Norm(NamedTuple):
@@ -101,56 +117,54 @@ class _Chain(torch.autograd.Function):
     ) -> Tensor:
         weights, scales, biases = trained[::3], trained[1::3], trained[2::3]
         run = _Run(images, fixed)
-        first = _first_trained(ctx.needs_input_grad)
-        source = run.first_source(images, white_bias)
-        sources, saved, norms = [source], [], []
+        sources, norms, stored, places = [run.first_source(images, white_bias)], [], [], []
         for index, block in enumerate(fixed.blocks):
+            weight, keeps_places = weights[index].detach(), index >= fixed.first_trained
+            source = sources[-1]
             window = window_of(block, (source.height, source.width))
-            weight = weights[index].detach()
-            p, places, sums = run.kernels.convolve(source, weight, *window, index >= first, fixed.training)
-            norm = run.norm(block, p, sums, *statistics[index], scales[index], biases[index])
-            source = run.source_after(block, p, norm, weight.shape[0], sources)
-            sources.append(source)
-            norms.append(norm)
-            saved.append((p, places, window))
-        if any(ctx.needs_input_grad):
-            ctx.first_trained = first
-            ctx.run, ctx.sources, ctx.norms, ctx.saved_cells = run, sources, norms, saved
-            ctx.save_for_backward(*weights)
-        return run.kernels.from_cells(source)
+            p, of_maxima, sums = run.kernels.convolve(source, weight, *window, keeps_places, fixed.training)
+            norms.append(run.norm(block, p, sums, *statistics[index], scales[index], biases[index]))
+            sources.append(run.source_after(block, p, norms[-1], len(weight), sources))
+            stored.append(p)
+            places.append(of_maxima)
+        if fixed.first_trained < len(fixed.blocks):
+            ctx.run, ctx.norms, ctx.first_source = run, norms, sources[0]
+            ctx.save_for_backward(images, *weights, *stored, *places)  # `first_source` may lie in the images' memory
+        return run.kernels.from_cells(sources[-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        run, sources, norms, saved = ctx.run, ctx.sources, ctx.norms, ctx.saved_cells
-        if saved is None:
-            raise RuntimeError(
-                "a second backward pass through convolution_chain: its buffers are freed after the first"
-            )
-        ctx.saved_cells = ctx.sources = None
-        blocks, kernels, weights = run.fixed.blocks, run.kernels, ctx.saved_tensors
+        run, norms = ctx.run, ctx.norms
+        fixed, kernels = run.fixed, run.kernels
+        blocks, first = fixed.blocks, fixed.first_trained
+        count, saved = len(blocks), ctx.saved_tensors[1:]
+        weights, stored, places = saved[:count], saved[count : 2 * count], saved[2 * count :]
+        sources = [ctx.first_source]
+        for block, p, norm, weight in zip(blocks, stored, norms, weights, strict=True):
+            sources.append(run.source_after(block, p, norm, len(weight), sources))
         wants_images, wants_bias = ctx.needs_input_grad[:2]
-        gradients: list[Tensor | None] = [None] * (3 * len(blocks))
+        gradients: list[Tensor | None] = [None] * (3 * count)
         extra: dict[int, Tensor] = {}  # gradients that reach a block's output through shortcuts
-        g, sums, before = kernels.into_cells(sources[-1], gradient, saved[-1][0], run.keeps_before(len(blocks)))
-        for index in reversed(range(ctx.first_trained, len(blocks))):
-            block, (p, places, window) = blocks[index], saved[index]
+        g, sums, before = kernels.into_cells(sources[-1], gradient, stored[-1], run.keeps_before(count))
+        for index in reversed(range(first, count)):
+            block, p, source = blocks[index], stored[index], sources[index]
             if block.shortcut is not None:
                 reaching = g if block.adds_before_activation else before
                 extra[block.shortcut] = extra[block.shortcut] + reaching if block.shortcut in extra else reaching
             outputs = len(weights[index])
             factors, scale_gradient, bias_gradient = run.norm_backward(norms[index], sums, p)
             gradients[3 * index + 1 : 3 * index + 3] = scale_gradient[:outputs], bias_gradient[:outputs]
-            goes_on = index > ctx.first_trained
+            goes_on = index > first
             gradients[3 * index], before, before_g, sums = kernels.convolve_backward(
-                sources[index],
+                source,
                 weights[index],
-                *window,
+                *window_of(block, (source.height, source.width)),
                 g,
                 p,
-                places,
+                places[index],
                 factors,
-                saved[index - 1][0] if goes_on else None,
+                stored[index - 1] if goes_on else None,
                 extra.pop(index - 1, None) if goes_on else None,
                 goes_on or wants_images or wants_bias,
                 run.keeps_before(index) if goes_on else wants_images,
@@ -165,14 +179,6 @@ class _Chain(torch.autograd.Function):
             bias_gradient = total[: sources[0].channels].to(torch.bfloat16)
         wanted = [each if wants else None for each, wants in zip(gradients, ctx.needs_input_grad[4:], strict=True)]
         return images_gradient, bias_gradient, None, None, *wanted
-
-
-def _first_trained(needs_input_grad: Sequence[bool]) -> int:
-    """The first block that the backward pass goes to, of the arguments of `_Chain.forward`."""
-    if any(needs_input_grad[:2]):  # the images or the whitening's bias
-        return 0
-    trained = needs_input_grad[4:]
-    return trained.index(True) // 3 if any(trained) else len(trained) // 3
 
 
 class _Run:

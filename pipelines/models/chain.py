@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from kernels.choice import is_wanted
@@ -27,7 +28,7 @@ def run(
     """
     left = list(layers)
     frozen = [layer for layer in left if is_stage(layer)][:frozen_stages]
-    if is_wanted("convolution_chain", images) and images.device.type == "cpu" and not _is_watched(layers):
+    if is_wanted("convolution_chain", images) and images.device.type == "cpu" and not _is_watched(whiten, layers):
         whitening = None
         while whiten is None and left and not is_stage(left[0]):
             images = left.pop(0)(images)
@@ -112,7 +113,10 @@ def _mode_of_norms(layers: nn.Module) -> tuple[bool, int | None] | None:
     return modes.pop() if len(modes) == 1 else None
 
 
-def _is_watched(layers: nn.Module) -> bool:
-    """Whether somebody waits for what single layers or operations put out."""
-    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in layers.modules())
-    return hooks or _get_current_dispatch_mode() is not None or torch.compiler.is_compiling()
+def _is_watched(*networks: nn.Module | None) -> bool:
+    """Whether somebody waits for what single layers or operations put out, or for the gradient of it."""
+    if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None or _has_any_global_hook():
+        return True
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    modules = (module for network in networks if network is not None for module in network.modules())
+    return any(getattr(module, kind) for module in modules for kind in kinds)

@@ -88,7 +88,8 @@ def muon(trained: list[Trained], config: recipe_optimizers.Muon, scale: int) -> 
             config.renormalize_growth,
             config.filter_decay,
         ),
-        torch.optim.SGD(others, momentum=config.sgd_momentum, nesterov=True, fused=True),
+        # without momentum, Nesterov's form is the plain one, and torch refuses to be asked for it
+        torch.optim.SGD(others, momentum=config.sgd_momentum, nesterov=config.sgd_momentum > 0, fused=True),
     ]
 
 

@@ -11,7 +11,7 @@ needs_kernels = pytest.mark.skipif(
     not build.is_possible() or build.obstacle() is not None,
     reason="needs a CPU with AVX-512 and bfloat16 products, a C++ compiler and ninja",
 )
-MICRO_KERNELS = ["avx512_bf16_winograd_4x4", "avx512_bf16_direct", "emulated_amx"]
+MICRO_KERNELS = ["amx", "avx512_bf16_winograd_4x4", "avx512_bf16_direct", "emulated_amx"]
 
 
 def block(inputs, outputs, kernel=3, **options):

@@ -60,6 +60,7 @@ def test_a_library_that_does_not_load_leaves_plain_pytorch(nothing_built, capsys
         ({"avx512f"}, None, "this CPU has no avx512_bf16: it would run none of the kernels"),
         ({"avx512_bf16"}, RuntimeError("Error building\na.cpp:1:1: error: no AMX"), "a.cpp:1:1: error: no AMX"),
         ({"avx512_bf16"}, PermissionError("the cache is read-only"), "the cache is read-only"),
+        ({"avx512_bf16"}, ImportError("undefined symbol: GOMP_parallel"), "undefined symbol: GOMP_parallel"),
     ],
 )
 def test_the_command_ends_with_one_line_where_it_fails(nothing_built, monkeypatch, capsys, flags, raised, message):

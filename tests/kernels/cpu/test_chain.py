@@ -215,12 +215,40 @@ def test_without_gradients_nothing_is_kept():
     assert output.grad_fn is None
 
 
-def test_a_second_backward_pass_is_an_error():
-    one = block(16, 32)
+def test_evaluation_keeps_no_places_of_maxima(monkeypatch):
+    kernels, kept = fused.extension(), []
+    convolve = kernels.convolve
+    monkeypatch.setattr(kernels, "convolve", lambda *arguments: kept.append(arguments[4]) or convolve(*arguments))
+    images, one = torch.randn(8, 3, 9, 9).bfloat16(), block(24, 32, pool=2)
     one.weight.requires_grad_()
-    output = chain.fused(torch.randn(8, 16, 6, 6).bfloat16(), [one], training=True).float().sum()
-    output.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="second backward"):
+    white = whitening()
+    white.bias.requires_grad_()
+    with torch.no_grad():
+        chain.fused(images, [one], white, training=False)
+    chain.fused(images, [one], white, training=False)
+    assert kept == [False, True]
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_a_retained_graph_gives_the_same_gradients_again(name):
+    torch.manual_seed(3)
+    shape, blocks, white = FIRST[name]()
+    for each in blocks:
+        each.weight.requires_grad_()
+    output = chain.fused(torch.randn(shape).bfloat16(), blocks, white, training=True)
+    weights, seen = [each.weight for each in blocks], torch.randn_like(output)
+    once, again = (torch.autograd.grad(output, weights, seen, retain_graph=keeps) for keeps in (True, False))
+    assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        torch.autograd.grad(output, weights, seen)
+
+
+def test_images_that_change_before_the_backward_pass_are_an_error():
+    images, one = torch.randn(8, 16, 6, 6).bfloat16().contiguous(memory_format=torch.channels_last), block(16, 32)
+    one.weight.requires_grad_()
+    output = chain.fused(images, [one], training=True).float().sum()
+    images.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.backward()
 
 
@@ -235,6 +263,11 @@ def test_what_the_kernels_do_not_take():
     assert not chain.is_supported(images, [block(16, 32, pool=2), *[block(32, 32, pool=2)] * 2])  # no pixel is left
     assert not chain.is_supported(images, [block(32, 32)])
     assert not chain.is_supported(images, [block(16, 32), block(16, 32)])
+    assert chain.is_supported(images, [block(16, 32), block(32, 32, shortcut=0)])
+    assert not chain.is_supported(images, [block(16, 32), block(32, 48, shortcut=0)])
+    assert not chain.is_supported(images, [block(16, 32), block(32, 32, pool=2, shortcut=0)])
+    assert not chain.is_supported(images, [block(16, 16, shortcut=0)])  # of itself
+    assert not chain.is_supported(images, [block(16, 16, shortcut=-1)])
     assert not chain.is_supported(images, [blocks[0]._replace(scale=torch.ones(32).bfloat16())])
     assert not chain.is_supported(images, [blocks[0]._replace(activation="tanh")])
     assert not chain.is_supported(images[:, :3], [block(75, 32)], whitening(75, 5, 2))

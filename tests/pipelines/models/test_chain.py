@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels import choice
@@ -157,9 +158,18 @@ def test_layers_that_are_watched_run_one_by_one(runs_of_chain):
     with FlopCounterMode(display=False) as counter:
         network(images)
     assert counter.get_total_flops() > 4e8
-    hook = network.layers[1].convolutions[0].register_forward_hook(lambda *_: seen.append(1))
+    assert runs_of_chain == []
+    for watch in (
+        network.whiten.register_forward_hook,
+        network.layers[1].convolutions[0].register_forward_hook,
+        network.layers[1].convolutions[0].register_full_backward_hook,
+        register_module_forward_hook,
+    ):
+        hook = watch(lambda *_: seen.append(1))
+        network(images).float().sum().backward()
+        hook.remove()
+        assert seen
+        seen.clear()
+    assert runs_of_chain == []
     network(images)
-    assert (seen, runs_of_chain) == ([1], [])
-    hook.remove()
-    network(images)
-    assert (seen, runs_of_chain) == ([1], [6])
+    assert (seen, runs_of_chain) == ([], [6])

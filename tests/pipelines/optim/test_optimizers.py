@@ -99,6 +99,16 @@ def test_a_path_is_that_of_torch_s_sgd():
         torch.testing.assert_close(mine, other)
 
 
+def test_muons_sgd_may_have_no_momentum():
+    network = nn.Conv2d(1, 2, 3)
+    line = "optimizer={name: muon, lr: 0.1, bias_lr: 0.05, head_lr: 0.1, sgd_momentum: 0}"
+    optimizer = optimizer_of(network, digits_recipe(line, CONSTANT))
+    network(torch.ones(1, 1, 3, 3)).sum().backward()
+    expected = network.bias.detach() - 0.05
+    optimizer.step(0)
+    torch.testing.assert_close(network.bias.detach(), expected)
+
+
 def test_gradients_are_dropped_after_a_step():
     network = small_network()
     optimizer = optimizer_of(network, digits_recipe())
