@@ -136,7 +136,7 @@ class GateOptions(Passed, Records, Reports):
     cluster: Annotated[str, Argument(metavar="auto|ADDRESS")] | None = None
     """with --against: pairs of trials over a Ray cluster, each pair on one host (extra `cluster`)"""
     launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
-    """what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"""
+    """what starts bench/run.py, such as 'accelerate launch --multi_gpu --num_processes 8' (default: this Python)"""
 
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.against is None):

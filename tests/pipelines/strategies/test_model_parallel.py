@@ -73,7 +73,8 @@ class WholeWeights:
         named = [*state.network.named_parameters(), *state.network.named_buffers()]
         self.weights = {}
         for name, values in named:
-            self.is_cut = state.recipe.parallel.strategy == "columns" and not name.startswith("head")
+            is_of_columns = state.recipe.parallel.strategy == "columns" and not name.startswith("head")
+            self.is_cut = is_of_columns and values.ndim > 0  # a rate of dropout is whole
             self.weights[name] = self.whole(values.detach(), state.world.model)
 
     def whole(self, values, model):
