@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 PROG = "bench/gate.py"
 EXAMPLES = """\
-A baseline is a folder of runs. Train the suite on at least five different nights, so that it shows how much
-nights differ:
+A baseline is a folder of runs in a git repository. Train the suite on at least five different nights, so that it shows
+how much nights differ, and accept their runs:
 
-  python bench/run.py --suite nightly --out baseline
+  python bench/run.py --suite nightly --out nights
+  git init baseline
+  python bench/gate.py baseline --accept nights/2*
   python bench/gate.py baseline --suite nightly --junit gate.xml --benchmark-json gate.json
   python bench/gate.py baseline --new runs/last-night            judge runs that exist, without training
 
@@ -48,9 +50,10 @@ help. Check out the accepted code and interleave both:
   python bench/gate.py --against ../accepted --suite nightly
   python bench/gate.py --against ../accepted --suite nightly --cluster auto      each host trains both, in pairs
 
-If a change is meant to be slower or faster, accept its runs. They replace those of their recipes, in a commit:
+If a change is meant to be slower or faster, train the suite with it on several nights again and accept these runs. They
+replace those of their recipes, in a commit. A single run has no noise floor, and nothing is judged by it:
 
-  python bench/gate.py baseline --accept runs/gate-20260101T031700Z
+  python bench/gate.py baseline --accept nights/202601{02,03,04,05,06}*
 
 Status 2 also means that no recipe is stable enough to gate."""
 
@@ -126,14 +129,14 @@ class GateOptions(Passed, Records, Reports):
     trials: Count | None = None
     """with --against: trials of each side (default: as the suite says)"""
     fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
-    """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%). A suite's fail_on
-    replaces it for a recipe"""
+    """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%). An entry of a suite may
+    add limits; its limit of a metric replaces this one"""
     discard_throttled: bool = False
     """leave out the trials during which a GPU was throttled"""
     cluster: Annotated[str, Argument(metavar="auto|ADDRESS")] | None = None
     """with --against: pairs of trials over a Ray cluster, each pair on one host (extra `cluster`)"""
     launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
-    """what starts bench/run.py, such as 'accelerate launch --num_processes 8' (default: this Python)"""
+    """what starts bench/run.py, such as 'accelerate launch --multi_gpu --num_processes 8' (default: this Python)"""
 
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.against is None):

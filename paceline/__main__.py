@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import __version__
 from bench.command_line import invocation
 
 COMMANDS = {
@@ -15,15 +16,15 @@ COMMANDS = {
     "bisection": "find the commit that made a suite worse",
     "report": "make a page of results",
     "search": "search the options of a recipe",
-    "sweep": "train many recipes, several at a time",
+    "sweep": "train each trial in a process of its own, on one machine or a cluster",
     "scale": "train a recipe on several numbers of processes",
     "doctor": "check a recipe before a long training",
-    "query": "ask SQL of runs",
-    "roofline": "say what of a step's time is left to the limit of the machine",
+    "query": "query runs with SQL",
+    "roofline": "compare the time of a training step with the limits of the machine",
     "recipes": "list and show recipes",
-    "estimate": "say what a recipe will cost",
+    "estimate": "print parameters, operations, steps and memory of a recipe",
     "data": "download and verify data sets",
-    "exchange": "import and export runs",
+    "exchange": "read and write DAWNBench entries; write MLPerf logs and TensorBoard events",
 }
 """each is `bench/<name>.py`"""
 
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = words[0] if words else "--help"
     if name in ("-h", "--help"):
         print(usage())
+        return 0
+    if name == "--version":
+        print(f"Paceline {__version__}")
         return 0
     if name not in COMMANDS:
         print(f"paceline: error: there is no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)

@@ -112,7 +112,8 @@ def type_name(annotation: Any) -> str:
     if origin is typing.Annotated:
         return type_name(inner[0])
     if origin is tuple:
-        return f"list of {type_name(inner[0])}s"
+        kind = type_name(inner[0])
+        return f"list of {kind}" if "|" in kind else f"list of {kind}s"
     if inner:
         return "|".join(type_name(part) for part in inner)
     return {float: "number", int: "integer", str: "text", bool: "true|false", type(None): "null"}[annotation]

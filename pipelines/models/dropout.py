@@ -23,6 +23,8 @@ class Dropout(nn.Module):
     """
 
     keep: Tensor
+    part: tuple[int, int] = (0, 1)
+    """which of how many equal parts of the values, along dimension 1, this process has: 0 of 1 is all of them"""
 
     def __init__(self, rate: float, place: Place) -> None:
         super().__init__()
@@ -41,8 +43,18 @@ class Dropout(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         if not self.training:
             return values
-        kept = torch.rand_like(values, dtype=self.keep.dtype) < self.keep
+        kept = self._draw(values) < self.keep
         return values * (kept / self.keep).to(values.dtype)
+
+    def _draw(self, values: Tensor) -> Tensor:
+        """A number from 0 to 1 for each value. Processes that share the values draw for all of them, as one process
+        does, and take their part."""
+        index, parts = self.part
+        if parts == 1:
+            return torch.rand_like(values, dtype=self.keep.dtype)
+        images, features, *sides = values.shape
+        whole = torch.rand(images, features * parts, *sides, dtype=self.keep.dtype, device=values.device)
+        return whole.chunk(parts, dim=1)[index]
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, place={self.place!r}"

@@ -16,9 +16,9 @@ class Norm(Config):
     """Batch normalisation (Ioffe & Szegedy 2015)."""
 
     group_size: Annotated[int, Field(ge=2)] | None = None
-    """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch. With many
-    processes a group, or the whole batch, lies within one process: groups are those of one process where their size
-    divides each process's share of the batch"""
+    """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch. Each of
+    several processes normalises its own share of the batch. Its groups are those of a single process where the size
+    divides that share"""
     scale: bool = True
     """learn the scale of each channel; false: it stays 1"""
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -131,8 +131,8 @@ class Regularized(Config):
     dropout: Dropout = Dropout()
     """dropout rates, by place"""
     drop_connect: Rate = 0.0
-    """in training, set so many of the last layer's weights to zero, drawn anew for each batch, and scale the others up
-    (Wan et al. 2013)"""
+    """in training, set this share of the last layer's weights to zero, drawn anew for each batch, and scale the others
+    up (Wan et al. 2013)"""
 
 
 class DavidNet(Regularized):
@@ -155,7 +155,7 @@ class DavidNet(Regularized):
     whitening: Whitening | None = None
     """whiten 3x3 patches with a frozen layer, then mix them with a 1x1 convolution; null: a plain 3x3 convolution"""
     stochastic_depth: Rate = 0.0
-    """in training, leave out the last residual branch for so many of the images, and the one before for half as many
+    """in training, leave out the last residual branch for this share of the images, and the one before for half of it
     (Huang et al. 2016)"""
     logit_scale: Annotated[float, Field(gt=0)] = 0.125
     """factor on the logits"""
@@ -189,8 +189,8 @@ class AirNet(Regularized):
     mean_features: bool = False
     """the last layer also gets the mean of each channel beside its maximum; needs global_pool"""
     stochastic_depth: Rate = 0.0
-    """in training, leave out the residual branch of the last stage for so many of the images, of the first two for a
-    third and two thirds as many (Huang et al. 2016); needs residual connections in all stages"""
+    """in training, leave out the residual branch of the last stage for this share of the images, those of the first two
+    for a third and two thirds of it (Huang et al. 2016); needs residual connections in all stages"""
     logit_scale: Annotated[float, Field(gt=0)] = 1 / 9
     """factor on the logits"""
 
@@ -226,8 +226,8 @@ class ResNet18(Regularized):
     activation: Activation = Activation()
     """the activation after every norm"""
     stochastic_depth: Rate = 0.0
-    """in training, leave out the last of the eight residual branches for so many of the images, of the others the fewer
-    the earlier they come (Huang et al. 2016)"""
+    """in training, leave out the last of the eight residual branches for this share of the images, and the n-th for n
+    eighths of it (Huang et al. 2016)"""
 
 
 class WideResNet(Regularized):
@@ -244,8 +244,8 @@ class WideResNet(Regularized):
     activation: Activation = Activation()
     """the activation after every norm"""
     stochastic_depth: Rate = 0.0
-    """in training, leave out the last residual branch for so many of the images, of the others the fewer the earlier
-    they come (Huang et al. 2016)"""
+    """in training, leave out the last of the residual branches for this share of the images, and the n-th of N for n/N
+    of it (Huang et al. 2016)"""
 
     @model_validator(mode="after")
     def _has_whole_blocks(self) -> "WideResNet":

@@ -73,18 +73,17 @@ class Recipe(Config):
     """what GPUs from Ampere on multiply float32 numbers in: `ieee`, float32; `tf32`, with 10 bits of their mantissas,
     which is torch's own default for convolutions"""
     half_dtype: Literal["auto", "float16", "bfloat16"] = "auto"
-    """what `half` is: by itself float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
+    """what `half` is; `auto`: float16 on CUDA, as in the published records, and bfloat16 on a CPU"""
     compile: bool | Literal["auto"] = False
     """torch.compile the network; auto: on CUDA. The warm-up compiles, in the lap `compile`"""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     """the mode of torch.compile"""
     kernels: Literal["auto", "reference", "fast"] = "auto"
-    """the operations of `kernels/`: `reference`, the plain PyTorch that defines them; `fast`, versions with fewer
-    passes over memory (on CUDA of all of them, some in Triton; on a CPU of augmentation and whitening and, where the
-    CPU has AVX-512 and bfloat16 products, of augmentation and of the blocks of airnet and davidnet in C++ that is
-    compiled once); `auto`, what is known to be the fastest on the device (`kernels/choice.py`), the C++ only where
-    `python -m kernels.cpu.build` or `fast` has compiled it. All give the same to rounding (docs/cpu.md: how the C++
-    rounds)"""
+    """which versions of the operations in `kernels/` run. `reference`: the plain PyTorch that defines them. `fast`:
+    versions with fewer passes over memory, some of them in Triton; on CPUs with AVX-512 and bfloat16 products also C++
+    for augmentation and for the blocks of airnet and davidnet, which is compiled at its first use. `auto`: what is
+    known to be the fastest on the device (`kernels/choice.py`), the C++ only where `python -m kernels.cpu.build` or
+    `fast` has compiled it. All give the same up to rounding (docs/cpu.md)"""
     loss: Loss = Loss()
     """the loss"""
     optimizer: Optimizer

@@ -15,6 +15,7 @@ from torch.distributed._functional_collectives import all_gather_tensor_autograd
 from pipelines.distributed.process_group import World
 from pipelines.distributed.ring import all_reduce, once
 from pipelines.models.alexnet import BothColumns, ResponseNorm
+from pipelines.models.dropout import Dropout
 from pipelines.recipe import Recipe
 from pipelines.strategies.sliced import Sliced
 from pipelines.strategies.strategy import MakeOptimizer, Prepared
@@ -57,6 +58,8 @@ class Columns(Sliced):
                 layer.groups = 1
             if isinstance(layer, ResponseNorm):
                 layer.columns = 1
+            if isinstance(layer, Dropout) and layer.place != "input":
+                layer.part = (model.rank, model.size)
         for layer in others:
             layer.exchange = partial(gathered, group=model.group)
         last.exchange = partial(gathered_for_all, group=model.group)

@@ -13,6 +13,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, Ro
 
 from pipelines.distributed.process_group import World
 from pipelines.distributed.ring import all_reduce, once
+from pipelines.models.dropout import Dropout
 from pipelines.models.sequence import in_sequence
 from pipelines.recipe import Recipe
 from pipelines.strategies.sliced import Sliced
@@ -53,9 +54,14 @@ class TensorParallel(Sliced):
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
         assert self._world.mesh is not None
         parallelize_module(self.network, self._world.mesh["model"], self._plan)
-        for name, style in self._plan.items():
-            if isinstance(style, ColwiseParallel):  # an activation in place may not change a view of a DTensor
-                self.network.get_submodule(name).register_forward_hook(lambda module, inputs, output: output.clone())
+        is_cut = False  # what comes out of the module before
+        for name, module in in_sequence(self.network):
+            if name in self._plan:
+                is_cut = isinstance(self._plan[name], ColwiseParallel)
+                if is_cut:  # an activation in place may not change a view of a DTensor
+                    module.register_forward_hook(lambda module, inputs, output: output.clone())
+            elif is_cut and isinstance(module, Dropout):
+                module.part = (self._world.model.rank, self._world.model.size)
         self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         optimizer = make_optimizer(self.network)
         for inner in optimizer.optimizers:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import paceline
+from bench import __version__
 from paceline.__main__ import COMMANDS, main
 from results import store
 from tests.bench.conftest import environment
@@ -93,6 +94,11 @@ def test_every_command_is_a_file_of_bench():
 def test_without_a_command_they_are_listed(capsys):
     assert main([]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")] == list(COMMANDS)
+
+
+def test_the_version_needs_no_command(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"Paceline {__version__}\n"
 
 
 def test_an_unknown_command_is_one_line(capsys):

@@ -84,11 +84,15 @@ def what_torchvision_networks_cannot_do(recipe: Recipe) -> str | None:
         return None
     if by_features := recipe.techniques.where(lambda technique: technique.needs_features):
         return (
-            f"techniques.{by_features[0]} needs the layers of a network of ours, and model.name=torchvision has others"
+            f"techniques.{by_features[0]} needs the layers of a network of ours, and model.name=torchvision has "
+            f"others: set techniques.{by_features[0]}=null, or use another network"
         )
     by_head = [name for name in ("mixup", "cutmix", "batch_selection") if getattr(techniques, name)]
     if by_head and recipe.model.architecture.startswith("squeezenet"):
-        return f"techniques.{by_head[0]} needs a linear last layer, and {recipe.model.architecture} has a convolution"
+        return (
+            f"techniques.{by_head[0]} needs a linear last layer, and {recipe.model.architecture} has a convolution: "
+            f"set techniques.{by_head[0]}=null, or use another architecture"
+        )
     return None
 
 

@@ -61,7 +61,10 @@ def early_stopping_without_images(recipe: Recipe) -> str | None:
 def more_members_than_epochs(recipe: Recipe) -> str | None:
     ensemble = recipe.techniques.ensemble
     if ensemble and ensemble.members > recipe.epochs:
-        return f"techniques.ensemble trains {ensemble.members} members, and epochs={recipe.epochs:g} is less"
+        return (
+            f"techniques.ensemble trains {ensemble.members} members, and epochs={recipe.epochs:g} is less: set "
+            f"epochs={ensemble.members} or more, or fewer members"
+        )
     return None
 
 

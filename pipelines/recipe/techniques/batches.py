@@ -41,7 +41,7 @@ class GrowingBatch(Technique):
         if len(self.epochs) != len(self.batches) or not self.epochs:
             raise ValueError("techniques.growing_batch needs as many epochs as batches, and one at least")
         if list(self.epochs) != sorted(set(self.epochs)) or list(self.batches) != sorted(set(self.batches)):
-            raise ValueError("techniques.growing_batch: epochs and batches both increase")
+            raise ValueError(f"epochs={list(self.epochs)} and batches={list(self.batches)} must both rise")
         return self
 
     @property
@@ -122,13 +122,13 @@ class MixUp(Interval):
     """Train on weighted means of two images and of their labels (Zhang et al. 2018)."""
 
     alpha: Positive = 0.2
-    """the weight of a batch is drawn from the Beta distribution with both parameters so large"""
+    """the weight of a batch is drawn from the Beta distribution of which both parameters are this"""
 
 
 class CutMix(Interval):
     """Paste a rectangle of another image into each, and mix the labels by area (Yun et al. 2019)."""
 
     alpha: Positive = 1.0
-    """the area of a batch's rectangles is drawn from the Beta distribution with both parameters so large"""
+    """the area of a batch's rectangles is drawn from the Beta distribution of which both parameters are this"""
     size: Annotated[int, Field(ge=1)] | None = None
     """side in pixels of a square, in place of a drawn area: 3 in hlb-CIFAR10; null: draw it"""

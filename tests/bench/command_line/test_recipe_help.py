@@ -94,6 +94,7 @@ def test_defaults_are_spelled_as_they_are_typed(value, text):
         (str | None, "text|null"),
         (Literal["a", "b"], "a|b"),
         (tuple[int, ...], "list of integers"),
+        (Literal[2, 3] | tuple[Literal[2, 3], ...], "2|3|list of 2|3"),
         (Annotated[float, "above 0"] | None, "number|null"),
         (Annotated[DavidNet | ConvNet, "by name"], "davidnet|convnet"),
     ],

@@ -30,6 +30,16 @@ def test_dropout_drops_its_share_and_scales_the_rest_up(rate, dtype):
     )
 
 
+def test_parts_of_the_values_are_dropped_as_the_whole_is():
+    def dropped(features, part):
+        dropout = Dropout(0.5, "head")
+        dropout.part = part
+        torch.manual_seed(0)
+        return dropout(torch.ones(6, features))
+
+    assert torch.equal(torch.cat([dropped(5, (0, 2)), dropped(5, (1, 2))], dim=1), dropped(10, (0, 1)))
+
+
 def test_the_gradient_passes_where_the_value_did():
     values = torch.randn(50, requires_grad=True)
     dropped = Dropout(0.5, "head")(values)

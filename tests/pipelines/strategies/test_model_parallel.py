@@ -29,6 +29,7 @@ after every step, uneven batches included. Copies with batch norms differ by 3e-
 because each copy normalises with its own share: hence norm=null where there are copies."""
 
 MIXED = "techniques={mixup: {}, cutmix: {}}"
+HALF = "model.dropout.head=0.5"
 
 ALEXNET = ["model={name: alexnet, kernel_size: 3, stride: 1, widths: [8, 12, 12, 12, 8], hidden: 10}"]
 
@@ -42,6 +43,9 @@ JOBS = {
         "columns": (["parallel.strategy=columns"], [*ALEXNET, *UNEVEN]),
         "columns, micro-batches": (["parallel.strategy=columns"], [*ALEXNET, *MICRO_BATCHES]),
         "tensor, no hidden layer": (["parallel.strategy=tensor", "model.hidden=null"], MICRO_BATCHES),
+        "tensor, dropout": (["parallel.strategy=tensor"], [*UNEVEN, HALF]),
+        "tensor, dropout of whole features": (["parallel.strategy=tensor", "model.hidden=null"], [*UNEVEN, HALF]),
+        "columns, dropout": (["parallel.strategy=columns"], [*ALEXNET, *UNEVEN, HALF]),
     },
     4: {
         "four stages": (["parallel.strategy=pipeline"], MICRO_BATCHES),
@@ -69,7 +73,8 @@ class WholeWeights:
         named = [*state.network.named_parameters(), *state.network.named_buffers()]
         self.weights = {}
         for name, values in named:
-            self.is_cut = state.recipe.parallel.strategy == "columns" and not name.startswith("head")
+            is_of_columns = state.recipe.parallel.strategy == "columns" and not name.startswith("head")
+            self.is_cut = is_of_columns and values.ndim > 0  # a rate of dropout is whole
             self.weights[name] = self.whole(values.detach(), state.world.model)
 
     def whole(self, values, model):

@@ -119,7 +119,7 @@ def test_members_have_each_a_seed_of_their_own():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["techniques.ensemble={members: 30}"], "trains 30 members, and epochs=20 is less"),
+        (["techniques.ensemble={members: 30}"], "epochs=20 is less: set epochs=30 or more"),
         (["techniques={ensemble: {}, lookahead: {}}"], "lookahead pulls the weights back"),
     ],
 )

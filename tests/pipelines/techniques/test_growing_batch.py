@@ -55,8 +55,8 @@ def test_two_batches_gathered_are_one_of_twice_the_size(digits, reduction):
     [
         ("{epochs: [1], batches: [2, 4]}", "as many epochs as batches"),
         ("{epochs: [], batches: []}", "one at least"),
-        ("{epochs: [2, 1], batches: [2, 4]}", "both increase"),
-        ("{epochs: [1, 2], batches: [4, 2]}", "both increase"),
+        ("{epochs: [2, 1], batches: [2, 4]}", "must both rise"),
+        ("{epochs: [1, 2], batches: [4, 2]}", "must both rise"),
         ("{epochs: [1], batches: [1]}", "greater than or equal to 2"),
     ],
 )
