@@ -77,7 +77,7 @@ class Recipe(Config):
     compile: bool | Literal["auto"] = False
     """torch.compile the network; auto: on CUDA. The warm-up compiles, in the lap `compile`"""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
-    """the mode of torch.compile"""
+    """the mode of torch.compile; the others record CUDA graphs on a GPU, which do not go with accumulated gradients"""
     kernels: Literal["auto", "reference", "fast"] = "auto"
     """the operations of `kernels/`: `reference`, the plain PyTorch that defines them; `fast`, versions with fewer
     passes over memory (on CUDA of all of them, some in Triton; on a CPU of augmentation and whitening and, where the
