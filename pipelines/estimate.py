@@ -182,8 +182,9 @@ def _state_bytes(recipe: Recipe, weights_dtype: torch.dtype) -> int:
 def _optimizer_states(recipe: Recipe) -> int:
     """Tensors of the size of a filter that the optimizer keeps for it: counted after a step on a small one."""
     network = nn.Conv2d(1, 2, 3)
-    optimizer = make_optimizer(network, recipe, local_batch_size=1, steps=1, steps_per_epoch=1)
+    optimizers = make_optimizer(network, recipe, local_batch_size=1, steps=1, steps_per_epoch=1).optimizers
     network(torch.ones(1, 1, 3, 3)).sum().backward()
-    optimizer.step(0)
-    kept = [value for one in optimizer.optimizers for state in one.state.values() for value in state.values()]
+    for optimizer in optimizers:
+        optimizer.step()
+    kept = [value for one in optimizers for state in one.state.values() for value in state.values()]
     return sum(isinstance(value, torch.Tensor) and value.shape == network.weight.shape for value in kept)

@@ -31,7 +31,7 @@ def joined(device: str, timeout: float | None) -> Iterator[World]:
         _drop_locals(error)
         raise
     finally:
-        process_group.leave(world)
+        process_group.leave()
 
 
 def _drop_locals(error: BaseException | None) -> None:

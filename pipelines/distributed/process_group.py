@@ -206,6 +206,7 @@ def join(device: str, timeout: float = TIMEOUT) -> World:
     if size > 1:
         init_process_group(found, rank, size, timeout)
     state = PartialState(cpu=found.type == "cpu")  # Accelerate finds the process group that there is
+    make_current(found)  # Accelerate has taken the GPU of the local rank, which `device` may not name
     if state.num_processes != size:
         raise JoinError(
             f"the launcher started {size} processes, but this one, rank {rank}, sees {state.num_processes}; "
@@ -260,9 +261,9 @@ def summary_line(error: BaseException) -> str:
     return f"{lines[0]}: {cause}" if cause else lines[0]
 
 
-def leave(world: World) -> None:
-    """Leave the process group. Call it when nothing holds a replicated network any more: gloo's threads live as long
-    as the network does, and abort the interpreter at its end."""
+def leave() -> None:
+    """Leave the process group, where there is one. Call it when nothing holds a replicated network any more: gloo's
+    threads live as long as the network does, and abort the interpreter at its end."""
     gc.collect()
-    if world.size > 1:
+    if dist.is_initialized():  # Accelerate makes one also of a single process that torchrun started
         dist.destroy_process_group()

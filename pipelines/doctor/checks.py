@@ -13,6 +13,7 @@ from pipelines.doctor.findings import Finding
 from pipelines.doctor.short_trial import Observed, in_place
 from pipelines.losses import make_loss
 from pipelines.models.dropout import DropConnect, Dropout
+from pipelines.strategies.strategy import kept
 from pipelines.train import TrainingSetup
 
 PROBED = 64
@@ -233,7 +234,7 @@ def check_updates(updates: dict[str, float]) -> Finding:
 def _logits(setup: TrainingSetup, observed: Observed, *, training: bool, part: slice = slice(0, PROBED)) -> Tensor:
     """(n, classes) float32 outputs for the first images that were fed, in one of the two modes."""
     setup.network.train(training)
-    logits = in_place(setup).forward(observed.images[part]).float()
+    logits = kept(in_place(setup).forward(observed.images[part]))
     setup.network.train()
     return logits
 

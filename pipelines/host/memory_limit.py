@@ -15,8 +15,16 @@ import torch
 
 from pipelines.host import runtime
 
-SHORTAGES = ("can't allocate memory", "out of memory", "bad_alloc", "not enough memory", "can't start new thread")
-"""what torch's allocators, C++ and Python say in a RuntimeError"""
+SHORTAGES = (
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "not enough memory",
+    "can't start new thread",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+)
+"""what torch's allocators, C++, Python, cuBLAS and cuDNN say in a RuntimeError"""
 PRIMITIVE = "could not create a primitive|could not execute a primitive|could not create a memory object"
 """what oneDNN says of its own memory, and of other faults"""
 

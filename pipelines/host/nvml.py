@@ -5,6 +5,7 @@ another GPU than the one that trains.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -43,15 +44,18 @@ REASONS = {
 }
 """Why a GPU may run under its highest clock, bit by bit: nvml.h, "NvmlClocksEventReasons"."""
 
+DEVICE_NAME = re.compile(r"\d|GPU-|MIG-")
+"""how a valid name in CUDA_VISIBLE_DEVICES begins"""
+
 
 def visible(variables: Mapping[str, str]) -> list[str]:
     """The GPUs that a process with these variables may use, as CUDA_VISIBLE_DEVICES names them; none without NVML.
 
-    CUDA ignores what follows an invalid name, such as the -1 that hides all GPUs.
+    CUDA ignores what follows an invalid name, such as the -1 that hides all GPUs, or Slurm's NoDevFiles.
     """
     if "CUDA_VISIBLE_DEVICES" in variables:
-        names = variables["CUDA_VISIBLE_DEVICES"].split(",")
-        return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
+        names = (name.strip() for name in variables["CUDA_VISIBLE_DEVICES"].split(","))
+        return list(itertools.takewhile(DEVICE_NAME.match, names))
     try:
         with _library():
             handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))

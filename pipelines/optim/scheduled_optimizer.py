@@ -135,6 +135,7 @@ class GradScalerOptimizer(MasterWeightOptimizer):
         super().__init__(optimizers, factors, pairs)
         self.scaler = torch.amp.GradScaler(self._seed.device.type)
         self._overflows = torch.zeros((), device=self._seed.device)
+        self._zero_momenta()
 
     def notes(self) -> dict[str, object]:
         """How many steps of an optimizer were left out, and the scale now."""
@@ -142,6 +143,17 @@ class GradScalerOptimizer(MasterWeightOptimizer):
 
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
+
+    def reset(self) -> None:
+        super().reset()
+        self._zero_momenta()
+
+    def _zero_momenta(self) -> None:
+        """torch's fused SGD (2.13) makes its momenta in its first step, and does not set them where it is left out."""
+        for optimizer in self.optimizers:
+            groups = optimizer.param_groups if isinstance(optimizer, torch.optim.SGD) else ()
+            for parameter in (one for group in groups if group["momentum"] for one in group["params"]):
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def _update(self) -> None:
         for optimizer in self.optimizers:

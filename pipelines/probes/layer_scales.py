@@ -4,12 +4,12 @@ import copy
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
 from pipelines.events import State
 from pipelines.losses import make_loss
 from pipelines.recipe import techniques
+from pipelines.seeds import kept_generators
 from pipelines.strategies.strategy import Forward, autocast
 
 
@@ -30,7 +30,7 @@ def layer_scales(
     outputs: dict[str, Tensor] = {}
     for name, layer in layers.items():
         layer.register_forward_hook(lambda layer, inputs, output, name=name: outputs.update({name: output.detach()}))
-    with torch.random.fork_rng([images.device] if images.is_cuda else []):
+    with kept_generators(images.device):
         loss_function(as_called(network)(images), labels).backward()
     return {
         name: {

@@ -7,7 +7,6 @@ Operations are timed one by one by torch's profiler in an eager step. Fusion can
 
 import re
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.events import State
-from pipelines.host.devices import make_clock, number_formats, use_float32
+from pipelines.host.devices import make_clock, make_timer, number_formats, use_float32
 from pipelines.recipe import Recipe
 from pipelines.train import TrainingSetup, run_trial, set_up
 
@@ -142,17 +141,21 @@ class LastStep:
 
 
 class StepTimes:
-    """An observer that times every step, synchronised with the device."""
+    """An observer that times every step by the device's own clock, without waiting for it."""
 
     def __init__(self, device: torch.device) -> None:
-        self.clock = make_clock(device)
+        self._timer = make_timer(device)
+        self._marks: list[tuple[Any, Any]] = []
 
     def batch_ready(self, state: State) -> None:
-        self._lap = self.clock.lap("step")
-        self._lap.__enter__()
+        self._start = self._timer.mark()
 
     def step_end(self, state: State) -> None:
-        self._lap.__exit__(None, None, None)
+        self._marks.append((self._start, self._timer.mark()))
+
+    def median(self) -> float:
+        """Seconds, once the training has ended."""
+        return statistics.median(self._timer.seconds(*step) for step in self._marks)
 
 
 def part_of(operation: OpOverload) -> str | None:
@@ -185,7 +188,7 @@ def examine(recipe: Recipe, dataset: Dataset, world: World) -> Roofline:
     times = StepTimes(device)
     run_trial(setup, 0, [times])
     eager = setup if recipe.compile is False else set_up(brief.model_copy(update={"compile": False}), noise, world)
-    return Roofline(rates, statistics.median(lap.seconds for lap in times.clock.laps), parts_of(eager, rates))
+    return Roofline(rates, times.median(), parts_of(eager, rates))
 
 
 def parts_of(setup: TrainingSetup, rates: Rates) -> dict[str, Part]:
@@ -222,13 +225,12 @@ def measured_rates(dtype: torch.dtype, device: torch.device) -> Rates:
 
 
 def seconds_of(function: Callable[[], object], device: torch.device, repetitions: int = 7) -> float:
-    """Median seconds of a call."""
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    times = []
+    """Median seconds of a call, by the device's own clock: on a GPU one call is queued behind the other, since waiting
+    for each would count as its time."""
+    timer, calls = make_timer(device), []
     for _ in range(repetitions + 1):
-        synchronize()
-        started = time.perf_counter()
+        start = timer.mark()
         function()
-        synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+        calls.append((start, timer.mark()))
+    make_clock(device).synchronize()
+    return statistics.median(timer.seconds(*call) for call in calls[1:])

@@ -77,7 +77,7 @@ class Recipe(Config):
     compile: bool | Literal["auto"] = False
     """torch.compile the network; auto: on CUDA. The warm-up compiles, in the lap `compile`"""
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
-    """the mode of torch.compile"""
+    """the mode of torch.compile; the others record CUDA graphs on a GPU, which do not go with accumulated gradients"""
     kernels: Literal["auto", "reference", "fast"] = "auto"
     """which versions of the operations in `kernels/` run. `reference`: the plain PyTorch that defines them. `fast`:
     versions with fewer passes over memory, some of them in Triton; on CPUs with AVX-512 and bfloat16 products also C++

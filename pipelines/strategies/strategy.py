@@ -22,8 +22,8 @@ Called = TypeVar("Called", bound=Callable[..., Any])
 
 MakeOptimizer = Callable[[nn.Module], ScheduledOptimizer]
 
-MOST_GRAPHS = 64
-"""of a compiled network; beyond it torch.compile silently stops compiling"""
+MOST_GRAPHS = 1024
+"""of all compiled networks of a process, which share their code; beyond it torch.compile goes on without compiling"""
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,15 @@ def compiled(forward: Called, recipe: Recipe, world: World) -> Called:
     if not recipe.compile or (recipe.compile == "auto" and world.device.type != "cuda"):
         return forward
     # one graph for each shape, all of them made in the warm-up: a graph for all shapes would be slower
-    torch._dynamo.config.recompile_limit = MOST_GRAPHS
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit = MOST_GRAPHS
     mode = None if recipe.compile_mode == "default" else recipe.compile_mode
     return torch.compile(forward, dynamic=False, mode=mode)
+
+
+def kept(output: Tensor) -> Tensor:
+    """A float32 copy of what a network put out. CUDA graphs (`compile_mode`) put the next output in its place."""
+    return output.to(torch.float32, copy=True)
 
 
 def autocast(forward: Called, recipe: Recipe, world: World) -> Called:

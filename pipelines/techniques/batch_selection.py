@@ -8,6 +8,7 @@ from pipelines import models
 from pipelines.events import State
 from pipelines.optim.optimizers import make_optimizer
 from pipelines.recipe import techniques
+from pipelines.seeds import kept_generators
 from pipelines.strategies.strategy import autocast, compiled
 
 
@@ -29,9 +30,7 @@ class BatchSelection:
     def trial_start(self, state: State) -> None:
         recipe, head, device = state.recipe, state.network.head, state.world.device
         image_shape = tuple(state.loader.plain(1)[0].permute(0, 3, 1, 2).shape[1:])
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # what the network itself draws stays the same; the proxy draws on the host
+        with kept_generators(device):  # what the network itself draws stays the same; the proxy draws on the host
             proxy = models.build_network(self._config.proxy, image_shape, head.out_features)
             models.initialize(proxy, state.seed + 1, recipe.initialization)
         proxy = models.to_precision(proxy.to(device), head.weight.dtype, channels_last=recipe.channels_last)

@@ -16,6 +16,7 @@ from pipelines.events import State
 from pipelines.optim.tensor_lists import copy
 from pipelines.recipe import techniques
 from pipelines.seeds import seed_of_member, seed_of_rank
+from pipelines.strategies.strategy import kept
 
 
 def log_mean_probability(logits: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ class Ensemble:
             logits = []
             for member in self._members:
                 self._put(state, member)
-                logits.append(self._predict(images).float())  # a compiled network may use its output's memory again
+                logits.append(kept(self._predict(images)))
             return log_mean_probability(torch.stack(logits))
 
         return predict

@@ -129,6 +129,7 @@ def test_in_host_memory_a_loader_keeps_its_own_form_of_the_images(loader, kept):
         (["optimizer={name: adamw}"], 4 + 4 + 8),
         (["optimizer={name: adamw}", "techniques.ema={}"], 4 + 4 + 8 + 4),
         (["precision=half", "half_dtype=float16"], 2 + 2 + 2),
+        (["precision=half", "loss.scaling=dynamic"], 2 + 4 + 4 + 4),  # a float32 master, its gradient and momentum
         (["precision=autocast"], 4 + 4 + 4),
     ],
 )

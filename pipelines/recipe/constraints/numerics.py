@@ -59,6 +59,25 @@ def mode_of_no_compilation(recipe: Recipe) -> str | None:
     return None
 
 
+def what_cuda_graphs_cannot_have(recipe: Recipe) -> str | None:
+    """They put the results of a call, gradients included, where those of the call before were."""
+    mode, techniques = f"compile_mode={recipe.compile_mode}", recipe.techniques
+    if recipe.compile_mode == "default":
+        return None
+    if recipe.accumulation > 1 or techniques.growing_batch:
+        name = "techniques.growing_batch" if techniques.growing_batch else f"accumulation={recipe.accumulation}"
+        return (
+            f"{name} adds up the gradients of several batches, and under {mode} (CUDA graphs) each overwrites the one "
+            "before: set compile_mode=default"
+        )
+    if techniques.batch_selection:
+        return (
+            f"techniques.batch_selection makes a new proxy for each trial, and under {mode} its CUDA graphs would be "
+            "recorded in the timed training: set compile_mode=default"
+        )
+    return None
+
+
 CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     scale_that_is_divided_out,
     half_dtype_of_nothing,
@@ -66,4 +85,5 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     dynamic_scaling_of_nothing,
     small_changes_in_half_precision,
     mode_of_no_compilation,
+    what_cuda_graphs_cannot_have,
 )

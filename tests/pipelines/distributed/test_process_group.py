@@ -83,7 +83,7 @@ def test_one_process_is_a_world_of_its_own():
     assert waited == [1]
     assert world.data == world.model == world
     world.barrier()
-    process_group.leave(world)
+    process_group.leave()
 
 
 class Alone:
@@ -98,15 +98,31 @@ class Alone:
 @pytest.mark.parametrize("start", [process_group.alone, process_group.join])
 def test_a_gpu_that_is_chosen_becomes_the_current_one(monkeypatch, start):
     current = []
+
+    class Chooses(Alone):
+        """As Accelerate does in a process that torchrun started."""
+
+        def __init__(self, cpu):
+            if not cpu:
+                torch.cuda.set_device(torch.device("cuda", 0))
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    monkeypatch.setattr(process_group, "PartialState", Alone)
+    monkeypatch.setattr(process_group, "PartialState", Chooses)
     device = torch.device("cuda", 1)
     assert start("cuda:1") == World(device=device)
-    assert current == [device]
+    assert current[-1] == device
+    chosen = list(current)
     assert start("cpu") == World()
-    assert current == [device]
+    assert current == chosen
+
+
+def test_the_group_of_a_single_process_is_left_too(tmp_path):
+    """Accelerate makes one where torchrun started the process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    process_group.leave()
+    assert not dist.is_initialized()
 
 
 def test_a_launcher_that_started_more_processes_is_refused(monkeypatch):

@@ -104,6 +104,17 @@ def test_a_network_whose_norms_ignore_the_evaluation_mode_is_found(coloured):
     assert (finding.verdict, "company" in finding.sentence) == ("broken", True)
 
 
+def test_modes_are_told_apart_where_outputs_share_their_memory(coloured):
+    """As those of a network with CUDA graphs do."""
+    setup, memory = davidnet(coloured), {}
+
+    def forward(images):
+        logits = setup.network(images)
+        return memory.setdefault(logits.shape, torch.empty_like(logits)).copy_(logits)
+
+    assert checks.check_modes(calling(setup, forward), observed(setup)).sentence == "they differ"
+
+
 def test_dropout_that_ignores_the_evaluation_mode_is_found(healthy):
     setup, seen = healthy
     always = calling(setup, lambda images: torch.nn.functional.dropout(setup.network(images), 0.5))

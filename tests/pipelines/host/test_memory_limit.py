@@ -47,6 +47,8 @@ def test_a_process_has_the_memory_that_it_is_given_and_can_report_that_it_had_no
             RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
             True,
         ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
         (RuntimeError("could not create a primitive"), False),
         (RuntimeError("Connection closed by peer"), False),
         (KeyError("out of memory"), False),

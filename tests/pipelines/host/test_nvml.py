@@ -191,5 +191,10 @@ def test_the_gpus_that_a_process_may_use(gpus, monkeypatch):
     assert nvml.visible({"CUDA_VISIBLE_DEVICES": ""}) == []
     assert nvml.visible({"CUDA_VISIBLE_DEVICES": "-1"}) == []
     assert nvml.visible({"CUDA_VISIBLE_DEVICES": "2,-1,3"}) == ["2"]
+    assert nvml.visible({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}) == []
+    assert nvml.visible({"CUDA_VISIBLE_DEVICES": f"0, GPU-{UUIDS[1]}, MIG-{UUIDS[0]}"})[1:] == [
+        f"GPU-{UUIDS[1]}",
+        f"MIG-{UUIDS[0]}",
+    ]
     monkeypatch.setattr(pynvml, "nvmlInit", raising(pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)))
     assert nvml.visible({}) == []

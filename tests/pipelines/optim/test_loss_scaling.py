@@ -109,6 +109,28 @@ def test_a_dynamic_scale_leaves_out_steps_that_overflow_and_counts_them(optimize
     assert optimizer.notes()["loss_scaling"]["scale"] < torch.amp.GradScaler("cpu").get_scale()
 
 
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_the_momentum_begins_at_zero_where_the_first_step_is_left_out(monkeypatch, is_reset):
+    """torch's fused SGD makes its momenta in it, and takes what is in their memory for their values."""
+    momentum = "optimizer={name: sgd, lr: 0.5, momentum: 0.9, weight_decay: 0.01}"
+    monkeypatch.setattr(torch, "empty_like", lambda like, **options: torch.full_like(like, torch.nan, **options))
+    chosen, trained = load("precision=half", momentum, "loss.scaling=dynamic"), []
+    for broken in ([False], [True, False]):
+        network = network_of(torch.float16)
+        optimizer = optimizer_of(network, chosen)
+        if is_reset:
+            optimizer.reset()
+        for step, is_broken in enumerate(broken):
+            optimizer.backward(loss_of(network, chosen, torch.float16))
+            if is_broken:
+                next(network.parameters()).grad[0, 0] = torch.inf
+            optimizer.step(step)
+        assert optimizer.notes()["loss_scaling"]["overflows"] == len(broken) - 1
+        trained.append(list(network.parameters()))
+    for one, other in zip(*trained, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.01, atol=0.001)
+
+
 def test_a_trial_notes_what_was_left_out(digits):
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU has no fast bfloat16")

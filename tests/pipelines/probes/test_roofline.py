@@ -1,3 +1,6 @@
+from itertools import count
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +10,7 @@ from pipelines.data import sources
 from pipelines.distributed.process_group import World
 from pipelines.host.devices import use_float32
 from pipelines.probes import roofline
-from pipelines.probes.roofline import PARTS, REST, Counted, Rates, Roofline, examine, part_of, seconds_of
+from pipelines.probes.roofline import PARTS, REST, Counted, Rates, Roofline, StepTimes, examine, part_of, seconds_of
 
 aten = torch.ops.aten
 RATES = Rates(flops=1e9, bytes=1e6)
@@ -114,3 +117,32 @@ def test_a_call_that_warms_up_does_not_count():
     calls = []
     seconds_of(lambda: calls.append(1), torch.device("cpu"), repetitions=3)
     assert len(calls) == 4
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """What was asked of a GPU on whose clock a second lies between two marks."""
+    asked, marks = [], count()
+
+    def mark():
+        asked.append("mark")
+        return next(marks)
+
+    timer = SimpleNamespace(mark=mark, seconds=lambda start, end: end - start)
+    monkeypatch.setattr(roofline, "make_timer", lambda device: timer)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: asked.append("wait"))
+    return asked
+
+
+def test_calls_are_queued_on_a_gpu_before_one_waits_for_them(gpu):
+    assert seconds_of(lambda: gpu.append("call"), torch.device("cuda"), repetitions=2) == 1
+    assert gpu == ["mark", "call", "mark"] * 3 + ["wait"]
+
+
+def test_steps_are_timed_without_waiting_for_the_gpu(gpu):
+    times = StepTimes(torch.device("cuda"))
+    for _ in range(3):
+        times.batch_ready(None)
+        times.step_end(None)
+    assert times.median() == 1
+    assert gpu == ["mark"] * 6

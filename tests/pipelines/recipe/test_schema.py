@@ -223,6 +223,14 @@ def test_a_batch_that_is_never_full_is_refused_naming_the_options():
             "momentum_convention=sutskever needs a momentum above 0",
         ),
         (["loader={name: torchvision}", "augment.draw=even"], "augment.draw=even is not drawn image by image"),
+        (
+            ["compile=true", "compile_mode=reduce-overhead", "accumulation=4"],
+            "accumulation=4 adds up the gradients of several batches, and under compile_mode=reduce-overhead",
+        ),
+        (
+            ["compile=auto", "compile_mode=max-autotune", "techniques.growing_batch={epochs: [1], batches: [2]}"],
+            "techniques.growing_batch adds up the gradients of several batches",
+        ),
         (["half_dtype=float16"], "half_dtype=float16 does nothing under precision=float32: set precision=half"),
         (["precision=autocast", "half_dtype=bfloat16"], "half_dtype=bfloat16 does nothing under precision=autocast"),
         (

@@ -3,6 +3,7 @@
 import importlib
 import sys
 import typing
+from functools import partial
 
 import pytest
 import torch
@@ -151,3 +152,15 @@ def test_a_network_is_compiled_where_the_recipe_says_so(monkeypatch, options, de
     monkeypatch.setattr(torch, "compile", lambda forward, dynamic, mode: modes.append((dynamic, mode)) or forward)
     compiled(nn.Linear(1, 1), quick(*options), World(device=torch.device(device)))
     assert modes == ([] if mode == "eager" else [(False, mode)])
+
+
+def test_the_networks_of_a_process_are_compiled_however_many_they_are(fresh_compiler, monkeypatch):
+    class Doubled(nn.Module):
+        def forward(self, values):
+            return 2 * values
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for size in range(2, 72):  # each a shape of its own
+        compiled(Doubled(), quick("compile=true"), World())(torch.zeros(size))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 70

@@ -126,6 +126,11 @@ def test_it_goes_with_no_micro_batches():
         load("cifar10/airbench96-faster", ["accumulation=2"])
 
 
+def test_it_goes_with_no_cuda_graphs():
+    with pytest.raises(RecipeError, match="set compile_mode=default"):
+        load("cifar10/airbench96-faster", ["compile_mode=reduce-overhead"])
+
+
 def test_the_estimate_counts_the_part_that_is_trained_on_and_the_proxy(coloured):
     cpu, recipe = torch.device("cpu"), load("cifar10/airbench96-faster", SMALL)
     whole = estimate(load("cifar10/airbench96-faster", [*SMALL, "techniques.batch_selection=null"]), coloured, cpu)

@@ -111,6 +111,19 @@ def test_the_first_fresh_member_is_the_plain_training(coloured):
     assert equal(watch.back[-1], watch.trained[-1])
 
 
+def test_members_whose_logits_share_their_memory():
+    """As those of a network with CUDA graphs do."""
+    memory, logits = torch.empty(4, 3), torch.randn(2, 4, 3)
+    outputs = iter(logits)
+    state = State(None, nn.Module(), lambda images: memory.copy_(next(outputs)), ScheduledOptimizer([], {}), 0, 2, 1)
+    ensemble = Ensemble(techniques.Ensemble(members=2))
+    ensemble.trial_start(state)
+    for state.step in (1, 2):
+        ensemble.step_end(state)
+    ensemble.evaluation_start(state)
+    assert torch.equal(state.predict(torch.empty(4)), log_mean_probability(logits))
+
+
 def test_members_have_each_a_seed_of_their_own():
     seeds = [seed_of_member(seed, member) for seed in range(5) for member in range(1, 5)]
     assert len(set(seeds)) == len(seeds)
