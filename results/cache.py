@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from itertools import groupby
 from multiprocessing import get_context
+from operator import attrgetter
 from pathlib import Path
 
 from results.store import RECORD, TRIALS, no_collector
@@ -40,7 +41,8 @@ def derived(paths: Sequence[Path], kind: str, make: Make, workers: int = 1) -> l
     if sum(size for size, _ in stamps.values()) < KEEP_FROM:
         return _make_all(paths, make, workers)
     found: dict[Path, Made] = {}
-    for folder, members in groupby(paths, key=lambda path: path.parent.parent):
+    by_folder = attrgetter("parent.parent")
+    for folder, members in groupby(sorted(paths, key=by_folder), key=by_folder):
         found |= _of_folder(folder, list(members), kind, make, workers, stamps)
     return [found[path] for path in paths]
 

@@ -1,5 +1,6 @@
 """Files that a crash at any moment leaves whole: replaced at once, or longer by a line."""
 
+import errno
 import os
 import secrets
 from collections.abc import Mapping
@@ -42,12 +43,15 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Bring a folder's entries to the disk."""
+    """Bring a folder's entries to the disk. Some file systems, such as CIFS, cannot: that is no error."""
     if os.name != "posix":
         return  # other systems cannot open a folder, and keep its entries themselves
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.EINVAL):  # as PostgreSQL has it (fd.c, fsync_fname_ext)
+            raise
     finally:
         os.close(folder)
 

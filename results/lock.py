@@ -31,7 +31,11 @@ def acquire(run: Path) -> "BaseFileLock":
     except Timeout:
         raise ValueError(f"{run}: {_holder(run)} writes this run: wait until it has ended, or stop it") from None
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    (run / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
+    try:
+        (run / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
+    except OSError:
+        lock.release()
+        raise
     return lock
 
 

@@ -76,18 +76,19 @@ def database(
 def _encode(path: Path, protocol: str) -> bytes:
     """Lines: what `_create_nested` needs to read the trials, the row of the run, and the rows of its trials."""
     run = store.read(path)
+    is_ended = run.record.status != "running"
     found = tables([run], protocol, ("runs", "trials"))
     head = {
         "file": str(path.with_name(store.TRIALS)),
         "run": run.record.id,
         "recipe": run.record.recipe_name,
-        "as_it_stands": not run.warnings and store.has_current_trials(path),
+        "as_it_stands": is_ended and not run.warnings and store.has_current_trials(path),
         "warnings": run.warnings,
     }
     rows = (json.dumps(_finite(row), ensure_ascii=False) for row in (*found.runs, *found.trials))
     # a byte of a path that is no UTF-8 is a question mark in the rows; the head keeps it, to find the file again
     lines = "\n".join([json.dumps(head), *rows, ""]).encode("utf-8", "replace")
-    return cache.Passing(lines) if run.record.status == "running" else lines
+    return lines if is_ended else cache.Passing(lines)
 
 
 def _create(connection: "duckdb.DuckDBPyConnection", name: str, path: Path) -> None:
@@ -97,7 +98,8 @@ def _create(connection: "duckdb.DuckDBPyConnection", name: str, path: Path) -> N
 
 
 def _create_nested(connection: "duckdb.DuckDBPyConnection", names: Collection[str], heads: Path, folder: Path) -> None:
-    """Tables of the lists within the trials. Files with lines that are no trials are written again without them."""
+    """Tables of the lists within the trials. Files with lines that are no trials are written again without them, and so
+    are those of runs that are still written."""
     found = [json.loads(line) for line in heads.read_bytes().splitlines()]
     for number, head in enumerate(found):
         if not head["as_it_stands"] or not _is_plain(head["file"]):
@@ -116,8 +118,9 @@ def _create_nested(connection: "duckdb.DuckDBPyConnection", names: Collection[st
         select = ", ".join(["run", "recipe", "seed", *(f"part.{column.name}" for column in of_trial)])
         connection.execute(
             f"CREATE TABLE {name} AS SELECT {select} FROM (SELECT filename, seed, unnest({name}) AS part FROM "  # noqa: S608
-            "read_json($files, format = 'newline_delimited', filename = true, maximum_object_size = 1073741824, "
-            f"columns = {{seed: 'HUGEINT', {name}: 'STRUCT({struct})[]'}})) JOIN files ON filename = file",
+            "read_json($files, format = 'newline_delimited', filename = true, hive_partitioning = false, "
+            f"maximum_object_size = 1073741824, columns = {{seed: 'HUGEINT', {name}: 'STRUCT({struct})[]'}})) "
+            "JOIN files ON filename = file",
             {"files": [head["file"] for head in found]},
         )
 
@@ -150,13 +153,16 @@ def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
 
 def write(connection: "duckdb.DuckDBPyConnection", folder: Path, form: str) -> list[Path]:
-    """Every table as a file of `folder`, which is made if it is missing. `form` is one of `FORMATS`."""
+    """Every table as a file of `folder`, which is made if it is missing. `form` is one of `FORMATS`.
+
+    OSError or ValueError where they cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{form}" for name in COLUMNS]
     for name, path in zip(COLUMNS, paths, strict=True):
         quoted = str(path).replace("'", "''")
         source = f"(SELECT {', '.join(map(_cell, COLUMNS[name]))} FROM {name})" if form == "csv" else name  # noqa: S608
-        connection.execute(f"COPY {source} TO '{quoted}' {FORMATS[form]}")
+        ask(connection, f"COPY {source} TO '{quoted}' {FORMATS[form]}")
     return paths
 
 

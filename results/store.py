@@ -102,15 +102,14 @@ def create(root: Path, record: RunRecord) -> RunDirectory:
     root = Path(root)
     path = root / f"{record.created:%Y%m%dT%H%M%SZ}_{_file_name(record.recipe_name)}_{record.id}"
     path.mkdir(parents=True)
-    held = lock.acquire(path)
-    run = RunDirectory(path, record, set(), held)
-    try:
+    with contextlib.ExitStack() as undo:  # a directory without a record would be no run
+        undo.callback(shutil.rmtree, path, ignore_errors=True)
+        held = lock.acquire(path)
+        undo.callback(lock.release, path, held)
+        run = RunDirectory(path, record, set(), held)
         (path / TRIALS).touch()
         run._write()
-    except OSError:  # a directory without a record would be no run
-        lock.release(path, held)
-        shutil.rmtree(path, ignore_errors=True)
-        raise
+        undo.pop_all()
     sync_folder(root)
     return run
 
@@ -162,9 +161,9 @@ def differences(one: RunRecord, other: RunRecord) -> dict[str, tuple[object, obj
 def read(path: str | Path) -> Run:
     """A run from its directory or its `run.json`. Damaged lines are skipped; `warnings` names them.
 
-    Of two trials of one seed the first counts. ValueError where there is no run, its `run.json` is damaged or newer
-    than this Paceline, or a line is whole but says what cannot be: a negative lap, laps longer than the total, an
-    accuracy outside [0, 1].
+    Of two trials of one seed the first counts. ValueError where there is no run, its files may not be read, its
+    `run.json` is damaged or newer than this Paceline, or a line is whole but says what cannot be: a negative lap, laps
+    longer than the total, an accuracy outside [0, 1].
     """
     path = Path(path)
     path = path.parent if path.name == RECORD else path
@@ -302,14 +301,26 @@ def _read_record(path: Path) -> tuple[RunRecord, list[Upgrade]]:
 
 def _load_record(path: Path) -> dict[str, Any]:
     try:
-        loaded = pydantic_core.from_json((path / RECORD).read_bytes())
+        content = _bytes(path / RECORD)
     except FileNotFoundError:
         raise ValueError(f"{path}: no run there; a run is a directory with a file {RECORD}") from None
+    try:
+        loaded = pydantic_core.from_json(content)
     except ValueError as error:
         raise ValueError(f"{path / RECORD} is damaged: {error}") from error
     if not isinstance(loaded, dict):
         raise ValueError(f"{path / RECORD} is damaged: it holds no object")
     return loaded
+
+
+def _bytes(path: Path) -> bytes:
+    """What is in a file. FileNotFoundError where there is none, ValueError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _version(loaded: dict[str, Any]) -> Any:
@@ -332,11 +343,13 @@ def _upgrades(path: Path, version: Any) -> list[Upgrade]:
 
 def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: list[str]) -> Iterator[TrialRecord]:
     """The trials in the file; appends to `warnings` for every line that is none."""
-    if not path.exists():
+    try:
+        content = _bytes(path)
+    except FileNotFoundError:
         warnings.append(f"{path} is missing")
         return
     first: dict[int, tuple[int, TrialRecord]] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line:
             continue
         try:

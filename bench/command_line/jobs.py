@@ -52,7 +52,7 @@ def metrics_of(text: str) -> str:
     try:
         reader(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("--metrics ")) from None
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

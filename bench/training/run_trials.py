@@ -34,7 +34,17 @@ from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROCESS_STARTED = time.perf_counter() - (time.time() - psutil.Process().create_time())
+
+
+def process_started(now: float, clock: float, created: float) -> float:
+    """When this process was created, on the clock of `now`. clock, created: now and then in seconds since 1970.
+
+    Where the clock was set back since, or a container has the time of another boot, it would be in the future.
+    """
+    return now - max(clock - created, 0.0)
+
+
+PROCESS_STARTED = process_started(time.perf_counter(), time.time(), psutil.Process().create_time())
 """when this process was started, before Python began, on the clock that laps are measured with"""
 INTERRUPTION = 3.0
 """seconds that a stopped process waits for the others, which may have been stopped too"""
@@ -180,7 +190,7 @@ def keep_traceback(directory: store.RunDirectory | None, error: ScriptError) -> 
     if directory is None or error.__cause__ is None:
         return ""
     path = directory.path / "traceback.txt"
-    path.write_text("".join(traceback.format_exception(error.__cause__)), encoding="utf-8")
+    path.write_text("".join(traceback.format_exception(error.__cause__)), encoding="utf-8", errors="backslashreplace")
     return f"; the traceback is in {path}"
 
 

@@ -226,17 +226,17 @@ class CommandTrainer:
         program = shlex.split(config.command)[0]
         if shutil.which(program) is None:
             raise ValueError(f"--command: there is no program {program!r}")
-        texts = config.texts()
-        files = {name: hashlib.sha256(text).hexdigest() for name, text in texts.items()}
+        paths = config.paths()
+        files = {path.as_posix(): sha256_of(path) for path in paths}
         if changed := [name for name, code in config.files.items() if files.get(name) != code]:
             raise ValueError(f"{changed[0]}: has changed since this run began: start a new run")
         config = config.model_copy(update={"files": files})
         self.description: Mapping[str, Any] = config.model_dump(mode="json")
         self.hash = config.hash
         self.sources: Mapping[str, str] = {
-            Path(name).name: text.decode("utf-8", errors="replace")
-            for name, text in texts.items()
-            if len(text) <= MOST_KEPT
+            path.name: path.read_text(encoding="utf-8", errors="replace")
+            for path in paths
+            if path.stat().st_size <= MOST_KEPT
         }
         self._trainer = command.CommandTrainer(config, timeout, without_launcher(os.environ))
 
@@ -281,6 +281,12 @@ def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, 
             recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track, timeout=options.timeout
         )
     )
+
+
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_data(config: Data, folder: Path, world: World) -> Dataset:

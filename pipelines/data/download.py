@@ -3,6 +3,7 @@
 torchvision's own downloader knows one address per file, starts anew after a break and writes under the final name.
 """
 
+import errno
 import hashlib
 import shutil
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # rich is imported when there is something to download
 
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 2**18
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def fetch(archive: Archive, folder: Path) -> Path:
     """Where the archive is, downloaded unless a file with the right checksum is there; another one is replaced.
 
     What arrived of a broken download stays in `<name>.part`, and the next mirror, or the next call, goes on from there.
-    Raises DataError with every mirror's failure if all of them failed.
+    Raises DataError with every mirror's failure if all of them failed, and at once where the disk is full.
     """
     path = folder / archive.path
     try:
@@ -89,6 +91,8 @@ def fetch(archive: Archive, folder: Path) -> Path:
             _complete(part, url, archive.md5)
             return part.replace(path)
         except (OSError, HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise unusable(part, error) from error
             reason = error.reason if type(error) is URLError else error
             failures.append(f"{url} ({reason or type(error).__name__})")
     raise DataError(

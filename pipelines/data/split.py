@@ -97,7 +97,13 @@ def select(dataset: Dataset, config: Data) -> Dataset:
 
 def _check_parts(what: str, count: int, labels: np.ndarray, otherwise: str) -> None:
     """ValueError when `count` of the images, or the others, cannot have one of each class."""
-    classes = len(np.unique(labels))
+    counts = np.unique(labels, return_counts=True)[1]
+    classes = len(counts)
+    if counts.min() < 2:
+        raise ValueError(
+            f"{what} {count} of {len(labels)} training images, but a class has a single image, and both parts need "
+            "one: add images of it"
+        )
     if not classes <= count <= len(labels) - classes:
         raise ValueError(
             f"{what} {count} of {len(labels)} training images, but both they and the others need one of each of the "

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, JsonValue, field_validator
 
 from pipelines.recipe.config import Config
 from pipelines.recipe.training import Data
+from pipelines.scripts import metrics as reported
 
 HASH_VERSION = 1
 """Goes into every hash: raise it when the meaning of an option changes."""
@@ -95,23 +97,31 @@ class Command(Script):
             raise ValueError("names no program")
         return command
 
+    @field_validator("metrics")
+    @classmethod
+    def _can_be_read(cls, metrics: str) -> str:
+        reported.reader(metrics)  # ValueError for a pattern that finds no accuracy
+        return metrics
+
     def metrics_file(self, seed: int) -> Path | None:
         """The file that the command writes its metrics to, if it does."""
         kind, colon, file = self.metrics.partition(":")
         return Path(file.replace("{seed}", str(seed))) if (kind, colon) == ("json", ":") else None
 
-    def texts(self) -> dict[str, bytes]:
-        """The files that the command names, by name, without programs that the shell would find elsewhere."""
-        words = (Path(word) for word in shlex.split(self.command))
-        found = (path for path in words if path.suffix and not path.is_absolute() and path.is_file())
-        return {path.as_posix(): path.read_bytes() for path in found}
+    def paths(self) -> list[Path]:
+        """The files that the command reads, as far as it names them: they decide what it trains."""
+        written = self.metrics_file(seed=0)
+        return [path for path in self._named() if path.is_file() and path != written]
 
     @property
     def name(self) -> str:
-        """The first file that it names, or its program. `python3.11` and `lr=0.1` have no suffix of a file."""
-        words = shlex.split(self.command)
-        files = (word for word in words if Path(word).suffix[1:2].isalpha() and not word.startswith("-"))
-        return Path(next(files, words[0])).name
+        """The first file that it names, or its program."""
+        return next(self._named(), Path(shlex.split(self.command)[0])).name
+
+    def _named(self) -> Iterator[Path]:
+        """The words that may be files. `python3.11` and `lr=0.1` have no suffix of a file."""
+        words = (word for word in shlex.split(self.command) if not word.startswith("-"))
+        return (path for path in map(Path, words) if path.suffix[1:2].isalpha())
 
 
 class Cells(Script):

@@ -150,7 +150,7 @@ class CommandTrainer:
         return status if status >= 0 else 128 - status
 
     def _to_trial(self, seed: int, reported: Reported, usage: Usage, laps: list[Lap], reason: str | None) -> Trial:
-        accuracy, epochs, target = reported.accuracy, reported.results, self.config.target
+        accuracy, epochs, target = reported.accuracy, tuple(reported.results), self.config.target
         lost = divergence(accuracy, epochs[-1] if epochs else None)
         is_reached = accuracy is not None and accuracy >= target
         outcome = "failed" if reason else "diverged" if lost else "reached" if is_reached else "missed"

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import copy
 import dataclasses
 import difflib
 import gc
@@ -14,6 +15,7 @@ import operator
 import os
 import random
 import sys
+import tokenize
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, create_model
+from pydantic_core import PydanticSerializationError
 
 from pipelines.clock import Lap
 from pipelines.data.dataset import Dataset
@@ -36,13 +39,11 @@ from pipelines.host.devices import make_clock, peak_bytes, reset_peak_bytes
 from pipelines.host.torch_settings import TorchSettings
 from pipelines.host.torchvision_import import make_importable
 from pipelines.recipe.scripts import Function
-from pipelines.scripts import timeouts
+from pipelines.scripts import imports, timeouts
 from pipelines.scripts.run import Run, ScriptError, divergence, fraction, without_nan
 from pipelines.train import slowest
 from pipelines.trial import Trial
 
-OURS = ("bench", "configs", "kernels", "paceline", "pipelines", "results")
-"""packages of Paceline, which a user's file cannot have modules beside it called like"""
 CHECKOUT = Path(__file__).resolve().parents[2]
 AT_START = TorchSettings.capture()
 """before a recipe of the same process has set anything"""
@@ -60,9 +61,11 @@ class Arguments:
     """of that parameter"""
 
     def call(self, values: BaseModel) -> dict[str, Any]:
-        """The keyword arguments of the function."""
-        given = {name: getattr(values, name) for name in type(values).model_fields}
-        return {self.model: TypeAdapter(self.kind).validate_python(given)} if self.model else given
+        """The keyword arguments of the function. ValidationError where its model does not take the values."""
+        if self.model is None:
+            return {name: getattr(values, name) for name in type(values).model_fields}
+        given = {name: getattr(values, name) for name in values.model_fields_set}  # a default need not be valid
+        return {self.model: TypeAdapter(self.kind).validate_python(given)}
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,9 @@ class EpochProgress:
 class FunctionTrainer:
     """Calls a function once a trial.
 
-    The settings of torch that the file makes are in force while it runs, and not while others train. The file finds
-    those of the start of the process, whatever was trained before it; only the number of threads is Paceline's.
+    The settings of torch that the file makes are in force while it runs, and not while others train. So are its working
+    directory and the modules beside it. The file finds the settings of the start of the process, whatever was trained
+    before it; only the number of threads is Paceline's. Each call gets arguments of its own.
     """
 
     def __init__(
@@ -114,16 +118,19 @@ class FunctionTrainer:
         self._observer_error: Exception | None = None
         ours = TorchSettings.capture()
         replace(AT_START, threads=ours.threads).apply()
-        try:
-            self._module = load_module(config.path, text)
-            self._settings = TorchSettings.capture()
-        finally:
-            ours.apply()
-        self._function = function_of(self._module, config)
-        self._arguments = read_arguments(self._function, name)
-        values = check_arguments(self._arguments, config.arguments, name)
-        self._call = self._arguments.call(values)
-        resolved = values.model_dump(mode="json")
+        with imports.beside(config.path):
+            try:
+                with guarded():
+                    self._module = load_module(config.path, text)
+                    self._settings, self._folder = TorchSettings.capture(), Path.cwd()
+            finally:
+                ours.apply()
+            self._function = function_of(self._module, config)
+            arguments = read_arguments(self._function, name)
+            values = check_arguments(arguments, config.arguments, name)
+            with explained(name):
+                self._call = arguments.call(values)
+            resolved = recorded(values, name)
         title = config.title or (inspect.getdoc(self._function) or name).partition("\n")[0][:100]
         self.config = config.model_copy(update={"code": code, "arguments": resolved, "title": title})
 
@@ -177,17 +184,20 @@ class FunctionTrainer:
         seed_everything(run.seed)
         name, ours = self.config.entry, TorchSettings.capture()
         self._settings.apply()
+        path = self.config.path
         try:
-            with arguments_of(self.config.path), guarded(), timeouts.limited(self._timeout, run):
+            with imports.beside(path), arguments_of(path), guarded(), timeouts.limited(self._timeout, run):
+                os.chdir(self._folder)
+                arguments = copy.deepcopy(self._call)
                 start = run.clock.now()
-                returned = function(run, **self._call)
+                returned = function(run, **arguments)
                 run.clock.synchronize()
                 seconds = run.clock.now() - start
             run.check_ended()
         except (Exception, SystemExit) as error:
             if failures.is_of_a_peer(error) or error is self._observer_error:
                 raise
-            raise ScriptError(f"{name}: {_place(error, self.config.path)}{_words(error)}") from error
+            raise ScriptError(f"{name}: {_place(error, path)}{_words(error)}") from error
         finally:
             ours.apply()
             gc.collect()
@@ -266,7 +276,8 @@ def _check_notes(notes: Any, name: str) -> dict[str, Any]:
 def read_source(path: Path) -> str:
     """The text of the file. ScriptError where it cannot be read or is no Python."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with tokenize.open(path) as file:
+            text = file.read()
         tree = ast.parse(text, str(path))
     except FileNotFoundError:
         raise ScriptError(f"{path}: there is no such file") from None
@@ -291,7 +302,7 @@ def _check_imports(path: Path, tree: ast.Module) -> None:
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-        for name in {name.partition(".")[0] for name in names} & set(OURS):
+        for name in {name.partition(".")[0] for name in names} & set(imports.OURS):
             beside = path.resolve().parent / name
             if beside.with_suffix(".py").exists() or beside.is_dir():
                 raise ScriptError(
@@ -300,17 +311,11 @@ def _check_imports(path: Path, tree: ast.Module) -> None:
 
 
 def load_module(path: Path, text: str) -> ModuleType:
-    """Import the file under its own name, or another one where that is taken. ScriptError where it raises.
-
-    Its folder comes onto `sys.path`, so that it finds the modules beside it.
-    """
+    """Import the file under its own name, or another one where that is taken. ScriptError where it raises."""
     name = path.stem
-    if not name.isidentifier() or name in sys.modules or importlib.util.find_spec(name):
+    if not name.isidentifier() or _is_taken(name, path):
         name = f"own_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     make_importable()  # torchvision beside a CPU-only torch
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
     sys.modules[name] = module
@@ -321,6 +326,14 @@ def load_module(path: Path, text: str) -> ModuleType:
         del sys.modules[name]
         raise ScriptError(f"{path}: cannot be imported: {_place(error, path)}{_words(error)}") from error
     return module
+
+
+def _is_taken(name: str, path: Path) -> bool:
+    """Whether an import of the name would give another module than the file."""
+    if name in sys.modules:
+        return True
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin != str(path.resolve())
 
 
 @contextlib.contextmanager
@@ -432,10 +445,39 @@ def _schema(fields: Mapping[str, Any], name: str) -> type[BaseModel]:
 
 
 def check_arguments(arguments: Arguments, given: Mapping[str, Any], name: str) -> BaseModel:
-    """The arguments with their defaults and types. ScriptError that names everything that is wrong."""
-    known = list(arguments.schema.model_fields)
+    """The arguments with their defaults and types. ScriptError that names everything that is wrong.
+
+    None for one whose default is None is that default, whatever its type: `lr: float = None` is often written.
+    """
+    fields = arguments.schema.model_fields
+    chosen = {
+        key: value
+        for key, value in given.items()
+        if value is not None or key not in fields or fields[key].default is not None
+    }
+    with explained(name, list(fields)):
+        return arguments.schema.model_validate(chosen)
+
+
+def recorded(values: BaseModel, name: str) -> dict[str, Any]:
+    """The arguments as JSON has them. ScriptError for one that it does not have."""
+    found: dict[str, Any] = {}
+    for key in type(values).model_fields:
+        try:
+            found |= values.model_dump(mode="json", include={key}, warnings=False)
+        except PydanticSerializationError as error:
+            raise ScriptError(f"{name}: {key}={getattr(values, key)!r} cannot be recorded: {_words(error)}") from None
+    return found
+
+
+@contextlib.contextmanager
+def explained(name: str, known: Sequence[str] = ()) -> Iterator[None]:
+    """ScriptError in the place of pydantic's error, in one line that names every argument that is wrong.
+
+    known: the arguments that there are.
+    """
     try:
-        return arguments.schema.model_validate(dict(given))
+        yield
     except ValidationError as error:
         found = []
         for one in error.errors():
@@ -446,6 +488,8 @@ def check_arguments(arguments: Arguments, given: Mapping[str, Any], name: str) -
                 found.append(f"there is no argument {key!r}; {takes}")
             elif one["type"] == "missing":
                 found.append(f"{key} is missing")
+            elif not key:
+                found.append(one["msg"].removeprefix("Value error, "))
             else:
                 found.append(f"{key}={one['input']!r}: {one['msg'].replace('Input should be', 'it should be')}")
         raise ScriptError(f"{name}: {'; '.join(found)}") from None

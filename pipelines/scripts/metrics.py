@@ -20,16 +20,18 @@ Values = Mapping[str, Any]
 
 def reader(metrics: str) -> Callable[[str], Values]:
     """What finds the values in a line: `json`, or a regular expression with groups called as KEYS. ValueError else."""
+    if metrics == f"{JSON}:":
+        raise ValueError(f"{metrics!r}: names no file; write json:FILE")
     if metrics == JSON or metrics.startswith(f"{JSON}:"):
         return from_json
     try:
         pattern = re.compile(metrics)
     except re.error as error:
-        raise ValueError(f"--metrics {metrics!r}: is not json, json:FILE or a regular expression: {error}") from None
+        raise ValueError(f"{metrics!r}: is not json, json:FILE or a regular expression: {error}") from None
     if not {"accuracy", "accuracy_percent"} & pattern.groupindex.keys():
-        raise ValueError(f"--metrics {metrics!r}: has no group (?P<accuracy>…) or (?P<accuracy_percent>…)")
+        raise ValueError(f"{metrics!r}: has no group (?P<accuracy>…) or (?P<accuracy_percent>…)")
     if unknown := pattern.groupindex.keys() - set(KEYS):
-        raise ValueError(f"--metrics {metrics!r}: the group {min(unknown)} is none of {', '.join(KEYS)}")
+        raise ValueError(f"{metrics!r}: the group {min(unknown)} is none of {', '.join(KEYS)}")
     return lambda line: {} if (found := pattern.search(line)) is None else found.groupdict()
 
 
@@ -49,7 +51,9 @@ class Reported:
     """What a command has said so far."""
 
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
-    """by the number that it gave"""
+    """by the number that it gave, rising"""
+    results: list[EpochResult] = field(default_factory=list)
+    """one entry an epoch, counted from 1"""
     accuracy: float | None = None
     """the last one, with or without an epoch"""
 
@@ -59,39 +63,33 @@ class Reported:
         self.accuracy = found.get("accuracy", self.accuracy)
         if "epoch" not in found:
             return
-        epoch, last = int(found.pop("epoch")), max(self.epochs, default=-1)
+        epoch, last = int(found.pop("epoch")), next(reversed(self.epochs), -1)
         if epoch < max(last, 0):
             raise ScriptError(f"epoch {epoch} is reported after epoch {last}")
         known = self.epochs.setdefault(epoch, {})
         if twice := known.keys() & found.keys():
             raise ScriptError(f"{min(twice)} of epoch {epoch} is reported twice")
         known |= found
-
-    @property
-    def results(self) -> tuple[EpochResult, ...]:
-        """One entry an epoch, counted from 1."""
-        return tuple(
-            without_nan(
-                EpochResult(epoch, said.get("loss"), said.get("accuracy"), train_accuracy=said.get("train_accuracy"))
-            )
-            for epoch, said in self._counted_from_one()
-        )
+        loss, accuracy, train_accuracy = map(known.get, ("loss", "accuracy", "train_accuracy"))
+        result = EpochResult(epoch + self._shift, loss, accuracy, train_accuracy=train_accuracy)
+        self.results[len(self.epochs) - 1 :] = [without_nan(result)]
 
     @property
     def laps(self) -> list[Lap]:
         """Of each epoch with `seconds`, what it adds to the epoch before. ScriptError where they fall."""
         found, before = [], 0.0
-        for epoch, said in self._counted_from_one():
+        for epoch, said in self.epochs.items():
             if "seconds" in said:
                 if said["seconds"] < before:
                     raise ScriptError(f"seconds of epoch {epoch} are {said['seconds']:g}, after {before:g}: they rise")
-                found.append(Lap("train", said["seconds"] - before, epoch))
+                found.append(Lap("train", said["seconds"] - before, epoch + self._shift))
                 before = said["seconds"]
         return found
 
-    def _counted_from_one(self) -> list[tuple[int, dict[str, float]]]:
-        shift = 1 if 0 in self.epochs else 0
-        return [(epoch + shift, said) for epoch, said in self.epochs.items()]
+    @property
+    def _shift(self) -> int:
+        """What makes its epochs count from 1."""
+        return int(0 in self.epochs)
 
 
 def numbers(values: Values) -> dict[str, float]:

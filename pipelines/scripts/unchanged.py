@@ -2,9 +2,8 @@
 
 import contextlib
 import functools
-import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from pipelines.scripts import metrics
@@ -55,12 +54,12 @@ def printed(run: Run, pattern: str) -> Iterator[None]:
 
     pattern: a regular expression that is searched in each line, with the group `accuracy` or `accuracy_percent`, and
     perhaps `epoch`, `loss` and `train_accuracy`. Without `epoch`, each line that matches is the next epoch. Epochs may
-    be counted from 0. ScriptError for another pattern, and where no line matches.
+    be counted from 0. ScriptError for another pattern, and where no line of rank 0 matches.
     """
     try:
         read, first = metrics.reader(pattern), None
     except ValueError as error:
-        raise ScriptError(f"trial.printed: {str(error).removeprefix('--metrics ')}") from None
+        raise ScriptError(f"trial.printed: {error}") from None
 
     def take(line: str) -> None:
         nonlocal first
@@ -71,15 +70,17 @@ def printed(run: Run, pattern: str) -> Iterator[None]:
             first = epoch if first is None else first
             run.evaluated(epoch + (first == 0), **values)
 
-    with contextlib.redirect_stdout(_Lines(sys.stdout, take)):  # type: ignore[type-var]
+    lines = _Lines(sys.stdout, take)
+    with contextlib.redirect_stdout(lines):  # type: ignore[type-var]
         yield
-    if first is None:
+    lines.end()
+    if first is None and run.is_main:
         raise ScriptError(f"trial.printed: no line that was printed matches {pattern!r}")
 
 
-class _Lines(io.TextIOBase):
-    """Hands on what is written, and each whole line to a function. A carriage return ends a line too: progress bars are
-    redrawn with it."""
+class _Lines:
+    """A stream that hands on what is written, and each line to a function. A carriage return ends a line too: progress
+    bars are redrawn with it."""
 
     def __init__(self, stream: TextIO, take: Callable[[str], None]) -> None:
         self._stream, self._take, self._begun = stream, take, ""
@@ -91,15 +92,14 @@ class _Lines(io.TextIOBase):
             self._take(line)
         return len(text)
 
-    def flush(self) -> None:
-        self._stream.flush()
+    def writelines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.write(text)
 
-    def fileno(self) -> int:
-        return self._stream.fileno()
+    def end(self) -> None:
+        """The last line needs no end."""
+        if self._begun:
+            self._take(self._begun)
 
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -100,7 +100,7 @@ def read(path: Path, target: float = 0.94) -> Run:
     try:
         described = json.loads(path.read_text(encoding="utf-8-sig"))
         rows = list(csv.reader(path.with_suffix(".tsv").read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read as a submission: {error}") from error
     needed = [key for key in FIELDS if key not in OPTIONAL]
     missing = [key for key in needed if not isinstance(described, Mapping) or key not in described]

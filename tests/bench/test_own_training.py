@@ -84,6 +84,18 @@ def test_two_functions_are_interleaved_and_compared(main):
     assert first.record.interleaved == second.record.interleaved is not None
 
 
+def test_two_checkouts_of_one_project_train_their_own_code_and_are_recorded_here(main):
+    for version, accuracy in (("old", 0.7), ("new", 0.9)):
+        Path(version).mkdir()
+        Path(version, "model_of_mine.py").write_text(f"ACCURACY = {accuracy}")
+        text = "import os\nfrom model_of_mine import ACCURACY\nos.chdir('/')\ndef train(run): return ACCURACY\n"
+        Path(version, "train.py").write_text(text)
+    ended = main("old/train.py:train", "new/train.py:train", "--interleave", "--target", "0.5", "--trials", "2")
+    assert ended.status == 0, ended.err
+    found = {run.record.recipe_name: [trial.accuracy for trial in run.trials] for run in store.find(["runs"])}
+    assert found == {"old/train.py:train": [0.7, 0.7], "new/train.py:train": [0.9, 0.9]}
+
+
 def test_a_function_beside_a_recipe_is_not_comparable_unless_asked_for(main, monkeypatch):
     monkeypatch.setattr(cli, "WIDTH", 300)
     Path("small.yaml").write_text("base: digits/quick\nepochs: 1\nmodel: {widths: [4]}\n")

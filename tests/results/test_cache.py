@@ -97,6 +97,21 @@ def test_several_processes_read_many_runs_in_their_order(runs, monkeypatch):
     assert samples.of_runs(paths, workers=2) == [samples._decode(path, samples._encode(path)) for path in paths]
 
 
+def test_a_folder_is_looked_up_once_where_the_runs_of_two_alternate_in_time(runs, monkeypatch):
+    others = runs.with_name("others")
+    for number in range(3):
+        run = store.create(others, record(id=f"id0{number}x"))
+        run.append(trial(0))
+    paths = store.locate([runs, others])
+    assert [path.parent.parent for path in paths] == [runs, others] * 3
+    asked = []
+    real = cache._load
+    monkeypatch.setattr(cache, "_load", lambda file, kind: asked.append(file.parent) or real(file, kind))
+    found = samples.of_runs(paths)
+    assert sorted(asked) == [others, runs]
+    assert [len(one["strict"].seeds) for one in found] == [2, 1] * 3
+
+
 def test_little_is_not_kept(runs, monkeypatch):
     monkeypatch.setattr(cache, "KEEP_FROM", 1 << 30)
     kept(runs)

@@ -1,5 +1,7 @@
 """Files that a failure at any point leaves whole."""
 
+import contextlib
+import errno
 import os
 import stat
 
@@ -31,6 +33,21 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step)
     monkeypatch.undo()
     assert path.read_text() == "old\n"
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(("number", "is_told"), [(errno.EINVAL, False), (errno.EBADF, False), (errno.EIO, True)])
+def test_a_file_system_need_not_sync_folders(tmp_path, monkeypatch, number, is_told):
+    real = os.fsync
+
+    def sync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", sync)
+    with pytest.raises(OSError, match="Input/output") if is_told else contextlib.nullcontext():
+        write_atomically(tmp_path / "a.json", "new\n")
+    assert (tmp_path / "a.json").read_text() == "new\n"
 
 
 def test_lines_are_appended(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from bench import compare, report
 from bench import query as command
-from results import notebook, store
+from results import notebook, query, store
 from results.flat import COLUMNS, tables
 from results.protocols import seconds_to_target, total_seconds
 from results.record import EpochResult
@@ -227,3 +227,40 @@ def test_a_cell_that_would_be_a_formula_is_text(tmp_path, capsys, text):
     with (tmp_path / "trials.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["recipe"], row["reason"]) == (f"'{text}", f"'{text} [31m")
+
+
+def test_tables_that_cannot_be_written_are_one_line(kept, tmp_path, capsys):
+    pytest.importorskip("duckdb")
+    (tmp_path / "out" / "runs.csv").mkdir(parents=True)
+    assert command.main(["select 1", str(kept), "--write", str(tmp_path / "out"), "--files", "csv"]) == 2
+    said = capsys.readouterr().err
+    assert "runs.csv" in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_that_is_called_like_a_column_says_nothing(tmp_path, capsys):
+    pytest.importorskip("duckdb")
+    run = store.create(tmp_path / "seed=7" / "run=x" / "recipe=y", record())
+    run.append(trial(0))
+    run.finish("interrupted")
+    assert command.main(["select distinct seed, run, recipe from epochs", str(run.path), "--format", "csv"]) == 0
+    assert capsys.readouterr().out == "seed,run,recipe\n0,abcd1234,cifar10/airnet\n"
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_trial_that_is_being_written_is_in_no_table(tmp_path, monkeypatch, name):
+    """Between our reading of a run and DuckDB's, another process has written half of a line."""
+    pytest.importorskip("duckdb")
+    run = store.create(tmp_path, record())
+    run.append(trial(0))
+    encode = query._encode
+
+    def encode_and_tear(path, protocol):
+        encoded = encode(path, protocol)
+        with (run.path / "trials.jsonl").open("a") as file:
+            file.write('{"index": 1, "se')
+        return encoded
+
+    monkeypatch.setattr(query, "_encode", encode_and_tear)
+    connection = query.database([tmp_path], "strict", [name])
+    assert query.ask(connection, f"select count(*) > 0 from {name}")[1] == [(True,)]

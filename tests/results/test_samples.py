@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from results.compare import differences
 from results.literature import published
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run
@@ -144,3 +145,21 @@ def test_a_host_that_a_rank_does_not_know_is_no_host(tmp_path):
 
     assert hosts("b", "a") == ("a+b",)
     assert hosts("b", {"unknown": "no name"}) == (None,)
+
+
+def test_data_without_hashes_are_told_apart_by_their_path(tmp_path):
+    """A function's record has no hashes of what `run.dataset()` gave it."""
+
+    def compared(one, other, **changes):
+        facts = []
+        for path in (one, other):
+            recipe = {"data": {"name": "folder", "path": path, "resize": None}}
+            run = create(tmp_path, record(id=f"id0{len(list(tmp_path.iterdir()))}", recipe=recipe, **changes))
+            run.append(trial(0))
+            facts.append([of_run(read(run.path), "strict")])
+        return differences(*facts)
+
+    assert compared("images/a", "images/a") == ""
+    assert compared("images/a", "images/b").startswith("data: ")
+    parts = ("train_images", "train_labels", "test_images", "test_labels")
+    assert compared("images/a", "images/b", data=dict.fromkeys(parts, "0" * 64) | {"is_published": False}) == ""

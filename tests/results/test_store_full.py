@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from results import lock
 from results.store import create, find, read, resume, write_atomically
 from tests.results.builders import missed, record, trial
 
@@ -139,3 +140,12 @@ def test_eight_writers_of_a_thousand_trials_lose_none(tmp_path):
     for number, run in enumerate(runs):
         assert {one.notes["writer"] for one in run.trials} == {number}
         assert (run.missing_seeds, run.warnings, run.record.status) == ([], (), "finished")
+
+
+def test_a_lock_that_cannot_be_written_leaves_no_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "HOLDER", "nowhere/holder")
+    with pytest.raises(OSError, match="No such file or directory"):
+        create(tmp_path, record())
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    create(tmp_path, record())

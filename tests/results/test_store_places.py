@@ -52,3 +52,18 @@ def test_find_refuses_a_place_without_runs(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no run there"):
         find([place])
+
+
+@pytest.mark.parametrize("name", ["run.json", "trials.jsonl"])
+def test_a_run_that_the_system_does_not_let_us_read_is_left_out_and_told_of(tmp_path, name):
+    runs = [create(tmp_path, record(id=name)) for name in ("good", "lost")]
+    for run in runs:
+        run.finish("interrupted")
+    lost = runs[1].path / name
+    lost.unlink()
+    lost.mkdir()  # which no user may read, not even root
+    told = []
+    assert [run.record.id for run in find([tmp_path], skip=told.append)] == ["good"]
+    assert told == [f"{lost}: cannot be read: Is a directory: the run is left out"]
+    with pytest.raises(ValueError, match="cannot be read"):
+        find([runs[1].path])

@@ -18,6 +18,8 @@ from pipelines.data.files import DataError, opened, read_rest
 from pipelines.recipe.training import Data
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+DEEP = ("I", "F")
+"""how the names of Pillow's modes with more than 8 bits a channel begin; it clips such images to 8 bits"""
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -34,9 +36,17 @@ def read(config: Data) -> Dataset:
         for images in (train_images, test_images)
     )
     _check(path, (train_images, test_images), (train_labels, test_labels))
+    if train_labels.min() == train_labels.max():
+        raise DataError(f"{path}: all training images have the label {train_labels[0]}: two classes are needed or more")
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     if names and len(names) < classes:
         raise DataError(f"{path}: has labels up to {classes - 1} and {len(names)} class names")
+    images = len(train_labels) + len(test_labels)
+    if not names and classes > images:
+        raise DataError(
+            f"{path}: has labels up to {classes - 1} and {images} images: number the classes from 0, or name all "
+            "of them in class_names"
+        )
     mean, std = _statistics(train_images)
     train = train_images, train_labels.astype(np.int64)
     test = test_images, test_labels.astype(np.int64)
@@ -55,6 +65,8 @@ def _read_folder(path: Path, config: Data) -> Parts:
     if unknown:
         raise DataError(f"{tests[0] / min(unknown)}: there are no training images of this class")
     parts = [_read_images(part, names, config.resize) for part in (path / "train", tests[0])]
+    if empty := set(range(len(names))) - set(parts[0][1].tolist()):
+        raise DataError(f"{path / 'train' / names[min(empty)]}: holds no images: remove the folder")
     return parts[0][0], parts[0][1], parts[1][0], parts[1][1], names
 
 
@@ -69,9 +81,12 @@ def _read_images(folder: Path, names: Sequence[str], resize: int | None) -> tupl
                 continue
             try:
                 with Image.open(path) as opened_image:
-                    image = opened_image.convert("L" if opened_image.mode in ("1", "L") else "RGB")
+                    mode = opened_image.mode
+                    image = opened_image.convert("L" if mode in ("1", "L") else "RGB")
             except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise DataError(f"{path}: is no image that can be read: {error}") from None
+            if mode.startswith(DEEP):
+                raise DataError(f"{path}: has more than 8 bits a channel ({mode}): convert it to 8 bits")
             array = np.asarray(image.resize((resize, resize), Image.Resampling.BILINEAR) if resize else image)
             if images and array.shape != images[0].shape:
                 raise DataError(
@@ -122,7 +137,16 @@ def _read_arrays(path: Path, config: Data) -> Parts:
             names = [str(name) for name in file["class_names"]] if "class_names" in file else []
     except DataError:
         raise
-    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path}: is no .npz file of plain arrays: {error}") from None
     return found[0], found[1], found[2], found[3], names
 
@@ -136,13 +160,14 @@ READERS: dict[str, Callable[[Path, Data], Parts]] = {
 
 def _check(path: Path, images: tuple[np.ndarray, np.ndarray], labels: tuple[np.ndarray, np.ndarray]) -> None:
     for part, ours, theirs in zip(("train", "test"), images, labels, strict=True):
-        if ours.ndim != 4 or ours.dtype != np.uint8 or not len(ours):
+        if ours.ndim != 4 or ours.dtype != np.uint8 or not ours.size:
             raise DataError(
                 f"{path}: {part} images are {ours.dtype} {ours.shape}; they must be uint8 (N, H, W, channels)"
             )
         if theirs.shape != (len(ours),) or theirs.dtype.kind not in "iu" or theirs.min() < 0:
             raise DataError(
-                f"{path}: {part} labels are {theirs.dtype} {theirs.shape}; they must be {len(ours)} class numbers"
+                f"{path}: {part} labels are {theirs.dtype} {theirs.shape}; they must be {len(ours)} class numbers, "
+                "counted from 0"
             )
     if images[0].shape[1:] != images[1].shape[1:]:
         raise DataError(f"{path}: training images are {images[0].shape[1:]} and test images {images[1].shape[1:]}")

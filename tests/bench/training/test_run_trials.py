@@ -377,3 +377,9 @@ def test_a_run_is_resumed_with_those_of_its_process(tmp_path, monkeypatch, inter
         monkeypatch.setenv(events.INTERLEAVED, interleaved)
     directory = store.create(tmp_path, builders.record(interleaved=interleaved))
     assert ("one more --resume" in run_trials.how_to_resume(directory)) is names_others
+
+
+@pytest.mark.parametrize(("created", "started"), [(990.0, 90.0), (2_000.0, 100.0)])
+def test_no_process_was_started_in_the_future(created, started):
+    """Its clock may have been set back since, and in a container it may be that of another boot."""
+    assert run_trials.process_started(now=100.0, clock=1_000.0, created=created) == started

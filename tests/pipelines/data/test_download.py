@@ -115,6 +115,19 @@ def test_all_mirrors_fail(mirror: Callable[[], Mirror], tmp_path: Path, monkeypa
     assert list((tmp_path / "sub").iterdir()) == []
 
 
+def test_a_full_disk_is_no_fault_of_the_mirrors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fill(url: str, part: Path) -> None:
+        asked.append(url)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pipelines.data.download._transfer", fill)
+    with pytest.raises(DataError, match=r"file\.bin\.part: No space left on device; .*name another folder"):
+        fetch(archive("first", "second"), tmp_path)
+    assert asked == ["first"]
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"file\.bin: Not a directory"):

@@ -2,6 +2,8 @@
 
 import contextlib
 import gzip
+import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -88,6 +90,21 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path):
         read("folder", tmp_path)
 
 
+def test_a_class_without_training_images_is_named(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    with pytest.raises(DataError, match=r"train/\.ipynb_checkpoints: holds no images: remove the folder"):
+        read("folder", tmp_path)
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [(np.uint16, "png"), (np.uint16, "tif"), (np.float32, "tif")])
+def test_images_with_more_than_8_bits_are_refused_and_not_clipped(tmp_path, dtype, suffix):
+    write_folder(tmp_path, colour=False)
+    Image.fromarray(np.full((6, 6), 1000, dtype)).save(tmp_path / "train" / "dog" / f"deep.{suffix}")
+    with pytest.raises(DataError, match=rf"deep\.{suffix}: has more than 8 bits a channel \([IF].*\): convert it"):
+        read("folder", tmp_path)
+
+
 def test_arrays_are_taken_as_they_are(tmp_path):
     arrays = write_arrays(tmp_path / "x.npz", class_names=np.array(["a", "b", "c"]))
     dataset = read("arrays", tmp_path / "x.npz")
@@ -110,7 +127,10 @@ def test_arrays_without_channels_have_one(tmp_path):
         ({"test_labels": None}, "lacks the array test_labels"),
         ({"train_images": images(6, (5, 4, 3)) / 255}, r"train images are float64 .* must be uint8"),
         ({"train_labels": np.arange(5)}, r"train labels are int64 \(5,\); they must be 6 class numbers"),
-        ({"train_labels": np.arange(6) - 1}, "train labels are"),
+        ({"train_labels": np.arange(6) - 1}, "train labels are int64 .* class numbers, counted from 0"),
+        ({"train_labels": np.full(6, 3)}, "all training images have the label 3: two classes are needed"),
+        ({"train_labels": np.arange(6) + 10**12}, "labels up to 1000000000005 and 9 images: number the classes from 0"),
+        ({"train_images": images(6, (0, 4, 3))}, r"train images are uint8 \(6, 0, 4, 3\)"),
         ({"test_images": images(3, (4, 4, 3))}, r"training images are \(5, 4, 3\) and test images \(4, 4, 3\)"),
         ({"class_names": np.array(["a"])}, "has labels up to 2 and 1 class names"),
         ({"train_labels": np.array([None] * 6)}, "is no .npz file of plain arrays"),
@@ -143,6 +163,21 @@ def test_damaged_arrays_are_named(tmp_path, save):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         with contextlib.suppress(DataError):
             read("arrays", path)
+
+
+def test_an_array_that_no_memory_holds_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    arrays = write_arrays(path)
+    header = io.BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 10**3, 10**3, 1)}
+    np.lib.format.write_array_header_1_0(header, description)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array)
+            file.writestr(f"{name}.npy", header.getvalue() if name == "train_images" else content.getvalue())
+    with pytest.raises(DataError, match=r"x\.npz: is no \.npz file of plain arrays: Unable to allocate"):
+        read("arrays", path)
 
 
 def test_idx_files_plain_or_gzipped(tmp_path):

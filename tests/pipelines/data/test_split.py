@@ -75,6 +75,14 @@ def test_fraction_that_leaves_a_part_without_a_class(fraction: float, count: int
         labelled_fraction(numbered([10] * 10), fraction, seed=0)
 
 
+@pytest.mark.parametrize(("part", "key"), [(labelled_fraction, "fraction"), (held_out, "validation")])
+def test_a_class_of_one_image_cannot_be_in_both_parts(part, key) -> None:
+    with pytest.raises(
+        ValueError, match=rf"data\.{key}=0\.5 .* 3 of 6 training images, but a class has a single image"
+    ):
+        part(numbered([5, 1]), 0.5, seed=0)
+
+
 @settings(deadline=None)
 @given(CLASS_SIZES, st.integers(1, 400))
 def test_limit_takes_distinct_images_evenly(sizes: list[int], most: int) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from pipelines import recipe
 from pipelines.recipe.scripts import Command
 
 
@@ -15,3 +16,22 @@ from pipelines.recipe.scripts import Command
 )
 def test_a_command_is_named_after_its_first_file_or_its_program(command, name):
     assert Command(command=command, target=0.9).name == name
+
+
+def test_the_files_that_a_command_reads_are_those_that_it_names_and_does_not_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.py", "log.jsonl", "checkpoint", "elsewhere.py"):
+        (tmp_path / name).write_text("")
+    line = f"python3.11 train.py {tmp_path}/elsewhere.py log.jsonl checkpoint nowhere.py lr=0.1 {{seed}}"
+    command = Command(command=line, target=0.9, metrics="json:log.jsonl")
+    assert [path.as_posix() for path in command.paths()] == ["train.py", f"{tmp_path}/elsewhere.py"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"), [("json:", "names no file"), ("acc (.*)", "has no group"), ("(", "is not json")]
+)
+def test_metrics_that_find_no_accuracy_are_refused_before_anything_is_trained(tmp_path, metrics, words):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"command: ./train\ntarget: 0.9\nmetrics: {metrics!r}\n")
+    with pytest.raises(recipe.RecipeError, match=f"mine.yaml: metrics: .*{words}"):
+        recipe.load_any(str(path))

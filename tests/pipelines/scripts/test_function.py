@@ -464,3 +464,81 @@ def test_one_of_several_processes_may_report_alone(rank):
         run.evaluated(1, accuracy=0.7)
     trial = function.finish(run, None, 1.0, "mine.py:train", Rank(rank, 2))
     assert (trial.accuracy, trial.outcome) == (0.7, "reached")
+
+
+def test_a_file_that_changes_the_working_directory_trains_there_alone(trainer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    text = "import os\nos.chdir('data')\ndef train(run): return float(os.path.basename(os.getcwd()) == 'data')"
+    one = trainer(text)
+    assert Path.cwd() == tmp_path
+    assert one.run_trial(0).accuracy == 1
+    assert Path.cwd() == tmp_path
+
+
+@pytest.mark.parametrize("text", [SIGNATURES["keywords"], SIGNATURES["dataclass"]])
+def test_each_call_has_arguments_of_its_own(trainer, text):
+    one = trainer(text.replace("lr / 10", "layers.pop() / 10"), arguments={"lr": 1, "layers": [1, 2]})
+    assert [one.run_trial(seed).accuracy for seed in (0, 1)] == [0.2, 0.2]
+
+
+NO_NUMBER = {
+    "keyword": "def train(run, lr: float = None): return float(lr is None)",
+    "dataclass": """
+        from dataclasses import dataclass
+        @dataclass
+        class Config:
+            lr: float = None
+        def train(run, config: Config): return float(config.lr is None)
+        """,
+    "pydantic": """
+        from pydantic import BaseModel
+        class Config(BaseModel):
+            lr: float = None
+        def train(run, config: Config): return float(config.lr is None)
+        """,
+}
+
+
+@pytest.mark.parametrize("text", NO_NUMBER.values(), ids=NO_NUMBER)
+@pytest.mark.parametrize("arguments", [{}, {"lr": None}], ids=["by default", "as a record has it"])
+def test_none_may_be_the_default_of_a_number(trainer, recwarn, text, arguments):
+    one = trainer(text, arguments=arguments)
+    assert one.config.arguments == {"lr": None}
+    assert one.run_trial(0).accuracy == 1
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "import torch\ndef train(run, optimizer=torch.optim.SGD): pass",
+            "mine.py:train: optimizer=<class .*SGD'> cannot be recorded: ",
+        ),
+        (
+            """
+            from dataclasses import dataclass
+            @dataclass
+            class Config:
+                lr: float = 1
+                def __post_init__(self): raise ValueError("lr is too high")
+            def train(run, config: Config): pass
+            """,
+            "mine.py:train: lr is too high",
+        ),
+    ],
+)
+def test_arguments_that_a_record_or_their_class_does_not_take_are_one_line(trainer, text, words):
+    with pytest.raises(ScriptError, match=words) as raised:
+        trainer(text)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xef\xbb\xbfdef train(run): return 0.5", b"# coding: latin-1\ndef train(run): return len('\xe9') / 2"]
+)
+def test_a_file_is_read_as_python_reads_it(tmp_path, content):
+    (tmp_path / "mine.py").write_bytes(content)
+    one = FunctionTrainer(Function(entry=f"{tmp_path}/mine.py:train", target=0.5), World())
+    assert one.run_trial(0).accuracy == 0.5

@@ -4,12 +4,13 @@ import math
 
 import pytest
 
+from pipelines.scripts import metrics
 from pipelines.scripts.metrics import Reported, reader
 from pipelines.scripts.run import ScriptError
 
 
-def reported(*lines, metrics="json"):
-    read, found = reader(metrics), Reported()
+def reported(*lines, how="json"):
+    read, found = reader(how), Reported()
     for line in lines:
         found.add(read(line))
     return found
@@ -28,7 +29,7 @@ def test_json_lines_are_epochs_with_seconds_so_far():
 
 
 def test_a_regular_expression_names_its_groups():
-    found = reported("epoch 3: acc 91.5%", "done", metrics=r"epoch (?P<epoch>\d+): acc (?P<accuracy_percent>[\d.]+)")
+    found = reported("epoch 3: acc 91.5%", "done", how=r"epoch (?P<epoch>\d+): acc (?P<accuracy_percent>[\d.]+)")
     assert [(one.epoch, one.accuracy) for one in found.results] == [(3, pytest.approx(0.915))]
     assert found.laps == []
 
@@ -41,6 +42,18 @@ def test_epochs_from_zero_are_counted_from_one():
 def test_several_lines_of_an_epoch_are_one():
     found = reported('{"epoch": 1, "loss": 2}', '{"epoch": 1, "accuracy": 0.2}')
     assert [(one.epoch, one.train_loss, one.accuracy) for one in found.results] == [(1, 2, 0.2)]
+
+
+def test_a_line_costs_the_same_however_many_came_before(monkeypatch):
+    """A command may report each of ten thousand steps as an epoch, and this process looks at the results each time."""
+    made = []
+    real = metrics.EpochResult
+    monkeypatch.setattr(metrics, "EpochResult", lambda *given, **named: made.append(given) or real(*given, **named))
+    found = Reported()
+    for step in range(50):
+        found.add({"epoch": step, "loss": 1.0})
+        assert found.results[-1].epoch == step + 1
+    assert len(made) == 50
 
 
 def test_an_accuracy_without_an_epoch_is_the_one_at_the_end():
@@ -89,13 +102,14 @@ def test_nan_is_kept_at_the_end_and_is_no_accuracy_of_an_epoch():
 
 
 @pytest.mark.parametrize(
-    ("metrics", "words"),
+    ("how", "words"),
     [
+        ("json:", "names no file; write json:FILE"),
         ("acc (", "is not json, json:FILE or a regular expression"),
         (r"acc ([\d.]+)", r"has no group \(\?P<accuracy>"),
         (r"(?P<accuracy>\d) (?P<speed>\d)", "the group speed is none of epoch, accuracy"),
     ],
 )
-def test_metrics_that_will_not_do_are_one_line(metrics, words):
+def test_metrics_that_will_not_do_are_one_line(how, words):
     with pytest.raises(ValueError, match=words):
-        reader(metrics)
+        reader(how)

@@ -109,3 +109,25 @@ def test_a_carriage_return_ends_a_line(run):
         print("\r100%", end="\r")
         print("0.5")
     assert [one.accuracy for one in run.history] == [0.5]
+
+
+def test_the_last_line_needs_no_end(run):
+    with printed(run, r"acc (?P<accuracy>[\d.]+)"):
+        print("\racc 0.5", end="")
+        print("\racc 0.75", end="")
+    assert [one.accuracy for one in run.history] == [0.5, 0.75]
+
+
+def test_a_rank_that_prints_nothing_leaves_it_to_rank_0():
+    run = Run(seed=3, device=torch.device("cpu"), target=0.9, rank=1, world_size=2)
+    with printed(run, r"acc (?P<accuracy>\S+)"):
+        print("only rank 0 prints its accuracy")
+    assert run.history == []
+
+
+def test_standard_output_has_what_a_stream_has(run, capfd):
+    with printed(run, r"(?P<accuracy>\d\.\d)"):
+        sys.stdout.writelines(["0.5\n", "0.6\n"])
+        sys.stdout.buffer.write(b"bytes\n")
+        sys.stdout.flush()
+    assert [one.accuracy for one in run.history] == [0.5, 0.6]

@@ -129,3 +129,11 @@ def test_rows_out_of_order_are_refused(tmp_path):
     (tmp_path / "theirs.tsv").write_text("epoch\thours\ttop1Accuracy\n2\t0.01\t40.5\n1\t0.02\t94.0\n")
     with pytest.raises(ValueError, match="epochs do not rise"):
         dawnbench.read(tmp_path / "theirs.json")
+
+
+def test_a_cell_that_no_table_has_is_one_line(tmp_path):
+    described = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2017-08-14"}
+    (tmp_path / "theirs.json").write_text(json.dumps(described))
+    (tmp_path / "theirs.tsv").write_text("epoch\thours\ttop1Accuracy\n" + "1" * 200_000 + "\t1\t1\n")
+    with pytest.raises(ValueError, match="cannot be read as a submission: field larger than field limit"):
+        dawnbench.read(tmp_path / "theirs.json")
