@@ -27,9 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(options: RunOptions, planned: Sequence[Job]) -> int:
     """Train every job, each with a record of its own. Imports torch, which --help need not wait for."""
     from bench.training import live_view, ranks, run_trials, summaries
+    from pipelines.distributed.process_group import check_alike
 
     status = cli.OK
     with ranks.joined(options.device, options.timeout) as world:
+        check_alike(world, run_trials.facts_of_command(options, planned))
         shown = {"is_main": world.is_main, "as_json": options.json}
         view = live_view.make_view(quiet=options.quiet, **shown)
         report = summaries.make_report(

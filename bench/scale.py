@@ -38,7 +38,7 @@ from bench.command_line.options import Argument, positive
 from bench.training.launch import Children, Launch, torchrun
 from pipelines import recipe as recipes
 from pipelines.host import runtime
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, processes
 from pipelines.recipe.parallel import STRATEGIES
 
 PROG = "bench/scale.py"
@@ -168,31 +168,37 @@ def the_recipe(given: ScaleOptions) -> tuple[str, Recipe]:
 
 
 def planned(given: ScaleOptions, recipe: Recipe, folder: Path) -> list[tuple[Size, Launch]]:
-    """Every launch in its order. Records go to `folder`. ValueError as `sizes_of`."""
+    """Every launch in its order. Records go to `folder`. ValueError as `check`."""
     threads = given.threads or max(runtime.cores() // max(given.processes), 1)
     trials, first = given.trials or DEFAULT_TRIALS, given.seed or 0
     rounds = [(first + index, 1) for index in range(trials)] if given.by_seed else [(first, trials)]
     passed = options.to_arguments(given, Passed, without=("out", "threads"))
+    sizes = sizes_of(given, recipe)
+    for size in sizes:
+        check(given, size)
     found = []
     for seed, count in rounds:
         own = ["--trials", str(count), "--seed", str(seed), "--threads", str(threads), "--out", str(folder)]
-        for size in sizes_of(given, recipe):
+        for size in sizes:
             found.append((size, size.launch([*given.names, *given.overrides, *passed, *own])))
     return found
 
 
+def check(given: ScaleOptions, size: Size) -> None:
+    """ValueError, before anything trains, where the recipe cannot be trained at this size."""
+    (name,) = recipes.select(given.names)
+    changes = [change for change in size.changes if "=" in change]  # the others are options of bench/run.py
+    try:
+        processes.check(jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test), size.processes)
+    except ValueError as error:
+        raise ValueError(f"--processes {size.processes}, {size.label}: {error}") from None
+
+
 def sizes_of(given: ScaleOptions, recipe: Recipe) -> list[Size]:
-    """What is launched with one seed. ValueError for a batch that one of the sizes cannot share."""
-    batch_size = recipe.batch_size
-    for size in given.processes:
-        if batch_size % size:
-            raise ValueError(
-                f"--processes {size}: batch_size={batch_size} cannot be shared equally by {size} processes; "
-                f"set batch_size={max(batch_size // size, 1) * size}"
-            )
+    """What is launched with one seed."""
     if given.strategies:
         return by_strategy(given.processes, recipe, given.strategies)
-    return all_sizes(given.processes, batch_size)
+    return all_sizes(given.processes, recipe.batch_size)
 
 
 def by_strategy(processes: Sequence[int], recipe: Recipe, strategies: Sequence[str]) -> list[Size]:

@@ -14,7 +14,7 @@ from pipelines.distributed import launch_options as launched
 from pipelines.distributed.process_group import World, with_mesh
 from pipelines.host.devices import has_bfloat16, number_formats
 from pipelines.host.extras import require
-from pipelines.recipe import Recipe, networks
+from pipelines.recipe import Recipe, networks, processes
 from pipelines.recipe.training import Augment
 
 
@@ -25,20 +25,9 @@ def check(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 
 def meshed(recipe: Recipe, world: World) -> World:
-    """The world as the mesh that the strategy needs. ValueError where `parallel.size` does not divide it."""
-    size = recipe.parallel.size or world.size
-    if world.size == 1 or not recipe.parallel.sync_gradients:
-        return world
-    if world.size % size:
-        raise ValueError(
-            f"parallel.size={size} does not divide {world.size} processes: launch a multiple of {size}, or set "
-            "parallel.size=null"
-        )
-    if recipe.parallel.strategy == "columns" and size != 2:
-        raise ValueError(
-            f"parallel.strategy=columns has two columns, and {size} processes share them: set parallel.size=2"
-        )
-    return with_mesh(world, size) if recipe.parallel.shares_images else world
+    """The world as the mesh that the strategy needs. ValueError as `processes.copies`."""
+    parts = processes.copies(recipe, world.size)
+    return with_mesh(world, world.size // parts) if parts < world.size else world
 
 
 def launch_options(recipe: Recipe, dataset: Dataset, world: World) -> None:
@@ -83,16 +72,16 @@ def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
     warnings.warn(f"{name} has no bfloat16 and emulates it slowly: set {remedy}", stacklevel=2)
 
 
+def number_of_processes(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """So many processes can train the recipe."""
+    processes.check(recipe, world.size)
+
+
 def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """There is a batch, every process has the same share of it, and an epoch's last batch has an image for each."""
+    """There is a batch, and an epoch's last batch has an image for each process."""
     images, batch_size = len(dataset.train_images), recipe.batch_size
     recipe.steps_per_epoch(images)
     size = world.data.size
-    if batch_size % size:
-        nearest = max(batch_size // size, 1) * size
-        raise ValueError(
-            f"batch_size={batch_size} cannot be shared equally by {size} processes; set batch_size={nearest}"
-        )
     rest = images % batch_size
     if not recipe.drop_last and 0 < rest < size:
         raise ValueError(
@@ -101,38 +90,9 @@ def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
         )
 
 
-def micro_batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """A process's share of a batch divides into micro-batches of equal size."""
-    share = recipe.batch_size // world.data.size
-    if share % recipe.accumulation:
-        raise ValueError(
-            f"accumulation={recipe.accumulation} does not divide the {share} images that a process has a step: use a "
-            "divisor of that number"
-        )
-
-
-def stages(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """The schedule of a pipeline has the micro-batches that it needs."""
-    count, size, schedule = recipe.accumulation, world.model.size, recipe.parallel.schedule
-    if recipe.parallel.strategy != "pipeline" or size == 1:
-        return
-    if schedule == "1f1b" and count < size:
-        raise ValueError(
-            f"parallel.schedule=1f1b needs as many micro-batches as stages, {size}, and accumulation={count}: set "
-            f"accumulation={size} or parallel.schedule=gpipe"
-        )
-    if schedule == "interleaved" and count % max(1, count // size):
-        raise ValueError(
-            f"parallel.schedule=interleaved takes rounds of {size} micro-batches, and accumulation={count}: set "
-            f"accumulation={count // size * size}"
-        )
-
-
 def techniques(recipe: Recipe, dataset: Dataset, world: World) -> None:
-    """The techniques have the unlabelled images and the single process that they need."""
+    """The techniques have the unlabelled images that they need."""
     for name, technique in recipe.techniques.chosen().items():
-        if technique.single_process_only and world.size > 1:
-            raise ValueError(f"techniques.{name} trains in one process, and there are {world.size}: launch one")
         if technique.needs_unlabelled and not len(dataset.pool_images):
             raise ValueError(
                 f"techniques.{name} needs {dataset.name} images without labels, and data.fraction leaves none: set "
@@ -188,9 +148,8 @@ CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (
     launch_options,
     packages,
     device_formats,
+    number_of_processes,
     batches,
-    micro_batches,
-    stages,
     techniques,
     augmentation,
     class_weights,

@@ -88,7 +88,7 @@ def run_trial(setup: TrainingSetup, seed: int, observers: Sequence[Any] = ()) ->
 def train(setup: TrainingSetup, seed: int, observers: Sequence[Any]) -> Trial:
     """The trial itself."""
     recipe, dataset, world, strategy = setup.recipe, setup.dataset, setup.world, setup.strategy
-    clock = make_clock(world.device)
+    clock = make_clock(world.device, world.barrier)
     choice.use(recipe.kernels)
     use_float32(recipe.float32_precision)
     reset_peak_bytes(world.device)

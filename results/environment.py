@@ -145,7 +145,7 @@ class Environment(_Part):
     machine_id: Str = None
     """a hash that tells machines apart"""
     machine_class: Str = None
-    """what one process trains on, in words; runs on different classes do not compare"""
+    """what one process trains on, in words, or each kind where processes differ; other classes do not compare"""
     host_hash: Str = None
     device: Str = None
     os: OperatingSystem | None = None

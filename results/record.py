@@ -176,7 +176,8 @@ class TrialRecord(_Kept):
     """since version 4, as are the next two"""
     ended: Utc | None = None
     foreign_load: float | None = Field(default=None, ge=0)
-    """CPUs of this host that other processes kept busy meanwhile, as a share of those that the run may use"""
+    """CPUs that other processes kept busy meanwhile, as a share of those that the run may use; of several machines, the
+    largest share"""
     host: Host | None = None
     """None: the host of the run's environment"""
     notes: JsonObject = {}

@@ -7,10 +7,11 @@ them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
+from typing import Any
 
 from results.environment import known
 from results.interconnect import Link, fit
@@ -134,7 +135,7 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
     """The scaling of every recipe that has runs with several numbers of processes, each with trials.
 
     Runs share curves if they have the recipe but for `FREE`, the kind of machine, the CPU threads of a process and the
-    strategy in common. One process needs no strategy: it is the base of every strategy's curves.
+    strategy with its options in common. One process needs no strategy: it is the base of every strategy's curves.
     """
 
     def key(run: Run) -> tuple[str, str, str]:
@@ -148,16 +149,35 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
     for (name, _, machine), group in groupby(sorted(runs, key=key), key):
         members = list(group)
         several = [run for run in members if run.record.world_size > 1 and synchronises(run)]
-        for strategy in dict.fromkeys(map(strategy_of, several)):
-            others = {id(run) for run in several if strategy_of(run) != strategy}
-            chosen = [run for run in members if id(run) not in others]
-            found.append(_curves(name, machine, strategy, chosen))
+        by_itself = [run for run in members if run.record.world_size == 1 or not synchronises(run)]
+        for options in dict.fromkeys(map(_options, several)):
+            alike = [run for run in several if _options(run) == options]
+            strategy = ", ".join(dict.fromkeys(map(label, alike)))  # some have the number of processes in their names
+            found.append(_curves(name, machine, strategy, [*by_itself, *alike]))
     return [each for each in found if each is not None]
 
 
 def strategy_of(run: Run) -> str:
     """How its processes share the network."""
     return known(run.record.environment.strategy) or "unknown"
+
+
+def label(run: Run) -> str:
+    """The strategy, and how it compresses."""
+    compression = _parallel(run).get("compression", "none") if run.record.world_size > 1 else "none"
+    return strategy_of(run) if compression == "none" else f"{strategy_of(run)}, {compression}"
+
+
+def _parallel(run: Run) -> Mapping[str, Any]:
+    """The recipe's options of several processes."""
+    found = run.record.recipe.get("parallel")
+    return found if isinstance(found, dict) else {}
+
+
+def _options(run: Run) -> str:
+    """The strategy with its options, but for what its name says of the number of processes."""
+    options = {name: value for name, value in _parallel(run).items() if name != "sync_gradients"}
+    return json.dumps([strategy_of(run).partition(" (")[0], options], sort_keys=True)
 
 
 def _curves(name: str, machine: str, strategy: str, runs: Sequence[Run]) -> Curves | None:
@@ -181,8 +201,7 @@ def _curves(name: str, machine: str, strategy: str, runs: Sequence[Run]) -> Curv
 def synchronises(run: Run) -> bool:
     """Whether its processes average their gradients. If not, it is recorded as a smoke test: it does not train the
     recipe."""
-    parallel = run.record.recipe.get("parallel")
-    return not isinstance(parallel, dict) or bool(parallel.get("sync_gradients", True))
+    return bool(_parallel(run).get("sync_gradients", True))
 
 
 def _points(runs: Sequence[Run]) -> list[Point]:

@@ -68,9 +68,19 @@ def test_each_task_of_the_slurm_array_trains_its_own_seed(tmp_path):
     variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "7", "SLURM_CPUS_PER_TASK": "8"}
     command = ["bash", LAUNCH / "slurm-array.sh", "mnist/base"]
     ran = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.split()
-    assert ran[:2] == ["python", "bench/run.py"]
-    options = jobs.parse(ran[2:])
+    assert ran[:3] == ["--cpus-per-task=8", "python", "bench/run.py"]
+    options = jobs.parse(ran[3:])
     assert (options.words, options.seed, options.trials, options.threads) == (["mnist/base"], 7, 1, 8)
+
+
+@pytest.mark.parametrize("name", ["slurm.sh", "slurm-array.sh", "slurm-ray.sh"])
+def test_a_step_of_slurm_has_the_cpus_of_its_job(name):
+    """srun has one CPU a task by itself since Slurm 22.05."""
+    text = (LAUNCH / name).read_text(encoding="utf-8")
+    assert "#SBATCH --cpus-per-task=" in text
+    starts = [line for line in text.splitlines() if line.startswith("srun ")]
+    assert starts
+    assert all('--cpus-per-task="$SLURM_CPUS_PER_TASK"' in line for line in starts)
 
 
 def ray_job():

@@ -23,7 +23,7 @@ from bench.command_line.jobs import Job, RunOptions, encodable
 from bench.training import events, profiles, trainers
 from bench.training.live_view import TrialLines
 from bench.training.trainers import Described, Trainer
-from pipelines.clock import Lap
+from pipelines.clock import Lap, process_started
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
 from pipelines.host import environment, gpu_sampler, load, memory_limit
@@ -34,18 +34,7 @@ from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def process_started(now: float, clock: float, created: float) -> float:
-    """When this process was created, on the clock of `now`. clock, created: now and then in seconds since 1970.
-
-    Where the clock was set back since, or a container has the time of another boot, it would be in the future.
-    """
-    return now - max(clock - created, 0.0)
-
-
-PROCESS_STARTED = process_started(time.perf_counter(), time.time(), psutil.Process().create_time())
-"""when this process was started, before Python began, on the clock that laps are measured with"""
+PROCESS_STARTED = process_started()
 INTERRUPTION = 3.0
 """seconds that a stopped process waits for the others, which may have been stopped too"""
 
@@ -109,7 +98,7 @@ def _trials(
 
     began = load.read()
     captured = world.gather(environment.capture(world.device))
-    places = world.gather(failures.place(captured[world.rank]["host_hash"]))
+    places = world.gather(failures.place())
     link = all_reduce.all_reduce_seconds(world)
     record = new_record(job, trainer, world, captured, link, interleaved)
     directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
@@ -125,11 +114,10 @@ def _trials(
     with ending(directory, world, places, view), limit.held():
         before_first = [startup] if is_first else []
         before_first += trainer.laps
-        host = captured[world.rank]["host_hash"]
         waited = 0.0
         if seeds and options.wait_for_quiet:
             view.line(f"waiting for idle CPUs, at most {options.wait_for_quiet} s")
-            waited = load.wait_for_quiet(options.wait_for_quiet, marks.BUSY, world, host)
+            waited = load.wait_for_quiet(options.wait_for_quiet, marks.BUSY, world)
             began = load.read()
         if not seeds:
             view.line("nothing to do: no trial is missing")
@@ -137,7 +125,7 @@ def _trials(
             with gpu_sampler.sampled(world.device) as samples:
                 before_first += filter(None, [trainer.warm_up()])
         if seeds:
-            warnings = busy_warning(load.foreign_load(began, world, host)), gpu_sampler.unlocked_clocks(samples)
+            warnings = busy_warning(load.foreign_load(began, world)), gpu_sampler.unlocked_clocks(samples)
             for warning in filter(None, warnings):
                 view.line(warning)
         for seed in seeds:
@@ -154,7 +142,7 @@ def _trials(
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED - waited)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
                 before_first = []
-            foreign = load.foreign_load(before, world, host)
+            foreign = load.foreign_load(before, world)
             if directory:
                 directory.append(to_record(trial, index, times | {"foreign_load": foreign}))
             view.trial_finished(trial)
@@ -165,11 +153,21 @@ def _trials(
             profiles.keep(trainer.profile(job.seeds[0]), directory, view)
         if options.energy:
             train = partial(trainer.run_trial, job.seeds[0])
-            joules = energy.measure(world, train, str(captured[world.rank]["host_hash"]))
+            joules = energy.measure(world, train)
             profiles.keep_energy(joules, directory, view)
         if options.communication:
             profiles.keep_communication(trainer.communication(job.seeds[0]), directory, view)
     return store.read(directory.path) if directory else Run(record, (), options.out)
+
+
+def facts_of_command(options: RunOptions, planned: Sequence[Job]) -> dict[str, str]:
+    """What must be the same in the command lines of all processes: what they do together."""
+    together = ("smoke_test", "wait_for_quiet", "profile", "energy", "communication")
+    return {
+        "recipes": ", ".join(job.name for job in planned),
+        "--interleave": str(options.is_interleaved),
+        **{f"--{name.replace('_', '-')}": str(getattr(options, name)) for name in together},
+    }
 
 
 def facts(job: Job, trainer: Trainer) -> dict[str, str]:
@@ -196,17 +194,23 @@ def keep_traceback(directory: store.RunDirectory | None, error: ScriptError) -> 
 
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
     """The directory of a new run, or of the run to continue: after a restart by torchrun, that of the last attempt."""
-    is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    earlier = job.resume or (last_attempt(options.out, record) if is_restart and not record.interleaved else None)
+    earlier = job.resume or last_attempt(options.out, record)
     return store.resume(earlier, record) if earlier else store.create(options.out, record)
 
 
 def last_attempt(folder: Path, record: RunRecord) -> Path | None:
-    """The run of the same recipe and seeds that this launcher has started before, if there is one."""
+    """The run of the same recipe and seeds that another process of this launcher has written, if there is one.
+
+    No variable says that this is a restart (`process_group.name_of_attempt`). Without `--max_restarts` there is none.
+    """
+    can_restart = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+    if not can_restart or record.environment.launcher is None or record.interleaved:
+        return None
     alike = (
         run
         for run in (store.find([folder], skip=warn) if any(folder.glob("*/run.json")) else [])
         if run.record.environment.launcher == record.environment.launcher
+        and run.record.writer != record.writer
         and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
     )
     return next((run.path for run in alike), None)
@@ -245,7 +249,7 @@ def new_record(
         environment=captured[0]
         | launcher()
         | dict(trained.environment)
-        | {"before": environment.telemetry(world.device)}
+        | {"machine_class": environment.machine_class(captured), "before": environment.telemetry(world.device)}
         | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
         world_size=world.size,
         seeds=list(job.seeds),

@@ -7,4 +7,6 @@
 #SBATCH --time=01:00:00
 set -euo pipefail
 
-srun python bench/run.py "$@" --trials 1 --seed "$SLURM_ARRAY_TASK_ID" --threads "$SLURM_CPUS_PER_TASK"
+# since Slurm 22.05 srun does not inherit --cpus-per-task
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" python bench/run.py "$@" \
+    --trials 1 --seed "$SLURM_ARRAY_TASK_ID" --threads "$SLURM_CPUS_PER_TASK"

@@ -11,7 +11,8 @@ set -euo pipefail
 
 export RAY_worker_niceness=0 RAY_AUTH_MODE=token  # the token is made once: ray get-auth-token --generate
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun --kill-on-bad-exit=1 ray symmetric-run \
+# since Slurm 22.05 srun does not inherit --cpus-per-task
+srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" ray symmetric-run \
     --address "$first:6379" \
     --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus "$SLURM_CPUS_PER_TASK" \

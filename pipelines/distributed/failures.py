@@ -13,6 +13,7 @@ import psutil
 import torch.distributed as dist
 
 from pipelines.distributed.process_group import World, summary_line
+from pipelines.host.machine import process_table
 
 Result = TypeVar("Result")
 
@@ -36,12 +37,12 @@ class PeerError(RuntimeError):
 
 
 Place = tuple[str, int]
-"""the host and the number of a process"""
+"""a table of processes, and the number of one in it"""
 
 
-def place(host: object) -> Place:
+def place() -> Place:
     """Where this process runs, as `explain` needs it of all of them."""
-    return str(host), os.getpid()
+    return process_table(), os.getpid()
 
 
 def is_of_a_peer(error: BaseException) -> bool:
@@ -152,7 +153,7 @@ class Watcher:
             return
         if isinstance(error, Exception) and not is_of_a_peer(error):
             _report(self._world.rank, f"{type(error).__name__}: {summary_line(error)}")
-        _at_store(lambda store: store.set(f"{self._left_key}{self._world.rank}", ""))
+        _at_store(lambda store: _write(store, self._left_key, self._world.rank, ""))
         self._left.set()
         self._thread.join()  # which does not return when the thread is about to end the process
 
@@ -175,7 +176,7 @@ class Watcher:
 
     def _exchange(self, store: dist.Store, count: int) -> tuple[dict[int, str], dict[int, str], dict[int, str]]:
         """Give a sign of life; read the errors, the signs of life and who has left."""
-        store.set(f"{self._alive_key}{self._world.rank}", str(count))
+        _write(store, self._alive_key, self._world.rank, str(count))
         ranks = range(self._world.size)
         return _read(store, _KEY, ranks), _read(store, self._alive_key, ranks), _read(store, self._left_key, ranks)
 
@@ -202,12 +203,26 @@ def wait_for_report_of_main(world: World) -> None:
 
 
 def _report(rank: int, text: str) -> None:
-    _at_store(lambda store: store.set(f"{_KEY}{rank}", text))
+    _at_store(lambda store: _write(store, _KEY, rank, text))
+
+
+def _write(store: dist.Store, key: str, rank: int, text: str) -> None:
+    store.set(f"{key}{rank}", text)
+    store.set(f"{key}any", "")
 
 
 def _read(store: dist.Store, key: str, ranks: Iterable[int]) -> dict[int, str]:
-    """What each rank that has written under a key has written."""
-    return {rank: store.get(f"{key}{rank}").decode() for rank in ranks if store.check([f"{key}{rank}"])}
+    """What each rank that has written under a key has written.
+
+    All processes ask one store every second. So it is asked about each rank only where some have written, and others
+    have not.
+    """
+    if not store.check([f"{key}any"]):
+        return {}
+    names = {rank: f"{key}{rank}" for rank in ranks}
+    if not store.check([*names.values()]):
+        names = {rank: name for rank, name in names.items() if store.check([name])}
+    return {rank: text.decode() for rank, text in zip(names, store.multi_get([*names.values()]), strict=True)}
 
 
 def _decided(reports: Mapping[int, str]) -> dict[int, str]:
@@ -247,7 +262,7 @@ def _at_store(action: Callable[[dist.Store], Result]) -> Result | None:
 
 
 def _is_gone(theirs: Place, mine: Place) -> bool:
-    """Whether a process of this host has ended. One of another host is taken to live."""
+    """Whether a process that this one can see has ended. Any other is taken to live."""
     if theirs[0] != mine[0]:
         return False
     try:

@@ -1,15 +1,15 @@
 """Check the environment variables of launchers before anything uses them.
 
-torchrun and `accelerate launch` for several processes set RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
-If only some are set, or those of MPI, another launcher set them, and Accelerate would wait for processes that do not
-exist. Imports no torch.
+torchrun and `accelerate launch` for several processes set all of `NEEDED`. If only some are set, or those of MPI,
+another launcher set them. Accelerate would wait for processes that do not exist, or each process take all cores of its
+host. Imports no torch.
 """
 
 from collections.abc import Mapping
 
 NUMBERS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
 """the least value of each"""
-NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 OTHER_SIZES = {
     "OMPI_COMM_WORLD_SIZE": "mpirun",
     "PMI_SIZE": "mpirun",

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,10 @@ TIMEOUT = 300.0
 """seconds that a process waits for the others before it gives them up"""
 POLL = 0.2
 """seconds between two looks for a sign of rank 0"""
+MEET = 0.02
+"""the same where the processes meet, which counts as start-up"""
 _WAITS = itertools.count()
+_ATTEMPT = "paceline/attempt"
 WORKING_COMMAND = "accelerate launch --multi_gpu --num_processes N bench/run.py … (on CPUs too, or torchrun)"
 
 Result = TypeVar("Result")
@@ -242,9 +246,34 @@ def store_of_attempt(limit: timedelta) -> dict[str, Any]:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return {}
     store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=limit)
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    ranks = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
-    return {"store": dist.PrefixStore(f"attempt {attempt}", store), **ranks}
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    attempt = name_of_attempt(store, rank, size, limit)
+    return {"store": dist.PrefixStore(attempt, store), "rank": rank, "world_size": size}
+
+
+def name_of_attempt(store: dist.Store, rank: int, size: int, limit: timedelta) -> str:
+    """A name that all processes of this attempt agree on, in a store that has what earlier attempts left there.
+
+    torchrun gives no number of the attempt: on several machines TORCHELASTIC_RESTART_COUNT rises only where a process
+    failed (torch 2.13). So rank 0 draws the name. The others give a word of their own for the name that they find, and
+    take the name when its answer has that word. DistStoreError where they do not meet in time.
+    """
+    own = secrets.token_hex(8)
+    if rank == 0:
+        store.set(_ATTEMPT, own)
+        words = [f"{_ATTEMPT}/{own}/{other}" for other in range(1, size)]
+        store.wait(words, limit)
+        store.set(f"{_ATTEMPT}/{own}/answer", " ".join(store.get(word).decode() for word in words))
+        return own
+    end = time.monotonic() + limit.total_seconds()
+    while time.monotonic() < end:
+        name = store.get(_ATTEMPT).decode()
+        store.set(f"{_ATTEMPT}/{name}/{rank}", own)
+        answer = f"{_ATTEMPT}/{name}/answer"
+        if store.check([answer]) and own in store.get(answer).decode().split():
+            return name
+        time.sleep(MEET)
+    raise dist.DistStoreError("rank 0 does not answer")
 
 
 def summary_line(error: BaseException) -> str:

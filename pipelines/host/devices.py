@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -64,11 +64,13 @@ def find_device(
     return torch.device("cuda", index)
 
 
-def make_clock(device: torch.device) -> Clock:
-    """A clock that synchronises with the device."""
+def make_clock(device: torch.device, barrier: Callable[[], None] = lambda: None) -> Clock:
+    """A clock that synchronises with the device, and at the start of a lap with other processes."""
     if device.type == "cuda":
-        return Clock(synchronize=lambda: torch.cuda.synchronize(device), device_timer=CudaTimer(device))
-    return Clock()
+        return Clock(
+            synchronize=lambda: torch.cuda.synchronize(device), device_timer=CudaTimer(device), barrier=barrier
+        )
+    return Clock(barrier=barrier)
 
 
 def make_timer(device: torch.device) -> DeviceTimer:

@@ -93,6 +93,13 @@ def of_ranks(captured: Sequence[Mapping[str, object]]) -> list[dict[str, object]
     ]
 
 
+def machine_class(captured: Sequence[Mapping[str, object]]) -> object:
+    """Of all processes together: unlike machines are a class of their own, because the slowest decides the time."""
+    classes = [theirs["machine_class"] for theirs in captured]
+    not_known = next((one for one in classes if not isinstance(one, str)), None)
+    return not_known or " and ".join(sorted({str(one) for one in classes}))
+
+
 def code_digest(folder: Path) -> str:
     """16 hexadecimal digits of all source files of the project: what a commit does not say of a dirty tree."""
     found = (path for part in CODE for path in (folder / part).rglob("*") if path.suffix in SOURCES)

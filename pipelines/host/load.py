@@ -3,13 +3,16 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import psutil
 
 from pipelines.distributed.process_group import World
+from pipelines.host.machine import machine
 
 SHORTEST = 0.5
 """seconds under which the kernel's count, in hundredths of a second, says too little"""
@@ -25,6 +28,15 @@ class Reading:
     """CPU seconds of all processes on each CPU that this process may use"""
     own: float
     """CPU seconds of this process and its children"""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What happened between two readings, in seconds."""
+
+    seconds: float
+    busy: Mapping[int, float]
+    own: float
 
 
 def read() -> Reading | None:
@@ -49,42 +61,49 @@ def cpu_numbers() -> list[int]:
     return [int(name.removeprefix("cpu")) for name in names if name != "cpu"]
 
 
-def foreign_load(before: Reading | None, world: World, host: object) -> float | None:
+def foreign_load(before: Reading | None, world: World) -> float | None:
     """The share of the CPUs that other processes kept busy since `before`: 1 where they kept all of them busy.
 
-    The CPUs are those of all processes of this run on the same host, which do not count. All of them must call this
-    together. None where it is not known, and for less than `SHORTEST` seconds.
+    The CPUs are those of all processes of this run on a machine, which do not count. Of several machines it is the
+    load of the busiest, for which the others wait. All processes must call this together. None where no machine knows
+    it, and for less than `SHORTEST` seconds.
     """
-    after = read()
-    gathered = world.gather((str(host), _difference(before, after)))
-    mine = [difference for name, difference in gathered if name == str(host)]
-    known = [difference for difference in mine if difference is not None]
-    if before is None or after is None or len(known) < len(mine) or after.at - before.at < SHORTEST:
+    machines: dict[str, list[Stretch | None]] = defaultdict(list)
+    for name, stretch in world.gather((machine(), _between(before, read()))):
+        machines[name].append(stretch)
+    loads = [_foreign_load(stretches) for stretches in machines.values()]
+    return max((load for load in loads if load is not None), default=None)
+
+
+def _foreign_load(stretches: Sequence[Stretch | None]) -> float | None:
+    """On one machine. None where one of its processes does not know."""
+    known = [stretch for stretch in stretches if stretch is not None and stretch.seconds >= SHORTEST]
+    if len(known) < len(stretches):
         return None
-    busy = {number: seconds for cpus, _ in known for number, seconds in cpus.items()}
-    foreign = sum(busy.values()) - sum(own for _, own in known)
-    return max(0.0, foreign) / ((after.at - before.at) * len(busy))
+    busy = {number: seconds for stretch in known for number, seconds in stretch.busy.items()}
+    foreign = sum(busy.values()) - sum(stretch.own for stretch in known)
+    return max(0.0, foreign) / (fmean(stretch.seconds for stretch in known) * len(busy))
 
 
-def wait_for_quiet(seconds: float, busy: float, world: World, host: object, interval: float = 1.0) -> float:
+def wait_for_quiet(seconds: float, busy: float, world: World, interval: float = 1.0) -> float:
     """Wait until a smaller share of the CPUs than `busy` is in other hands, at most so long. Returns the seconds."""
     started = time.perf_counter()
     while True:
         before = read()
         time.sleep(interval)
-        load = foreign_load(before, world, host)
+        load = foreign_load(before, world)
         waited = time.perf_counter() - started
         is_over = load is None or load < busy or waited >= seconds
         if world.broadcast_object(is_over):
             return waited
 
 
-def _difference(before: Reading | None, after: Reading | None) -> tuple[dict[int, float], float] | None:
-    """Seconds between two readings: busy on each CPU, and of this process. None where this process may use other CPUs
-    than before."""
+def _between(before: Reading | None, after: Reading | None) -> Stretch | None:
+    """None where a reading is missing, or this process may use other CPUs than before."""
     if before is None or after is None or before.busy.keys() != after.busy.keys():
         return None
-    return {number: seconds - before.busy[number] for number, seconds in after.busy.items()}, after.own - before.own
+    busy = {number: seconds - before.busy[number] for number, seconds in after.busy.items()}
+    return Stretch(after.at - before.at, busy, after.own - before.own)
 
 
 def _busy(times: object) -> float:

@@ -15,6 +15,7 @@ import torch
 from pipelines.distributed.process_group import World
 from pipelines.host import nvml
 from pipelines.host.gpu_sampler import sampled, uuid_of
+from pipelines.host.machine import machine
 from pipelines.host.unknown import ANSWERS, unknown
 
 POWERCAP = Path("/sys/class/powercap")
@@ -95,11 +96,11 @@ def added_up(found: Sequence[Counter]) -> Iterator[list[float]]:
     add()
 
 
-def measure(world: World, train: Callable[[], object], host: str, enough: float = ENOUGH) -> dict[str, object]:
+def measure(world: World, train: Callable[[], object], enough: float = ENOUGH) -> dict[str, object]:
     """Repeat a trial until `enough` seconds are over: joules a trial and mean power of all GPUs, or of the processors
-    of all hosts; and the clocks, temperatures and throttle reasons that rank 0's GPU showed meanwhile, once a second.
+    of all machines; and the clocks, temperatures and throttle reasons of rank 0's GPU meanwhile, once a second.
 
-    train: trains one trial. host: tells hosts apart. Every process has to call it; none of the trials is a timed one.
+    train: trains one trial. Every process has to call it; none of the trials is a timed one.
     `{"unknown": "<why>"}` where there is a process without a counter.
     """
     found = counters(world.device)
@@ -113,7 +114,8 @@ def measure(world: World, train: Callable[[], object], host: str, enough: float 
             train()
             trials += 1
             seconds = world.broadcast_object(time.perf_counter() - start)
-    place = host if world.device.type == "cpu" else f"{host} {world.rank}"  # processes share the processors of a host
+    # the processes of a machine share its processors
+    place = machine() if world.device.type == "cpu" else f"rank {world.rank}"
     total = sum(dict(world.gather((place, sum(joules)))).values())
     names = [counter.name for counter in found]
     measured = {"trials": trials, "seconds": seconds, "joules_per_trial": total / trials, "mean_w": total / seconds}

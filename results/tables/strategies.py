@@ -5,14 +5,14 @@ from statistics import median
 
 from results import format as form
 from results.environment import Communication, known
-from results.metrics import peak_mebibytes
-from results.record import Run
+from results.metrics import DEFAULT, peak_mebibytes
+from results.record import Run, TrialRecord
 from results.samples import of_run
+from results.scaling import label
 from results.summary import pooled, summarize
 from results.tables.table import Table, legend_of, name_of
 from results.units import unit_of
 
-TARGET = "time-to-target"
 PLAIN = "DDP"
 """the strategy that the others are compared with"""
 SENT = ("MB sent a step", "by formula")
@@ -22,10 +22,10 @@ SENT = ("MB sent a step", "by formula")
 def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run, in the order given. ValueError for an unknown protocol."""
     headers = ("recipe", "strategy", "processes", "accuracy %", "ms a step", f"times {PLAIN}", "MiB a process")
-    plain = next((step_seconds(run) for run in runs if strategy(run) == PLAIN), None)
+    plain = next((step_seconds([run]) for run in runs if strategy(run) == PLAIN), None)
     rows = []
     for run in runs:
-        seconds = step_seconds(run)
+        seconds = step_seconds([run])
         rows.append(
             (
                 name_of(run),
@@ -34,7 +34,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 summarize(run, protocol).accuracy_text,
                 form.milliseconds(seconds),
                 form.NOTHING if seconds is None or not plain else f"{seconds / plain:.2f}",
-                form.number(peak(run)),
+                form.number(peak([run])),
             )
         )
     counted = [run.record.environment.communication for run in runs]
@@ -51,13 +51,19 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
 
 
 def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
-    """One row a run, at a fixed batch, in the order of the launches. A run that had not enough memory has a row too.
+    """One row for each strategy and number of processes, at a fixed batch, in the order of the launches, also where the
+    memory was not enough.
 
-    Columns that no run has a value for are left out. ValueError for an unknown protocol.
+    `bench/scale.py --by-seed` leaves several runs a row. Columns without a value are left out. ValueError for an
+    unknown protocol.
     """
-    shown = [run for run in sorted(runs, key=lambda run: run.record.created) if run.is_out_of_memory or has_steps(run)]
-    base = min(filter(has_steps, shown), key=lambda run: run.record.world_size, default=None)
-    rows = [row_of(run, base, protocol) for run in shown]
+    in_order = sorted(runs, key=lambda run: run.record.created)
+    shown = [run for run in in_order if run.is_out_of_memory or has_steps([run])]
+    together: dict[tuple[object, ...], list[Run]] = {}
+    for run in shown:
+        together.setdefault((run.record.recipe_hash, label(run), run.record.world_size), []).append(run)
+    base = min(filter(has_steps, together.values()), key=lambda runs: runs[0].record.world_size, default=None)
+    rows = [row_of(each, base, protocol) for each in together.values()]
     headers = [name for name in (rows[0] if rows else ()) if any(row[name] != form.NOTHING for row in rows)]
     cells = tuple(tuple(row[name] for name in headers) for row in rows)
     caption = (
@@ -70,50 +76,45 @@ def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
     return Table(title, tuple(headers), cells, caption + legend_of(shown))
 
 
-def row_of(run: Run, base: Run | None, protocol: str) -> dict[str, str]:
-    """The cells of a run by the heads of their columns."""
-    seconds, processes, nothing = step_seconds(run), run.record.world_size, form.NOTHING
-    unit = unit_of(run)
+def row_of(runs: Sequence[Run], base: Sequence[Run] | None, protocol: str) -> dict[str, str]:
+    """The cells of runs of one training by the heads of their columns."""
+    run, *_ = runs
+    seconds, processes, nothing = step_seconds(runs), run.record.world_size, form.NOTHING
+    unit, summary = unit_of(run), pooled([of_run(one, protocol, DEFAULT) for one in runs])
+    counted = (one.record.environment.communication for one in runs)
     row = {
         "strategy": label(run),
         "processes": str(processes),
-        "outcome": "out of memory" if run.is_out_of_memory else nothing,
+        "outcome": "out of memory" if any(one.is_out_of_memory for one in runs) else nothing,
         "ms a step": form.milliseconds(seconds),
         unit.rate: form.number(run.record.recipe["batch_size"] * unit.per_sample / seconds) if seconds else nothing,
         "efficiency": nothing,
-        **dict(zip(SENT, sent(run.record.environment.communication), strict=True)),
-        "MiB a process": form.number(peak(run)),
-        "bubble": bubble(run, "bubble"),
-        "in theory": bubble(run, "bubble_in_theory"),
-        "accuracy %": summarize(run, protocol).accuracy_text if run.accuracies else nothing,
-        "time to target s": form.seconds(pooled([of_run(run, protocol, [TARGET])], [TARGET]).figures[TARGET].value),
+        **dict(zip(SENT, sent(next(filter(None, counted), None)), strict=True)),
+        "MiB a process": form.number(peak(runs)),
+        "bubble": bubble(runs, "bubble"),
+        "in theory": bubble(runs, "bubble_in_theory"),
+        "accuracy %": summary.accuracy_text,
+        "time to target s": form.seconds(summary.time_to_target.value),
     }
     if seconds and base and (of_base := step_seconds(base)):
-        row["efficiency"] = form.share(of_base * base.record.world_size / (processes * seconds))
+        row["efficiency"] = form.share(of_base * base[0].record.world_size / (processes * seconds))
     return row
 
 
-def peak(run: Run) -> float | None:
+def peak(runs: Sequence[Run]) -> float | None:
     """Mebibytes that the largest process had in use at most; None where no trial knows it."""
-    return max((found for trial in run.trials if (found := peak_mebibytes(trial)) is not None), default=None)
+    return max((found for trial in trials_of(runs) if (found := peak_mebibytes(trial)) is not None), default=None)
 
 
-def bubble(run: Run, name: str) -> str:
+def bubble(runs: Sequence[Run], name: str) -> str:
     """A share that the trials of a pipeline have noted: the median."""
-    noted = [found[name] for trial in run.trials if isinstance(found := trial.notes.get("pipeline"), dict)]
+    noted = [found[name] for trial in trials_of(runs) if isinstance(found := trial.notes.get("pipeline"), dict)]
     return form.share(median(noted)) if noted else form.NOTHING
 
 
-def has_steps(run: Run) -> bool:
+def has_steps(runs: Sequence[Run]) -> bool:
     """Whether some trial has trained."""
-    return step_seconds(run) is not None
-
-
-def label(run: Run) -> str:
-    """The strategy, and how it compresses."""
-    parallel = run.record.recipe.get("parallel") or {}
-    compression = parallel.get("compression", "none") if run.record.world_size > 1 else "none"
-    return strategy(run) if compression == "none" else f"{strategy(run)}, {compression}"
+    return step_seconds(runs) is not None
 
 
 def sent(counted: Communication | None) -> tuple[str, str]:
@@ -129,7 +130,12 @@ def strategy(run: Run) -> str:
     return known(run.record.environment.strategy) or form.NOTHING
 
 
-def step_seconds(run: Run) -> float | None:
+def step_seconds(runs: Sequence[Run]) -> float | None:
     """Median seconds of a step's training; None without a step."""
-    steps = [trial.seconds("train") / trial.steps for trial in run.trials if trial.steps]
+    steps = [trial.seconds("train") / trial.steps for trial in trials_of(runs) if trial.steps]
     return median(steps) if steps else None
+
+
+def trials_of(runs: Sequence[Run]) -> list[TrialRecord]:
+    """The trials of all runs."""
+    return [trial for run in runs for trial in run.trials]

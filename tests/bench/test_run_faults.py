@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -83,6 +84,27 @@ def test_an_elastic_restart_goes_on_from_the_last_finished_trial(tmp_path):
     assert (run.record.status, [trial.seed for trial in run.trials]) == ("finished", [0, 1, 2])
     assert "trial 1/3, seed 0" in ended.out
     assert "trial 1/2, seed 1" in ended.out
+
+
+def test_a_restart_over_two_machines_meets_again_and_goes_on(tmp_path):
+    """Two launchers, as on two machines. That of rank 0 counts no restart: none of its processes has failed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    what = "kill one and let the others wait"
+    variables = environment(TRAP=what, TRAP_RANK="1", TRAP_SEED="1", OMP_NUM_THREADS="1")
+    meeting = ("--rdzv_backend", "c10d", "--rdzv_id", "two", "--rdzv_endpoint", f"127.0.0.1:{port}")
+    nodes = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--max_restarts", "1", *meeting)
+    options = (*QUIET, "--timeout", "60")
+    processes = [launch(*nodes, TRAPPED, *options, cwd=tmp_path, variables=variables) for _ in range(2)]
+    try:
+        ended = [wait(process) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [one.status for one in ended] == [0, 0], ended
+    run = only_run(tmp_path / "runs")
+    assert (run.record.status, [trial.seed for trial in run.trials]) == ("finished", [0, 1, 2])
 
 
 def test_rank_0_is_killed(tmp_path):

@@ -1,5 +1,6 @@
 """bench/run.py: what a caller can mend is one line and exit status 2."""
 
+import contextlib
 import os
 import re
 import resource
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.training import trainers
+from bench.training import ranks, trainers
+from pipelines.distributed.process_group import World
 from tests.bench.conftest import ONE_THREAD, ROOT, SMALL, command, environment, error_of, launch, only_run, wait
 
 LONG = ("model.widths=[16]", "epochs=10")
@@ -137,13 +139,27 @@ def test_what_another_launcher_left_is_named(main, monkeypatch, variables, messa
     assert message in error_of(main(*SMALL))
 
 
+def test_machines_with_other_options_are_refused(main, monkeypatch):
+    """Their collective operations would not fit together."""
+
+    class Two(World):
+        def gather(self, value):
+            return [value, value | {"--communication": "True"}]
+
+    monkeypatch.setattr(ranks, "joined", lambda *arguments: contextlib.nullcontext(Two()))
+    message = "the processes must have the same --communication: rank 0 has 'False' and rank 1 has 'True'"
+    assert message in error_of(main(*SMALL))
+    assert not Path("runs").exists()
+
+
 @pytest.fixture
 def port(monkeypatch):
     """The port of rank 0 of two processes, which this one is. The other never comes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = str(free.getsockname()[1])
-    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": number}
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    variables = place | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": number}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     yield number

@@ -143,11 +143,32 @@ def test_sizes_are_two_different_numbers_or_more_without_strategies(capsys, size
     [
         (("mnist/base", "--processes", "1,3"), "batch_size=32 cannot be shared equally by 3 processes"),
         (("mnist/*",), "takes one recipe, not "),
+        (
+            ("mnist/base", "techniques.ema={}", "--strategies", "ddp,fsdp2"),
+            "--processes 2, fsdp2: mnist/base: techniques.ema needs weights and gradients as they are without",
+        ),
+        (
+            ("digits/quick", "--strategies", "ddp,pipeline-2x2", "--processes", "2,4,5"),
+            "--processes 5, ddp: batch_size=64 cannot be shared equally by 5 processes",
+        ),
+        (
+            ("digits/quick", "batch_size=60", "--strategies", "hsdp", "--processes", "3"),
+            "--processes 3, hsdp: parallel.size=2 does not divide 3 processes",
+        ),
+        (
+            ("mnist/base", "techniques.linear_probe={}"),
+            "2, 32 images per step: techniques.linear_probe trains",
+        ),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(capsys, words, message):
     assert scale.main([*words, "--dry-run"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_processes_that_train_on_the_same_images_need_not_divide_the_batch(capsys):
+    words = ("mnist/strategies/ddp", "accumulation=4", "--strategies", "pipeline,model", "--processes", "3")
+    assert [after(words, "--nproc_per_node") for words in planned(capsys, *words)] == ["3", "3"]
 
 
 @pytest.fixture

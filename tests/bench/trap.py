@@ -8,11 +8,14 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from bench import run
 
 TRAP, RANK = os.environ["TRAP"], os.environ["TRAP_RANK"]
 IS_MINE = os.environ["RANK"] == RANK
+KILLED = Path("killed")
+"""a file that stays when the processes are started anew"""
 
 
 def kill():
@@ -27,10 +30,21 @@ def hang():
     time.sleep(10_000)
 
 
+def kill_or_wait():
+    """The others wait, as in one of NCCL's collective operations, and do not fail."""
+    if not IS_MINE:
+        hang()
+    KILLED.touch()
+    kill()
+
+
+ACTIONS = {"kill": kill, "raise": fail, "hang": hang, "kill one and let the others wait": kill_or_wait}
+
+
 class Trap:
     def step_end(self, state):
         if state.step == 3:
-            {"kill": kill, "raise": fail, "hang": hang}[TRAP]()
+            ACTIONS[TRAP]()
 
 
 def spring(options, planned):
@@ -41,14 +55,15 @@ def spring(options, planned):
     whole_trial, whole_load = trainers.run_trial, sources.load
 
     def run_trial(bench, seed, observers):
-        mine = IS_MINE and seed == int(os.environ["TRAP_SEED"]) and not RESTARTED
-        return whole_trial(bench, seed, [*observers, *([Trap()] if mine else [])])
+        is_trapped = (IS_MINE or ACTIONS[TRAP] is kill_or_wait) and not (RESTARTED or KILLED.exists())
+        is_due = is_trapped and seed == int(os.environ["TRAP_SEED"])
+        return whole_trial(bench, seed, [*observers, *([Trap()] if is_due else [])])
 
     def load(name, folder, download=True):
         dataset = whole_load(name, folder, download=download)
         return dataclasses.replace(dataset, train_images=255 - dataset.train_images)
 
-    if TRAP in ("kill", "raise", "hang"):
+    if TRAP in ACTIONS:
         trainers.run_trial = run_trial
     if TRAP == "data" and IS_MINE:
         sources.load = load

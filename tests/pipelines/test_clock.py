@@ -1,6 +1,13 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from pipelines.clock import Clock, Lap
+from pipelines.clock import Clock, Lap, process_started
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class FakeDevice:
@@ -88,3 +95,35 @@ def test_without_a_device_clock_there_are_no_device_seconds():
         sum(range(1000))
     assert clock.laps[0].device_seconds is None
     assert 0 < clock.laps[0].seconds < 1
+
+
+def test_the_processes_begin_a_lap_together():
+    """The others wait for the first one outside of it."""
+    device, waits = FakeDevice(), []
+
+    def barrier():
+        waits.append(device.waits)
+        device.time += 20
+
+    clock = Clock(now=lambda: device.time, synchronize=device.wait, barrier=barrier)
+    with clock.lap("train"):
+        device.time += 3
+    assert clock.laps == [Lap("train", 3)]
+    assert waits == [1], "after the work of the device, which takes one longer than the other"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say it exactly")
+def test_a_process_knows_when_it_was_started():
+    """To the hundredth of a second in which Linux counts."""
+    before = time.perf_counter()
+    program = "from pipelines.clock import process_started; print(process_started())"
+    child = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert before - 0.02 < float(child.stdout) < time.perf_counter()
+
+
+def test_no_process_was_started_in_the_future(monkeypatch):
+    """A container may have the time of another boot, and a clock may have been set back."""
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    before = time.perf_counter()
+    assert process_started() >= before

@@ -276,3 +276,15 @@ def test_laps_are_those_of_the_slowest_process(digits):
     laps = run_trial(setup_for(quick("epochs=0.1"), digits), seed=0).laps
     longest = slowest(list(laps), TwiceAsSlow(0, 2))
     assert longest == tuple(replace(lap, seconds=2 * lap.seconds) for lap in laps)
+
+
+def test_no_lap_of_a_trial_begins_before_all_processes_do(digits):
+    """What the first one does between two laps, such as to write events, is in no lap of those that wait for it."""
+    begun = []
+
+    class Counting(World):
+        def barrier(self):
+            begun.append(None)
+
+    trial = run_trial(set_up(quick("epochs=0.1"), digits, Counting()), seed=0)
+    assert len(begun) == len(trial.laps)

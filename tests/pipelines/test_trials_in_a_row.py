@@ -118,6 +118,9 @@ class OneOfMany(World):
     def maximum(self, values):
         return values
 
+    def barrier(self):
+        pass
+
 
 @pytest.mark.parametrize(
     ("options", "shares_augmentation"),

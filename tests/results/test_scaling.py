@@ -190,6 +190,33 @@ def test_each_strategy_has_curves_of_its_own_from_one_process_on():
     ]
 
 
+def of_strategy(processes, name, **parallel):
+    """A run that differs in the options of several processes alone."""
+    run = of_world(processes, 0.1 / processes, strategy=name)
+    recipe = run.record.recipe | {"parallel": run.record.recipe["parallel"] | parallel}
+    return replace(run, record=run.record.model_copy(update={"recipe": recipe}))
+
+
+def test_a_strategy_named_by_its_size_has_one_curve():
+    pipelines = [of_strategy(size, f"pipeline 1F1B ({size} stages)", strategy="pipeline") for size in (2, 4)]
+    mesh = of_strategy(4, "pipeline 1F1B (2 stages, 2 data-parallel)", strategy="pipeline", size=2)
+    assert [(one.strategy, [point.processes for point in one.strong]) for one in curves([*pipelines, mesh])] == [
+        ("pipeline 1F1B (2 stages), pipeline 1F1B (4 stages)", [2, 4]),
+    ]
+    assert [[len(point.runs) for point in one.strong] for one in curves([RUNS[0], *pipelines, mesh])] == [
+        [1, 1, 1],
+        [1, 1],
+    ]
+
+
+def test_ways_to_send_the_gradients_are_no_repetitions_of_one_another():
+    ways = [of_strategy(2, "DDP", compression=name) for name in ("none", "fp16")]
+    assert [(one.strategy, [len(point.runs) for point in one.strong]) for one in curves([RUNS[0], *ways])] == [
+        ("DDP", [1, 1]),
+        ("DDP, fp16", [1, 1]),
+    ]
+
+
 def test_a_single_run_at_another_batch_is_not_the_base():
     alone = of_world(1, 0.01, batch_size=32)
     assert [one.base.batch_size for one in curves([alone, *RUNS])] == [512]

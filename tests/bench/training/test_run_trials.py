@@ -22,6 +22,7 @@ from pipelines.host import gpu_sampler
 from pipelines.recipe.training import Data
 from pipelines.trial import GpuActivity, Spread, Trial
 from results import store
+from results.writer import Writer
 from tests.bench import conftest
 from tests.bench.conftest import SMALL, measured, only_run
 from tests.results import builders
@@ -253,12 +254,14 @@ def test_a_finished_run_is_warmed_up_before_it_is_probed(trained, monkeypatch, p
     assert order == ["warm-up", probe]
 
 
-def test_a_damaged_run_does_not_keep_a_restart_from_its_own(tmp_path, capsys):
-    record = builders.record()
+def test_a_damaged_run_does_not_keep_a_restart_from_its_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    record = builders.record(environment={"launcher": "17 since 1.00"})
     kept = store.create(tmp_path, record)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "run.json").write_text("{")
-    assert run_trials.last_attempt(tmp_path, record) == kept.path
+    now = record.model_copy(update={"writer": Writer(host="another", pid=1, started=1.0)})
+    assert run_trials.last_attempt(tmp_path, now) == kept.path
     assert "the run is left out" in capsys.readouterr().err
 
 
@@ -369,6 +372,57 @@ def test_the_record_s_command_names_no_folder(arguments, kept):
     assert invocation.without_folders(arguments) == kept
 
 
+def test_the_record_is_of_the_machines_of_all_processes():
+    trained = SimpleNamespace(description={"epochs": 1}, hash="0123456789ab", data=None, environment={})
+    job = jobs.Job("digits/quick", recipe.load("digits/quick"), (0,))
+    captured = [{"machine_class": name, "device": "cpu"} for name in ("a CPU", "a faster CPU")]
+    made = run_trials.new_record(job, trained, World(size=2), captured, [])
+    assert made.environment.machine_class == "a CPU and a faster CPU"
+    assert [rank.get("machine_class") for rank in made.environment.ranks] == [None, "a faster CPU"]
+
+
+def test_a_process_that_torchrun_started_anew_goes_on_with_the_run(trained, at_seed, tmp_path, monkeypatch):
+    """Also where its count of restarts is 0, as on a machine none of whose processes has failed."""
+    torchrun = {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_MAX_RESTARTS": "1"}
+    for name, value in torchrun.items():
+        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as before:
+        before.setattr(run_trials.writer, "this_process", lambda: Writer(host="another", pid=1, started=1.0))
+        at_seed(1, lambda: 1 / 0)
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            trained("--trials", "2")
+    at_seed(None, None)
+    run = trained("--trials", "2")
+    assert only_run(tmp_path).record.id == run.record.id
+    assert [trial.seed for trial in run.trials] == [0, 1]
+    again = trained("--trials", "2")
+    assert again.record.id != run.record.id, "a second run of the process itself"
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    monkeypatch.setattr(store, "find", lambda *places, **options: pytest.fail("reads all runs"))
+    assert trained("--trials", "1").record.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("options", "differing"),
+    [
+        (["--communication"], "--communication"),
+        (["--profile"], "--profile"),
+        (["--energy"], "--energy"),
+        (["--wait-for-quiet", "9"], "--wait-for-quiet"),
+        (["--smoke-test"], "--smoke-test"),
+        (["digits/short", "--interleave"], "recipes"),
+        (["--quiet", "--json", "--threads", "3", "--timeout", "9", "--track", "--data-dir", "elsewhere"], None),
+    ],
+)
+def test_the_processes_take_part_in_the_same(options, differing):
+    def facts(*more):
+        given = jobs.parse(["digits/quick", *more])
+        return run_trials.facts_of_command(given, jobs.jobs(given))
+
+    mine, theirs = facts(), facts(*options)
+    assert next((name for name, value in theirs.items() if value != mine[name]), None) == differing
+
+
 @pytest.mark.parametrize(
     ("interleaved", "by_gate", "names_others"), [(None, False, False), ("both", False, True), ("both", True, False)]
 )
@@ -377,9 +431,3 @@ def test_a_run_is_resumed_with_those_of_its_process(tmp_path, monkeypatch, inter
         monkeypatch.setenv(events.INTERLEAVED, interleaved)
     directory = store.create(tmp_path, builders.record(interleaved=interleaved))
     assert ("one more --resume" in run_trials.how_to_resume(directory)) is names_others
-
-
-@pytest.mark.parametrize(("created", "started"), [(990.0, 90.0), (2_000.0, 100.0)])
-def test_no_process_was_started_in_the_future(created, started):
-    """Its clock may have been set back since, and in a container it may be that of another boot."""
-    assert run_trials.process_started(now=100.0, clock=1_000.0, created=created) == started

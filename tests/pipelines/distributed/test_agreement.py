@@ -103,3 +103,11 @@ def test_the_error_of_a_lost_peer_is_told_from_one_s_own():
     assert failures.explain(World(), ZeroDivisionError("of one process\nC++ frames"), []) == (
         "ZeroDivisionError: of one process"
     )
+
+
+def test_processes_on_unlike_machines_are_of_a_class_of_their_own():
+    slow, fast, unknown = ({"machine_class": name} for name in ("a GPU", "another GPU", {"unknown": "no driver"}))
+    assert environment.machine_class([fast, fast]) == "another GPU"
+    assert environment.machine_class([slow, fast, slow]) == environment.machine_class([fast, slow])
+    assert environment.machine_class([slow, fast]) == "a GPU and another GPU"
+    assert environment.machine_class([slow, unknown]) == {"unknown": "no driver"}

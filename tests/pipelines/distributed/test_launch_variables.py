@@ -43,8 +43,12 @@ def test_one_process_or_one_of_several(variables):
         (TORCHRUN | {"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE='x' is not a whole number"),
         (TORCHRUN | {"RANK": "2"}, "RANK=2 must be less than WORLD_SIZE=2"),
         ({"RANK": "1"}, "RANK=1 must be less than WORLD_SIZE=1: unset RANK"),
-        ({"LOCAL_RANK": "3"}, "LOCAL_RANK=3 is set without RANK and WORLD_SIZE and MASTER_ADDR and MASTER_PORT"),
+        (
+            {"LOCAL_RANK": "3"},
+            "LOCAL_RANK=3 is set without RANK and WORLD_SIZE and LOCAL_WORLD_SIZE and MASTER_ADDR",
+        ),
         (without("MASTER_PORT"), "WORLD_SIZE=2 is set without MASTER_PORT: unset WORLD_SIZE"),
+        (without("LOCAL_WORLD_SIZE"), "WORLD_SIZE=2 is set without LOCAL_WORLD_SIZE: unset WORLD_SIZE"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 is set without RANK"),
         ({"OMPI_COMM_WORLD_SIZE": "2", "MASTER_ADDR": "x"}, "OMPI_COMM_WORLD_SIZE=2 is set, but mpirun cannot"),
         ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, "SLURM_STEP_NUM_TASKS=2 is set, but srun cannot launch"),

@@ -1,6 +1,7 @@
 """Two real processes on this machine, joined by gloo."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.distributed.process_group import World
 from tests.pipelines.processes import in_processes, train_all
 
 CPU = torch.device("cpu")
+SOON = timedelta(seconds=60)
 PLAIN = ["epochs=1.5", "augment.crop=0", "evaluation.batch_size=50"]
 
 
@@ -69,6 +71,24 @@ def wait_for_main(world, folder):
 def test_processes_wait_for_the_first_one_outside_of_collective_operations(tmp_path):
     for seen in in_processes(tmp_path, wait_for_main, str(tmp_path)):
         assert seen == [["0 by 0"], ["0 by 0", "1 by 0"]]
+
+
+def meet(store, size):
+    """The names that the processes of an attempt give it. Rank 0 comes last, so that the others find what is left."""
+    with ThreadPoolExecutor(size) as threads:
+        ranks = [*range(1, size), 0]
+        names = [threads.submit(process_group.name_of_attempt, store, rank, size, SOON) for rank in ranks]
+        return {name.result() for name in names}
+
+
+def test_the_processes_of_an_attempt_meet_where_those_of_another_have_met():
+    """No variable tells them that they were restarted: each machine's torchrun counts its own failures."""
+    store = dist.HashStore()
+    names = [meet(store, 3) for _ in range(3)]
+    assert [len(found) for found in names] == [1, 1, 1]
+    assert len(set.union(*names)) == 3
+    with pytest.raises(dist.DistStoreError, match="rank 0 does not answer"):
+        process_group.name_of_attempt(store, 1, 3, timedelta(seconds=0.1))
 
 
 def test_one_process_is_a_world_of_its_own():

@@ -1,5 +1,6 @@
 """A process that is blocked in a C call, as in one of NCCL's collective operations, is ended and names the cause."""
 
+import itertools
 import os
 import signal
 import socket
@@ -8,6 +9,10 @@ import sys
 import time
 
 import pytest
+import torch.distributed as dist
+
+from pipelines.distributed import failures
+from pipelines.distributed.process_group import World
 
 PROGRAM = """
 import ctypes, os, signal, sys
@@ -16,7 +21,8 @@ from pipelines.distributed import failures, process_group
 what, rank = sys.argv[1:]
 world = process_group.join("cpu")
 say = lambda cause: print("cause:", cause, file=sys.stderr, flush=True)
-places = world.gather(failures.place(f"host of {rank}" if what == "silent" else "host"))
+mine = (f"host of {rank}", os.getpid()) if what == "silent" else failures.place()
+places = world.gather(mine)
 with failures.Watcher(world, places, print):
     world.barrier()  # an earlier run, which both have left in good order
 with failures.Watcher(world, places, say, silence=4, interval=0.2):
@@ -73,3 +79,46 @@ def test_a_blocked_process_ends_and_says_which_one_failed_and_how():
         for process in (process for pair in pairs.values() for process in pair):
             process.kill()
             process.wait()
+
+
+class Asked:
+    """A store that counts what it is asked."""
+
+    def __init__(self):
+        self._store, self.count = dist.HashStore(), 0
+
+    def __getattr__(self, name):
+        self.count += 1
+        return getattr(self._store, name)
+
+
+def test_a_look_asks_the_store_as_little_for_many_processes_as_for_two(monkeypatch):
+    """All processes look every second, and one thread answers them."""
+    monkeypatch.setattr(failures, "_WATCHERS", itertools.repeat(0))
+    counts = []
+    for size in (2, 200):
+        store, places = Asked(), [("host", rank) for rank in range(size)]
+        watchers = [failures.Watcher(World(rank, size), places, print) for rank in range(size)]
+        for watcher in watchers:
+            watcher._exchange(store, 7)
+        store.count = 0
+        assert watchers[0]._exchange(store, 8) == ({}, {0: "8"} | dict.fromkeys(range(1, size), "7"), {})
+        counts.append(store.count)
+    assert counts[0] == counts[1]
+
+
+def test_of_many_processes_those_that_have_written_are_read():
+    store = dist.HashStore()
+    for rank in (1, 3):
+        failures._write(store, "key/", rank, f"of {rank}")
+    assert failures._read(store, "key/", range(5)) == {1: "of 1", 3: "of 3"}
+
+
+def test_a_process_of_another_machine_is_not_looked_for_here(monkeypatch):
+    """Its number may be that of no process here, or of another one."""
+    here = failures.place()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert failures._is_gone((here[0], ended.pid), here)
+    monkeypatch.setattr(failures, "process_table", lambda: "another machine of the same name")
+    assert not failures._is_gone((failures.place()[0], ended.pid), here)

@@ -9,9 +9,8 @@ import pytest
 
 from pipelines.distributed.process_group import World
 from pipelines.host import load
-from pipelines.host.load import Reading
-
-HERE = "this host"
+from pipelines.host.load import Reading, Stretch
+from pipelines.host.machine import machine
 
 
 class Times(NamedTuple):
@@ -38,7 +37,7 @@ def foreign(monkeypatch):
     def after(busy, own, *others, seconds=10.0, before=None):
         first = Reading(0.0, before or dict.fromkeys(busy, 0.0), 0.0)
         monkeypatch.setattr(load, "read", lambda: Reading(seconds, busy, own))
-        return load.foreign_load(first, Planted(others=others), HERE)
+        return load.foreign_load(first, Planted(others=others))
 
     return after
 
@@ -49,26 +48,41 @@ def test_what_other_processes_use_is_foreign(foreign):
 
 
 def test_processes_on_the_same_cpus_count_once(foreign):
-    other = HERE, ({0: 10.0, 1: 10.0}, 9.0)
+    other = machine(), Stretch(10.0, {0: 10.0, 1: 10.0}, 9.0)
     assert foreign({0: 10.0, 1: 10.0}, 9.0, other) == pytest.approx(2 / 20)
 
 
 def test_processes_that_are_bound_to_cpus_of_their_own_see_each_other_s_load(foreign):
     """Each uses its own CPU. Another process uses half of the first one, or of the second one."""
-    assert foreign({0: 10.0}, 5.0, (HERE, ({1: 10.0}, 10.0))) == pytest.approx(5 / 20)
-    assert foreign({0: 10.0}, 10.0, (HERE, ({1: 10.0}, 5.0))) == pytest.approx(5 / 20)
-    assert foreign({0: 10.0}, 10.0, (HERE, ({1: 10.0}, 10.0))) == 0
+    assert foreign({0: 10.0}, 5.0, (machine(), Stretch(10.0, {1: 10.0}, 10.0))) == pytest.approx(5 / 20)
+    assert foreign({0: 10.0}, 10.0, (machine(), Stretch(10.0, {1: 10.0}, 5.0))) == pytest.approx(5 / 20)
+    assert foreign({0: 10.0}, 10.0, (machine(), Stretch(10.0, {1: 10.0}, 10.0))) == 0
 
 
-def test_other_hosts_do_not_count(foreign):
-    assert foreign({0: 10.0}, 5.0, ("another", ({0: 10.0}, 10.0)), ("a third", None)) == pytest.approx(5 / 10)
+def test_of_several_machines_the_busiest_counts(foreign):
+    """A step lasts as long as on the slowest one. CPUs of different machines have the same numbers."""
+    idle, busy = Stretch(10.0, {0: 10.0}, 10.0), Stretch(10.0, {0: 10.0, 1: 4.0}, 10.0)
+    assert foreign({0: 10.0}, 5.0, ("another", idle), ("a third", None)) == pytest.approx(5 / 10)
+    assert foreign({0: 10.0}, 10.0, ("another", busy), ("a third", idle)) == pytest.approx(4 / 20)
+    assert foreign({0: 10.0}, 10.0, ("another", busy), ("another", None)) == 0
+
+
+def test_a_run_waits_until_every_machine_is_quiet():
+    quiet, loads = Stretch(1.0, {0: 0.0}, 0.0), iter([0.5, 0.2, 0.0])
+
+    class Two(World):
+        def gather(self, value):
+            return [(machine(), quiet), ("another", Stretch(1.0, {0: next(loads)}, 0.0))]
+
+    load.wait_for_quiet(60, 0.1, Two(), interval=0.0)
+    assert next(loads, None) is None
 
 
 def test_what_is_not_known_is_none(foreign, monkeypatch):
-    assert foreign({0: 10.0}, 5.0, (HERE, None)) is None
+    assert foreign({0: 10.0}, 5.0, (machine(), None)) is None
     assert foreign({0: 0.1}, 0.1, seconds=load.SHORTEST / 2) is None
     assert foreign({1: 10.0}, 5.0, before={0: 0.0}) is None, "this process may use other CPUs than before"
-    assert load.foreign_load(None, World(), HERE) is None
+    assert load.foreign_load(None, World()) is None
 
 
 def test_cpus_that_are_offline_have_no_counters(monkeypatch, tmp_path):

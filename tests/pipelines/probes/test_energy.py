@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import threading
 
@@ -7,6 +8,8 @@ import torch
 
 from pipelines.distributed.process_group import World
 from pipelines.host import nvml
+from pipelines.host.gpu_sampler import Samples
+from pipelines.host.machine import machine
 from pipelines.probes import energy
 from pipelines.probes.energy import Counter, added_up, counters, measure, packages
 from tests.pipelines.host.test_nvml import UUIDS, gpus  # noqa: F401  a fixture
@@ -81,7 +84,7 @@ def test_trials_are_repeated_until_there_are_enough_seconds(monkeypatch):
     trials = []
     fakes = [Counter(f"meter {index}", lambda meter=meter: float(next(meter))) for index, meter in enumerate(meters)]
     monkeypatch.setattr(energy, "counters", lambda device: fakes)
-    found = measure(World(), lambda: trials.append(3), "host", enough=25)
+    found = measure(World(), lambda: trials.append(3), enough=25)
     assert trials == [3, 3, 3]
     assert (found["trials"], found["seconds"]) == (3, 30)
     assert found["joules_per_trial"] == pytest.approx(60 / 3)
@@ -89,10 +92,28 @@ def test_trials_are_repeated_until_there_are_enough_seconds(monkeypatch):
     assert found["during"] == []
 
 
+def test_processors_count_once_a_machine_and_gpus_once_a_process(monkeypatch):
+    clock = itertools.count(step=10.0)
+    monkeypatch.setattr(energy.time, "perf_counter", lambda: next(clock))
+
+    def joules(device, *others):
+        class Several(World):
+            def gather(self, value):
+                return [value] * 4 if isinstance(value, bool) else [value, *others]
+
+        meter = itertools.count(100, 50)
+        monkeypatch.setattr(energy, "counters", lambda device: [Counter("meter", lambda: float(next(meter)))])
+        monkeypatch.setattr(energy, "sampled", lambda device, hertz: contextlib.nullcontext(Samples()))
+        return measure(Several(device=torch.device(device)), lambda: None, enough=5)["joules_per_trial"]
+
+    assert joules("cpu", (machine(), 50.0), ("another", 30.0), ("another", 30.0)) == 80
+    assert joules("cuda:0", ("rank 1", 50.0), ("rank 2", 30.0), ("rank 3", 30.0)) == 160
+
+
 def test_without_a_counter_the_energy_is_unknown_and_nothing_is_trained(monkeypatch):
     monkeypatch.setattr(energy, "POWERCAP", None)
     monkeypatch.setattr(energy, "counters", lambda device: [])
-    assert "no energy counter" in measure(World(), lambda: pytest.fail("trained"), "host")["unknown"]
+    assert "no energy counter" in measure(World(), lambda: pytest.fail("trained"))["unknown"]
 
 
 def test_a_counter_that_may_not_be_read_is_none(monkeypatch):

@@ -67,7 +67,7 @@ def test_a_pipeline_has_its_bubble_beside_the_theory_and_no_memory_is_an_outcome
         (trial(0, notes=notes, laps=run.trials[0].laps),),
         Path("runs"),
     )
-    failed = run.record.model_copy(
+    failed = of_strategy("ddp", "DDP").record.model_copy(
         update={"status": "failed", "reason": "rank 0: OutOfMemory: tried to allocate 1 MB", "recipe": recipe}
     )
     crashed = failed.model_copy(update={"reason": "rank 0: RuntimeError: no"})
@@ -76,3 +76,30 @@ def test_a_pipeline_has_its_bubble_beside_the_theory_and_no_memory_is_an_outcome
     assert (first["bubble"], first["in theory"]) == ("35%", "20%")
     assert (first["outcome"], second["outcome"]) == ("–", "out of memory")
     assert second["ms a step"] == "–"
+
+
+def test_the_runs_of_single_seeds_are_one_row_a_strategy():
+    """As `bench/scale.py --by-seed` leaves them: all sizes with a seed, then all with the next."""
+
+    def of(seed, name, seconds, size, **changes):
+        recipe = {"epochs": 3, "batch_size": 100, "parallel": changes}
+        made = record(
+            id=f"{name[:4]}{seed}{size}", recipe=recipe, world_size=size, environment={"strategy": name}, seeds=[seed]
+        )
+        laps = (Lap(name="train", epoch=1, seconds=seconds),)
+        return Run(made, (trial(seed, index=0, laps=laps, steps=100, accuracy=0.94 + seed / 100),), Path("runs"))
+
+    runs = [
+        run
+        for seed, seconds in enumerate((1.0, 3.0, 2.0))
+        for run in (of(seed, "none", seconds, 1), of(seed, "DDP", seconds / 2, 2), of(seed, "DDP", seconds / 4, 4))
+    ]
+    table = scaling_by_strategy(runs, "strict")
+    found = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    assert [(row["strategy"], row["processes"], row["ms a step"]) for row in found] == [
+        ("none", "1", "20.00"),
+        ("DDP", "2", "10.00"),
+        ("DDP", "4", "5.000"),
+    ]
+    assert {row["efficiency"] for row in found} == {"100%"}
+    assert found[0]["accuracy %"].startswith("95.00 ± ")
