@@ -81,7 +81,6 @@ def _encode(path: Path, protocol: str) -> bytes:
         "file": str(path.with_name(store.TRIALS)),
         "run": run.record.id,
         "recipe": run.record.recipe_name,
-        "as_it_stands": not run.warnings and store.has_current_trials(path),
         "warnings": run.warnings,
     }
     rows = (json.dumps(_finite(row), ensure_ascii=False) for row in (*found.runs, *found.trials))
@@ -100,7 +99,7 @@ def _create_nested(connection: "duckdb.DuckDBPyConnection", names: Collection[st
     """Tables of the lists within the trials. Files with lines that are no trials are written again without them."""
     found = [json.loads(line) for line in heads.read_bytes().splitlines()]
     for number, head in enumerate(found):
-        if not head["as_it_stands"] or not _is_plain(head["file"]):
+        if head["warnings"] or not _is_plain(head["file"]):
             run = store.read(Path(head["file"]).parent)
             head["file"] = str(folder / f"{number}.jsonl")
             with Path(head["file"]).open("w", encoding="utf-8") as file:
