@@ -22,7 +22,7 @@ from typing import Literal
 
 from results.compare import Comparison, compare, measure
 from results.metrics import Metric, find_metric
-from results.rules import Rule
+from results.rules import Rules
 from results.samples import Samples
 
 LEVEL = 0.05
@@ -31,8 +31,6 @@ RUNS = 5
 """runs of a recipe that a baseline should have: with fewer, the floor is high because it is not well known"""
 
 Decision = Literal["passed", "better", "worse", "not confirmed", "unstable", "undecided", "missing"]
-Rules = Mapping[str, Rule]
-"""by metric"""
 Rerun = Callable[[str], Sequence[Samples]]
 """trains a recipe once more"""
 TrainBoth = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
@@ -73,7 +71,6 @@ def judge(
     new: Sequence[Samples],
     rules: Rules,
     rerun: Rerun | None = None,
-    level: float = LEVEL,
     *,
     recipes: Collection[str] | None = None,
     own_rules: Mapping[str, Rules] | None = None,
@@ -89,7 +86,7 @@ def judge(
     there = [one.recipe for one in baseline if _machine(one) in machines] if recipes is None else recipes
     names = list(dict.fromkeys([*(one.recipe for one in new), *there]))
     rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in names}
-    share = _share(level, rules_of)
+    share = _share(rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         runs = [one for one in new if one.recipe == recipe]
@@ -118,7 +115,7 @@ def _judge_recipe(
     again: Sequence[Samples] | None = None
     moved = _moved(accepted, runs)
     for first in _compared_by_trial(accepted, runs, rules, share):
-        metric, limit = first.metric, rules[first.metric.name].limit
+        metric, limit = first.metric, rules[first.metric.name]
         floor = _floor(accepted, metric, share)
         stable = first.change is None or not metric.test.by_ranks or (floor is not None and floor <= limit)
         changed = stable and _is_beyond(first, accepted, runs, limit)
@@ -146,7 +143,6 @@ def judge_interleaved(
     recipes: Sequence[str],
     train_both: TrainBoth,
     rules: Rules,
-    level: float = LEVEL,
     *,
     own_rules: Mapping[str, Rules] | None = None,
 ) -> list[Judgement]:
@@ -157,7 +153,7 @@ def judge_interleaved(
     recipe, rules that replace or join `rules`. A recipe without runs of both codes is missing.
     """
     rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in recipes}
-    share = _share(level, rules_of)
+    share = _share(rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         again: list[Comparison] | None = None
@@ -187,9 +183,9 @@ def status(judgements: Iterable[Judgement]) -> int:
     return 2 if decisions & {"undecided", "missing"} or not decisions - {"unstable"} else 0
 
 
-def _share(level: float, rules_of: Mapping[str, Rules]) -> float:
+def _share(rules_of: Mapping[str, Rules]) -> float:
     """The false alarms that each metric of each recipe may have (Bonferroni)."""
-    return level / max(1, sum(len(rules) for rules in rules_of.values()))
+    return LEVEL / max(1, sum(len(rules) for rules in rules_of.values()))
 
 
 def _machine(one: Samples) -> tuple[str, str]:

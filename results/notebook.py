@@ -84,6 +84,6 @@ def compare(
     def side(given: str | Path | Run) -> list[samples.Samples]:
         if isinstance(given, Run):
             return [samples.of_run(given, protocol, chosen)]
-        return samples.resolve(str(given), protocol, (Path(runs), samples.MEASURED), metrics=chosen)
+        return samples.resolve(str(given), protocol, (Path(runs), samples.MEASURED))
 
     return Comparisons(tuple(comparing.compare(side(before), side(after), chosen, across)), protocol)
