@@ -34,5 +34,4 @@ def _renamed(values: Json, names: dict[str, str]) -> Json:
 
 
 UPGRADES: dict[int, Callable[[Json], Json]] = {1: dict, 2: _to_3, 3: dict}
-"""By the version that they upgrade from. Versions 2 and 4 added fields that may be left out. The lines of trials have not
-changed."""
+"""By the version that they upgrade from. Versions 2 and 4 added fields that may be left out. Trials never changed."""

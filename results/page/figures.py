@@ -4,12 +4,11 @@ The page and the pictures draw these and the one of `history.py`, and no others.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import compress, pairwise
+from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, get_args
 
 from results import format as form
-from results.curves import elapsed
 from results.metrics import METRICS, RATES, TIME_TO_TARGET, TOTAL_TIME, Metric
 from results.page.chart import (
     BY_PROTOCOL,
@@ -26,7 +25,7 @@ from results.page.chart import (
     repeated,
     short,
 )
-from results.protocols import COMMAND, PROTOCOLS, epoch_reaching, find_protocol
+from results.protocols import COMMAND, PROTOCOLS, elapsed, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
 
@@ -102,8 +101,8 @@ def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
 
 
 def _seconds(trial: TrialRecord, protocol: str) -> list[float | None]:
-    measured = [result.accuracy is not None for result in trial.epochs]
-    return [short(at) for at in compress(elapsed(trial, protocol), measured)]
+    ends = elapsed(trial, protocol)
+    return [short(ends[result.epoch]) for result in trial.epochs if result.accuracy is not None]
 
 
 def _median(values: Sequence[float | None]) -> float | None:
