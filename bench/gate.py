@@ -20,7 +20,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench import baselines
 from bench.command_line import cli, options
-from bench.command_line.invocation import without_folders
+from bench.command_line.invocation import recorded
 from bench.command_line.option_groups import Data, Machine, Records, Timeout
 from bench.command_line.options import Argument, Count, File, Folder, Options
 from bench.training.events import Event
@@ -322,9 +322,8 @@ def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Itera
             tasks = [
                 pairs.PairTask(TrialTask(arguments, seed, Path.cwd(), **shape), checkouts) for seed in range(trials)
             ]
-            command = ["bench/gate.py", *map(jobs.encodable, without_folders(sys.argv[1:]))]
-            job = jobs.Job(jobs.run_name(recipe), jobs.load_any(recipe, []), tuple(range(trials)))
-            pairs.train(joined, job, tasks, tuple(folders.values()), command, show)
+            job = jobs.new_job(recipe, jobs.load_any(recipe, []), 0, trials)
+            pairs.train(joined, job, tasks, tuple(folders.values()), recorded(PROG, sys.argv[1:]), show)
 
         yield spread
 

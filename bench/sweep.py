@@ -18,7 +18,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli, jobs, options
-from bench.command_line.invocation import without_folders
+from bench.command_line.invocation import recorded
 from bench.command_line.option_groups import (
     WHERE,
     Data,
@@ -36,7 +36,6 @@ from bench.training import resources
 from bench.training.events import Event
 from pipelines.data.sources import default_folder
 from pipelines.host import runtime
-from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,9 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     given = parse(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    described = without_folders([word for word in words if word != "--resume"])  # which has a value in bench/run.py
-    recorded_as = ["bench/sweep.py", *map(jobs.encodable, described)]
-    runs = [(name, CollectedRun(job, given.out, recorded_as)) for name, job in wanted(given)]
+    command = recorded(PROG, [word for word in words if word != "--resume"])  # which has a value in bench/run.py
+    runs = [(name, CollectedRun(job, given.out, command)) for name, job in wanted(given)]
     console = cli.make_console(to_stderr=given.json)
 
     def show(event: Event) -> None:
@@ -167,12 +165,11 @@ def executor(given: SweepOptions) -> "Iterator[tuple[Execute, Callable[[tuple[st
 
 def wanted(given: SweepOptions) -> list[tuple[str, jobs.Job]]:
     """Every recipe as it was named, and the run to make of it. ValueError for one that is missing or wrong."""
-    first = given.seed or 0
     found = []
     for name, trials in jobs.select(given, given.trials):
         recipe = jobs.load_any(name, given.overrides, smoke_test=given.smoke_test)
-        means_nothing = given.smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
-        found.append((name, jobs.Job(jobs.run_name(name), recipe, tuple(range(first, first + trials)), means_nothing)))
+        job = jobs.new_job(name, recipe, given.seed or 0, trials, smoke_test=given.smoke_test)
+        found.append((name, job))
     return found
 
 
