@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from bench.command_line import cli
 from pipelines.doctor import Examination, FunctionExamination, Sweep
 from pipelines.host.extras import require
 from pipelines.host.torchvision_import import import_torchvision
@@ -31,7 +32,7 @@ def show(console: Console, name: str, recipe: Recipe, examination: Examination, 
     except ValueError as error:  # also for a missing extra
         lines.append(f"no picture of the range test: {error}")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        cli.print_line(console, line)
 
 
 def findings_table(name: str, examination: Examination) -> Table:

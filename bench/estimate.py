@@ -96,9 +96,8 @@ def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> No
     import yaml
     from rich.table import Table
 
-    console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False, soft_wrap=True)
-    settings = recipe.settings
-    console.print(yaml.safe_dump(settings, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
+    cli.print_line(console, f"# {name}, recipe hash {recipe.hash}")
+    cli.print_line(console, yaml.safe_dump(recipe.settings, sort_keys=False))
     table = Table(show_header=False)
     sample = "sequence" if recipe.data.is_tokens else "image"
     for label, value in (

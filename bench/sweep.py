@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = cli.make_console(to_stderr=given.json)
 
     def show(event: Event) -> None:
-        console.print(str(event), highlight=False, markup=False, soft_wrap=True)
+        cli.print_line(console, str(event))
 
     if given.resume:
         for _, run in runs:

@@ -155,6 +155,11 @@ def make_console(*, to_stderr: bool = False) -> "Console":
     return Console(stderr=to_stderr, width=None if file.isatty() else WIDTH, emoji=False)
 
 
+def print_line(console: "Console", text: str) -> None:
+    """Print a text as it is: nothing in it is markup, and no line is broken."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def make_streams_safe() -> None:
     """Let no output end a command: a stream may be closed, its reader gone, its encoding without our characters."""
     while (free := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file that is opened would be standard output
