@@ -17,13 +17,14 @@ differ. A baseline of a single host says nothing of that, so that a run of anoth
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import Literal
 
 from results.compare import Comparison, compare, measure
 from results.metrics import Metric, find_metric
 from results.rules import Rules
 from results.samples import Samples
+from results.statistics import known_median
 
 LEVEL = 0.05
 """false alarms a night, at most"""
@@ -268,7 +269,7 @@ def _floor(accepted: Iterable[Samples], metric: Metric, share: float) -> float |
     """None for accuracies, whose trials show all of their noise: it comes from the seed."""
     if not metric.test.by_ranks:
         return None
-    return noise_floor([value for one in accepted if (value := _median(one, metric)) is not None], share)
+    return noise_floor(_medians(accepted, metric), share)
 
 
 def _is_beyond(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samples], limit: float) -> bool:
@@ -277,14 +278,11 @@ def _is_beyond(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samp
         return False
     if row.change is None or not row.metric.test.by_ranks:
         return True
-    logs = [
-        fmean(math.log(value) for one in side if (value := _median(one, row.metric)) is not None)
-        for side in (accepted, runs)
-    ]
+    logs = [fmean(map(math.log, _medians(side, row.metric))) for side in (accepted, runs)]
     change = math.expm1(logs[1] - logs[0])
     return change >= limit if (row.verdict == "worse") != row.metric.higher_is_better else -change >= limit
 
 
-def _median(one: Samples, metric: Metric) -> float | None:
-    values = [value for value in one.values[metric.name] if value is not None]
-    return median(values) if values else None
+def _medians(side: Iterable[Samples], metric: Metric) -> list[float]:
+    """Of each run that has the number."""
+    return [value for one in side if (value := known_median(one.values[metric.name])) is not None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results import cache, store
+from results.extras import require
 from results.flat import COLUMNS, Column, Row, tables
 from results.format import FORMULA, NOTHING
 from results.protocols import find_protocol
@@ -42,10 +43,7 @@ def database(
     skip: as in `results.store.find`; warn: told what could not be read of a run that is in the tables. ValueError for
     an unknown protocol, a place without runs, an integer too large for its column, and where DuckDB is missing.
     """
-    try:
-        import duckdb
-    except ModuleNotFoundError:
-        raise ValueError("queries need DuckDB: pip install -e '.[query]' -c constraints.txt") from None
+    duckdb = require("duckdb", "query")
     find_protocol(protocol)
     paths = store.locate(places)
     encoded = cache.derived(paths, f"rows {protocol}", partial(_encode, protocol=protocol), workers)

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.command_line.invocation import as_typed
+from results.format import printable
 
 if TYPE_CHECKING:  # --help need not wait for it
     from rich.console import Console
@@ -125,11 +126,6 @@ def rank_prefix(variables: Mapping[str, str]) -> str:
     """`[rank1]: ` in one process of several, as torch prints it."""
     several = variables.get("WORLD_SIZE", "1") != "1" and "RANK" in variables
     return f"[rank{variables['RANK']}]: " if several else ""
-
-
-def printable(text: str) -> str:
-    """`text` without what would move the cursor or colour the console."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def processors() -> int:

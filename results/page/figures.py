@@ -5,7 +5,7 @@ The page and the pictures draw these and the one of `history.py`, and no others.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, get_args
 
 from results import format as form
@@ -28,6 +28,7 @@ from results.page.chart import (
 from results.protocols import COMMAND, PROTOCOLS, elapsed, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
+from results.statistics import known_median
 
 LAPS = [name for name in get_args(LapName) if name != "total"]
 LAP_COLOURS = {
@@ -94,7 +95,10 @@ def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
             }
         )
     if has_middle:
-        middle = {name: [_median(column) for column in zip(*times, strict=True)] for name, times in seconds.items()}
+        middle = {
+            name: [short(known_median(column)) for column in zip(*times, strict=True)]
+            for name, times in seconds.items()
+        }
         means = [short(fmean(column)) for column in zip(*accuracies, strict=True)]
         traces.append({"style": "middle", "x": {BY_PROTOCOL: middle}, "y": means})
     return traces
@@ -103,11 +107,6 @@ def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
 def _seconds(trial: TrialRecord, protocol: str) -> list[float | None]:
     ends = elapsed(trial, protocol)
     return [short(ends[result.epoch]) for result in trial.epochs if result.accuracy is not None]
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return short(median(known)) if known else None
 
 
 def curves_layouts(target: float) -> Json:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.page.build import needed
+from results.extras import require
 from results.page.chart import BY_PROTOCOL, COLOURS, cut, merged, resolved
 from results.protocols import find_protocol
 
@@ -42,9 +42,11 @@ def write(data: Json, folder: Path, formats: Iterable[str], protocol: str) -> li
     paths = [folder / f"{name}.{kind}" for kind in kinds for name in figures]
     if not paths:
         return []
-    needed("kaleido")
+    require("kaleido", "report")
     try:
-        needed("plotly.io").write_images(list(figures.values()) * len(kinds), paths, width=WIDTH, scale=SCALE)
+        require("plotly.io", "report").write_images(
+            list(figures.values()) * len(kinds), paths, width=WIDTH, scale=SCALE
+        )
     except RuntimeError as error:
         if "chrome" not in str(error).lower():
             raise

@@ -86,7 +86,7 @@ def test_an_unknown_protocol_is_refused(data, tmp_path):
 
 def test_without_kaleido_the_error_says_what_to_install(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kaleido", None)
-    with pytest.raises(ValueError, match=r"kaleido: pip install -e '\.\[report\]' -c"):
+    with pytest.raises(ValueError, match=r"kaleido is missing: pip install -e '\.\[report\]' -c"):
         pictures.write(data, tmp_path, ["png"], "strict")
 
 
