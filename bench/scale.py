@@ -229,12 +229,11 @@ def show(folder: Path, given: ScaleOptions) -> None:
     from results.tables.scaling import scaling_tables
     from results.tables.strategies import scaling_by_strategy
 
-    if not run_paths(folder):
-        return
-    runs = store.find([folder])
+    runs = store.runs_in(folder)
     if given.json:
         for run in runs:
             cli.print_json(run_object(run, given.protocol).model_dump())
+    if given.json or not runs:
         return
     console = cli.make_console()
     tables = [scaling_by_strategy(runs, given.protocol)] if given.strategies else scaling_tables(runs, given.protocol)

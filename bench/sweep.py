@@ -31,7 +31,7 @@ from bench.command_line.option_groups import (
     Suite,
     Trials,
 )
-from bench.command_line.options import Argument, Count, Options, positive, share
+from bench.command_line.options import Argument, Count, positive, share
 from bench.training import resources
 from bench.training.events import Event
 from pipelines.data.sources import default_folder
@@ -52,10 +52,11 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape(Options):
-    """What a trial takes, and when it is given up."""
+class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, Json, DryRun):
+    """The options of bench/sweep.py."""
 
     title = WHERE
+    renamed: ClassVar = SmokeTest.renamed | {"--concurrent": "--workers"}
 
     processes: Count = 1
     """processes that train a trial together, on one node"""
@@ -67,14 +68,6 @@ class Shape(Options):
     """seconds after which a trial is stopped"""
     resume: bool = False
     """train what the latest unfinished runs in --out lack"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, Shape, Json, DryRun):
-    """The options of bench/sweep.py."""
-
-    title = WHERE
-    renamed: ClassVar = SmokeTest.renamed | {"--concurrent": "--workers"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -155,7 +155,9 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
 
 
 def strategy_of(run: Run) -> str:
-    """How its processes share the network."""
+    """How its processes share the network; empty for one process."""
+    if run.record.world_size == 1:
+        return ""
     return known(run.record.environment.strategy) or "unknown"
 
 

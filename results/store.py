@@ -204,6 +204,11 @@ def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
     return sorted(runs, key=lambda run: run.record.created)
 
 
+def runs_in(folder: Path, skip: Skip | None = None) -> list[Run]:
+    """As `find`, of a folder that may have no run, or not be there."""
+    return find([folder], skip) if any(folder.glob(f"*/{RECORD}")) else []
+
+
 def attempt(reader: Callable[[Path], T], path: Path) -> T | ValueError:
     """What `reader` makes of a run, or why it cannot."""
     try:

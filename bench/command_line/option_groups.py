@@ -164,19 +164,13 @@ class Records(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(Options):
-    """What is written of each epoch."""
+class Probes(Options):
+    """What is measured beside the timed trials."""
 
     title = "also measure"
 
     track: bool = False
     """write TensorBoard events (extra `track`)"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probes(Track):
-    """What is measured after the timed trials."""
-
     profile: bool = False
     """trace a few steps after the trials, for Perfetto"""
     energy: bool = False

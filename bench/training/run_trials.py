@@ -205,7 +205,7 @@ def last_attempt(folder: Path, record: RunRecord) -> Path | None:
     """The run of the same recipe and seeds that this launcher has started before, if there is one."""
     alike = (
         run
-        for run in (store.find([folder], skip=warn) if any(folder.glob("*/run.json")) else [])
+        for run in store.runs_in(folder, warn)
         if run.record.environment.launcher == record.environment.launcher
         and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
     )

@@ -45,7 +45,7 @@ def histories(
     grouped: dict[tuple[str, ...], list[Run]] = {}
     for run, data_set in zip(runs, data_sets, strict=True):
         if not run.record.smoke_test and run.trials:
-            strategy = [strategy_of(run)] if run.record.world_size > 1 else []
+            strategy = filter(None, [strategy_of(run)])
             goal = target(summaries[run.record.id][DEFAULT_PROTOCOL].target)
             key = (run.record.recipe_name, data_set, run.machine, *strategy, goal)
             grouped.setdefault(key, []).append(run)
