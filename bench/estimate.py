@@ -81,8 +81,7 @@ def estimate(recipe: Recipe, device: str) -> "Estimate":
     from pipelines.data import sources, split
     from pipelines.host.devices import find_device
 
-    whole = sources.blank_of(recipe.data)
-    dataset = split.select(whole, recipe.data)
+    dataset = split.select(sources.blank_of(recipe.data), recipe.data)
     return estimates.estimate(recipe, dataset, find_device(device))
 
 
