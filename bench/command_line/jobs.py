@@ -2,14 +2,13 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bench.command_line import moved_options, options, suites
-from bench.command_line.invocation import as_typed, encodable
+from bench.command_line import options, suites
+from bench.command_line.invocation import encodable
 from bench.command_line.option_groups import (
     DEFAULT_TRIALS,
     OUTPUT,
@@ -132,11 +131,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
 
 def parse(arguments: Sequence[str] | None = None) -> RunOptions:
     """The options of bench/run.py. Exits with status 2 and one line for a command line that is wrong."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if command := moved_options.new_command(words):
-        print(as_typed(f"{PROG}: error: this is a command of its own now: {command}"), file=sys.stderr)
-        raise SystemExit(2)
-    return options.parse(RunOptions, PROG, words, description=DESCRIPTION, epilog=EXAMPLES)
+    return options.parse(RunOptions, PROG, arguments, description=DESCRIPTION, epilog=EXAMPLES)
 
 
 @dataclass(frozen=True)
