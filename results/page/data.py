@@ -13,7 +13,7 @@ from results.environment import known
 from results.literature import Published
 from results.metrics import PEAK_MEMORY, STEP_TIME, rate_of
 from results.page import figures
-from results.page.chart import BY_PROTOCOL, cut, plain
+from results.page.chart import BY_PROTOCOL, Json, cut, plain
 from results.page.series import METRICS, Summaries, histories, ladders, scalings
 from results.protocols import DEFAULT, PROTOCOLS, RENAMED, epoch_reaching, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
@@ -21,9 +21,6 @@ from results.samples import Samples, of_run
 from results.scaling import strategy_of
 from results.summary import Figure, RunSummary, pooled
 from results.units import IMAGES, per_second, unit_of
-
-Json = dict[str, Any]
-
 
 TRIALS = 1000
 """trials that the page of a run lists"""

@@ -183,13 +183,17 @@ def laps_layouts() -> Json:
 # --- ladder ---------------------------------------------------------------------------------------------------------
 
 
+Known = list[tuple[str, str, float]]
+"""name, change and seconds of the steps that have a time"""
+
+
 def waterfall(steps: Sequence[tuple[str, str]], times: Json, title: str | Json) -> Json:
     """What each step of a ladder changed of the time.
 
     steps: name and change of each. times: seconds of each step by protocol, None where it has none; those are left out.
     """
 
-    def made(make: Callable[[list[tuple[str, str, float]]], Any]) -> Json:
+    def made(make: Callable[[Known], Any]) -> Json:
         known = {
             name: [(*step, time) for step, time in zip(steps, of, strict=True) if time is not None]
             for name, of in times[BY_PROTOCOL].items()
@@ -225,9 +229,6 @@ def waterfall(steps: Sequence[tuple[str, str]], times: Json, title: str | Json) 
         "data": [trace],
         "layout": layout(names, axis(title, rangemode="tozero"), height=420, showlegend=False),
     }
-
-
-Known = list[tuple[str, str, float]]
 
 
 def _differences(known: Known) -> list[float | None]:

@@ -17,7 +17,7 @@ from results.metrics import (
     TOTAL_TIME,
 )
 from results.page import figures, history
-from results.page.chart import BY_PROTOCOL, by_protocol, clocked
+from results.page.chart import BY_PROTOCOL, Json, by_protocol, clocked
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS
 from results.record import Run
@@ -27,7 +27,6 @@ from results.tables.ladder import ladder_table
 from results.tables.scaling import tables_of
 from results.tables.table import Table
 
-Json = dict[str, Any]
 Summaries = Mapping[str, Mapping[str, RunSummary]]
 """by the id of a run, then by protocol"""
 
