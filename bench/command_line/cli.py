@@ -70,7 +70,7 @@ def command(main: Main) -> Callable[..., int]:
     ValueError and OSError are the caller's to mend: one line and status 2. Any other exception is a fault of ours: one
     line with the path of a log file that holds the traceback, and status 3.
     """
-    name = name_of(main)
+    name = f"bench/{Path(main.__code__.co_filename).name}"
 
     @functools.wraps(main)
     def guarded(arguments: Sequence[str] | None = None) -> int:
@@ -88,11 +88,6 @@ def command(main: Main) -> Callable[..., int]:
             return print_internal_error(name, error)
 
     return guarded
-
-
-def name_of(main: Main) -> str:
-    """A command as people write it, such as `bench/run.py`."""
-    return f"bench/{Path(main.__code__.co_filename).name}"
 
 
 def print_error(name: str, error: Exception) -> int:

@@ -54,8 +54,8 @@ def record(
     world = process_group.alone(device)
     job = Job(name, config, (seed,))
     captured = [environment.capture(world.device)]
-    described = {"recipe": config.model_dump(mode="json"), "recipe_hash": config.hash}
-    written = run_trials.new_record(job, world, captured, **described, command=["paceline.record"])
+    trained = {"recipe": config.model_dump(mode="json"), "recipe_hash": config.hash, "command": ["paceline.record"]}
+    written = run_trials.new_record(job, world, captured, **trained)
     directory = store.create(Path(out), written)
     files.write_sources(directory.path, {"cell.py": text} if text else {})
     run = Run(seed, world.device, target, clock=make_clock(world.device))
