@@ -21,7 +21,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 from bench import baselines
 from bench.command_line import cli, options
 from bench.command_line.invocation import recorded
-from bench.command_line.option_groups import Data, Machine, Records, Timeout
+from bench.command_line.option_groups import PassedOn, Records
 from bench.command_line.options import Argument, Count, File, Folder, Options
 from bench.training.events import Event
 from bench.training.launch import ROOT, Children, Launch, LaunchError
@@ -54,11 +54,6 @@ If a change is meant to be slower or faster, accept its runs. They replace those
   python bench/gate.py baseline --accept runs/gate-20260101T031700Z
 
 Status 2 also means that no recipe is stable enough to gate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passed(Machine, Timeout, Data):
-    """What every training is given as it is."""
 
 
 def summary_of_the_job(variables: Mapping[str, str]) -> Path | None:
@@ -107,7 +102,7 @@ JUDGING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateOptions(Passed, Records, Reports):
+class GateOptions(PassedOn, Records, Reports):
     """The options of bench/gate.py."""
 
     title = "what to judge"
@@ -316,8 +311,7 @@ def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Itera
         gpus, threads = resources.per_process(want, joined.nodes)
 
         def spread(recipe: str, trials: int, folders: Mapping[str, Path]) -> None:
-            options_of_each = options.to_arguments(given, Timeout), options.to_arguments(given, Data)
-            arguments = (recipe, *itertools.chain(*options_of_each))
+            arguments = (recipe, *options.to_arguments(given, PassedOn, without=("device", "threads")))
             shape = {"threads": threads, "gpus_per_process": gpus, "device": "cuda" if gpus else "cpu"}
             tasks = [
                 pairs.PairTask(TrialTask(arguments, seed, Path.cwd(), **shape), checkouts) for seed in range(trials)
@@ -352,7 +346,7 @@ def train(given: GateOptions, out: Path, *words: str) -> None:
 
 def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT) -> Launch:
     """A training of `words` with the options of this gate, recorded in `out`."""
-    arguments = (*words, *options.to_arguments(given, Passed), "--out", str(out))
+    arguments = (*words, *options.to_arguments(given, PassedOn), "--out", str(out))
     launcher = tuple(shlex.split(given.launcher)) if given.launcher else (sys.executable,)
     return Launch(arguments, launcher, checkout)
 

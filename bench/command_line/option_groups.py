@@ -152,6 +152,11 @@ class Data(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassedOn(Machine, Timeout, Data):
+    """What a command passes on to every training that it starts."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Records(Options):
     """Where runs are recorded, and how their times are counted."""
 
