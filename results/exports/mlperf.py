@@ -21,12 +21,12 @@ def write(run: Run, trial: TrialRecord, path: Path) -> None:
 
     ValueError where mlperf-logging is missing; OSError for a file that cannot be written.
     """
-    keys = require("mlperf_logging.mllog.constants", "mlperf")
-    mllog = require("mlperf_logging.mllog.mllog", "mlperf")
+    library = require("mlperf_logging.mllog", "mlperf")
+    keys = library.constants
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     sink = logging.Logger("mlperf", logging.INFO)
     sink.addHandler(handler)
-    log = mllog.MLLogger(logger=sink, root_dir=str(Path(__file__).parents[2]))
+    log = library.mllog.MLLogger(logger=sink, root_dir=str(Path(__file__).parents[2]))
     start = 1000 * run.record.created.timestamp()
 
     def at(seconds: float) -> dict[str, int]:
