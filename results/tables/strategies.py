@@ -1,18 +1,17 @@
 """The table of strategies: one training shared by several processes in several ways, and what a step costs in each."""
 
 from collections.abc import Sequence
-from statistics import median
+from dataclasses import replace
 
 from results import format as form
 from results.environment import Communication, known
 from results.metrics import peak_mebibytes
 from results.record import Run
-from results.samples import of_run
-from results.summary import pooled, summarize
+from results.statistics import known_median
+from results.summary import summarize
 from results.tables.table import Table, legend_of, name_of
 from results.units import unit_of
 
-TARGET = "time-to-target"
 PLAIN = "DDP"
 """the strategy that the others are compared with"""
 SENT = ("MB sent a step", "by formula")
@@ -37,17 +36,12 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 form.number(peak(run)),
             )
         )
-    counted = [run.record.environment.communication for run in runs]
-    if any(counted):
-        headers += SENT
-        rows = [(*row, *sent(one)) for row, one in zip(rows, counted, strict=True)]
     caption = (
         "Accuracy: mean ± half of the 95% interval. Step: median. Memory: peak of the largest process (its GPU; on a "
         "CPU the whole process)."
     )
-    if any(counted):
-        caption += " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
-    return Table("strategies", headers, tuple(rows), caption + legend_of(runs))
+    table = with_sent(Table("strategies", headers, tuple(rows), caption), runs)
+    return replace(table, caption=table.caption + legend_of(runs))
 
 
 def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
@@ -73,6 +67,7 @@ def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
 def row_of(run: Run, base: Run | None, protocol: str) -> dict[str, str]:
     """The cells of a run by the heads of their columns."""
     seconds, processes, nothing = step_seconds(run), run.record.world_size, form.NOTHING
+    summary = summarize(run, protocol)
     unit = unit_of(run)
     row = {
         "strategy": label(run),
@@ -85,8 +80,8 @@ def row_of(run: Run, base: Run | None, protocol: str) -> dict[str, str]:
         "MiB a process": form.number(peak(run)),
         "bubble": bubble(run, "bubble"),
         "in theory": bubble(run, "bubble_in_theory"),
-        "accuracy %": summarize(run, protocol).accuracy_text if run.accuracies else nothing,
-        "time to target s": form.seconds(pooled([of_run(run, protocol, [TARGET])], [TARGET]).figures[TARGET].value),
+        "accuracy %": summary.accuracy_text,
+        "time to target s": form.seconds(summary.time_to_target.value),
     }
     if seconds and base and (of_base := step_seconds(base)):
         row["efficiency"] = form.share(of_base * base.record.world_size / (processes * seconds))
@@ -100,8 +95,8 @@ def peak(run: Run) -> float | None:
 
 def bubble(run: Run, name: str) -> str:
     """A share that the trials of a pipeline have noted: the median."""
-    noted = [found[name] for trial in run.trials if isinstance(found := trial.notes.get("pipeline"), dict)]
-    return form.share(median(noted)) if noted else form.NOTHING
+    notes = (trial.notes.get("pipeline") for trial in run.trials)
+    return form.share(known_median(noted[name] for noted in notes if isinstance(noted, dict)))
 
 
 def has_steps(run: Run) -> bool:
@@ -114,6 +109,16 @@ def label(run: Run) -> str:
     parallel = run.record.recipe.get("parallel") or {}
     compression = parallel.get("compression", "none") if run.record.world_size > 1 else "none"
     return strategy(run) if compression == "none" else f"{strategy(run)}, {compression}"
+
+
+def with_sent(table: Table, runs: Sequence[Run]) -> Table:
+    """A table of these runs, one a row, with the columns of `sent` where a run has counted its bytes."""
+    counted = [run.record.environment.communication for run in runs]
+    if not any(counted):
+        return table
+    rows = tuple((*row, *sent(one)) for row, one in zip(table.rows, counted, strict=True))
+    caption = " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
+    return Table(table.title, (*table.headers, *SENT), rows, table.caption + caption)
 
 
 def sent(counted: Communication | None) -> tuple[str, str]:
@@ -131,5 +136,4 @@ def strategy(run: Run) -> str:
 
 def step_seconds(run: Run) -> float | None:
     """Median seconds of a step's training; None without a step."""
-    steps = [trial.seconds("train") / trial.steps for trial in run.trials if trial.steps]
-    return median(steps) if steps else None
+    return known_median(trial.seconds("train") / trial.steps for trial in run.trials if trial.steps)
