@@ -28,8 +28,7 @@ def accept(baseline: Path, places: Sequence[Path]) -> str:
     git.output(baseline, "var", "GIT_COMMITTER_IDENT")  # without it, git would refuse the commit after the changes
     kinds = {_kind(run) for run in runs}
     kept = {run.path.name for run in runs}
-    there = store.find([baseline]) if any(baseline.glob("*/run.json")) else []
-    replaced = [run for run in there if _kind(run) in kinds and run.path.name not in kept]
+    replaced = [run for run in store.runs_in(baseline) if _kind(run) in kinds and run.path.name not in kept]
     _check_committed(baseline, replaced)
     for run in runs:
         if run.path.resolve() != (baseline / run.path.name).resolve():

@@ -23,7 +23,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli, git, options
-from bench.command_line.option_groups import Data, Machine, Timeout
+from bench.command_line.option_groups import PassedOn
 from bench.command_line.options import Argument, Count, Folder
 from bench.training.launch import ROOT, ending_with_us
 
@@ -46,12 +46,7 @@ Verdict = Literal["good", "bad", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passed(Machine, Timeout, Data):
-    """What every training is given as it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BisectionOptions(Passed):
+class BisectionOptions(PassedOn):
     """The options of bench/bisection.py."""
 
     title = "what to search"
@@ -169,7 +164,7 @@ def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: i
     command = [
         *GATE,
         *("--against", str(accepted), "--checkout", str(candidate), "--suite", given.suite, "--trials", str(trials)),
-        *("--out", str(given.out), "--json", *rules, *launcher, *options.to_arguments(given, Passed)),
+        *("--out", str(given.out), "--json", *rules, *launcher, *options.to_arguments(given, PassedOn)),
     ]
     print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
     ended = subprocess.run(ending_with_us(command), stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = benchmarks.locate(word)
         if files:
             return benchmarks.read(files)
-        return samples.resolve(word, protocol, roots, cli.processors(), chosen, cli.warn, discard)
+        return samples.resolve(word, protocol, roots, cli.processors(), cli.warn, discard)
 
     protocol = protocols.parse(options.protocol)
     discard = ["throttled"] if options.discard_throttled else []

@@ -84,7 +84,8 @@ def examine_function(name: str, chosen: recipe.Function, device: str, data: Path
 
     trainer = OwnTrainer(chosen, data, process_group.alone(device), smoke_test=True, track=False)
     examination = doctor.examine_function(trainer.run_trial)
-    cli.make_console().print(doctor_view.function_table(name, examination).rich())
+    table = doctor_view.findings_table(name, examination.findings, examination.absent)
+    cli.make_console().print(table.rich())
     return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK
 
 

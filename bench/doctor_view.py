@@ -1,12 +1,14 @@
 """How an examination is shown: tables on the console, and pictures."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
-from pipelines.doctor import Examination, FunctionExamination, Sweep
+from bench.command_line import cli
+from pipelines.doctor import Examination, Finding, Sweep
 from pipelines.host.extras import require
 from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe import Recipe
@@ -18,7 +20,7 @@ COLUMNS = 10
 
 def show(console: Console, name: str, recipe: Recipe, examination: Examination, out: Path) -> None:
     """Print the verdicts, and write what the network is fed and the range test as pictures under `out`."""
-    console.print(findings_table(name, examination).rich())
+    console.print(findings_table(name, examination.findings).rich())
     console.print(layers_table(examination).rich())
     out.mkdir(parents=True, exist_ok=True)
     stem = name.replace("/", "-")
@@ -31,20 +33,14 @@ def show(console: Console, name: str, recipe: Recipe, examination: Examination, 
     except ValueError as error:  # also for a missing extra
         lines.append(f"no picture of the range test: {error}")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        cli.print_line(console, line)
 
 
-def findings_table(name: str, examination: Examination) -> Table:
-    """One row a check."""
-    rows = tuple((finding.check, finding.verdict, finding.sentence) for finding in examination.findings)
-    return Table(f"{name}: examination", ("check", "verdict", "what was seen"), rows)
-
-
-def function_table(name: str, examination: FunctionExamination) -> Table:
-    """One row a check, and one for each that was not made, with the reason."""
-    found = tuple((finding.check, finding.verdict, finding.sentence) for finding in examination.findings)
-    absent = tuple((check, NOTHING, f"not examined: {why}") for check, why in examination.absent.items())
-    return Table(f"{name}: examination", ("check", "verdict", "what was seen"), (*found, *absent))
+def findings_table(name: str, findings: Iterable[Finding], absent: Mapping[str, str] | None = None) -> Table:
+    """One row a check. absent: why a check was not made."""
+    found = [(finding.check, finding.verdict, finding.sentence) for finding in findings]
+    found += [(check, NOTHING, f"not examined: {why}") for check, why in (absent or {}).items()]
+    return Table(f"{name}: examination", ("check", "verdict", "what was seen"), tuple(found))
 
 
 def layers_table(examination: Examination) -> Table:

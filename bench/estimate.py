@@ -81,8 +81,7 @@ def estimate(recipe: Recipe, device: str) -> "Estimate":
     from pipelines.data import sources, split
     from pipelines.host.devices import find_device
 
-    whole = sources.blank_of(recipe.data)
-    dataset = split.select(whole, recipe.data)
+    dataset = split.select(sources.blank_of(recipe.data), recipe.data)
     return estimates.estimate(recipe, dataset, find_device(device))
 
 
@@ -96,9 +95,8 @@ def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> No
     import yaml
     from rich.table import Table
 
-    console.print(f"# {name}, recipe hash {recipe.hash}", markup=False, highlight=False, soft_wrap=True)
-    settings = recipe.settings
-    console.print(yaml.safe_dump(settings, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
+    cli.print_line(console, f"# {name}, recipe hash {recipe.hash}")
+    cli.print_line(console, yaml.safe_dump(recipe.settings, sort_keys=False))
     table = Table(show_header=False)
     sample = "sequence" if recipe.data.is_tokens else "image"
     for label, value in (

@@ -9,7 +9,7 @@ import itertools
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,15 +20,16 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench import baselines
 from bench.command_line import cli, options
-from bench.command_line.invocation import without_folders
-from bench.command_line.option_groups import Data, Machine, Records, Timeout
+from bench.command_line.invocation import recorded
+from bench.command_line.option_groups import PassedOn, Records
 from bench.command_line.options import Argument, Count, File, Folder, Options
 from bench.training.events import Event
 from bench.training.launch import ROOT, Children, Launch, LaunchError
 
 if TYPE_CHECKING:
+    from bench.command_line.suites import Entry
     from results.gate import Judgement
-    from results.rules import Rule
+    from results.rules import Rules
     from results.samples import Samples
     from results.tables.table import Table
 
@@ -56,11 +57,6 @@ replace those of their recipes, in a commit. A single run has no noise floor, an
   python bench/gate.py baseline --accept nights/202601{02,03,04,05,06}*
 
 Status 2 also means that no recipe is stable enough to gate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passed(Machine, Timeout, Data):
-    """What every training is given as it is."""
 
 
 def summary_of_the_job(variables: Mapping[str, str]) -> Path | None:
@@ -109,7 +105,7 @@ JUDGING = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateOptions(Passed, Records, Reports):
+class GateOptions(PassedOn, Records, Reports):
     """The options of bench/gate.py."""
 
     title = "what to judge"
@@ -175,14 +171,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert given.baseline
         print(baselines.accept(given.baseline, given.accept))
         return cli.OK
-    from bench.command_line import json_output
+    from bench.command_line import jobs, json_output, suites
     from results import gate, rules
     from results.tables import gate as gate_reports
 
     given.check_folders()
     chosen = rules.rules(given.fail_on or ["time:3%"])
+    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
+    own = {name: rules.rules(entry.fail_on) for name, entry in entries.items() if entry.fail_on}
     judge = judge_interleaved if given.against else judge_by_baseline
-    judgements = judge(given, chosen)
+    judgements = judge(given, entries, chosen, own)
     table = gate_reports.table(judgements, given.protocol)
     if given.json:
         for judgement in judgements:
@@ -216,36 +214,35 @@ def write_reports(given: Reports, judgements: Sequence["Judgement"], table: "Tab
         given.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
 
 
-def judge_by_baseline(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
+def judge_by_baseline(
+    given: GateOptions, entries: Mapping[str, "Entry"], chosen: "Rules", own: Mapping[str, "Rules"]
+) -> list["Judgement"]:
     """Train the suite, unless there are new runs, and compare it with the runs of the baseline."""
-    from bench.command_line import jobs, suites
     from results import gate
 
-    own = own_rules(given.suite)
-    metrics = metrics_of(chosen, own)
-    baseline = read(given.baseline, given, metrics)
+    assert given.baseline
+    baseline = read(given.baseline, given)
     if given.new:
-        return gate.judge(baseline, read(given.new, given, metrics), chosen, own_rules=own)
-    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
+        return gate.judge(baseline, read(given.new, given), chosen, own_rules=own)
     if unknown := entries.keys() - {one.recipe for one in baseline}:
         raise ValueError(
             f"{given.baseline}: the baseline has no run of {min(unknown)}: train it {gate.RUNS} times on this machine "
             "and keep the runs"
         )
     folder = folder_of(given)
-    new = trained(given, folder, metrics, "--suite", given.suite)
+    new = trained(given, folder, "--suite", given.suite)
     if not new:
         raise ValueError(f"--suite {given.suite}: no recipe could be trained")
 
     def rerun(recipe: str) -> list["Samples"]:
         trials = max(len(one.seeds) + one.discarded for one in new if one.recipe == recipe)
         confirmation = folder / "confirmation" / recipe.replace("/", "-")
-        return trained(given, confirmation, metrics, entries[recipe].recipe, "--trials", str(trials))
+        return trained(given, confirmation, entries[recipe].recipe, "--trials", str(trials))
 
     return gate.judge(baseline, new, chosen, rerun, recipes=entries, own_rules=own)
 
 
-def trained(given: GateOptions, out: Path, metrics: Collection[str], *words: str) -> list["Samples"]:
+def trained(given: GateOptions, out: Path, *words: str) -> list["Samples"]:
     """Train in a process of its own; a failure is a warning. Returns the runs that have all their trials."""
     from results import store
 
@@ -255,22 +252,20 @@ def trained(given: GateOptions, out: Path, metrics: Collection[str], *words: str
         cli.warn(str(error))
     if not any(out.glob(f"*/{store.RECORD}")):
         return []
-    found = read(out, given, metrics)
+    found = read(out, given)
     return [one for one in found if len(one.seeds) + one.discarded == len(store.read_record(one.origin).seeds)]
 
 
-def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list["Judgement"]:
+def judge_interleaved(
+    given: GateOptions, entries: Mapping[str, "Entry"], chosen: "Rules", own: Mapping[str, "Rules"]
+) -> list["Judgement"]:
     """Train the suite with both checkouts, interleaved. ValueError where the other one is no checkout of Paceline."""
-    from bench.command_line import jobs, suites
     from results import gate
 
     assert given.against
     if not any((given.against / place).is_file() for place in ("bench/training/launch.py", "bench/launch.py")):
         raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
     checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
-    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
-    own = own_rules(given.suite)
-    metrics = metrics_of(chosen, own)
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
     with both_sides_trained(given, tuple(checkouts.values())) as train_sides:
@@ -284,7 +279,7 @@ def judge_interleaved(given: GateOptions, chosen: Mapping[str, "Rule"]) -> list[
             except LaunchError as error:
                 cli.warn(str(error))
                 return [], []
-            accepted, new = (read(place / side, given, metrics) for side in checkouts)
+            accepted, new = (read(place / side, given) for side in checkouts)
             return accepted, new
 
         return gate.judge_interleaved(list(entries), train_both, chosen, own_rules=own)
@@ -319,40 +314,25 @@ def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Itera
         gpus, threads = resources.per_process(want, joined.nodes)
 
         def spread(recipe: str, trials: int, folders: Mapping[str, Path]) -> None:
-            options_of_each = options.to_arguments(given, Timeout), options.to_arguments(given, Data)
-            arguments = (recipe, *itertools.chain(*options_of_each))
+            arguments = (recipe, *options.to_arguments(given, PassedOn, without=("device", "threads")))
             shape = {"threads": threads, "gpus_per_process": gpus, "device": "cuda" if gpus else "cpu"}
             tasks = [
                 pairs.PairTask(TrialTask(arguments, seed, Path.cwd(), **shape), checkouts) for seed in range(trials)
             ]
-            command = ["bench/gate.py", *map(jobs.encodable, without_folders(sys.argv[1:]))]
-            job = jobs.Job(jobs.run_name(recipe), jobs.load_any(recipe, []), tuple(range(trials)))
-            pairs.train(joined, job, tasks, tuple(folders.values()), command, show)
+            job = jobs.new_job(recipe, jobs.load_any(recipe, []), 0, trials)
+            pairs.train(joined, job, tasks, tuple(folders.values()), recorded(PROG, sys.argv[1:]), show)
 
         yield spread
 
 
-def own_rules(suite: str) -> dict[str, Mapping[str, "Rule"]]:
-    """The limits that entries of a suite have of their own, by the name of the recipe."""
-    from bench.command_line import jobs, suites
-    from results import rules
-
-    return {jobs.run_name(entry.recipe): rules.rules(entry.fail_on) for entry in suites.load(suite) if entry.fail_on}
-
-
-def metrics_of(chosen: Mapping[str, "Rule"], own: Mapping[str, Mapping[str, "Rule"]]) -> set[str]:
-    """The metrics that any rule is about."""
-    return {*chosen, *(metric for rules in own.values() for metric in rules)}
-
-
-def read(folder: Path, given: GateOptions, metrics: Collection[str]) -> list["Samples"]:
+def read(folder: Path, given: GateOptions) -> list["Samples"]:
     """The runs of a folder; prints what is left out of them."""
     from results import samples
 
     discard = ["throttled"] if given.discard_throttled else []
-    found = samples.resolve(str(folder), given.protocol, metrics=metrics, skip=cli.warn, discard=discard)
+    found = samples.resolve(str(folder), given.protocol, skip=cli.warn, discard=discard)
     for warning in dict.fromkeys(warning for one in found for warning in one.warnings):
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
     return found
 
 
@@ -369,7 +349,7 @@ def train(given: GateOptions, out: Path, *words: str) -> None:
 
 def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT) -> Launch:
     """A training of `words` with the options of this gate, recorded in `out`."""
-    arguments = (*words, *options.to_arguments(given, Passed), "--out", str(out))
+    arguments = (*words, *options.to_arguments(given, PassedOn), "--out", str(out))
     launcher = tuple(shlex.split(given.launcher)) if given.launcher else (sys.executable,)
     return Launch(arguments, launcher, checkout)
 

@@ -62,10 +62,7 @@ def examine(name: str, chosen: recipe.Recipe, device: str, *, as_json: bool) -> 
     from pipelines.distributed import process_group
     from pipelines.probes import roofline
 
-    dataset = split.select(
-        sources.blank_of(chosen.data),
-        chosen.data,
-    )
+    dataset = split.select(sources.blank_of(chosen.data), chosen.data)
     found = roofline.examine(chosen, dataset, process_group.alone(device))
     if as_json:
         cli.print_json({"recipe": name} | dataclasses.asdict(found))

@@ -33,19 +33,19 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
     with ranks.joined(options.device, options.timeout) as world:
         check_alike(world, run_trials.facts_of_command(options, planned))
         shown = {"is_main": world.is_main, "as_json": options.json}
-        view = live_view.make_view(quiet=options.quiet, **shown)
+        count = len(planned) if options.is_interleaved else 1
+        views = live_view.make_views(count, interleaved=options.is_interleaved, quiet=options.quiet, **shown)
         report = summaries.make_report(
-            view.console, options.protocol, interleaved=options.is_interleaved, across=options.across, **shown
+            views[0].console, options.protocol, interleaved=options.is_interleaved, across=options.across, **shown
         )
         try:
             if options.is_interleaved:
-                views = live_view.make_views(len(planned), quiet=options.quiet, **shown)
                 for run in run_trials.train_interleaved(planned, options, world, views):
                     report.run_ended(run)
                 planned = ()
             for job in planned:
                 try:
-                    report.run_ended(run_trials.train(job, options, world, view, is_first=job is planned[0]))
+                    report.run_ended(run_trials.train(job, options, world, views[0], is_first=job is planned[0]))
                 except (ValueError, OSError) as error:
                     if world.size > 1 or len(planned) == 1:
                         raise

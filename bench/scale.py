@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))
         return cli.OK
     console = cli.make_console(to_stderr=given.json)
-    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    print_line = partial(cli.print_line, console)
     status = cli.OK
     try:
         with Children() as children:
@@ -235,18 +235,17 @@ def show(folder: Path, given: ScaleOptions) -> None:
     from results.tables.scaling import scaling_tables
     from results.tables.strategies import scaling_by_strategy
 
-    if not run_paths(folder):
-        return
-    runs = store.find([folder])
+    runs = store.runs_in(folder)
     if given.json:
         for run in runs:
             cli.print_json(run_object(run, given.protocol).model_dump())
+    if given.json or not runs:
         return
     console = cli.make_console()
     tables = [scaling_by_strategy(runs, given.protocol)] if given.strategies else scaling_tables(runs, given.protocol)
     for table in tables:
         console.print(table.rich())
-    console.print(f"records: {folder}", highlight=False, soft_wrap=True)
+    cli.print_line(console, f"records: {folder}")
 
 
 if __name__ == "__main__":

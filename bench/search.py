@@ -124,7 +124,7 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
     dataset = sources.load_of(first.data, given.data_dir) if is_read_here else None
     for one in chosen if plan.is_own else ():
         search_study.trial_of(one, dataset, given.data_dir, device)  # refuses an unknown argument before any trial
-    print_line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    print_line = partial(cli.print_line, console)
     with (
         cli.terminating(),
         training(given, plan, partial(search_study.train_stage, plan, dataset, given.data_dir, device)) as train,

@@ -18,7 +18,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli, jobs, options
-from bench.command_line.invocation import without_folders
+from bench.command_line.invocation import recorded
 from bench.command_line.option_groups import (
     WHERE,
     Data,
@@ -31,12 +31,11 @@ from bench.command_line.option_groups import (
     Suite,
     Trials,
 )
-from bench.command_line.options import Argument, Count, Options, positive, share
+from bench.command_line.options import Argument, Count, positive, share
 from bench.training import resources
 from bench.training.events import Event
 from pipelines.data.sources import default_folder
 from pipelines.host import runtime
-from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,10 +52,11 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape(Options):
-    """What a trial takes, and when it is given up."""
+class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, Json, DryRun):
+    """The options of bench/sweep.py."""
 
     title = WHERE
+    renamed: ClassVar = SmokeTest.renamed | {"--concurrent": "--workers"}
 
     processes: Count = 1
     """processes that train a trial together, on one node"""
@@ -68,14 +68,6 @@ class Shape(Options):
     """seconds after which a trial is stopped"""
     resume: bool = False
     """train what the latest unfinished runs in --out lack"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, Shape, Json, DryRun):
-    """The options of bench/sweep.py."""
-
-    title = WHERE
-    renamed: ClassVar = SmokeTest.renamed | {"--concurrent": "--workers"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,13 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     given = parse(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    described = without_folders([word for word in words if word != "--resume"])  # which has a value in bench/run.py
-    recorded_as = ["bench/sweep.py", *map(jobs.encodable, described)]
-    runs = [(name, CollectedRun(job, given.out, recorded_as)) for name, job in wanted(given)]
+    command = recorded(PROG, [word for word in words if word != "--resume"])  # which has a value in bench/run.py
+    runs = [(name, CollectedRun(job, given.out, command)) for name, job in wanted(given)]
     console = cli.make_console(to_stderr=given.json)
 
     def show(event: Event) -> None:
-        console.print(str(event), highlight=False, markup=False, soft_wrap=True)
+        cli.print_line(console, str(event))
 
     if given.resume:
         for _, run in runs:
@@ -167,12 +158,11 @@ def executor(given: SweepOptions) -> "Iterator[tuple[Execute, Callable[[tuple[st
 
 def wanted(given: SweepOptions) -> list[tuple[str, jobs.Job]]:
     """Every recipe as it was named, and the run to make of it. ValueError for one that is missing or wrong."""
-    first = given.seed or 0
     found = []
     for name, trials in jobs.select(given, given.trials):
         recipe = jobs.load_any(name, given.overrides, smoke_test=given.smoke_test)
-        means_nothing = given.smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
-        found.append((name, jobs.Job(jobs.run_name(name), recipe, tuple(range(first, first + trials)), means_nothing)))
+        job = jobs.new_job(name, recipe, given.seed or 0, trials, smoke_test=given.smoke_test)
+        found.append((name, job))
     return found
 
 

@@ -21,7 +21,7 @@ from typing import Literal
 from results import format as form
 from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
-from results.rules import DEFAULTS, Rule
+from results.rules import Rules
 from results.samples import DATA_HASH, Samples
 from results.statistics import LEVEL, Change, Moments, difference_of_moments
 from results.summary import figure
@@ -71,31 +71,30 @@ class Comparison:
 def compare(
     before: Sequence[Samples],
     after: Sequence[Samples],
-    rules: Mapping[str, Rule] | None = None,
+    rules: Rules | None = None,
     across: Collection[str] = (),
     level: float = LEVEL,
 ) -> list[Comparison]:
     """Every metric of every recipe that is on both sides; of two different recipes if each side has but one.
 
-    The metrics are `results.metrics.DEFAULT` and those of `rules`, which say what counts (`results.rules.DEFAULTS`
-    where they say nothing). `across`: the `FACTS` that may differ. `level`: the p
-    over which a change may be chance. ValueError for an unknown fact, and where the sides have no recipe in common, or
-    a run.
+    The metrics are `results.metrics.DEFAULT` and those of `rules`, which say what counts (where they say nothing: the
+    limit of the metric). `across`: the `FACTS` that may differ. `level`: the p over which a change may be chance.
+    ValueError for an unknown fact, and where the sides have no recipe in common, or a run.
     """
     if shared := {one.origin for one in before if not one.published} & {one.origin for one in after}:
         raise ValueError(f"{min(shared)} is on both sides: a run cannot be compared with itself")
     if unknown := set(across) - set(FACTS):
         raise ValueError(f"across={', '.join(sorted(unknown))}: use one of {', '.join(FACTS)}")
-    chosen = {**DEFAULTS, **(rules or {})}
+    rules = rules or {}
     cells = [
         Cell(name, metric, old, new)
         for name, old, new in _pairs(before, after)
-        for metric in _metrics((*old, *new), rules or {})
+        for metric in _metrics((*old, *new), rules)
     ]
-    return [_row(cell, chosen[cell.metric.name].limit, across, level) for cell in cells]
+    return [_row(cell, rules.get(cell.metric.name, cell.metric.limit), across, level) for cell in cells]
 
 
-def _metrics(runs: Sequence[Samples], rules: Mapping[str, Rule]) -> list[Metric]:
+def _metrics(runs: Sequence[Samples], rules: Rules) -> list[Metric]:
     """Those that these runs may have. What a rule asks for is always among them."""
     if any(one.is_benchmark for one in runs):
         return [find_metric(DEFAULT[0])]

@@ -1,6 +1,5 @@
 """How near our recipes are to the sources that they name: statements as data, `results/published/fidelity/*.yaml`."""
 
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -87,17 +86,3 @@ def fidelity(recipe: str) -> Fidelity | None:
     """The statement on a recipe: of several that match, the one that names it, else the first."""
     matching = [one for one in statements() if any(fnmatchcase(recipe, pattern) for pattern in one.recipes)]
     return next((one for one in matching if recipe in one.recipes), matching[0] if matching else None)
-
-
-def rows(recipes: Iterable[str]) -> list[dict[str, str]]:
-    """A table of the recipes for which there is a statement: one row for each."""
-    return [
-        {
-            "recipe": recipe,
-            "source": statement.source,
-            "agreement": statement.agreement,
-            "differs": "; ".join(f"{one.what} ({one.cost})" for one in statement.differs) or "nothing known",
-        }
-        for recipe in recipes
-        if (statement := fidelity(recipe))
-    ]

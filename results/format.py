@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from results.statistics import MedianSummary
+if TYPE_CHECKING:  # commands print errors without numpy
+    from results.statistics import MedianSummary
 
 NOTHING = "–"
 FORMULA = "=+@-"
@@ -80,12 +82,12 @@ def count(some: int, every: int) -> str:
     return f"{some} of {every}"
 
 
-def median(summary: MedianSummary | None, write: Callable[[float], str] = seconds) -> str:
+def median(summary: "MedianSummary | None", write: Callable[[float], str] = seconds) -> str:
     """Median [95% interval]; of fewer than six samples, which have no such interval, median (their range)."""
     return NOTHING if summary is None else write(summary.median) + spread(summary, write)
 
 
-def spread(summary: MedianSummary, write: Callable[[float], str] = seconds) -> str:
+def spread(summary: "MedianSummary", write: Callable[[float], str] = seconds) -> str:
     """What `median` writes behind the median."""
     if summary.interval is not None:
         return f" [{write(summary.interval[0])}, {write(summary.interval[1])}]"

@@ -17,13 +17,14 @@ differ. A baseline of a single host says nothing of that, so that a run of anoth
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import Literal
 
 from results.compare import Comparison, compare, measure
 from results.metrics import Metric, find_metric
-from results.rules import Rule
+from results.rules import Rules
 from results.samples import Samples
+from results.statistics import known_median
 
 LEVEL = 0.05
 """false alarms a night, at most"""
@@ -31,8 +32,6 @@ RUNS = 5
 """runs of a recipe that a baseline should have: with fewer, the floor is high because it is not well known"""
 
 Decision = Literal["passed", "better", "worse", "not confirmed", "unstable", "undecided", "missing"]
-Rules = Mapping[str, Rule]
-"""by metric"""
 Rerun = Callable[[str], Sequence[Samples]]
 """trains a recipe once more"""
 TrainBoth = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
@@ -73,7 +72,6 @@ def judge(
     new: Sequence[Samples],
     rules: Rules,
     rerun: Rerun | None = None,
-    level: float = LEVEL,
     *,
     recipes: Collection[str] | None = None,
     own_rules: Mapping[str, Rules] | None = None,
@@ -89,7 +87,7 @@ def judge(
     there = [one.recipe for one in baseline if _machine(one) in machines] if recipes is None else recipes
     names = list(dict.fromkeys([*(one.recipe for one in new), *there]))
     rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in names}
-    share = _share(level, rules_of)
+    share = _share(rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         runs = [one for one in new if one.recipe == recipe]
@@ -118,7 +116,7 @@ def _judge_recipe(
     again: Sequence[Samples] | None = None
     moved = _moved(accepted, runs)
     for first in _compared_by_trial(accepted, runs, rules, share):
-        metric, limit = first.metric, rules[first.metric.name].limit
+        metric, limit = first.metric, rules[first.metric.name]
         floor = _floor(accepted, metric, share)
         stable = first.change is None or not metric.test.by_ranks or (floor is not None and floor <= limit)
         changed = stable and _is_beyond(first, accepted, runs, limit)
@@ -146,7 +144,6 @@ def judge_interleaved(
     recipes: Sequence[str],
     train_both: TrainBoth,
     rules: Rules,
-    level: float = LEVEL,
     *,
     own_rules: Mapping[str, Rules] | None = None,
 ) -> list[Judgement]:
@@ -157,7 +154,7 @@ def judge_interleaved(
     recipe, rules that replace or join `rules`. A recipe without runs of both codes is missing.
     """
     rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in recipes}
-    share = _share(level, rules_of)
+    share = _share(rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         again: list[Comparison] | None = None
@@ -187,9 +184,9 @@ def status(judgements: Iterable[Judgement]) -> int:
     return 2 if decisions & {"undecided", "missing"} or not decisions - {"unstable"} else 0
 
 
-def _share(level: float, rules_of: Mapping[str, Rules]) -> float:
+def _share(rules_of: Mapping[str, Rules]) -> float:
     """The false alarms that each metric of each recipe may have (Bonferroni)."""
-    return level / max(1, sum(len(rules) for rules in rules_of.values()))
+    return LEVEL / max(1, sum(len(rules) for rules in rules_of.values()))
 
 
 def _machine(one: Samples) -> tuple[str, str]:
@@ -272,7 +269,7 @@ def _floor(accepted: Iterable[Samples], metric: Metric, share: float) -> float |
     """None for accuracies, whose trials show all of their noise: it comes from the seed."""
     if not metric.test.by_ranks:
         return None
-    return noise_floor([value for one in accepted if (value := _median(one, metric)) is not None], share)
+    return noise_floor(_medians(accepted, metric), share)
 
 
 def _is_beyond(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samples], limit: float) -> bool:
@@ -281,14 +278,11 @@ def _is_beyond(row: Comparison, accepted: Iterable[Samples], runs: Iterable[Samp
         return False
     if row.change is None or not row.metric.test.by_ranks:
         return True
-    logs = [
-        fmean(math.log(value) for one in side if (value := _median(one, row.metric)) is not None)
-        for side in (accepted, runs)
-    ]
+    logs = [fmean(map(math.log, _medians(side, row.metric))) for side in (accepted, runs)]
     change = math.expm1(logs[1] - logs[0])
     return change >= limit if (row.verdict == "worse") != row.metric.higher_is_better else -change >= limit
 
 
-def _median(one: Samples, metric: Metric) -> float | None:
-    values = [value for value in one.values[metric.name] if value is not None]
-    return median(values) if values else None
+def _medians(side: Iterable[Samples], metric: Metric) -> list[float]:
+    """Of each run that has the number."""
+    return [value for one in side if (value := known_median(one.values[metric.name])) is not None]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from results import compare as comparing
 from results import protocols, rules, samples, store
+from results.extras import require
 from results.flat import COLUMNS, tables
 from results.record import Run
 from results.tables import Table, comparison
@@ -26,15 +27,12 @@ def load(
     places: run directories, folders of them, or globs. Times are seconds under `protocol`, accuracies fractions.
     ValueError for a place without runs, an unknown protocol or table, and where pandas is missing.
     """
-    try:
-        import pandas as pd
-    except ModuleNotFoundError:
-        raise ValueError("a data frame needs pandas: pip install -e '.[query]' -c constraints.txt") from None
+    pandas = require("pandas", "query")
     if table not in COLUMNS:
         raise ValueError(f"table={table!r}: use one of {', '.join(COLUMNS)}")
     every = store.with_scalings([places] if isinstance(places, str | Path) else places)
     found = tables(store.find(every), protocol)
-    return pd.DataFrame(getattr(found, table), columns=[column.name for column in COLUMNS[table]])
+    return pandas.DataFrame(getattr(found, table), columns=[column.name for column in COLUMNS[table]])
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,6 @@ def compare(
     def side(given: str | Path | Run) -> list[samples.Samples]:
         if isinstance(given, Run):
             return [samples.of_run(given, protocol, chosen)]
-        return samples.resolve(str(given), protocol, (Path(runs), samples.MEASURED), metrics=chosen)
+        return samples.resolve(str(given), protocol, (Path(runs), samples.MEASURED))
 
     return Comparisons(tuple(comparing.compare(side(before), side(after), chosen, across)), protocol)

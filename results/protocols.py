@@ -6,9 +6,10 @@ A training has two times, which never share a column. `total_seconds` is the tim
 """
 
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 
-from results.record import Lap, LapName, TrialRecord
+from results.record import LapName, TrialRecord
 
 DEFAULT = "strict"
 RENAMED = {"record": "strict"}
@@ -114,33 +115,41 @@ def seconds_to_target(trial: TrialRecord, protocol: str) -> float | None:
 
 
 def seconds_to(trial: TrialRecord, threshold: float | None, protocol: str) -> float | None:
-    """Seconds to the end of the first epoch whose accuracy is at or over the threshold, as `seconds_until` counts them.
+    """Seconds to the end of the first epoch whose accuracy is at or over the threshold, as `elapsed` counts them.
 
     None where no epoch is over it.
     """
     find_protocol(protocol)
     last = epoch_reaching(trial, threshold)
-    return None if last is None else seconds_until(trial, protocol, last)
+    return None if last is None else elapsed(trial, protocol)[last]
 
 
-def seconds_until(trial: TrialRecord, protocol: str, last: int) -> float | None:
-    """Seconds to the end of an epoch, counted from 1.
+def elapsed(trial: TrialRecord, protocol: str) -> dict[int, float | None]:
+    """Seconds to the end of each epoch of `trial.epochs`, by its number.
 
     The laps that belong to no epoch, plus those of the epochs up to this one. The final evaluation is left out under
     every protocol, because it comes after the last epoch. Under `cold` it is `total` less all laps that came later, so
     that what passed between laps is counted.
 
-    None where the epochs up to this one do not all have a `train` lap of their own, so that their time is not known.
+    None where the epochs up to this one do not all have a `train` lap of their own, and under `cold` for a trial
+    without `total`: their time is not known. ValueError for an unknown protocol.
     """
-    laps = find_protocol(protocol).laps
-    if not set(range(1, last + 1)) <= {lap.epoch for lap in trial.laps if lap.name == "train"}:
-        return None
-    if "total" in laps:
+    counted = find_protocol(protocol).laps
+    is_cold = "total" in counted
+    seconds: defaultdict[int | None, float] = defaultdict(float)
+    for lap in trial.laps:
+        if lap.name not in AFTER_TRAINING and (is_cold or lap.name in counted):
+            seconds[lap.epoch] += lap.seconds
+    at: float | None = seconds.pop(None, 0.0)
+    if is_cold:
         whole = total_seconds(trial, protocol)
-        return None if whole is None else whole - sum(lap.seconds for lap in trial.laps if _is_after(lap, last))
-    laps = laps - AFTER_TRAINING
-    return sum([lap.seconds for lap in trial.laps if lap.name in laps and (lap.epoch is None or lap.epoch <= last)])
-
-
-def _is_after(lap: Lap, epoch: int) -> bool:
-    return lap.name in AFTER_TRAINING or (lap.epoch is not None and lap.epoch > epoch)
+        at = None if whole is None else whole - sum(seconds.values()) - trial.seconds(*AFTER_TRAINING)
+    trained = {lap.epoch for lap in trial.laps if lap.name == "train"}
+    found: dict[int, float | None] = {}
+    last = 0
+    for result in trial.epochs:
+        passed = range(last + 1, result.epoch + 1)
+        last = result.epoch
+        at = None if at is None or not trained.issuperset(passed) else at + sum(seconds[epoch] for epoch in passed)
+        found[last] = at
+    return found

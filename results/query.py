@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results import cache, store
+from results.extras import require
 from results.flat import COLUMNS, Column, Row, tables
 from results.format import FORMULA, NOTHING
 from results.protocols import find_protocol
@@ -42,10 +43,7 @@ def database(
     skip: as in `results.store.find`; warn: told what could not be read of a run that is in the tables. ValueError for
     an unknown protocol, a place without runs, an integer too large for its column, and where DuckDB is missing.
     """
-    try:
-        import duckdb
-    except ModuleNotFoundError:
-        raise ValueError("queries need DuckDB: pip install -e '.[query]' -c constraints.txt") from None
+    duckdb = require("duckdb", "query")
     find_protocol(protocol)
     paths = store.locate(places)
     encoded = cache.derived(paths, f"rows {protocol}", partial(_encode, protocol=protocol), workers)
@@ -82,7 +80,7 @@ def _encode(path: Path, protocol: str) -> bytes:
         "file": str(path.with_name(store.TRIALS)),
         "run": run.record.id,
         "recipe": run.record.recipe_name,
-        "as_it_stands": is_ended and not run.warnings and store.has_current_trials(path),
+        "as_it_stands": is_ended and not run.warnings,
         "warnings": run.warnings,
     }
     rows = (json.dumps(_finite(row), ensure_ascii=False) for row in (*found.runs, *found.trials))

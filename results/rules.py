@@ -1,32 +1,21 @@
 """What counts as a change, as a person writes it: `time:5%`, `accuracy:0.1`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from results.metrics import METRICS, find_metric
+from results.metrics import find_metric
 
-
-@dataclass(frozen=True)
-class Rule:
-    """A change of a metric counts if it is significant and at least `limit`: a share of a ratio, or a difference."""
-
-    metric: str
-    limit: float
+Rules = Mapping[str, float]
+"""By metric: a change counts if it is significant and at least this large, as a share of a ratio or as a difference."""
 
 
-DEFAULTS = {name: Rule(name, metric.limit) for name, metric in METRICS.items()}
-
-
-def parse(text: str) -> Rule:
-    """`METRIC:LIMIT`, such as `time:5%` or `accuracy:0.1` (percentage points). ValueError for anything else."""
-    name, _, limit = text.partition(":")
-    return Rule(name, find_metric(name).parse_limit(limit))
-
-
-def rules(texts: Iterable[str]) -> Mapping[str, Rule]:
-    """By metric. ValueError for two rules on one metric."""
-    parsed = [parse(text) for text in texts]
-    by_metric = {rule.metric: rule for rule in parsed}
-    if len(by_metric) < len(parsed):
-        raise ValueError("two rules for one metric: give one of them")
-    return by_metric
+def rules(texts: Iterable[str]) -> Rules:
+    """Of texts METRIC:LIMIT, such as `time:5%` or `accuracy:0.1` (points). ValueError for others, and for two of one
+    metric."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, limit = text.partition(":")
+        metric = find_metric(name)
+        if name in found:
+            raise ValueError("two rules for one metric: give one of them")
+        found[name] = metric.parse_limit(limit)
+    return found

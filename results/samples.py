@@ -6,7 +6,7 @@ Runs are read one after the other and only their samples are kept, in memory and
 import json
 import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +213,10 @@ def resolve(
     protocol: str,
     roots: Sequence[Path] = (Path("runs"), MEASURED),
     workers: int = 1,
-    metrics: Collection[str] = DEFAULT,
     skip: store.Skip | None = None,
     discard: Collection[str] = (),
 ) -> list[Samples]:
-    """One side of a comparison, with the samples of these metrics, without the trials that have a mark in `discard`.
+    """One side of a comparison, with every metric, without the trials that have a mark in `discard`.
 
     `word` is a run's directory, a folder of runs, a glob, `published` (every figure), `published:RECIPE`, or the name
     of a recipe with or without `@COMMIT`: all its runs under `roots`, at that commit. `skip`: as in `store.find`.
@@ -235,9 +234,8 @@ def resolve(
         found = store.locate([word])
     else:
         found = _of_recipe(word, roots, skip)
-    chosen = {name: find_metric(name) for name in {*DEFAULT, *metrics}}
     read = store.without_unreadable(found, of_runs(found, workers, discard), [word], skip)
-    return [replace(one[protocol], values={name: one[protocol].values[name] for name in chosen}) for one in read]
+    return [one[protocol] for one in read]
 
 
 def _of_recipe(word: str, roots: Sequence[Path], skip: store.Skip | None) -> list[Path]:

@@ -18,7 +18,7 @@ from results.interconnect import Link, fit
 from results.protocols import epoch_reaching
 from results.record import Run, TrialRecord
 from results.samples import of_run
-from results.statistics import ratio_of_times
+from results.statistics import known_median, ratio_of_times
 from results.summary import Figure, pooled
 from results.units import Unit, unit_of
 
@@ -63,8 +63,7 @@ class Point:
     @property
     def epochs_to_target(self) -> float | None:
         """The median over the trials that reached it."""
-        epochs = [epoch for trial in self.reached if (epoch := epoch_reaching(trial)) is not None]
-        return median(epochs) if epochs else None
+        return known_median(map(epoch_reaching, self.reached))
 
     def figure(self, metric: str, protocol: str) -> Figure:
         """Of the trials of all its runs together."""
@@ -158,7 +157,9 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
 
 
 def strategy_of(run: Run) -> str:
-    """How its processes share the network."""
+    """How its processes share the network; empty for one process."""
+    if run.record.world_size == 1:
+        return ""
     return known(run.record.environment.strategy) or "unknown"
 
 

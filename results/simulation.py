@@ -14,7 +14,6 @@ from results.facts import FACTS
 from results.gate import judge, status
 from results.hosts import host_effect
 from results.metrics import METRICS, Metric
-from results.rules import Rule
 from results.samples import Samples
 from results.statistics import (
     LEVEL,
@@ -178,7 +177,7 @@ def night_rates(
     host than those.
     """
     generator, alarms = np.random.default_rng(seed), 0
-    rules = {"time": Rule("time", 0.03)}
+    rules = {"time": 0.03}
     factors = {"a": 1 + slow_down, "b": 1.0}
     runs = iter(range(10**9))
 

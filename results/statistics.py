@@ -7,9 +7,10 @@ all times by one factor. Accuracies are compared by Welch's t-test.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from statistics import median
 
 import numpy as np
 
@@ -162,6 +163,12 @@ def median_summary(samples: Sequence[float]) -> MedianSummary:
     return MedianSummary(n, float(np.median(ordered)), interval, _mean(ordered), _std(ordered), ordered[0], ordered[-1])
 
 
+def known_median(values: Iterable[float | None]) -> float | None:
+    """The median of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
 def ratio_of_times(before: Sequence[float], after: Sequence[float], *, paired: bool = False) -> Change:
     """The factor by which `after` is longer than `before`, with its interval and p.
 
@@ -266,8 +273,8 @@ def _center(values: np.ndarray, left_out: int | None) -> tuple[float, tuple[floa
     middle = [(values.size - 1) // 2, values.size // 2]
     ends = [] if left_out is None else [left_out, values.size - 1 - left_out]
     values.partition(sorted({*middle, *ends}))  # once for all of them: there may be a million
-    median = float(values[middle].mean())
-    return median, (float(values[ends[0]]), float(values[ends[1]])) if ends else None
+    center = float(values[middle].mean())
+    return center, (float(values[ends[0]]), float(values[ends[1]])) if ends else None
 
 
 def _pair_differences(before: np.ndarray, after: np.ndarray) -> np.ndarray:

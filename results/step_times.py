@@ -5,8 +5,7 @@ few steps where single slow ones matter (`data.made_up.images`).
 """
 
 import math
-from collections.abc import Iterable
-from statistics import median, quantiles
+from statistics import median
 
 from results.record import Run, TrialRecord
 
@@ -23,14 +22,6 @@ def step_seconds(run: Run, trial: TrialRecord) -> list[float]:
             seconds[lap.epoch] = seconds.get(lap.epoch, 0.0) + lap.seconds
     steps = {epoch: min(whole, trial.steps - whole * (epoch - 1)) for epoch in seconds}
     return [seconds[epoch] / steps[epoch] for epoch in sorted(seconds) if steps[epoch] > 0]
-
-
-def percentile(values: Iterable[float], percent: int) -> float | None:
-    """Linear between the two nearest values (percent: 1 to 99); None of nothing."""
-    known = list(values)
-    if len(known) < 2:
-        return known[0] if known else None
-    return quantiles(known, n=100, method="inclusive")[percent - 1]
 
 
 def median_milliseconds(run: Run, trial: TrialRecord) -> float | None:

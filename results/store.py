@@ -19,7 +19,7 @@ import pydantic_core
 from results import lock
 from results.files import append_line, sync_folder, write_atomically
 from results.record import SCHEMA_VERSION, Run, RunRecord, Status, TrialRecord
-from results.upgrades import UPGRADES, Upgrade
+from results.upgrades import UPGRADES
 from results.writer import is_gone
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def resume(path: Path, record: RunRecord) -> RunDirectory:
 
 def _resume(path: Path, record: RunRecord, held: "BaseFileLock") -> RunDirectory:
     run = read(path)
-    if _version(_load_record(run.path)) != SCHEMA_VERSION:
+    if _load_record(run.path).get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
     interleaved = run.record.interleaved if run.record.interleaved == record.interleaved else None
     for key, (then, now) in differences(run.record, record).items():
@@ -167,16 +167,24 @@ def read(path: str | Path) -> Run:
     """
     path = Path(path)
     path = path.parent if path.name == RECORD else path
-    record, steps = _read_record(path)
+    record = read_record(path)
     warnings: list[str] = []
-    trials = tuple(_read_trials(path / TRIALS, record, steps, warnings))
+    trials = tuple(_read_trials(path / TRIALS, record, warnings))
     return Run(record, trials, path, tuple(warnings))
 
 
 def read_record(path: str | Path) -> RunRecord:
     """A run's record alone. Raises as `read` does."""
     path = Path(path)
-    return _read_record(path.parent if path.name == RECORD else path)[0]
+    path = path.parent if path.name == RECORD else path
+    loaded = _upgraded(path, _load_record(path))
+    try:
+        record = RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION})
+    except pydantic_core.ValidationError as error:
+        raise ValueError(f"{path / RECORD}: {_first(error)}") from error
+    if record.status == "running" and record.writer and is_gone(record.writer):
+        return record.model_copy(update={"status": "interrupted", "reason": GONE})
+    return record
 
 
 Skip = Callable[[str], None]
@@ -193,6 +201,11 @@ def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
     with no_collector():
         runs = without_unreadable(paths, (attempt(read, path) for path in paths), places, skip)
     return sorted(runs, key=lambda run: run.record.created)
+
+
+def runs_in(folder: Path, skip: Skip | None = None) -> list[Run]:
+    """As `find`, of a folder that may have no run, or not be there."""
+    return find([folder], skip) if any(folder.glob(f"*/{RECORD}")) else []
 
 
 def attempt(reader: Callable[[Path], T], path: Path) -> T | ValueError:
@@ -248,11 +261,6 @@ def locate(places: Iterable[str | Path]) -> list[Path]:
     return sorted(found.values(), key=lambda record: (record.parent.name, record))
 
 
-def has_current_trials(path: Path) -> bool:
-    """Whether the lines of a run's trials are read as they stand, with no upgrade between."""
-    return all(step.trial is dict for step in _upgrades(path.parent, _version(_load_record(path.parent))))
-
-
 def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:
     """The places, and the folders of `bench/scale.py` in them."""
     places = list(places)
@@ -284,21 +292,6 @@ def _records_at(path: Path) -> list[Path]:
     return list(path.glob(f"*/{RECORD}")) if path.is_dir() else []
 
 
-def _read_record(path: Path) -> tuple[RunRecord, list[Upgrade]]:
-    """The record, and the steps that bring it and its trials up to date."""
-    loaded = _load_record(path)
-    steps = _upgrades(path, _version(loaded))
-    for step in steps:
-        loaded = step.run(loaded)
-    try:
-        record = RunRecord.model_validate(loaded | {"schema_version": SCHEMA_VERSION})
-    except pydantic_core.ValidationError as error:
-        raise ValueError(f"{path / RECORD}: {_first(error)}") from error
-    if record.status == "running" and record.writer and is_gone(record.writer):
-        return record.model_copy(update={"status": "interrupted", "reason": GONE}), steps
-    return record, steps
-
-
 def _load_record(path: Path) -> dict[str, Any]:
     try:
         content = _bytes(path / RECORD)
@@ -323,11 +316,8 @@ def _bytes(path: Path) -> bytes:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _version(loaded: dict[str, Any]) -> Any:
-    return loaded.get("schema_version")
-
-
-def _upgrades(path: Path, version: Any) -> list[Upgrade]:
+def _upgraded(path: Path, loaded: dict[str, Any]) -> dict[str, Any]:
+    version = loaded.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
         raise ValueError(f"{path / RECORD}: schema_version={version!r} is not a version")
     if version > SCHEMA_VERSION:
@@ -338,10 +328,12 @@ def _upgrades(path: Path, version: Any) -> list[Upgrade]:
     steps = range(version, SCHEMA_VERSION)
     if any(step not in UPGRADES for step in steps):
         raise ValueError(f"{path / RECORD}: schema_version={version} was never written by Paceline")
-    return [UPGRADES[step] for step in steps]
+    for step in steps:
+        loaded = UPGRADES[step](loaded)
+    return loaded
 
 
-def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: list[str]) -> Iterator[TrialRecord]:
+def _read_trials(path: Path, record: RunRecord, warnings: list[str]) -> Iterator[TrialRecord]:
     """The trials in the file; appends to `warnings` for every line that is none."""
     try:
         content = _bytes(path)
@@ -353,8 +345,8 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
         if not line:
             continue
         try:
-            trial = _read_trial(line, steps)
-        except ValueError as error:
+            trial = TrialRecord.model_validate_json(line)
+        except pydantic_core.ValidationError as error:
             if _is_impossible(error):
                 raise ValueError(f"{path}:{number}: cannot be: {_first(error)}") from error
             warnings.append(f"{path}:{number}: skipped a damaged line: {_first(error)}")
@@ -374,27 +366,14 @@ def _read_trials(path: Path, record: RunRecord, steps: list[Upgrade], warnings: 
         yield trial
 
 
-def _read_trial(line: bytes, steps: list[Upgrade]) -> TrialRecord:
-    if not steps:
-        return TrialRecord.model_validate_json(line)
-    loaded = pydantic_core.from_json(line)
-    if not isinstance(loaded, dict):
-        raise ValueError("no object")
-    for step in steps:
-        loaded = step.trial(loaded)
-    return TrialRecord.model_validate(loaded)
-
-
-def _is_impossible(error: ValueError) -> bool:
+def _is_impossible(error: pydantic_core.ValidationError) -> bool:
     """Whether a line has the form of a trial, and only its values are wrong."""
-    kinds = {what["type"] for what in error.errors()} if isinstance(error, pydantic_core.ValidationError) else {"text"}
+    kinds = {what["type"] for what in error.errors()}
     return kinds <= {"value_error", "greater_than_equal", "less_than_equal", "finite_number"}
 
 
-def _first(error: ValueError) -> str:
+def _first(error: pydantic_core.ValidationError) -> str:
     """The first thing that is wrong, in one line."""
-    if isinstance(error, pydantic_core.ValidationError):
-        what = error.errors(include_url=False)[0]
-        value = f"={what['input']!r}" if isinstance(what["input"], int | float) else ""
-        return f"{'.'.join(map(str, what['loc']))}{value}: {what['msg']}".removeprefix(": ")
-    return str(error)
+    what = error.errors(include_url=False)[0]
+    value = f"={what['input']!r}" if isinstance(what["input"], int | float) else ""
+    return f"{'.'.join(map(str, what['loc']))}{value}: {what['msg']}".removeprefix(": ")

@@ -1,18 +1,10 @@
-"""Records of earlier schema versions, brought up to date as they are read. The files stay as they are."""
+"""`run.json` of earlier schema versions, brought up to date as it is read. The files stay as they are."""
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 Json = dict[str, Any]
-
-
-class Upgrade(NamedTuple):
-    """From one schema version to the next: for `run.json` and for one line of `trials.jsonl`."""
-
-    run: Callable[[Json], Json]
-    trial: Callable[[Json], Json]
-
 
 TABLES = {
     "ladder": re.compile(r".+/ladder/[^/]+"),
@@ -41,5 +33,5 @@ def _renamed(values: Json, names: dict[str, str]) -> Json:
     return {names.get(key, key): value for key, value in values.items()}
 
 
-UPGRADES: dict[int, Upgrade] = {1: Upgrade(dict, dict), 2: Upgrade(_to_3, dict), 3: Upgrade(dict, dict)}
-"""By the version that they upgrade from. Versions 2 and 4 added fields that may be left out."""
+UPGRADES: dict[int, Callable[[Json], Json]] = {1: dict, 2: _to_3, 3: dict}
+"""By the version that they upgrade from. Versions 2 and 4 added fields that may be left out. Trials never changed."""

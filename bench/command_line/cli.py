@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.command_line.invocation import as_typed
+from results.format import printable
 
 if TYPE_CHECKING:  # --help need not wait for it
     from rich.console import Console
@@ -69,7 +70,7 @@ def command(main: Main) -> Callable[..., int]:
     ValueError and OSError are the caller's to mend: one line and status 2. Any other exception is a fault of ours: one
     line with the path of a log file that holds the traceback, and status 3.
     """
-    name = name_of(main)
+    name = f"bench/{Path(main.__code__.co_filename).name}"
 
     @functools.wraps(main)
     def guarded(arguments: Sequence[str] | None = None) -> int:
@@ -87,11 +88,6 @@ def command(main: Main) -> Callable[..., int]:
             return print_internal_error(name, error)
 
     return guarded
-
-
-def name_of(main: Main) -> str:
-    """A command as people write it, such as `bench/run.py`."""
-    return f"bench/{Path(main.__code__.co_filename).name}"
 
 
 def print_error(name: str, error: Exception) -> int:
@@ -127,11 +123,6 @@ def rank_prefix(variables: Mapping[str, str]) -> str:
     return f"[rank{variables['RANK']}]: " if several else ""
 
 
-def printable(text: str) -> str:
-    """`text` without what would move the cursor or colour the console."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def processors() -> int:
     """Processes that a reader of many runs may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -153,6 +144,11 @@ def make_console(*, to_stderr: bool = False) -> "Console":
 
     file = sys.stderr if to_stderr else sys.stdout
     return Console(stderr=to_stderr, width=None if file.isatty() else WIDTH, emoji=False)
+
+
+def print_line(console: "Console", text: str) -> None:
+    """Print a text as it is: nothing in it is markup, and no line is broken."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def make_streams_safe() -> None:

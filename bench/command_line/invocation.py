@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 LAUNCHED = re.compile(r"(?P<launcher>accelerate launch(?: [^\s/]+)*?) bench/(?P<name>\w+)\.py\b")
 ALONE = re.compile(r"(?<![\w./-])(?:python )?bench/(?P<name>\w+)\.py\b")
@@ -34,9 +34,15 @@ def as_typed(text: str) -> str:
     return ALONE.sub(rf"{_program} \g<name>", text)
 
 
-def without_folders(arguments: list[str]) -> list[str]:
-    """A command line without the folders and addresses of this machine, which do not describe a run."""
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=True)
+def recorded(prog: str, arguments: Sequence[str]) -> list[str]:
+    """A command line as records have it: without the folders and addresses of this machine, which do not describe a
+    run."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("--out", "--data-dir", "--resume", "--cluster"):
         options.add_argument(option)
-    return options.parse_known_args(arguments)[1]
+    return [prog, *map(encodable, options.parse_known_args(arguments)[1])]
+
+
+def encodable(text: str) -> str:
+    """A text of the command line as UTF-8 has it: a byte of a path that is no UTF-8 becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

@@ -2,14 +2,13 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bench.command_line import moved_options, options, suites
-from bench.command_line.invocation import as_typed
+from bench.command_line import options, suites
+from bench.command_line.invocation import encodable
 from bench.command_line.option_groups import (
     DEFAULT_TRIALS,
     OUTPUT,
@@ -132,11 +131,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
 
 def parse(arguments: Sequence[str] | None = None) -> RunOptions:
     """The options of bench/run.py. Exits with status 2 and one line for a command line that is wrong."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if command := moved_options.new_command(words):
-        print(as_typed(f"{PROG}: error: this is a command of its own now: {command}"), file=sys.stderr)
-        raise SystemExit(2)
-    return options.parse(RunOptions, PROG, words, description=DESCRIPTION, epilog=EXAMPLES)
+    return options.parse(RunOptions, PROG, arguments, description=DESCRIPTION, epilog=EXAMPLES)
 
 
 @dataclass(frozen=True)
@@ -150,6 +145,13 @@ class Job:
     resume: Path | None = None
     interleaved: str | None = None
     """of the run to finish: what it shares with the runs that it was interleaved with"""
+
+
+def new_job(name: str, recipe: Recipe | Script, first: int, trials: int, *, smoke_test: bool = False) -> Job:
+    """A run to make, from its first seed on. Without the gradient all-reduce it is a smoke test: its weights mean
+    nothing."""
+    is_smoke_test = smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
+    return Job(run_name(name), recipe, tuple(range(first, first + trials)), is_smoke_test)
 
 
 def check_suite(options: Suite) -> None:
@@ -177,8 +179,7 @@ def jobs(options: RunOptions) -> list[Job]:
             if options.batch_per_process:
                 processes = int(os.environ.get("WORLD_SIZE", "1"))
                 recipe = recipe.with_batch(options.batch_per_process * processes)
-            means_nothing = options.smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
-            found.append(Job(run_name(name), recipe, tuple(range(first, first + trials)), means_nothing))
+            found.append(new_job(name, recipe, first, trials, smoke_test=options.smoke_test))
     for text in options.command:
         settings: dict[str, object] = {"command": text, "metrics": options.metrics, "title": text[:100]}
         command = recipes.load_own(settings, text, [*options.overrides, *target])
@@ -248,8 +249,3 @@ def run_name(recipe_name: str) -> str:
     if is_entry(recipe_name):
         return encodable(display_name(recipe_name))
     return encodable(Path(recipe_name).stem) if recipe_name.endswith((".yaml", ".yml")) else recipe_name
-
-
-def encodable(text: str) -> str:
-    """A text of the command line as UTF-8 has it: a byte of a path that is no UTF-8 becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()

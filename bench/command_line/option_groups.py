@@ -152,6 +152,11 @@ class Data(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassedOn(Machine, Timeout, Data):
+    """What a command passes on to every training that it starts."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Records(Options):
     """Where runs are recorded, and how their times are counted."""
 
@@ -164,19 +169,13 @@ class Records(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(Options):
-    """What is written of each epoch."""
+class Probes(Options):
+    """What is measured beside the timed trials."""
 
     title = "also measure"
 
     track: bool = False
     """write TensorBoard events (extra `track`)"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probes(Track):
-    """What is measured after the timed trials."""
-
     profile: bool = False
     """trace a few steps after the trials, for Perfetto"""
     energy: bool = False

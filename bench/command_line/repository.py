@@ -1,8 +1,9 @@
 """The web page of a repository, to which commits can be linked."""
 
 import re
-import subprocess
 from pathlib import Path
+
+from bench.command_line import git
 
 REMOTE = re.compile(
     r"(?:(?:https?|ssh|git)://(?:[^@/]*@)?|[^@/:]+@)"  # a protocol or a user; never a folder of this machine
@@ -12,12 +13,10 @@ REMOTE = re.compile(
 
 def web_page(folder: Path) -> str | None:
     """Of the remote `origin` of the repository in `folder`; None without git, a repository or a remote on a host."""
-    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603  no shell
-    except (OSError, subprocess.SubprocessError):
+        return web_address(git.output(folder, "remote", "get-url", "origin").strip())
+    except (OSError, ValueError):
         return None
-    return web_address(found.stdout.strip())
 
 
 def web_address(remote: str) -> str | None:

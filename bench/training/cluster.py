@@ -77,12 +77,12 @@ class Cluster:
         """How many tasks that take so much the whole cluster does at a time."""
         return sum(fitting(cpus, gpus, node) for node in self.nodes)
 
-    def actor(self, kind: type, *arguments: object) -> Any:
+    def actor(self, kind: type) -> Any:
         """An object of this class in a process of its own on this host, with Ray's handle for workers to call it."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
-        return self._ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(*arguments)
+        return self._ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote()
 
     def train(self, tasks: Iterable[T], at_most: int | None = None) -> Generator[tuple[T, Any], None, None]:
         """Do all tasks. Yields each as it ends, with what it returned or the failure.

@@ -104,11 +104,10 @@ class CollectedRun:
 
 
 def _unfinished(job: Job, command: Sequence[str], folder: Path) -> Run | None:
-    runs = store.find([folder], skip=cli.warn) if any(folder.glob("*/run.json")) else []
     wanted = (job.name, list(job.seeds), job.smoke_test)
     alike = [
         run
-        for run in runs
+        for run in store.runs_in(folder, cli.warn)
         if (run.record.recipe_name, run.record.seeds, run.record.smoke_test) == wanted
         and run.missing_seeds
         and _is_of(run.record, job, command)

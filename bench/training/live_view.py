@@ -69,7 +69,7 @@ class TrialLines:
 
     def show(self, event: Event) -> None:
         """Print an event."""
-        self.console.print(str(event), highlight=False, markup=False, soft_wrap=True)
+        cli.print_line(self.console, str(event))
 
     def end_run(self) -> None:
         """The run is over, or was interrupted."""
@@ -172,16 +172,10 @@ class LiveBar(TrialLines):
         self._bars.progress.update(self._task, completed=completed, to_go=to_go, refresh=draw, **fields)
 
 
-def make_view(*, is_main: bool, quiet: bool = False, as_json: bool = False, interleaved: bool = False) -> TrialLines:
-    """The view for this process: on a terminal, in a log, for the process that launched it, or none."""
-    (view,) = make_views(1, is_main=is_main, quiet=quiet, as_json=as_json, interleaved=interleaved)
-    return view
-
-
 def make_views(
-    count: int, *, is_main: bool, quiet: bool = False, as_json: bool = False, interleaved: bool = True
+    count: int, *, is_main: bool, quiet: bool = False, as_json: bool = False, interleaved: bool = False
 ) -> list[TrialLines]:
-    """A view for each of several runs in progress at a time, as `make_view` makes one."""
+    """A view for each run in progress: on a terminal, in a log, for the process that launched this one, or none."""
     if not is_main:
         return [TrialLines(Console(quiet=True)) for _ in range(count)]
     if events.are_wanted(os.environ):
@@ -189,15 +183,10 @@ def make_views(
         return [EventSender(console, interleaved=interleaved or events.INTERLEAVED in os.environ) for _ in range(count)]
     console = cli.make_console(to_stderr=as_json)
     if not quiet and console.is_terminal:
-        return bars(console, count, interleaved=interleaved)
+        shared = Bars(console)
+        return [LiveBar(console, shared, interleaved=interleaved) for _ in range(count)]
     kind = TrialLines if quiet or interleaved else EpochLines
     return [kind(console, interleaved=interleaved) for _ in range(count)]
-
-
-def bars(console: Console, count: int, *, interleaved: bool = True) -> list[TrialLines]:
-    """Bars that share a console."""
-    shared = Bars(console)
-    return [LiveBar(console, shared, interleaved=interleaved) for _ in range(count)]
 
 
 def share_done(state: State | EpochProgress) -> float:

@@ -1,7 +1,5 @@
 """How long the trials of a run still take."""
 
-from statistics import fmean
-
 
 class Pace:
     """The remaining time of a run, from the times at which its trials began and ended. All times are in seconds.
@@ -37,7 +35,7 @@ class Pace:
 
     def _seconds_of_a_trial(self, now: float, done: float) -> float | None:
         if len(self._ends) > 1:
-            return fmean(later - earlier for earlier, later in zip(self._ends, self._ends[1:], strict=False))
+            return (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
         if self._interleaved or self._started is None:
             return None
         if self._ends:

@@ -3,8 +3,7 @@
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,6 @@ from bench.command_line.jobs import Job
 from pipelines.recipe.scripts import Cells
 from pipelines.scripts.run import Run
 from results import files, store
-from results.record import DataHashes
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """What the record says of the cells."""
-
-    description: Mapping[str, Any]
-    hash: str
-    data: DataHashes | None = None
-    environment: Mapping[str, object] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -64,10 +52,11 @@ def record(
         what = error.errors(include_url=False)[0]
         raise ValueError(f"paceline.record: {'.'.join(map(str, what['loc']))}: {what['msg']}") from None
     world = process_group.alone(device)
-    trained = _Trained(config.model_dump(mode="json"), config.hash)
     job = Job(name, config, (seed,))
-    written = run_trials.new_record(job, trained, world, [environment.capture(world.device)], [])
-    directory = store.create(Path(out), written.model_copy(update={"command": ["paceline.record"]}))
+    captured = [environment.capture(world.device)]
+    trained = {"recipe": config.model_dump(mode="json"), "recipe_hash": config.hash, "command": ["paceline.record"]}
+    written = run_trials.new_record(job, world, captured, **trained)
+    directory = store.create(Path(out), written)
     files.write_sources(directory.path, {"cell.py": text} if text else {})
     run = Run(seed, world.device, target, clock=make_clock(world.device))
     try:

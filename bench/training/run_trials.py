@@ -18,11 +18,12 @@ import psutil
 import torch
 
 from bench.command_line.cli import Terminated, print_error, rank_prefix, terminating, warn
-from bench.command_line.invocation import as_typed, without_folders
-from bench.command_line.jobs import Job, RunOptions, encodable
+from bench.command_line.invocation import as_typed, recorded
+from bench.command_line.jobs import Job, RunOptions
 from bench.training import events, profiles, trainers
+from bench.training.launch import ROOT
 from bench.training.live_view import TrialLines
-from bench.training.trainers import Described, Trainer
+from bench.training.trainers import Trainer
 from pipelines.clock import Lap, process_started
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
@@ -33,7 +34,6 @@ from pipelines.trial import Trial
 from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PROCESS_STARTED = process_started()
 INTERRUPTION = 3.0
 """seconds that a stopped process waits for the others, which may have been stopped too"""
@@ -100,7 +100,17 @@ def _trials(
     captured = world.gather(environment.capture(world.device))
     places = world.gather(failures.place())
     link = all_reduce.all_reduce_seconds(world)
-    record = new_record(job, trainer, world, captured, link, interleaved)
+    record = new_record(
+        job,
+        world,
+        captured,
+        dict(trainer.environment) | ({"all_reduce": link} if link else {}),
+        recipe=dict(trainer.description),
+        recipe_hash=trainer.hash,
+        data=trainer.data,
+        command=recorded("bench/run.py", sys.argv[1:]),
+        interleaved=interleaved,
+    )
     directory = world.run_on_all(lambda: open_directory(job, options, record) if world.is_main else None)
     seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     observers: list[Any] = [view]
@@ -172,12 +182,12 @@ def facts_of_command(options: RunOptions, planned: Sequence[Job]) -> dict[str, s
 
 def facts(job: Job, trainer: Trainer) -> dict[str, str]:
     """What must be the same on all processes of a run."""
-    commit, _ = environment.git_state(REPOSITORY)
+    commit, _ = environment.git_state(ROOT)
     return {
         "recipe": f"{job.name} {trainer.hash}",
         "seeds": str(list(job.seeds)),
         "commit": str(commit),
-        "code": environment.code_digest(REPOSITORY),
+        "code": environment.code_digest(ROOT),
         "torch": str(torch.__version__),
         **trainer.facts,
     }
@@ -208,7 +218,7 @@ def last_attempt(folder: Path, record: RunRecord) -> Path | None:
         return None
     alike = (
         run
-        for run in (store.find([folder], skip=warn) if any(folder.glob("*/run.json")) else [])
+        for run in store.runs_in(folder, warn)
         if run.record.environment.launcher == record.environment.launcher
         and run.record.writer != record.writer
         and (run.record.recipe_hash, run.record.seeds) == (record.recipe_hash, record.seeds)
@@ -225,36 +235,25 @@ def launcher() -> dict[str, str]:
 
 
 def new_record(
-    job: Job,
-    trained: Described,
-    world: World,
-    captured: list[dict[str, object]],
-    link: list[tuple[int, float]],
-    interleaved: str | None = None,
+    job: Job, world: World, captured: list[dict[str, object]], own: Mapping[str, object] | None = None, **trained: Any
 ) -> RunRecord:
     """What is known of a run before it begins.
 
-    captured: the environment of every process. link: as `all_reduce_seconds` measured it.
+    captured: the environment of every process. own: what the training adds to it. trained: fields of what is trained.
     """
-    commit, dirty = environment.git_state(REPOSITORY)
+    commit, dirty = environment.git_state(ROOT)
+    before = {"machine_class": environment.machine_class(captured), "before": environment.telemetry(world.device)}
+    ranks = {"ranks": environment.of_ranks(captured)} if world.size > 1 else {}
     return RunRecord(
         recipe_name=job.name,
-        recipe=dict(trained.description),
-        recipe_hash=trained.hash,
         smoke_test=job.smoke_test,
-        data=trained.data,
-        command=["bench/run.py", *map(encodable, without_folders(sys.argv[1:]))],
         commit=commit,
         dirty=dirty,
-        environment=captured[0]
-        | launcher()
-        | dict(trained.environment)
-        | {"machine_class": environment.machine_class(captured), "before": environment.telemetry(world.device)}
-        | ({"ranks": environment.of_ranks(captured), "all_reduce": link} if world.size > 1 else {}),
+        environment=captured[0] | launcher() | dict(own or {}) | before | ranks,
         world_size=world.size,
         seeds=list(job.seeds),
         writer=writer.this_process(),
-        interleaved=interleaved,
+        **trained,
     )
 
 

@@ -103,7 +103,7 @@ def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> No
         console.print(table.rich())
     for run in runs:
         if hosts := summarize(run, protocol).total_time.hosts:
-            console.print(f"{run.record.recipe_name}, total time: {hosts.text}", highlight=False, markup=False)
+            cli.print_line(console, f"{run.record.recipe_name}, total time: {hosts.text}")
     with_target = [run for run in runs if not run.has_no_target]  # the others have MFU in their own table
     if is_known(with_target):
         console.print(efficiency_table(with_target, protocol).rich())
@@ -118,7 +118,7 @@ def print_lines(console: "Console", runs: Sequence[Run]) -> None:
     if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
         lines.append(as_typed(NEXT_STEPS))
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        cli.print_line(console, line)
 
 
 def outside_laps(run: Run) -> list[str]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 from bench.command_line.jobs import RunOptions
 from bench.training import tracking
@@ -37,58 +37,56 @@ MOST_KEPT = 1_000_000
 """bytes of a file that a command names, up to which its text is kept beside the record"""
 
 
-class Described(Protocol):
-    """What the record of a run says of what it trains."""
+class Trainer:
+    """Trains the trials of one run, in each of its processes."""
 
     description: Mapping[str, Any]
     """the resolved recipe, as the record has it"""
     hash: str
     """of what is trained"""
-    data: DataHashes | None
-    environment: Mapping[str, object]
+    data: DataHashes | None = None
+    environment: Mapping[str, object] = {}
     """what the record says of the processes"""
-
-
-class Trainer(Described, Protocol):
-    """Trains the trials of one run, in each of its processes."""
-
-    laps: Sequence[Lap]
+    laps: Sequence[Lap] = ()
     """what was timed before the first trial"""
-    facts: Mapping[str, str]
+    facts: Mapping[str, str] = {}
     """what must be the same in all processes"""
-    sources: Mapping[str, str]
+    sources: Mapping[str, str] = {}
     """texts to keep beside the record, by file name"""
-    warnings: Sequence[str]
-    starts_with_process: bool
+    warnings: Sequence[str] = ()
+    starts_with_process = True
     """whether the first trial also has the laps `startup` and `total` of this process"""
 
     def set_up(self) -> None:
-        """Build what the trials share, once the processes have agreed on the facts."""
+        """Build what the trials share, once the processes have agreed on the facts. By default nothing."""
 
     def tracker(self, folder: Path) -> Any:
         """An observer that writes TensorBoard events below a folder."""
+        raise NotImplementedError
 
     def warm_up(self) -> Lap | None:
-        """Compile, tune and allocate, before the first trial."""
+        """Compile, tune and allocate, before the first trial. By default nothing."""
+        return None
 
     def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
         """Train once."""
+        raise NotImplementedError
 
     def train_flops(self) -> float | None:
-        """Floating-point operations of one trial, if they are known before it."""
+        """Floating-point operations of one trial; None where they are not known before it."""
+        return None
 
     def profile(self, seed: int) -> Profile:
         """Where the time goes, from trials that are not timed."""
+        raise NotImplementedError
 
     def communication(self, seed: int) -> Communication:
         """The bytes that a step sends, from a trial that is not timed."""
+        raise NotImplementedError
 
 
-class RecipeTrainer:
+class RecipeTrainer(Trainer):
     """Trains a recipe."""
-
-    sources: Mapping[str, str] = {}
-    starts_with_process = True
 
     def __init__(self, recipe: Recipe, folder: Path, world: World, *, smoke_test: bool, track: bool) -> None:
         """Load the data. ValueError where it cannot be had."""
@@ -100,23 +98,23 @@ class RecipeTrainer:
             is_made_up = is_for_smoke and is_missing(name, folder, world)
             whole = sources.made_up(name) if is_made_up else load_whole(recipe.data, folder, world)
             dataset = split.select(whole, recipe.data)
-        self.laps: Sequence[Lap] = clock.laps
+        self.laps = clock.laps
         published = recipe.data.is_published and not is_made_up and fingerprint.is_published(whole)
-        self.data: DataHashes | None = DataHashes(**fingerprint.in_order(dataset), is_published=published)
+        self.data = DataHashes(**fingerprint.in_order(dataset), is_published=published)
         del whole  # of which the recipe may leave most out
-        self.facts: Mapping[str, str] = {
+        self.facts = {
             "number formats": str(number_formats(recipe, world.device)),
             "data": self.data.digest,
         }
         self._recipe, self._world, self._dataset = recipe, world, dataset
-        self.description: Mapping[str, Any] = recipe.model_dump(mode="json")
+        self.description = recipe.model_dump(mode="json")
         self.hash = recipe.hash
         warning = (
             f"{name} is not in {folder}: the smoke test trains on made-up images of its shape"
             if is_made_up
             else f"warning: the images or labels of {name} are not the published ones: the record says so"
         )
-        self.warnings: Sequence[str] = (warning,) if recipe.data.is_published and not published else ()
+        self.warnings = (warning,) if recipe.data.is_published and not published else ()
         self._track = track
         strategies.load(recipe, world)  # so that its imports are no part of what --memory-limit counts
 
@@ -125,7 +123,7 @@ class RecipeTrainer:
         self._setup = set_up(self._recipe, self._dataset, self._world)
         if self._track:
             tracking.check(self._setup)
-        self.environment: Mapping[str, object] = {
+        self.environment = {
             "strategy": self._setup.strategy.name,
             "gradient_bytes": self._setup.strategy.traffic.gradient_bytes,
         }
@@ -151,13 +149,8 @@ class RecipeTrainer:
         return communication.measure(self._setup, seed)
 
 
-class OwnTrainer:
+class OwnTrainer(Trainer):
     """Trains a function of the user's own. Its laps are the author's word."""
-
-    data: DataHashes | None = None
-    facts: Mapping[str, str] = {}
-    environment: Mapping[str, object] = {}
-    starts_with_process = True
 
     def __init__(
         self,
@@ -178,15 +171,11 @@ class OwnTrainer:
             self._trainer = FunctionTrainer(
                 config, world, cache(load) if load else None, smoke_test=smoke_test, timeout=timeout
             )
-        self.laps: Sequence[Lap] = clock.laps
+        self.laps = clock.laps
         resolved = self._trainer.config
-        self.description: Mapping[str, Any] = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
+        self.description = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
         self.hash = resolved.hash
-        self.sources: Mapping[str, str] = {resolved.path.name: self._trainer.source}
-        self.warnings: Sequence[str] = ()
-
-    def set_up(self) -> None:
-        """Nothing: the function builds its network itself."""
+        self.sources = {resolved.path.name: self._trainer.source}
 
     def tracker(self, folder: Path) -> tracking.Curves:
         return tracking.Curves(folder)
@@ -197,24 +186,13 @@ class OwnTrainer:
     def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
         return self._trainer.run_trial(seed, observers)
 
-    def train_flops(self) -> None:
-        return None
-
     def profile(self, seed: int) -> Profile:
         return profile_function(self._trainer, seed)
 
-    def communication(self, seed: int) -> NoReturn:
-        raise AssertionError("refused before")
 
-
-class CommandTrainer:
+class CommandTrainer(Trainer):
     """Starts a command of the user's own, one process a trial."""
 
-    data: DataHashes | None = None
-    environment: Mapping[str, object] = {}
-    laps: Sequence[Lap] = ()
-    facts: Mapping[str, str] = {}
-    warnings: Sequence[str] = ()
     starts_with_process = False
 
     def __init__(self, config: Command, world: World, timeout: float, *, probes: bool) -> None:
@@ -231,23 +209,14 @@ class CommandTrainer:
         if changed := [name for name, code in config.files.items() if files.get(name) != code]:
             raise ValueError(f"{changed[0]}: has changed since this run began: start a new run")
         config = config.model_copy(update={"files": files})
-        self.description: Mapping[str, Any] = config.model_dump(mode="json")
+        self.description = config.model_dump(mode="json")
         self.hash = config.hash
-        self.sources: Mapping[str, str] = {
+        self.sources = {
             path.name: path.read_text(encoding="utf-8", errors="replace")
             for path in paths
             if path.stat().st_size <= MOST_KEPT
         }
         self._trainer = command.CommandTrainer(config, timeout, without_launcher(os.environ))
-
-    def set_up(self) -> None:
-        """Nothing: the command does that."""
-
-    def tracker(self, folder: Path) -> None:
-        """Refused before."""
-
-    def warm_up(self) -> None:
-        """Nothing: each process is a new one."""
 
     def run_trial(self, seed: int, observers: Sequence[Any] = ()) -> Trial:
         def tell(reported: Reported) -> None:
@@ -256,15 +225,6 @@ class CommandTrainer:
 
         notify(observers, "trial_start", EpochProgress(seed, 0, 0, ()))
         return self._trainer.run_trial(seed, tell)
-
-    def train_flops(self) -> None:
-        return None
-
-    def profile(self, seed: int) -> NoReturn:
-        raise AssertionError("refused before")
-
-    def communication(self, seed: int) -> NoReturn:
-        raise AssertionError("refused before")
 
 
 def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, smoke_test: bool) -> Trainer:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from results.environment import known
-from results.protocols import seconds_until
+from results.protocols import elapsed
 from results.record import EpochResult, Lap, Run, RunRecord, TrialRecord
 
 FIELDS = (
@@ -62,10 +62,11 @@ def table(trial: TrialRecord) -> str:
 
     ValueError for a trial whose epochs have no times of their own, or no accuracy.
     """
+    ends = elapsed(trial, PROTOCOL)
     rows = [
         (result.epoch, seconds / 3600, 100 * result.accuracy)
         for result in trial.epochs
-        if result.accuracy is not None and (seconds := seconds_until(trial, PROTOCOL, result.epoch)) is not None
+        if result.accuracy is not None and (seconds := ends[result.epoch]) is not None
     ]
     if not rows:
         raise ValueError(f"seed={trial.seed}: no epoch has both a time and an accuracy, as DAWNBench's rows have")

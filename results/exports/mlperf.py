@@ -8,6 +8,7 @@ not moments, so that the moments count from when the run was created.
 import logging
 from pathlib import Path
 
+from results.extras import require
 from results.record import Run, TrialRecord
 
 INITIALISATION = ("startup", "build", "compile")
@@ -20,15 +21,12 @@ def write(run: Run, trial: TrialRecord, path: Path) -> None:
 
     ValueError where mlperf-logging is missing; OSError for a file that cannot be written.
     """
-    try:
-        from mlperf_logging.mllog import constants as keys
-        from mlperf_logging.mllog.mllog import MLLogger
-    except ModuleNotFoundError:
-        raise ValueError("MLPerf logs need its library: pip install -e '.[mlperf]' -c constraints.txt") from None
+    library = require("mlperf_logging.mllog", "mlperf")
+    keys = library.constants
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     sink = logging.Logger("mlperf", logging.INFO)
     sink.addHandler(handler)
-    log = MLLogger(logger=sink, root_dir=str(Path(__file__).parents[2]))
+    log = library.mllog.MLLogger(logger=sink, root_dir=str(Path(__file__).parents[2]))
     start = 1000 * run.record.created.timestamp()
 
     def at(seconds: float) -> dict[str, int]:

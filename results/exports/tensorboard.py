@@ -3,6 +3,7 @@
 from itertools import accumulate
 from pathlib import Path
 
+from results.extras import require
 from results.record import Run, TrialRecord
 
 
@@ -12,17 +13,12 @@ def write(run: Run, folder: Path) -> list[Path]:
     Records keep durations and not moments, so that each trial counts from when the run was created. A run that was
     written before is written beside it. ValueError where tensorboard is missing.
     """
-    try:
-        from tensorboard.summary import DirectoryOutput, Writer
-    except ModuleNotFoundError:
-        raise ValueError(
-            "TensorBoard's events need its library: pip install -e '.[track]' -c constraints.txt"
-        ) from None
+    summary = require("tensorboard.summary", "track")
     written = []
     for trial in run.trials:
         place = folder / run.path.name / f"seed-{trial.seed}"
         place.mkdir(parents=True, exist_ok=True)
-        writer = Writer(DirectoryOutput(str(place)))
+        writer = summary.Writer(summary.DirectoryOutput(str(place)))
         for result, seconds in zip(trial.epochs, ends(trial), strict=True):
             at = {"step": result.epoch, "wall_time": run.record.created.timestamp() + seconds}
             curves = {

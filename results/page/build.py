@@ -2,14 +2,12 @@
 
 import hashlib
 from base64 import b64encode
-from importlib import import_module
 from importlib.resources import files
-from types import ModuleType
 from typing import Any
 
 from results import format as form
+from results.extras import require
 
-INSTALL = "pip install -e '.[report]' -c constraints.txt"
 SCRIPTS = (
     "elements",
     "state",
@@ -32,7 +30,7 @@ def page(data: dict[str, Any], title: str) -> str:
     element that is never executed. The page's Content-Security-Policy allows the two scripts that we ship and nothing
     else. ValueError where jinja2 or plotly is not installed.
     """
-    jinja2, offline = needed("jinja2"), needed("plotly.offline")
+    jinja2, offline = require("jinja2", "report"), require("plotly.offline", "report")
     script = "\n".join(_shipped(f"script/{name}.js") for name in SCRIPTS)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("results", "page"),
@@ -72,11 +70,3 @@ def _source_hash(script: str) -> str:
     """As Content-Security-Policy names a script that may run. HTML reads every line end as a line feed."""
     digest = hashlib.sha256(script.replace("\r\n", "\n").encode()).digest()
     return f"sha256-{b64encode(digest).decode()}"
-
-
-def needed(module: str) -> ModuleType:
-    """A module of the extra `report`. ValueError with what to install where it is missing."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"the report needs {error.name}: {INSTALL}") from None

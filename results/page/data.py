@@ -13,7 +13,7 @@ from results.environment import known
 from results.literature import Published
 from results.metrics import PEAK_MEMORY, STEP_TIME, rate_of
 from results.page import figures
-from results.page.chart import BY_PROTOCOL, cut, plain
+from results.page.chart import BY_PROTOCOL, Json, cut, plain
 from results.page.series import METRICS, Summaries, histories, ladders, scalings
 from results.protocols import DEFAULT, PROTOCOLS, RENAMED, epoch_reaching, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
@@ -21,9 +21,6 @@ from results.samples import Samples, of_run
 from results.scaling import strategy_of
 from results.summary import Figure, RunSummary, pooled
 from results.units import IMAGES, per_second, unit_of
-
-Json = dict[str, Any]
-
 
 TRIALS = 1000
 """trials that the page of a run lists"""
@@ -109,9 +106,8 @@ def newest(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) 
     ranks = []
     for run, of in reversed(list(zip(runs, data_sets, strict=True))):
         record = run.record
-        strategy = strategy_of(run) if record.world_size > 1 else ""
         target = summaries[record.id][DEFAULT].target
-        key = (record.recipe_name, of, run.machine, strategy, target, record.smoke_test)
+        key = (record.recipe_name, of, run.machine, strategy_of(run), target, record.smoke_test)
         ranks.append((seen[key], len(ranks), record.id))
         seen[key] += 1
     return {identifier for _, _, identifier in sorted(ranks)[:DETAILED]}
@@ -121,7 +117,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
     """One run: what it is filtered and sorted by, and its cells. Without `details`."""
     record = run.record
     protocols = known_protocols(run)
-    strategy = strategy_of(run) if record.world_size > 1 else ""
+    strategy = strategy_of(run)
     origin = known(record.environment.origin)
     summary = summaries[protocols[0]]
     status = "" if record.status == "finished" else record.status
@@ -213,7 +209,7 @@ def facts(
         ("status", record.status + (f": {record.reason}" if record.reason else "")),
         ("origin", known(record.environment.origin)),
         ("machine", run.machine),
-        ("strategy", strategy_of(run) if record.world_size > 1 else None),
+        ("strategy", strategy_of(run)),
         ("data set", data_set),
         *(of_throughput if run.has_no_target else of_accuracy),
         ("marked trials", marked_trials + marks.legend(marks.counts(run.trials))),
@@ -256,12 +252,15 @@ def marked(samples: Samples) -> str:
 
 def fidelity_of(recipe: str) -> list[tuple[str, str]]:
     """How near the recipe is, as it ships, to the source that it names; nothing of a recipe without one."""
-    words = {
-        "source": "source of the recipe",
-        "agreement": "agreement of the recipe as it ships",
-        "differs": "differs from its source",
-    }
-    return [(word, row[key]) for row in fidelity.rows([recipe]) for key, word in words.items()]
+    statement = fidelity.fidelity(recipe)
+    if statement is None:
+        return []
+    differs = "; ".join(f"{one.what} ({one.cost})" for one in statement.differs)
+    return [
+        ("source of the recipe", statement.source),
+        ("agreement of the recipe as it ships", statement.agreement),
+        ("differs from its source", differs or "nothing known"),
+    ]
 
 
 def known_protocols(run: Run) -> list[str]:

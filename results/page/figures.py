@@ -4,12 +4,11 @@ The page and the pictures draw these and the one of `history.py`, and no others.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import compress, pairwise
-from statistics import fmean, median
+from itertools import pairwise
+from statistics import fmean
 from typing import Any, get_args
 
 from results import format as form
-from results.curves import elapsed
 from results.metrics import METRICS, RATES, TIME_TO_TARGET, TOTAL_TIME, Metric
 from results.page.chart import (
     BY_PROTOCOL,
@@ -26,9 +25,10 @@ from results.page.chart import (
     repeated,
     short,
 )
-from results.protocols import COMMAND, PROTOCOLS, epoch_reaching, find_protocol
+from results.protocols import COMMAND, PROTOCOLS, elapsed, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
+from results.statistics import known_median
 
 LAPS = [name for name in get_args(LapName) if name != "total"]
 LAP_COLOURS = {
@@ -95,20 +95,18 @@ def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
             }
         )
     if has_middle:
-        middle = {name: [_median(column) for column in zip(*times, strict=True)] for name, times in seconds.items()}
+        middle = {
+            name: [short(known_median(column)) for column in zip(*times, strict=True)]
+            for name, times in seconds.items()
+        }
         means = [short(fmean(column)) for column in zip(*accuracies, strict=True)]
         traces.append({"style": "middle", "x": {BY_PROTOCOL: middle}, "y": means})
     return traces
 
 
 def _seconds(trial: TrialRecord, protocol: str) -> list[float | None]:
-    measured = [result.accuracy is not None for result in trial.epochs]
-    return [short(at) for at in compress(elapsed(trial, protocol), measured)]
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return short(median(known)) if known else None
+    ends = elapsed(trial, protocol)
+    return [short(ends[result.epoch]) for result in trial.epochs if result.accuracy is not None]
 
 
 def curves_layouts(target: float) -> Json:
@@ -185,13 +183,17 @@ def laps_layouts() -> Json:
 # --- ladder ---------------------------------------------------------------------------------------------------------
 
 
+Known = list[tuple[str, str, float]]
+"""name, change and seconds of the steps that have a time"""
+
+
 def waterfall(steps: Sequence[tuple[str, str]], times: Json, title: str | Json) -> Json:
     """What each step of a ladder changed of the time.
 
     steps: name and change of each. times: seconds of each step by protocol, None where it has none; those are left out.
     """
 
-    def made(make: Callable[[list[tuple[str, str, float]]], Any]) -> Json:
+    def made(make: Callable[[Known], Any]) -> Json:
         known = {
             name: [(*step, time) for step, time in zip(steps, of, strict=True) if time is not None]
             for name, of in times[BY_PROTOCOL].items()
@@ -227,9 +229,6 @@ def waterfall(steps: Sequence[tuple[str, str]], times: Json, title: str | Json) 
         "data": [trace],
         "layout": layout(names, axis(title, rangemode="tozero"), height=420, showlegend=False),
     }
-
-
-Known = list[tuple[str, str, float]]
 
 
 def _differences(known: Known) -> list[float | None]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
+from results.change_points import Level
 from results.metrics import Metric
 from results.page.chart import (
     BY_PROTOCOL,
@@ -20,7 +21,6 @@ from results.page.chart import (
 )
 from results.protocols import DEFAULT, PROTOCOLS
 from results.record import Run
-from results.steps import Level
 from results.summary import Figure
 
 DOTS = 150

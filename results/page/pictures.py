@@ -1,34 +1,23 @@
 """The page's charts as PNG and SVG files, drawn from the same figures by plotly's own exporter (kaleido)."""
 
+import re
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from results.page.build import needed
-from results.page.chart import BY_PROTOCOL, COLOURS, cut, merged, resolved
+from results.extras import require
+from results.page.chart import BY_PROTOCOL, COLOURS, Json, cut, merged, resolved
 from results.protocols import find_protocol
 
-Json = dict[str, Any]
-
-LIGHT = {
-    "paper": "#ffffff",
-    "ink": "#1f2428",
-    "muted": "#5d666f",
-    "line": "#e2e2dc",
-    "good": "#2f7d4f",
-    "bad": "#b4452f",
-    "c0": "#2b6cb0",
-    "c1": "#c2542d",
-    "c2": "#2f855a",
-    "c3": "#7c4d9e",
-    "c4": "#a67c00",
-    "c5": "#2c7a7b",
-    "c6": "#a8456b",
-    "c7": "#616b76",
-}
-"""the light theme of `page.css`"""
 WIDTH, SCALE = 800, 2
 BROWSER = "pictures are drawn by Chrome or Chromium, which was not found: install it, or run plotly_get_chrome"
+
+
+def light_theme() -> dict[str, str]:
+    """The colours of `page.css` by name, on white."""
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    return dict(re.findall(r"--(\w+): light-dark\((#\w+),", style)) | {"paper": "#ffffff"}
 
 
 def write(data: Json, folder: Path, formats: Iterable[str], protocol: str) -> list[Path]:
@@ -42,9 +31,11 @@ def write(data: Json, folder: Path, formats: Iterable[str], protocol: str) -> li
     paths = [folder / f"{name}.{kind}" for kind in kinds for name in figures]
     if not paths:
         return []
-    needed("kaleido")
+    require("kaleido", "report")
     try:
-        needed("plotly.io").write_images(list(figures.values()) * len(kinds), paths, width=WIDTH, scale=SCALE)
+        require("plotly.io", "report").write_images(
+            list(figures.values()) * len(kinds), paths, width=WIDTH, scale=SCALE
+        )
     except RuntimeError as error:
         if "chrome" not in str(error).lower():
             raise
@@ -72,7 +63,8 @@ def drawings(data: Json, protocol: str) -> dict[str, Json]:
             figure = one["figures"][""]
             heading = {"title": {"text": cut(title, 90), "font": {"size": 13}}, "margin": {"t": 60}}
             found[f"{kind}-{number}"] = {**figure, "layout": merged(figure["layout"], heading)}
-    return {name: _drawn(resolved(figure, protocol, LIGHT)) for name, figure in found.items()}
+    colours = light_theme()
+    return {name: _drawn(resolved(figure, protocol, colours)) for name, figure in found.items()}
 
 
 def _drawn(figure: Json) -> Json:

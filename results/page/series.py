@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
-from results import steps
+from results import change_points
 from results.format import target
 from results.metrics import (
     ACCURACY,
@@ -17,7 +17,7 @@ from results.metrics import (
     TOTAL_TIME,
 )
 from results.page import figures, history
-from results.page.chart import BY_PROTOCOL, by_protocol, clocked
+from results.page.chart import BY_PROTOCOL, Json, by_protocol, clocked
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS
 from results.record import Run
@@ -27,7 +27,6 @@ from results.tables.ladder import ladder_table
 from results.tables.scaling import tables_of
 from results.tables.table import Table
 
-Json = dict[str, Any]
 Summaries = Mapping[str, Mapping[str, RunSummary]]
 """by the id of a run, then by protocol"""
 
@@ -45,7 +44,7 @@ def histories(
     grouped: dict[tuple[str, ...], list[Run]] = {}
     for run, data_set in zip(runs, data_sets, strict=True):
         if not run.record.smoke_test and run.trials:
-            strategy = [strategy_of(run)] if run.record.world_size > 1 else []
+            strategy = filter(None, [strategy_of(run)])
             goal = target(summaries[run.record.id][DEFAULT_PROTOCOL].target)
             key = (run.record.recipe_name, data_set, run.machine, *strategy, goal)
             grouped.setdefault(key, []).append(run)
@@ -58,7 +57,7 @@ def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries, dist
     drawn, found = {}, {}
     for choice, metric in {"": TOTAL_TIME, "target": TIME_TO_TARGET, "accuracy": ACCURACY}.items():
         of = {name: [summaries[run.record.id][name].figures[metric.name] for run in runs] for name in PROTOCOLS}
-        smallest = 0.0 if metric is ACCURACY else steps.SMALLEST
+        smallest = 0.0 if metric is ACCURACY else change_points.SMALLEST
         levels = {name: _levels(figures_of, smallest) for name, figures_of in of.items()}
         drawn[choice] = history.history(runs, of, levels, enough, marked)
         found[choice] = by_protocol(lambda name, of=of, levels=levels: _steps(of[name], levels[name]))
@@ -72,7 +71,7 @@ def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries, dist
     }
 
 
-def _steps(of: Sequence[Figure], levels: Sequence[steps.Level]) -> list[list[Any]]:
+def _steps(of: Sequence[Figure], levels: Sequence[change_points.Level]) -> list[list[Any]]:
     """Of each step: the positions of the last run before it and of the first run after it, its size in words, and
     whether it is for the worse."""
     found = []
@@ -89,11 +88,11 @@ def _is_enough(summary: RunSummary) -> bool:
     return summary.target is None or (mean is not None and mean >= summary.target)
 
 
-def _levels(of: Sequence[Figure], smallest: float) -> list[steps.Level]:
+def _levels(of: Sequence[Figure], smallest: float) -> list[change_points.Level]:
     """Their starts as positions among all runs; runs without a value are passed over."""
     known = [(place, one.value) for place, one in enumerate(of) if one.value is not None]
-    found = steps.levels([value for _, value in known], smallest=smallest)
-    return [steps.Level(known[level.start][0], level.median) for level in found]
+    found = change_points.levels([value for _, value in known], smallest=smallest)
+    return [change_points.Level(known[level.start][0], level.median) for level in found]
 
 
 def ladders(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> list[Json]:

@@ -1,10 +1,10 @@
 """The table of loaders: the same training with several data loaders, and whether it waits for its images."""
 
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Sequence
 
 from results import format as form
 from results.record import Run, TrialRecord
+from results.statistics import known_median
 from results.summary import summarize
 from results.tables.table import Table, legend_of, legend_of_hosts, name_of
 
@@ -24,15 +24,15 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
     rows = []
     summaries = [summarize(run, protocol, ["images-per-second"]) for run in runs]
     for run, summary in zip(runs, summaries, strict=True):
-        waits = median_over(run, waiting_share)
+        waits = known_median(map(waiting_share, run.trials))
         rows.append(
             (
                 name_of(run),
-                form.number(median_over(run, alone)),
+                form.number(known_median(map(alone, run.trials))),
                 form.number(summary.figures["images-per-second"].value),
                 summary.reached_text,
                 form.seconds(summary.time_to_target.value),
-                form.seconds(median_over(run, cpu_seconds)),
+                form.seconds(known_median(map(cpu_seconds, run.trials))),
                 form.share(waits),
                 form.NOTHING if waits is None else bottleneck(waits),
             )
@@ -70,9 +70,3 @@ def cpu_seconds(trial: TrialRecord) -> float | None:
 def bottleneck(waiting: float) -> str:
     """What takes more of the time."""
     return "data" if waiting > 0.5 else "compute"
-
-
-def median_over(run: Run, value: Callable[[TrialRecord], float | None]) -> float | None:
-    """The median over the trials that have it; None where none has."""
-    known = [number for trial in run.trials if (number := value(trial)) is not None]
-    return median(known) if known else None

@@ -43,20 +43,17 @@ def summary_tables(runs: Iterable[Run], protocol: str) -> list[Table]:
 
     ValueError for an unknown protocol.
     """
-    kinds: dict[bool, list[Run]] = {False: [], True: []}
-    without_target: dict[bool, list[Run]] = {False: [], True: []}
+    kinds: dict[tuple[bool, bool], list[Run]] = {}
     for run in runs:
-        (without_target if run.has_no_target else kinds)[run.record.smoke_test].append(run)
-    tables = [
-        _summary_table(of_kind, protocol, f"{protocol} time" + SMOKE_TEST * smoke_test)
-        for smoke_test, of_kind in kinds.items()
-        if of_kind
-    ]
-    return tables + [
-        table
-        for smoke_test, of_kind in without_target.items()
-        for table in throughput.summary_tables(of_kind, protocol, "throughput" + SMOKE_TEST * smoke_test)
-    ]
+        kinds.setdefault((run.has_no_target, run.record.smoke_test), []).append(run)
+    tables: list[Table] = []
+    for (has_no_target, smoke_test), of_kind in sorted(kinds.items(), key=lambda kind: kind[0]):
+        suffix = SMOKE_TEST * smoke_test
+        if has_no_target:
+            tables += throughput.summary_tables(of_kind, protocol, f"throughput{suffix}")
+        else:
+            tables.append(_summary_table(of_kind, protocol, f"{protocol} time{suffix}"))
+    return tables
 
 
 def _summary_table(runs: Sequence[Run], protocol: str, title: str) -> Table:

@@ -1,7 +1,7 @@
 """The table of strategies: one training shared by several processes in several ways, and what a step costs in each."""
 
 from collections.abc import Sequence
-from statistics import median
+from dataclasses import replace
 
 from results import format as form
 from results.environment import Communication, known
@@ -9,6 +9,7 @@ from results.metrics import DEFAULT, peak_mebibytes
 from results.record import Run, TrialRecord
 from results.samples import of_run
 from results.scaling import label
+from results.statistics import known_median
 from results.summary import pooled, summarize
 from results.tables.table import Table, legend_of, name_of
 from results.units import unit_of
@@ -37,17 +38,12 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 form.number(peak([run])),
             )
         )
-    counted = [run.record.environment.communication for run in runs]
-    if any(counted):
-        headers += SENT
-        rows = [(*row, *sent(one)) for row, one in zip(rows, counted, strict=True)]
     caption = (
         "Accuracy: mean ± half of the 95% interval. Step: median. Memory: peak of the largest process (its GPU; on a "
         "CPU the whole process)."
     )
-    if any(counted):
-        caption += " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
-    return Table("strategies", headers, tuple(rows), caption + legend_of(runs))
+    table = with_sent(Table("strategies", headers, tuple(rows), caption), runs)
+    return replace(table, caption=table.caption + legend_of(runs))
 
 
 def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
@@ -108,13 +104,23 @@ def peak(runs: Sequence[Run]) -> float | None:
 
 def bubble(runs: Sequence[Run], name: str) -> str:
     """A share that the trials of a pipeline have noted: the median."""
-    noted = [found[name] for trial in trials_of(runs) if isinstance(found := trial.notes.get("pipeline"), dict)]
-    return form.share(median(noted)) if noted else form.NOTHING
+    notes = (trial.notes.get("pipeline") for trial in trials_of(runs))
+    return form.share(known_median(noted[name] for noted in notes if isinstance(noted, dict)))
 
 
 def has_steps(runs: Sequence[Run]) -> bool:
     """Whether some trial has trained."""
     return step_seconds(runs) is not None
+
+
+def with_sent(table: Table, runs: Sequence[Run]) -> Table:
+    """A table of these runs, one a row, with the columns of `sent` where a run has counted its bytes."""
+    counted = [run.record.environment.communication for run in runs]
+    if not any(counted):
+        return table
+    rows = tuple((*row, *sent(one)) for row, one in zip(table.rows, counted, strict=True))
+    caption = " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
+    return Table(table.title, (*table.headers, *SENT), rows, table.caption + caption)
 
 
 def sent(counted: Communication | None) -> tuple[str, str]:
@@ -132,8 +138,7 @@ def strategy(run: Run) -> str:
 
 def step_seconds(runs: Sequence[Run]) -> float | None:
     """Median seconds of a step's training; None without a step."""
-    steps = [trial.seconds("train") / trial.steps for trial in trials_of(runs) if trial.steps]
-    return median(steps) if steps else None
+    return known_median(trial.seconds("train") / trial.steps for trial in trials_of(runs) if trial.steps)
 
 
 def trials_of(runs: Sequence[Run]) -> list[TrialRecord]:

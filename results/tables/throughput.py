@@ -1,7 +1,7 @@
 """The tables of runs that have no target: what counts is throughput, and there is no column on accuracy."""
 
-from collections.abc import Iterable, Sequence
-from statistics import median
+from collections.abc import Sequence
+from statistics import quantiles
 
 from results import format as form
 from results import marks
@@ -10,8 +10,9 @@ from results.literature import rates
 from results.metrics import peak_mebibytes
 from results.protocols import total_seconds
 from results.record import Run
-from results.step_times import percentile, step_seconds
-from results.tables.strategies import SENT, sent
+from results.statistics import known_median
+from results.step_times import step_seconds
+from results.tables.strategies import with_sent
 from results.tables.table import Table, legend_of, name_of
 from results.units import Unit, per_second, unit_of
 
@@ -84,14 +85,9 @@ def _summary_table(runs: Sequence[Run], protocol: str, title: str) -> Table:
         f"{_caption(runs[0])} Medians over the trials. TFLOP/s: the network's operations over the train laps. MFU: "
         "their share of the device's peak (results/peaks.yaml)."
     )
-    rows = [_summary_row(run, protocol) for run in runs]
-    counted = [run.record.environment.communication for run in runs]
-    if any(counted):
-        headers += SENT
-        caption += " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
-        rows = [(*row, *sent(one)) for row, one in zip(rows, counted, strict=True)]
-    rows = [(*row, run.machine) for row, run in zip(rows, runs, strict=True)]
-    return Table(title, (*headers, "machine"), tuple(rows), caption + legend_of(runs))
+    table = with_sent(Table(title, headers, tuple(_summary_row(run, protocol) for run in runs), caption), runs)
+    rows = tuple((*row, run.machine) for row, run in zip(table.rows, runs, strict=True))
+    return Table(title, (*table.headers, "machine"), rows, table.caption + legend_of(runs))
 
 
 def _summary_row(run: Run, protocol: str) -> tuple[str, ...]:
@@ -99,20 +95,17 @@ def _summary_row(run: Run, protocol: str) -> tuple[str, ...]:
     return (
         name_of(run),
         form.count(len(run.trials), len(run.record.seeds)) if run.missing_seeds else str(len(run.trials)),
-        form.number(_median(per_second(run, trial) for trial in run.trials)),
+        form.number(known_median(per_second(run, trial) for trial in run.trials)),
         *_steps([seconds for trial in run.trials for seconds in step_seconds(run, trial)]),
         form.number(None if used.flops is None else used.flops / 1e12),
         "unknown" if used.mfu is None else f"{100 * used.mfu:.1f}%",
-        form.number(_median(peak_mebibytes(trial) for trial in run.trials)),
+        form.number(known_median(peak_mebibytes(trial) for trial in run.trials)),
     )
 
 
 def _steps(seconds: Sequence[float]) -> tuple[str, str]:
-    low, middle, high = (percentile(seconds, percent) for percent in (5, 50, 95))
-    spread = form.NOTHING if len(seconds) < 2 else f"{form.milliseconds(low)} to {form.milliseconds(high)}"
-    return form.milliseconds(middle), spread
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
+    middle = form.milliseconds(known_median(seconds))
+    if len(seconds) < 2:
+        return middle, form.NOTHING
+    low, *_, high = quantiles(seconds, n=20, method="inclusive")
+    return middle, f"{form.milliseconds(low)} to {form.milliseconds(high)}"

@@ -15,7 +15,7 @@ import torch
 from bench import run
 from bench.command_line import jobs
 from bench.training import run_trials
-from bench.training.live_view import TrialLines, make_view
+from bench.training.live_view import TrialLines, make_views
 from pipelines.distributed.process_group import World
 from pipelines.host import runtime
 from results import store
@@ -98,7 +98,7 @@ def train(*arguments: str, view: TrialLines | None = None, world: World | None =
     """The first job of a command line, trained in this process."""
     options = jobs.parse([*ONE_THREAD, "--trials", "2", *arguments])
     (job, *_) = jobs.jobs(options)
-    return run_trials.train(job, options, world or World(), view or make_view(is_main=False))
+    return run_trials.train(job, options, world or World(), view or make_views(1, is_main=False)[0])
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines import recipe as recipes
-from results.fidelity import Fidelity, fidelity, rows, statements
+from results.fidelity import Fidelity, fidelity, statements
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,12 +39,10 @@ def test_the_exact_name_wins_over_a_pattern():
     assert fidelity("cifar10/ladder/57-airnet-muon-rates").compared == "nothing"
 
 
-def test_a_row_says_how_far_they_agree_and_what_differs():
-    row, other = rows(["cifar10/airbench94", "digits/quick", "cifar10/ddp/lars"])
-    assert row["recipe"] == "cifar10/airbench94"
-    assert row["agreement"] == "12 steps to 1e-12 in float64"
-    assert "float16" in row["differs"]
-    assert other["agreement"] == "not compared"
+def test_a_statement_says_how_far_they_agree():
+    assert fidelity("cifar10/airbench94").agreement == "12 steps to 1e-12 in float64"
+    assert fidelity("cifar10/ddp/lars").agreement == "not compared"
+    assert fidelity("digits/quick") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from results import marks
 from results.flat import tables
 from results.gate import judge
 from results.record import Run, TrialRecord
-from results.rules import Rule
 from results.samples import of_run
 from results.summary import pooled
 from results.tables import comparison, efficiency, gate, ladder, loaders, runs, scaling, strategies, techniques
@@ -86,7 +85,7 @@ def test_a_comparison_says_how_many_trials_of_a_side_are_marked():
 
 def test_the_gate_marks_a_side():
     sides = [[of_run(one, "strict")] for one in (run(trial()), run(throttled(), path="runs/1"))]
-    table = gate.table(judge(*sides, {"time": Rule("time", 0.02)}), "strict")
+    table = gate.table(judge(*sides, {"time": 0.02}), "strict")
     assert ("†" in table.rows[0][2], "†" in table.rows[0][3]) == (False, True)
     assert table.caption.endswith(LEGEND)
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from results.protocols import PROTOCOLS, epoch_reaching, find_protocol, parse, seconds_to_target, total_seconds
+from results.protocols import (
+    PROTOCOLS,
+    elapsed,
+    epoch_reaching,
+    find_protocol,
+    parse,
+    seconds_to_target,
+    total_seconds,
+)
 from results.record import EpochResult, Lap
 from tests.results.builders import laps, missed, trial
 
@@ -84,6 +92,28 @@ def test_laps_of_several_parts_of_an_epoch_are_all_counted():
     parts = [Lap(name="train", epoch=epoch, seconds=1) for epoch in (1, 1, 2, 2, 3)]
     assert seconds_to_target(trial(laps=parts), "strict") == 4
     assert total_seconds(trial(laps=parts), "strict") == 5
+
+
+def test_the_end_of_each_epoch():
+    set_up = TRANSFER + PREPROCESS + BUILD + WHITEN
+    assert elapsed(trial(), "strict") == {epoch: set_up + epochs(epoch) for epoch in (1, 2, 3)}
+    later = {1: 7000 * 110, 2: 7000 * 100, 3: 0}
+    first = trial(laps=(*laps(), Lap(name="total", seconds=1e6)))
+    assert elapsed(first, "cold") == {epoch: 1e6 - FINAL - seconds for epoch, seconds in later.items()}
+    assert elapsed(trial(), "cold") == dict.fromkeys((1, 2, 3))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_epochs_that_were_not_evaluated_count(protocol):
+    full = trial(laps=(*laps(), Lap(name="total", seconds=1e6)))
+    sparse = full.model_copy(update={"epochs": (full.epochs[0], full.epochs[2])})
+    every = elapsed(full, protocol)
+    assert elapsed(sparse, protocol) == pytest.approx({1: every[1], 3: every[3]})
+
+
+def test_no_time_from_the_first_epoch_without_a_lap_of_its_own():
+    some = tuple(lap for lap in laps() if lap.epoch != 2)
+    assert [at is None for at in elapsed(trial(laps=some), "strict").values()] == [False, True, True]
 
 
 def test_the_old_name_of_a_protocol_is_accepted_with_one_line(capsys):

@@ -184,23 +184,6 @@ def test_the_help_is_at_most_two_screens_and_shows_every_option(capsys, monkeypa
         assert field.name == "words" or f"--{field.name.replace('_', '-')}" in text
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("mnist/base --scaling 1,2 --sample", "bench/scale.py mnist/base --processes 1,2 --smoke-test"),
-        ("--scaling=1,2 --interleave --dry-run", "bench/scale.py --processes=1,2 --by-seed --dry-run"),
-        ("mnist/* epochs=1 --side-by-side 2", "bench/sweep.py 'mnist/*' epochs=1 --workers 2"),
-        ("mnist/base --dry-run", "bench/estimate.py mnist/base"),
-        ("--resume runs/x --dry-run", "bench/estimate.py --run runs/x"),
-        ("--list --quiet", "bench/recipes.py list"),
-        ("mnist/base --turns abc", "bench/gate.py --against CHECKOUT"),
-    ],
-)
-def test_an_option_that_has_become_a_command_names_it(refusal, old, new):
-    message = refusal(*old.split())
-    assert message == f"bench/run.py: error: this is a command of its own now: python {new}\n"
-
-
 def test_an_old_spelling_is_read_with_a_line_that_says_the_new_one(capsys):
     assert jobs.parse(["--sample"]) == jobs.parse(["--smoke-test"])
     assert capsys.readouterr().err == "bench/run.py: note: --sample is now --smoke-test\n"

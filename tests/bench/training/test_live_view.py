@@ -238,9 +238,10 @@ def test_a_narrow_bar_keeps_every_number(clock, width):
     view.end_run()
 
 
-def test_interleaved_runs_have_a_bar_each_and_share_the_console(clock):
+def test_interleaved_runs_have_a_bar_each_and_share_the_console(clock, monkeypatch):
     console = terminal()
-    first, second = live_view.bars(console, 2)
+    monkeypatch.setattr(cli, "make_console", lambda to_stderr: console)
+    first, second = live_view.make_views(2, is_main=True, interleaved=True)
     first.start_run("a", 2)
     second.start_run("b", 2)
     for view in (first, second):
@@ -291,19 +292,20 @@ def test_the_bar_is_taken_down_when_a_trial_fails(tmp_path, monkeypatch, error):
 )
 def test_the_view_is_for_a_person_or_for_a_log(monkeypatch, is_terminal, quiet, kind):
     monkeypatch.setattr(cli, "make_console", lambda to_stderr: terminal() if is_terminal else log())
-    assert type(live_view.make_view(is_main=True, quiet=quiet)) is kind
+    assert type(live_view.make_views(1, is_main=True, quiet=quiet)[0]) is kind
 
 
 def test_interleaved_runs_in_a_log_have_a_line_for_each_trial(monkeypatch):
     monkeypatch.setattr(cli, "make_console", lambda to_stderr: log())
-    assert [type(view) for view in live_view.make_views(2, is_main=True)] == [TrialLines] * 2
+    views = live_view.make_views(2, is_main=True, interleaved=True)
+    assert [type(view) for view in views] == [TrialLines] * 2
 
 
 def test_a_launched_process_sends_its_trials_and_lines(monkeypatch, clock):
     sent = []
     monkeypatch.setenv(events.REPORTS, "1")
     monkeypatch.setattr(events, "send", sent.append)
-    view = live_view.make_view(is_main=True)
+    view = live_view.make_views(1, is_main=True)[0]
     view.start_run("digits/quick", 3)
     clock.now += 2.5
     view.trial_finished(trial())
@@ -315,7 +317,7 @@ def test_a_launched_process_sends_its_trials_and_lines(monkeypatch, clock):
 
 
 def test_with_json_the_lines_go_to_standard_error(capsys):
-    view = live_view.make_view(is_main=True, quiet=True, as_json=True)
+    view = live_view.make_views(1, is_main=True, quiet=True, as_json=True)[0]
     view.start_run("digits/quick", 1)
     view.line("a line")
     assert capsys.readouterr() == ("", "digits/quick: a line\n")
@@ -328,7 +330,7 @@ def test_lines_do_not_hook_into_the_steps():
 
 def test_only_the_main_process_prints(capsys):
     for is_main in (False, True):
-        view = live_view.make_view(is_main=is_main, quiet=True)
+        view = live_view.make_views(1, is_main=is_main, quiet=True)[0]
         view.start_run("x" * 150, 1)
         view.line("a line")
     assert capsys.readouterr().out == "x" * 150 + ": a line\n"

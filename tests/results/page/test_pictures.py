@@ -1,6 +1,4 @@
-import re
 import sys
-from importlib.resources import files
 
 import pytest
 
@@ -58,9 +56,8 @@ def test_colours_of_the_page_are_colours_in_pictures(data):
 
 
 def test_pictures_have_the_colours_of_the_light_theme_on_white():
-    style = files("results.page").joinpath("page.css").read_text(encoding="utf-8")
-    light = dict(re.findall(r"--(\w+): light-dark\((#\w+),", style))
-    assert {name: light[name] for name in pictures.LIGHT} | {"paper": "#ffffff"} == pictures.LIGHT
+    light = pictures.light_theme()
+    assert (light["paper"], light["ink"], light["c0"]) == ("#ffffff", "#1f2428", "#2b6cb0")
 
 
 def test_pictures_count_time_as_the_protocol_does(data):
@@ -86,7 +83,7 @@ def test_an_unknown_protocol_is_refused(data, tmp_path):
 
 def test_without_kaleido_the_error_says_what_to_install(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kaleido", None)
-    with pytest.raises(ValueError, match=r"kaleido: pip install -e '\.\[report\]' -c"):
+    with pytest.raises(ValueError, match=r"kaleido is missing: pip install -e '\.\[report\]' -c"):
         pictures.write(data, tmp_path, ["png"], "strict")
 
 

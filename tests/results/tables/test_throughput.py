@@ -7,7 +7,7 @@ import pytest
 from results import compare
 from results.record import Lap, Run
 from results.samples import of_run
-from results.step_times import percentile, step_seconds
+from results.step_times import step_seconds
 from results.summary import summarize
 from results.tables.runs import summary_tables, trials_table
 from results.units import per_second
@@ -94,11 +94,6 @@ def test_the_last_epoch_may_be_cut_short(epochs, steps, expected):
 def test_a_trial_that_diverged_has_no_steps_to_time():
     one = finished(outcome="diverged", reason="loss")
     assert step_seconds(run(one), one) == []
-
-
-@pytest.mark.parametrize(("values", "expected"), [([], None), ([3.0], 3.0), ([1.0, 2.0, 3.0], 2.0)])
-def test_percentile(values, expected):
-    assert percentile(values, 50) == expected
 
 
 def test_total_time_is_given_and_the_rest_says_why_not():
