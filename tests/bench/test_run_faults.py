@@ -90,7 +90,7 @@ def test_rank_0_is_killed(tmp_path):
 
 
 def test_one_of_three_raises(tmp_path):
-    ended = trapped(tmp_path, "raise", rank=2, size=3)
+    ended = trapped(tmp_path, "raise", "batch_size=48", rank=2, size=3)
     run = only_run(tmp_path / "runs")
     assert (run.record.status, run.record.reason) == ("failed", "rank 2: ZeroDivisionError: planted")
     assert [trial.seed for trial in run.trials] == [0]
