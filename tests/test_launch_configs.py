@@ -143,31 +143,27 @@ def test_two_processes_train_and_write_one_record(tmp_path):
     assert [rank["rank"] for rank in record.environment.ranks] == [0, 1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["fsdp2", "deepspeed-zero-2"])
-def test_a_file_that_asks_for_a_strategy_launches_and_trains(tmp_path, name):
-    _, strategy, config = STRATEGIES[name]
-    ended = launch_with(name, tmp_path, "--num_processes", 2, RUN, *SMALL, *ONE_THREAD, "--trials", "1", *config)
-    assert ended.status == 0, ended.err
-    record = only_run(tmp_path / "runs").record
-    assert (record.status, record.world_size, record.environment.strategy) == ("finished", 2, strategy)
-
-
 REQUESTED = """
-import os
+import os, sys
+from bench import run
 from pipelines.distributed import launch_options
 print(*(f"{option}={value}" for option, value in launch_options.requested(os.environ).items()), flush=True)
+sys.exit(run.main())
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fsdp2", "deepspeed-zero-2"])
-def test_what_a_file_asks_for_is_understood(tmp_path, name):
+def test_what_a_file_asks_for_is_understood_and_trained(tmp_path, name):
     """A recipe that says something else is refused (tests/pipelines/test_preflight.py)."""
+    _, strategy, config = STRATEGIES[name]
     (tmp_path / "script.py").write_text(REQUESTED)
-    ended = launch_with(name, tmp_path, "--num_processes", 2, "script.py")
+    words = ("script.py", *SMALL, *ONE_THREAD, "--trials", "1", *config)
+    ended = launch_with(name, tmp_path, "--num_processes", 2, *words)
     assert ended.status == 0, ended.err
     understood = [
         line for line in ended.out.splitlines() if line.startswith("parallel.")
     ]  # DeepSpeed has its own lines
-    assert understood == [" ".join(STRATEGIES[name][2])] * 2
+    assert understood == [" ".join(config)] * 2
+    record = only_run(tmp_path / "runs").record
+    assert (record.status, record.world_size, record.environment.strategy) == ("finished", 2, strategy)

@@ -4,12 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from rich.console import Console
 
 from bench import estimate
 from pipelines import recipe
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, yaml_reader
 from results import store
 from tests.bench.conftest import Ended
 from tests.results import builders
@@ -74,7 +73,7 @@ def test_what_is_printed_is_the_recipe(name, costs):
     console, chosen = Console(file=io.StringIO(), width=40), recipe.load(name)
     estimate.show(console, name, chosen, costs)
     head, _, rest = console.file.getvalue().partition("\n")
-    settings = yaml.safe_load(rest[: rest.index("┌")])
+    settings = yaml_reader.read(rest[: rest.index("┌")])
     assert head == f"# {name}, recipe hash {chosen.hash}"
     assert recipe.validate(settings, "printed") == chosen
     assert set(settings) <= set(Recipe.model_fields)

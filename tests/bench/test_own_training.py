@@ -171,6 +171,14 @@ def test_a_yaml_file_describes_a_function_by_its_place(main):
     assert run.record.recipe["arguments"] == {"rate": 2.0, "fail_at": 7}
 
 
+def test_an_argument_may_be_called_like_a_setting_of_paceline(main):
+    Path("mine.py").write_text("def train(run, target: float):\n    return target\n")
+    assert main(*OWN, "arguments.target=0.7", "--trials", "1").status == 0
+    run = only_run(Path("runs"))
+    assert run.record.recipe["arguments"] == {"target": 0.7}
+    assert (run.trials[0].target, run.trials[0].accuracy) == (0.6, 0.7)
+
+
 def test_a_smoke_test_is_one_epoch_and_means_nothing(main):
     assert main(*OWN, "--smoke-test", "--trials", "1").status == 0
     run = only_run(Path("runs"))

@@ -10,9 +10,6 @@ from pipelines.data import sources
 from results import store
 from tests.bench.conftest import ONE_THREAD, RUN, SMALL, launch, only_run, settled, wait
 
-LONG = ("model.widths=[16]", "epochs=10")
-"""digits/quick with trials that last long enough to be killed in"""
-
 
 def test_help_does_not_wait_for_torch(tmp_path):
     ended = wait(launch("-X", "importtime", RUN, "--help", cwd=tmp_path))
@@ -116,16 +113,26 @@ SAMPLED = [
     *(family + name for family, names in FAMILIES.items() for name in names),
 ]
 """all but most of the families, and larger networks of the same kind, which other tests build"""
+NARROW = {
+    "airnet": ("model.widths=[8,16,16]",),
+    "alexnet": ("model.widths=[8,16,16,16,8]", "model.hidden=16"),
+    "davidnet": ("model.widths=[8,8,16,16]",),
+    "gpt2": ("model.layers=2", "model.width=24"),
+    "resnet18": ("model.widths=[8,8,16,16]",),
+    "wide_resnet": ("model.depth=10", "model.factor=1"),
+}
+"""by the network: narrow ones train on a CPU in a tenth of the time. Another test builds each in full width"""
 
 
 @pytest.mark.parametrize(
     "name", [name if name in AT_ONCE else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLED]
 )
 def test_a_smoke_test_works_and_is_kept_apart(main, name):
-    chosen, folder = recipe.load(name), sources.default_folder()
+    narrow = NARROW.get(recipe.load(name).model.name, ())
+    chosen, folder = recipe.load(name, narrow), sources.default_folder()
     if chosen.loader.package:
         pytest.importorskip(chosen.loader.package)
-    ended = main(name, "--smoke-test", "--trials", "1", "--data-dir", folder)
+    ended = main(name, *narrow, "--smoke-test", "--trials", "1", "--data-dir", folder)
     assert (ended.status, ended.err) == (0, "")
     run = only_run("runs")
     assert (run.record.smoke_test, run.record.status) == (True, "finished")

@@ -14,9 +14,6 @@ from bench.training import ranks, trainers
 from pipelines.distributed.process_group import World
 from tests.bench.conftest import ONE_THREAD, ROOT, SMALL, command, environment, error_of, launch, only_run, wait
 
-LONG = ("model.widths=[16]", "epochs=10")
-"""digits/quick with trials that last long enough to be killed in"""
-
 
 @pytest.mark.parametrize(
     ("arguments", "words"),

@@ -2,6 +2,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from pipelines.recipe import yaml_reader
 from tests.bench.conftest import Ended, launch, wait
 
 optuna = pytest.importorskip("optuna")
-from bench.searching import search_study  # noqa: E402  it imports Optuna
+from bench.searching import search_cluster, search_study  # noqa: E402  they import Optuna
 from bench.searching.search_study import Plan  # noqa: E402
 from bench.training import trainers  # noqa: E402
+from bench.training.tasks import Failure  # noqa: E402
 
 CPU = torch.device("cpu")
 SMALL = ("digits/quick", "optimizer.lr=log:1e-3..1", "model.widths=[4]", "epochs=1", "--threads", "1")
@@ -214,44 +216,65 @@ def test_processes_share_a_study(tmp_path):
     assert all(one.out.count("coarse ") >= 1 for one in ended)
 
 
-@pytest.mark.slow
-def test_ray_workers_search_what_this_process_would(find, tmp_path):
-    pytest.importorskip("ray", reason="the extra cluster is not installed")
-    words = (*SMALL, "--trials", "2", "--sampler-seed", "0")
-    assert find(*words).status == 0
-    here = values(studies())
-    STUDY.unlink()
-    ended = wait(launch(Path(search.__file__), *words, "--device", "cpu", "--workers", "1", cwd=tmp_path))
-    assert (ended.status, ended.err) == (0, "")
-    assert values(studies()) == here
-    assert all(set(trial.intermediate_values) == {1} for study in studies() for trial in study.trials)
+def searched():
+    """All of the first stage; of the second what precedes its pruning, which depends on who ends first."""
+    coarse, refined = studies()
+    trials = [*coarse.trials, *refined.trials[:5]]
+    return [(trial.params, trial.state.name, trial.intermediate_values, trial.value) for trial in trials]
 
 
 @pytest.mark.slow
-def test_ray_workers_prune_what_this_process_would(tmp_path, monkeypatch):
-    """Five trials that were perfect after an epoch, then two whose rate learns nothing."""
+def test_ray_workers_search_and_prune_what_this_process_would(find, tmp_path):
+    """Five trials that were perfect after an epoch, then two that are not."""
     pytest.importorskip("ray", reason="the extra cluster is not installed")
-    monkeypatch.chdir(tmp_path)
     STUDY.parent.mkdir(parents=True)
-    rates = search_study.Range(1e-9, 1e-8)
+    rates = search_study.Range(1e-3, 1, log=True)
     plan = Plan("digits/quick", {"optimizer.lr": rates})
     study = search_study.open_study(plan, STUDY, search_study.STAGES[0])
     study.set_user_attr("space", search_study.search_space.to_json(plan.space))
     perfect = optuna.trial.create_trial(
         value=1.0,
         params={"optimizer.lr": rates.low},
-        distributions={"optimizer.lr": optuna.distributions.FloatDistribution(rates.low, rates.high)},
+        distributions={"optimizer.lr": optuna.distributions.FloatDistribution(rates.low, rates.high, log=True)},
         intermediate_values={1: 1.0},
     )
     study.add_trials([perfect] * 5)
-    words = ("digits/quick", "optimizer.lr=1e-9..1e-8", "model.widths=[4]", "epochs=2", "--trials", "7")
-    executor = ("--pruner", "median", "--workers", "2", "--threads", "1", "--device", "cpu")
-    ended = wait(launch(Path(search.__file__), *words, *executor, cwd=tmp_path))
+    planted = STUDY.read_bytes()
+    words = ("digits/quick", "optimizer.lr=log:1e-3..1", "model.widths=[4]", "epochs=2", "--trials", "7")
+    words += ("--pruner", "median", "--sampler-seed", "0", "--threads", "1")
+    assert find(*words).status == 0
+    here = searched()
+    STUDY.write_bytes(planted)
+    ended = wait(launch(Path(search.__file__), *words, "--device", "cpu", "--workers", "2", cwd=tmp_path))
     assert (ended.status, ended.err) == (0, "")
-    coarse, _ = studies()
-    pruned = coarse.trials[5:]
+    assert searched() == here
+    pruned = studies()[0].trials[5:]
     assert [(trial.state.name, set(trial.intermediate_values)) for trial in pruned] == [("PRUNED", {1})] * 2
     assert all(f"coarse {trial.number + 1}: pruned" in ended.out for trial in pruned)
+
+
+class FailingCluster:
+    """Has room for one trial at a time, and loses its node."""
+
+    def places(self, threads, gpus):
+        return 1
+
+    def actor(self, kind):
+        return SimpleNamespace(follow=SimpleNamespace(remote=lambda trial: None))
+
+    def train(self, tasks, at_most):
+        for task in tasks:
+            yield task, Failure(3, "its node was lost 4 times")
+
+
+def test_a_trial_that_no_worker_could_train_ends_the_search_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference))
+    plan = Plan("digits/quick", {"optimizer.lr": search_study.Range(1e-3, 1)})
+    study = optuna.create_study(direction="maximize")
+    study.set_user_attr("space", search_study.search_space.to_json(plan.space))
+    with pytest.raises(ValueError, match="^trial 1: its node was lost 4 times$"):
+        search_cluster.train_stage(plan, FailingCluster(), (0, 1), tmp_path, study, 2, lambda study, trial: None)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
 
 
 @pytest.mark.parametrize(

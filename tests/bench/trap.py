@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from bench import run
+from results import store
 
 TRAP, RANK = os.environ["TRAP"], os.environ["TRAP_RANK"]
 IS_MINE = os.environ["RANK"] == RANK
@@ -67,6 +68,9 @@ def spring(options, planned):
         trainers.run_trial = run_trial
     if TRAP == "data" and IS_MINE:
         sources.load = load
+    if RESTARTED and IS_MINE:
+        (run_before,) = store.find([Path("runs")])
+        print(f"before the restart: {run_before.record.status}, {run_before.record.reason}", flush=True)
     return whole_train(options, planned)
 
 

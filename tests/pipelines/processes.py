@@ -9,10 +9,10 @@ import traceback
 
 import pytest
 import torch
-import torch.multiprocessing
 
 from pipelines.distributed import process_group
 from pipelines.train import run_trial, set_up
+from tests.forks import FORKS
 from tests.pipelines.calling import calling
 
 
@@ -53,11 +53,10 @@ class Processes:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        context = torch.multiprocessing.get_context("spawn")
-        self._jobs = [context.Queue() for _ in range(size)]
-        self._results = context.Queue()
+        self._jobs = [FORKS.Queue() for _ in range(size)]
+        self._results = FORKS.Queue()
         arguments = [(rank, size, port, jobs, self._results) for rank, jobs in enumerate(self._jobs)]
-        self._processes = [context.Process(target=life, args=each, daemon=True) for each in arguments]
+        self._processes = [FORKS.Process(target=life, args=each, daemon=True) for each in arguments]
         for process in self._processes:
             process.start()
 

@@ -1,7 +1,6 @@
 """A disk that is full: what was written before stays, and the writer says what it could not write."""
 
 import errno
-import multiprocessing
 import os
 import resource
 import signal
@@ -11,6 +10,7 @@ import pytest
 
 from results import lock
 from results.store import create, find, read, resume, write_atomically
+from tests.forks import FORKS
 from tests.results.builders import missed, record, trial
 
 
@@ -109,9 +109,8 @@ def fill_under_a_limit(root, ends):
 
 
 def test_a_file_that_may_not_grow_ends_with_a_whole_line(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe(duplex=False)
-    writer = context.Process(target=fill_under_a_limit, args=(tmp_path, theirs))
+    ours, theirs = FORKS.Pipe(duplex=False)
+    writer = FORKS.Process(target=fill_under_a_limit, args=(tmp_path, theirs))
     writer.start()
     kept = ours.recv()
     writer.join()
@@ -129,8 +128,7 @@ def write_a_thousand(root, number):
 
 @pytest.mark.slow
 def test_eight_writers_of_a_thousand_trials_lose_none(tmp_path):
-    context = multiprocessing.get_context("forkserver")
-    writers = [context.Process(target=write_a_thousand, args=(tmp_path, number)) for number in range(8)]
+    writers = [FORKS.Process(target=write_a_thousand, args=(tmp_path, number)) for number in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -1,11 +1,11 @@
 """A writer that is killed at any moment loses no trial that it had finished."""
 
-import multiprocessing
 import random
 import time
 from pathlib import Path
 
 from results.store import create, read, resume
+from tests.forks import FORKS
 from tests.results.builders import record, trial
 
 SEEDS = 10_000
@@ -22,13 +22,11 @@ def write(path, ends) -> None:
 
 
 def kill_writers(root, times: int, seed: int = 0) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.results.test_store_killed"])
     path = create(root, record(seeds=list(range(SEEDS)))).path
     generator, said = random.Random(seed), []
     for _ in range(times):
-        ours, theirs = context.Pipe(duplex=False)
-        writer = context.Process(target=write, args=(path, theirs))
+        ours, theirs = FORKS.Pipe(duplex=False)
+        writer = FORKS.Process(target=write, args=(path, theirs))
         writer.start()
         theirs.close()
         assert ours.recv() == "ready"

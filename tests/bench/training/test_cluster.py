@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from bench.command_line import cli
 from bench.training import cluster
-from bench.training.tasks import TrialTask
+from bench.training.tasks import Failure, TrialTask
 from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
 from tests.bench.training.test_launch import check_all_end, is_running
@@ -42,19 +43,35 @@ def test_so_many_trials_fit_on_a_node(tmp_path, shape, node, at_a_time):
     assert cluster.fitting(task.cpus, task.gpus, node) == at_a_time
 
 
+class NodeDiedError(Exception):
+    """What Ray raises for a task whose nodes were lost."""
+
+
+class OwnError(NodeDiedError):
+    """What Ray raises for a task that raised."""
+
+    cause = ValueError("no data")
+
+
 class FakeRay:
     """A cluster of one node, on which each task ends when it is asked for."""
 
-    exceptions = SimpleNamespace(RayError=RuntimeError, RayTaskError=ZeroDivisionError)
+    exceptions = SimpleNamespace(RayError=NodeDiedError, RayTaskError=OwnError)
 
-    def __init__(self):
+    def __init__(self, error=None):
+        self.error = error
+        """what comes of each task"""
         self.started, self.cancelled = [], []
 
     def nodes(self):
         return [{"Alive": True, "Resources": {"CPU": 8.0}}]
 
     def remote(self, function):
-        return SimpleNamespace(options=lambda **given: SimpleNamespace(remote=self._start))
+        return SimpleNamespace(options=self._options)
+
+    def _options(self, **given):
+        self.given = given
+        return SimpleNamespace(remote=self._start)
 
     def _start(self, task, at_a_time):
         self.started.append(task.seed)
@@ -64,6 +81,8 @@ class FakeRay:
         return references[:1], references[1:]
 
     def get(self, reference):
+        if self.error:
+            raise self.error
         return f"trial {reference}"
 
     def is_initialized(self):
@@ -80,6 +99,19 @@ def test_tasks_that_nobody_takes_any_more_are_ended(tmp_path):
     assert next(trained)[1] == "trial 0"
     trained.close()
     assert (ray.started, ray.cancelled) == ([0, 1, 2], [1, 2])
+
+
+def test_a_trial_whose_nodes_are_lost_is_started_again_three_times_and_then_fails_alone(tmp_path):
+    ray = FakeRay(NodeDiedError())
+    tasks = [TrialTask(("digits/quick",), seed, tmp_path) for seed in range(2)]
+    found = [failure for _, failure in cluster.Cluster(ray).train(tasks)]
+    assert found == [Failure(cli.INTERNAL, "its node was lost 4 times (NodeDiedError)")] * 2
+    assert (ray.started, ray.given["max_retries"]) == ([0, 1], 3)
+
+
+def test_what_a_task_raises_is_raised_where_it_was_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="^no data$"):
+        next(cluster.Cluster(FakeRay(OwnError())).train([TrialTask(("digits/quick",), 0, tmp_path)]))
 
 
 @pytest.fixture(scope="module")

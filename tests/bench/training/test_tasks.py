@@ -13,19 +13,14 @@ def task(tmp_path, *words, seed=0, **changes):
 
 
 @pytest.mark.slow
-def test_a_trial_returns_what_was_recorded(tmp_path):
-    found = task(tmp_path, seed=7).train(at_a_time=2)
+def test_a_trial_of_several_processes_returns_what_was_recorded(tmp_path):
+    """torchrun starts them. tests/bench/test_sweep.py trains in one process."""
+    found = task(tmp_path, seed=7, processes=2).train(at_a_time=2)
     assert isinstance(found.run, Run)
     (trial,) = found.run.trials
-    assert (trial.seed, found.run.record.world_size) == (7, 1)
+    assert (trial.seed, found.run.record.world_size) == (7, 2)
     assert found.run.record.environment.machine_class.endswith(", 2 runs at a time")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_a_trial_of_several_processes_is_started_by_torchrun(tmp_path):
-    found = task(tmp_path, processes=2).train()
-    assert found.run.record.world_size == 2
 
 
 @pytest.fixture
