@@ -79,7 +79,7 @@ def row_of(runs: Sequence[Run], base: Sequence[Run] | None, protocol: str) -> di
     unit, summary = unit_of(run), pooled([of_run(one, protocol, DEFAULT) for one in runs])
     counted = (one.record.environment.communication for one in runs)
     row = {
-        "strategy": label(run),
+        "strategy": label(run) or strategy(run),
         "processes": str(processes),
         "outcome": "out of memory" if any(one.is_out_of_memory for one in runs) else nothing,
         "ms a step": form.milliseconds(seconds),

@@ -373,10 +373,10 @@ def test_the_record_s_command_names_no_folder(arguments, kept):
 
 
 def test_the_record_is_of_the_machines_of_all_processes():
-    trained = SimpleNamespace(description={"epochs": 1}, hash="0123456789ab", data=None, environment={})
+    trained = {"recipe": {"epochs": 1}, "recipe_hash": "0123456789ab", "data": None}
     job = jobs.Job("digits/quick", recipe.load("digits/quick"), (0,))
     captured = [{"machine_class": name, "device": "cpu"} for name in ("a CPU", "a faster CPU")]
-    made = run_trials.new_record(job, trained, World(size=2), captured, [])
+    made = run_trials.new_record(job, World(size=2), captured, command=["bench/run.py"], **trained)
     assert made.environment.machine_class == "a CPU and a faster CPU"
     assert [rank.get("machine_class") for rank in made.environment.ranks] == [None, "a faster CPU"]
 
