@@ -77,6 +77,16 @@ def number_of_processes(recipe: Recipe, dataset: Dataset, world: World) -> None:
     processes.check(recipe, world.size)
 
 
+def buckets(recipe: Recipe, dataset: Dataset, world: World) -> None:
+    """PowerSGD has all gradients in one bucket on a CPU (`ddp.bucket_mb`)."""
+    parallel = recipe.parallel
+    if parallel.compression == "power_sgd" and parallel.bucket_mb and world.device.type == "cpu":
+        raise ValueError(
+            f"parallel.bucket_mb={parallel.bucket_mb:g} does nothing under parallel.compression=power_sgd on a CPU, "
+            "where all gradients are in one bucket: set parallel.bucket_mb=null"
+        )
+
+
 def batches(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """There is a batch, and an epoch's last batch has an image for each process."""
     images, batch_size = len(dataset.train_images), recipe.batch_size
@@ -149,6 +159,7 @@ CHECKS: tuple[Callable[[Recipe, Dataset, World], None], ...] = (
     packages,
     device_formats,
     number_of_processes,
+    buckets,
     batches,
     techniques,
     augmentation,

@@ -32,14 +32,19 @@ def in_sequence(network: nn.Module) -> Named:
 
 
 def units(network: nn.Module) -> list[Named]:
-    """The parts that no cut divides: a module with weights, and those without that follow it."""
+    """The parts that no cut divides: a module with trained weights, and those without that follow it. The first part
+    also has the modules before it, such as a frozen whitening layer: a stage has something to train."""
     found: list[Named] = [[]]
     for name, module in in_sequence(network):
-        has_weights = any(parameter.ndim > 1 for parameter in module.parameters())
-        if has_weights and any(parameter.ndim > 1 for _, one in found[-1] for parameter in one.parameters()):
+        if _is_trained(module) and any(_is_trained(one) for _, one in found[-1]):
             found.append([])
         found[-1].append((name, module))
     return found
+
+
+def _is_trained(module: nn.Module) -> bool:
+    """Whether it has weights, beside biases and scales, that are trained."""
+    return any(parameter.requires_grad and parameter.ndim > 1 for parameter in module.parameters())
 
 
 def cut(network: nn.Module, stages: int, costs: Sequence[int], names: Sequence[str] = ()) -> list[Named]:
@@ -51,7 +56,7 @@ def cut(network: nn.Module, stages: int, costs: Sequence[int], names: Sequence[s
     parts = units(network)
     if stages > len(parts):
         raise ValueError(
-            f"a network of {len(parts)} layers with weights has no {stages} stages: use a smaller parallel.size"
+            f"a network of {len(parts)} layers with trained weights has no {stages} stages: use a smaller parallel.size"
         )
     starts = [part[0][0] for part in parts]
     if names:

@@ -1,6 +1,7 @@
 """DDP: every process has the whole network, and gradients are averaged (torch's DistributedDataParallel)."""
 
 import inspect
+import math
 import warnings
 from typing import Any
 
@@ -60,6 +61,17 @@ def frozen_later(network: nn.Module, recipe: Recipe) -> list[nn.Parameter]:
     return []
 
 
+def bucket_mb(network: nn.Module, recipe: Recipe, world: World) -> float | None:
+    """Largest size of a bucket of gradients in MiB; None: torch's own.
+
+    PowerSGD (torch 2.13) reduces each bucket several times, and begins the later reductions in callbacks. gloo calls
+    these in threads of its own. Those of two buckets have no order, and the processes would wait for each other.
+    """
+    if recipe.parallel.compression == "power_sgd" and world.device.type == "cpu":
+        return math.ceil(trained_bytes(network.parameters()) / 2**20) + 1  # all of them in one
+    return recipe.parallel.bucket_mb
+
+
 def replicate(network: nn.Module, recipe: Recipe, world: World) -> DistributedDataParallel:
     """The network with its gradients averaged over the processes."""
     # of a convolution with one input channel two layouts are the same memory, which torch 2.13 does not see
@@ -70,7 +82,7 @@ def replicate(network: nn.Module, recipe: Recipe, world: World) -> DistributedDa
         network,
         device_ids=[world.device.index] if world.device.type == "cuda" else None,
         **{_SYNC_BUFFERS: False},  # `AveragedStatistics` does it once an evaluation
-        bucket_cap_mb=recipe.parallel.bucket_mb,
+        bucket_cap_mb=bucket_mb(network, recipe, world),
         gradient_as_bucket_view=True,
         static_graph=recipe.accumulation == 1,  # it allows no backward pass before the first all-reduce
     )

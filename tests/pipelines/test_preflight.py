@@ -213,3 +213,10 @@ def test_auto_is_what_it_is_on_the_device(monkeypatch, overrides):
     for name, value in (INDUCTOR if "compile=auto" in overrides else FP16).items():
         monkeypatch.setenv(name, value)
     preflight.launch_options(quick(*overrides), None, World(device=torch.device("cuda")))
+
+
+def test_power_sgd_on_a_cpu_has_one_bucket(digits):
+    chosen = recipe.load("digits/quick", ["parallel.compression=power_sgd", "parallel.bucket_mb=4"])
+    with pytest.raises(ValueError, match="parallel.bucket_mb=4 does nothing under .* on a CPU"):
+        preflight.check(chosen, digits, World())
+    preflight.buckets(chosen, digits, World(device=torch.device("cuda")))

@@ -17,6 +17,7 @@ JOBS = {
     "fp16": ["parallel.compression=fp16"],
     "bf16": ["parallel.compression=bf16"],
     "power_sgd": POWER_SGD,
+    "power_sgd of a network with more than 1 MiB": [*POWER_SGD, "model.widths=[64,512]"],
     "power_sgd that begins after the end": ["parallel.compression=power_sgd", "parallel.power_sgd_start=1000"],
     "local SGD that averages every step": PERIOD_1,
     "local SGD that begins after the end": START_LATE,

@@ -129,6 +129,12 @@ def test_a_stage_begins_with_weights_and_the_most_expensive_one_is_cheap():
     assert starts(sequence.cut(whole, 3, [1, 1, 1, 1], ["layers.4", "head"])) == ["layers.0", "layers.4", "head"]
 
 
+@pytest.mark.parametrize(("name", "second"), [("cifar10/davidnet-10", "layers.1"), ("cifar10/airbench94", "layers.2")])
+def test_a_frozen_whitening_layer_is_no_stage(name, second):
+    whole = build_network(recipe.load(name).model, (3, 32, 32), 10)
+    assert starts(sequence.units(whole))[:2] == ["whiten", second]
+
+
 def test_the_cheapest_cut_is_the_first_of_the_best_of_all():
     generator = random.Random(0)
     for _ in range(200):
@@ -146,7 +152,7 @@ def test_a_cut_of_many_layers_is_found_without_trying_all():
 @pytest.mark.parametrize(
     ("stages", "names", "message"),
     [
-        (5, [], "a network of 4 layers with weights has no 5 stages"),
+        (5, [], "a network of 4 layers with trained weights has no 5 stages"),
         (2, ["layers.5"], "layers.5.*of .'layers.4', 'layers.9', 'head'"),
         (3, ["head", "layers.4"], "in their order"),
         (3, ["head"], "3 stages need 2 of"),
