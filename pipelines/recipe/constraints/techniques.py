@@ -139,6 +139,16 @@ def sum_over_added_images(recipe: Recipe) -> str | None:
     return None
 
 
+def images_of_two_sizes(recipe: Recipe) -> str | None:
+    adding = [name for name in ("self_training", "fixmatch", "mean_teacher") if getattr(recipe.techniques, name)]
+    if adding and recipe.augment.resolution:
+        return (
+            f"techniques.{adding[0]} adds unlabelled images in their full size to a batch, whose images "
+            "augment.resolution resizes: set augment.resolution=null"
+        )
+    return None
+
+
 def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
     at_each_batch = recipe.techniques.where(lambda technique: technique.changes_gradients)
     if recipe.techniques.growing_batch and at_each_batch:
@@ -169,6 +179,7 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     two_objectives,
     batches_that_are_not_whole,
     sum_over_added_images,
+    images_of_two_sizes,
     gradients_that_are_still_added_up,
     statistics_of_a_frozen_backbone,
 )

@@ -172,6 +172,13 @@ def test_what_self_training_does_not_go_with(overrides, message):
         quick(*overrides)
 
 
+@pytest.mark.parametrize("name", ["self_training", "fixmatch", "mean_teacher"])
+def test_unlabelled_images_join_no_batch_of_smaller_ones(name):
+    smaller = "augment.resolution={epochs: [0, 1], sizes: [6, 8]}"
+    with pytest.raises(recipe.RecipeError, match=f"techniques.{name} adds .*: set augment.resolution=null"):
+        quick(smaller, f"techniques.{name}={TECHNIQUES[name]}")
+
+
 def test_averages_go_with_a_self_training_that_keeps_its_weights():
     quick("techniques={self_training: {}, ema: {}, lookahead: {}}")
 
