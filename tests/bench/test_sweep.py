@@ -227,7 +227,7 @@ def test_a_dry_run_shows_what_is_missing_and_changes_no_record(sweep_both, tmp_p
 def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path):
     words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu")
     process = launch(ROOT / "bench" / "sweep.py", *words, cwd=tmp_path)
-    while not list(tmp_path.glob("runs/*/trials.jsonl")):
+    while not any(path.stat().st_size for path in tmp_path.glob("runs/*/trials.jsonl")):  # of one that has ended
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)

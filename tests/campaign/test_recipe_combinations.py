@@ -4,6 +4,7 @@ Two and more options that are right each for itself have been the place of most 
 """
 
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from pipelines import recipe
 from pipelines.data import split
 from pipelines.distributed.process_group import World
+from pipelines.recipe.parallel import STRATEGIES
 from pipelines.recipe.techniques import Techniques
 from pipelines.train import run_trial, set_up
 from pipelines.warmup import warm_up
+from tests.pipelines.processes import in_processes
 from tests.pipelines.test_trials_in_a_row import outcome, same
 
 pytestmark = pytest.mark.campaign
@@ -175,3 +178,23 @@ def test_options_are_refused_or_train(base, coloured, lines):
     event(first[0][0])
     equal = same(again, first)
     assert equal or "diverged" in (again[0][0], first[0][0])
+
+
+def trained(world, base, lines, dataset):
+    """Losses and accuracies of a trial, or the line that refuses it."""
+    try:
+        chosen = recipe.load(base, lines)
+        setup = set_up(chosen, split.select(dataset, chosen.data), world)
+    except ValueError as error:
+        return str(error)
+    warm_up(setup)
+    return [(result.train_loss, result.accuracy) for result in run_trial(setup, seed=3).epochs]
+
+
+@settings(FUZZ, max_examples=300)
+@given(lines=combinations(), strategy=st.sampled_from([*STRATEGIES]))
+def test_processes_report_the_same(base, coloured, lines, strategy):
+    with TemporaryDirectory() as folder:
+        first, second = in_processes(folder, trained, base, [*lines, *STRATEGIES[strategy]], coloured, seconds=120)
+    event("refused" if isinstance(first, str) else "trained")
+    assert repr(first) == repr(second)  # NaN is no other than NaN
