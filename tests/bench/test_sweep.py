@@ -3,7 +3,6 @@
 import json
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from bench.training.tasks import Failure, Trained, TrialTask
 from pipelines.host import environment
 from results import store
 from results.record import Run
-from tests.bench.conftest import ROOT, SMALL, launch, wait
+from tests.bench.conftest import ROOT, SMALL, launch, wait, wait_for_a_trial
 from tests.results import builders
 
 
@@ -227,9 +226,7 @@ def test_a_dry_run_shows_what_is_missing_and_changes_no_record(sweep_both, tmp_p
 def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path):
     words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu")
     process = launch(ROOT / "bench" / "sweep.py", *words, cwd=tmp_path)
-    while not any(path.stat().st_size for path in tmp_path.glob("runs/*/trials.jsonl")):  # of one that has ended
-        assert process.poll() is None
-        time.sleep(0.1)
+    wait_for_a_trial(tmp_path, process)
     process.send_signal(signal.SIGTERM)
     ended = wait(process)
     assert ended.status == 143, ended.err
