@@ -34,6 +34,12 @@ class ScriptError(ValueError):
     """A training of the user's own did what cannot be recorded. Its author can mend it."""
 
 
+def words_of(error: BaseException) -> str:
+    """The first line of an error, with its kind unless it is a ScriptError."""
+    text = str(error).strip().partition("\n")[0]
+    return text if isinstance(error, ScriptError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
 @dataclass
 class Run:
     """One trial of a function, as the function sees it.

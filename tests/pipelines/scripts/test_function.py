@@ -1,11 +1,10 @@
-"""A function of the user's own: its file, its arguments, its trials."""
+"""A function of the user's own: its file, its trials."""
 
 import io
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import torch
@@ -17,31 +16,9 @@ from pipelines.recipe.scripts import Function
 from pipelines.scripts import function, timeouts
 from pipelines.scripts.function import FunctionTrainer
 from pipelines.scripts.run import Run, ScriptError
-
-TRAIN = """
-def train(run, lr=0.5):
-    for epoch in run.epochs(2):
-        with run.lap("train", epoch):
-            pass
-        run.evaluated(epoch, accuracy=0.4 * epoch, loss=1 / epoch)
-    return 0.8
-"""
-
+from tests.pipelines.scripts.conftest import TRAIN
 
 pytestmark = pytest.mark.usefixtures("modules_as_before")
-
-
-@pytest.fixture
-def trainer(tmp_path):
-    """The trainer of a function `train` in a file with this text."""
-
-    def make(text=TRAIN, function="train", target=0.8, **settings):
-        path = tmp_path / "mine.py"
-        path.write_text(dedent(text))
-        config = {"entry": f"{path}:{function}", "target": target, "arguments": settings.pop("arguments", {})}
-        return FunctionTrainer(Function(**config), World(), **settings)
-
-    return make
 
 
 def test_a_trial_has_the_laps_epochs_and_outcome_of_the_function(trainer):
@@ -171,66 +148,6 @@ def test_a_file_that_will_not_do_is_one_line(trainer, text, words):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ScriptError, match=r"nowhere\.py: there is no such file"):
         FunctionTrainer(Function(entry=f"{tmp_path}/nowhere.py:train", target=0.5), World())
-
-
-SIGNATURES = {
-    "keywords": "def train(run, lr: float, layers: list[int] = [1], *, name='a'): return lr / 10",
-    "dataclass": """
-        from dataclasses import dataclass, field
-        @dataclass
-        class Config:
-            lr: float
-            layers: list[int] = field(default_factory=lambda: [1])
-            name: str = 'a'
-        def train(run, config: Config): return config.lr / 10
-        """,
-    "pydantic": """
-        from pydantic import BaseModel
-        class Config(BaseModel):
-            lr: float
-            layers: list[int] = [1]
-            name: str = 'a'
-        def train(run, config: Config): return config.lr / 10
-        """,
-}
-
-
-SIGNATURES["inherited"] = """
-    from __future__ import annotations
-    from dataclasses import dataclass, field
-    @dataclass
-    class Base:
-        lr: float
-        layers: list[int] = field(default_factory=lambda: [1])
-    @dataclass
-    class Config(Base):
-        name: str = 'a'
-        steps: int = field(default=0, init=False)
-    def train(run, config: Config): return config.lr / 10
-    """
-
-
-@pytest.mark.parametrize("text", SIGNATURES.values(), ids=SIGNATURES)
-def test_the_signature_is_the_schema(trainer, text):
-    one = trainer(text, arguments={"lr": 3})
-    assert one.config.arguments == {"lr": 3.0, "layers": [1], "name": "a"}
-    assert one.run_trial(0).accuracy == pytest.approx(0.3)
-
-
-@pytest.mark.parametrize("text", SIGNATURES.values(), ids=SIGNATURES)
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({}, "mine.py:train: lr is missing"),
-        ({"lr": "high"}, "lr='high': it should be a valid number"),
-        ({"lr": 1, "layers": ["a"]}, r"layers\.0='a': it should be a valid integer"),
-        ({"lr": 1, "nam": "b"}, r"there is no argument 'nam'; did you mean name\?"),
-        ({"lr": 1, "momentum": 0.9}, "there is no argument 'momentum'; it takes lr, layers, name"),
-    ],
-)
-def test_arguments_that_do_not_fit_are_one_line(trainer, text, arguments, words):
-    with pytest.raises(ScriptError, match=words):
-        trainer(text, arguments=arguments)
 
 
 def test_the_hash_changes_with_the_text_the_arguments_and_the_target(trainer):
@@ -474,65 +391,6 @@ def test_a_file_that_changes_the_working_directory_trains_there_alone(trainer, t
     assert Path.cwd() == tmp_path
     assert one.run_trial(0).accuracy == 1
     assert Path.cwd() == tmp_path
-
-
-@pytest.mark.parametrize("text", [SIGNATURES["keywords"], SIGNATURES["dataclass"]])
-def test_each_call_has_arguments_of_its_own(trainer, text):
-    one = trainer(text.replace("lr / 10", "layers.pop() / 10"), arguments={"lr": 1, "layers": [1, 2]})
-    assert [one.run_trial(seed).accuracy for seed in (0, 1)] == [0.2, 0.2]
-
-
-NO_NUMBER = {
-    "keyword": "def train(run, lr: float = None): return float(lr is None)",
-    "dataclass": """
-        from dataclasses import dataclass
-        @dataclass
-        class Config:
-            lr: float = None
-        def train(run, config: Config): return float(config.lr is None)
-        """,
-    "pydantic": """
-        from pydantic import BaseModel
-        class Config(BaseModel):
-            lr: float = None
-        def train(run, config: Config): return float(config.lr is None)
-        """,
-}
-
-
-@pytest.mark.parametrize("text", NO_NUMBER.values(), ids=NO_NUMBER)
-@pytest.mark.parametrize("arguments", [{}, {"lr": None}], ids=["by default", "as a record has it"])
-def test_none_may_be_the_default_of_a_number(trainer, recwarn, text, arguments):
-    one = trainer(text, arguments=arguments)
-    assert one.config.arguments == {"lr": None}
-    assert one.run_trial(0).accuracy == 1
-    assert [str(warning.message) for warning in recwarn] == []
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (
-            "import torch\ndef train(run, optimizer=torch.optim.SGD): pass",
-            "mine.py:train: optimizer=<class .*SGD'> cannot be recorded: ",
-        ),
-        (
-            """
-            from dataclasses import dataclass
-            @dataclass
-            class Config:
-                lr: float = 1
-                def __post_init__(self): raise ValueError("lr is too high")
-            def train(run, config: Config): pass
-            """,
-            "mine.py:train: lr is too high",
-        ),
-    ],
-)
-def test_arguments_that_a_record_or_their_class_does_not_take_are_one_line(trainer, text, words):
-    with pytest.raises(ScriptError, match=words) as raised:
-        trainer(text)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
