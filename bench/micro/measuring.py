@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 IS_CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if IS_CUDA else "cpu"
+DEVICE = torch.device("cuda" if IS_CUDA else "cpu")
 CALLS = 20 if IS_CUDA else 1
 """between two synchronisations, which would else be part of what is measured"""
 ROUNDS = 20 if IS_CUDA else 5
@@ -42,11 +42,16 @@ def versions(module: Any, *plain: str, cpu: str | None = None, triton: str | Non
     return cases
 
 
+def synchronize() -> None:
+    """Wait until the device has done all its work."""
+    if IS_CUDA:
+        torch.cuda.synchronize()
+
+
 def several(function: Callable[[], Any]) -> None:
     for _ in range(CALLS):
         function()
-    if IS_CUDA:
-        torch.cuda.synchronize()
+    synchronize()
 
 
 def seconds_of(function: Callable[[], Any]) -> float:

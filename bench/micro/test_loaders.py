@@ -7,6 +7,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.micro.measuring import DEVICE, synchronize
 from bench.micro.noise import noise
 from pipelines.data.loader import LoaderContext
 from pipelines.data.loaders import make_loader
@@ -32,11 +33,18 @@ def test_epoch(benchmark: BenchmarkFixture, name: str) -> None:
     recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={LOADERS[name]}"])
     if recipe.loader.package:
         pytest.importorskip(recipe.loader.package)
-    loader = make_loader(LoaderContext(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
+    loader = make_loader(
+        LoaderContext(recipe, noise(IMAGES), World(device=DEVICE), torch.float32, order_seed=0, augment_seed=1)
+    )
     loader.transfer()
     loader.preprocess()
+
+    def epoch() -> None:
+        deque(loader.epoch(0), maxlen=0)
+        synchronize()
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # more workers than cores
-        benchmark.pedantic(lambda: deque(loader.epoch(0), maxlen=0), rounds=5, warmup_rounds=1)
+        benchmark.pedantic(epoch, rounds=5, warmup_rounds=1)
     loader.close()
     benchmark.extra_info["images_per_second"] = round(IMAGES / benchmark.stats.stats.median)

@@ -45,7 +45,9 @@ def test_augment_over_torchvision(benchmark: BenchmarkFixture) -> None:
     epochs = {}
     for name in ("{name: torchvision, workers: 2, preprocess: once}", "{name: resident}"):
         recipe = load("cifar10/ladder/07-cutout", ["precision=float32", f"loader={name}"])
-        loader = make_loader(LoaderContext(recipe, noise(IMAGES), World(), torch.float32, order_seed=0, augment_seed=1))
+        loader = make_loader(
+            LoaderContext(recipe, noise(IMAGES), World(device=DEVICE), torch.float32, order_seed=0, augment_seed=1)
+        )
         loader.transfer()
         loader.preprocess()
         epochs[name] = loader

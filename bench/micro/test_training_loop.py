@@ -7,6 +7,7 @@ import time
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.micro.measuring import DEVICE, synchronize
 from bench.micro.noise import noise
 from pipelines.data.loader import LoaderContext
 from pipelines.data.loaders import make_loader
@@ -29,8 +30,9 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
     order add to an epoch."""
     recipe = load(name)
     dataset = noise(STEPS * recipe.batch_size * (1 if recipe.batch_size > 256 else 50), *RECIPES[name])
-    bench = set_up(recipe, dataset, World())
-    loader = make_loader(LoaderContext(recipe, dataset, World(), bench.dtype, order_seed=0, augment_seed=1))
+    world = World(device=DEVICE)
+    bench = set_up(recipe, dataset, world)
+    loader = make_loader(LoaderContext(recipe, dataset, world, bench.dtype, order_seed=0, augment_seed=1))
     loader.transfer()
     loader.preprocess()
     batches_per_epoch = recipe.steps_per_epoch(len(dataset.train_images))
@@ -55,6 +57,7 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
         hook(state)
     started = time.perf_counter()
     batches = loader.epoch(0)
+    synchronize()
     data_seconds = time.perf_counter() - started
 
     def harness() -> None:
@@ -71,6 +74,7 @@ def test_harness_against_bare_loop(benchmark: BenchmarkFixture, name: str) -> No
         for function in (harness, bare):
             started = time.perf_counter()
             function()
+            synchronize()
             seconds[function.__name__].append(time.perf_counter() - started)
 
     benchmark.pedantic(both, rounds=ROUNDS - 1, warmup_rounds=1)

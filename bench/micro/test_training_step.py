@@ -31,7 +31,7 @@ def test_step(benchmark: BenchmarkFixture, network: str, compiled: bool) -> None
     name, size = RECIPES[network]
     recipe = load(name, [f"batch_size={BATCH}", f"compile={str(compiled).lower()}"])
     dataset = noise(BATCH, *size)
-    bench = set_up(recipe, dataset, World(device=torch.device(DEVICE)))
+    bench = set_up(recipe, dataset, World(device=DEVICE))
     optimizer = make_optimizer(bench.network, recipe, local_batch_size=BATCH, steps=1, steps_per_epoch=1)
     loss_function = make_loss(recipe.loss)
     images = torch.randn(BATCH, *dataset.image_shape, device=DEVICE).to(bench.dtype)
