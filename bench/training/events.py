@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import IO
 
-from bench.training import pace
+from results.format import duration
 
 REPORTS = "PACELINE_EVENTS"
 """variable that is set in a run that reports events"""
@@ -45,7 +45,7 @@ class TrialFinished:
 
 def to_go_text(seconds: float | None) -> str:
     """`, about 40 s to go`; nothing where it is unknown, or at the end."""
-    return f", about {pace.describe(seconds)} to go" if seconds else ""
+    return f", about {duration(round(seconds))} to go" if seconds else ""
 
 
 @dataclass(frozen=True)
