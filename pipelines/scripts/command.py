@@ -19,11 +19,11 @@ from typing import Self
 import psutil
 
 from pipelines.clock import Lap
+from pipelines.host.orphans import killed_with_us
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import metrics
 from pipelines.scripts.metrics import Reported
 from pipelines.scripts.run import ScriptError, divergence
-from pipelines.scripts.watcher import killed_with_us
 from pipelines.trial import Trial
 
 SEED = "PACELINE_SEED"
@@ -111,8 +111,8 @@ class CommandTrainer:
             on_epoch(reported)
 
     def _run(self, seed: int, take: Callable[[str], None], usage: Usage, watch: Callable[[int], None]) -> int:
-        """The exit status. `take` gets each line as it comes, of standard output and standard error; `watch`, the
-        process group of the command."""
+        """The exit status. `take` gets each line as it comes, of standard output and standard error; `watch`,
+        minus the process group of the command."""
         words = [word.replace("{seed}", str(seed)) for word in shlex.split(self.config.command)]
         variables = {**self.variables, SEED: str(seed), "PYTHONUNBUFFERED": "1"}
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -127,7 +127,7 @@ class CommandTrainer:
             )
         except OSError as error:
             raise _EndedError(f"{words[0]} cannot be started: {error.strerror}") from None
-        watch(process.pid)
+        watch(-process.pid)
         root = psutil.Process(process.pid)  # before the thread lets the number go
 
         def wait() -> None:
