@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -58,6 +58,11 @@ def present(path: Path) -> bool:
     except OSError as error:
         raise unusable(path, error) from error
     return True
+
+
+def absent(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files of these names that are not in a folder."""
+    return [path for name in names if not present(path := folder / name)]
 
 
 @contextmanager
