@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import IO
+from typing import IO, get_args
 
 from results.format import duration
 
@@ -77,7 +77,7 @@ class Waiting:
 
 
 Event = TrialFinished | RunRecorded | Message | Waiting
-KINDS: dict[str, type] = {kind.__name__: kind for kind in (TrialFinished, RunRecorded, Message, Waiting)}
+KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def encode(event: Event) -> str:
