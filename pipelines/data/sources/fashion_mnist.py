@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
-from pipelines.data.files import absent, check_labels, missing, read_published
+from pipelines.data.files import absent, check_labels, missing, read_idx, read_published
 from pipelines.data.sources import mnist
 
 CLASS_NAMES = (
@@ -77,4 +77,4 @@ def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _read(path: Path) -> np.ndarray:
     read_published(path, MD5[path.name])
-    return mnist.read_idx(path, mnist.FILE_SHAPES[path.stem])
+    return read_idx(path, mnist.FILE_SHAPES[path.stem])
