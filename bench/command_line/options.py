@@ -125,6 +125,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action=help_action, help="print this help")
         self.add_argument("--version", action="version", version=f"Paceline {__version__}", help="print the version")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        complete(self)
+        return super().parse_args(args, namespace)
+
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(as_typed(message), file)
 
