@@ -173,7 +173,10 @@ def planned(given: ScaleOptions, recipe: Recipe, folder: Path) -> list[tuple[Siz
     trials, first = given.trials or DEFAULT_TRIALS, given.seed or 0
     rounds = [(first + index, 1) for index in range(trials)] if given.by_seed else [(first, trials)]
     passed = options.to_arguments(given, Passed, without=("out", "threads"))
-    sizes = sizes_of(given, recipe)
+    if given.strategies:
+        sizes = by_strategy(given.processes, recipe, given.strategies)
+    else:
+        sizes = all_sizes(given.processes, recipe.batch_size)
     for size in sizes:
         check(given, size)
     found = []
@@ -192,13 +195,6 @@ def check(given: ScaleOptions, size: Size) -> None:
         processes.check(jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test), size.processes)
     except ValueError as error:
         raise ValueError(f"--processes {size.processes}, {size.label}: {error}") from None
-
-
-def sizes_of(given: ScaleOptions, recipe: Recipe) -> list[Size]:
-    """What is launched with one seed."""
-    if given.strategies:
-        return by_strategy(given.processes, recipe, given.strategies)
-    return all_sizes(given.processes, recipe.batch_size)
 
 
 def by_strategy(processes: Sequence[int], recipe: Recipe, strategies: Sequence[str]) -> list[Size]:

@@ -15,7 +15,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli
-from bench.command_line.options import Parser
+from bench.command_line.options import Parser, positive
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "measured" / "statistics"
 DRAWS = 1000
@@ -26,15 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, simulate, write."""
     parser = Parser("bench/simulate.py", __doc__)
     parser.add_argument(
-        "--draws", type=int, default=DRAWS, metavar="N", help="draws of each rate (default: %(default)s)"
+        "--draws", type=positive, default=DRAWS, metavar="N", help="draws of each rate (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=FOLDER, metavar="DIR", help="(default: results/measured/statistics)"
     )
     given = parser.parse_args(arguments)
-    if given.draws < 1:
-        parser.error(f"--draws {given.draws}: must be at least 1")
     tables = simulate(given.draws, given.seed)
     given.out.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():

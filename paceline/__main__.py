@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench import __version__
 from bench.command_line import invocation
+from bench.command_line.options import Parser, complete
 
 COMMANDS = {
     "run": "train recipes, or a training of your own, and record the trials",
@@ -32,6 +33,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit status; 2 for an unknown one."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "_ARGCOMPLETE" in os.environ:
+        words = [command_to_complete()]
     name = words[0] if words else "--help"
     if name in ("-h", "--help"):
         print(usage())
@@ -42,13 +45,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"paceline: error: there is no command {name!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    if "_ARGCOMPLETE" in os.environ:
-        os.environ["_ARGCOMPLETE"] = "2"  # the words before the first option are two, `paceline run`
     program = "python -m paceline" if Path(sys.argv[0]).name == "__main__.py" else "paceline"
     sys.argv = [f"bench/{name}.py", *words[1:]]  # what the command reads, and a record keeps
     command = importlib.import_module(f"bench.{name}")
     with invocation.typed_as(program):
         return command.main()
+
+
+def command_to_complete() -> str:
+    """The command on the line that a shell asks to complete, which is in its variables. Answers where the line ends
+    with the command itself."""
+    line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
+    _, *words = f"{line}|".split()  # so that a blank at the end counts
+    if len(words) < 2:
+        parser = Parser("paceline")
+        parser.add_argument("command", choices=COMMANDS)
+        complete(parser)
+    os.environ["_ARGCOMPLETE"] = "2"  # the words before the first option are two, `paceline run`
+    return words[0]
 
 
 def usage() -> str:

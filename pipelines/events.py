@@ -37,20 +37,6 @@ from pipelines.optim.scheduled_optimizer import ScheduledOptimizer
 from pipelines.recipe import Recipe
 from pipelines.trial import EpochResult
 
-EVENTS = (
-    "pretrain",
-    "trial_start",
-    "epoch_start",
-    "batch_ready",
-    "gradients_ready",
-    "step_end",
-    "train_epoch_end",
-    "evaluation_start",
-    "evaluation_end",
-    "epoch_end",
-    "trial_end",
-)
-
 
 def supervised(state: "State", images: Tensor, labels: Tensor) -> Tensor:
     """The loss of a batch as it is without techniques: a scalar."""
@@ -120,11 +106,6 @@ Hook = Callable[[State], None]
 class Hooks:
     """For each event, the methods that some technique implements, in the order of the techniques."""
 
-    def __init__(self, techniques: list[Any]) -> None:
-        for event in EVENTS:
-            methods = tuple(getattr(technique, event) for technique in techniques if hasattr(technique, event))
-            setattr(self, event, methods)
-
     pretrain: tuple[Hook, ...]
     trial_start: tuple[Hook, ...]
     epoch_start: tuple[Hook, ...]
@@ -136,3 +117,11 @@ class Hooks:
     evaluation_end: tuple[Hook, ...]
     epoch_end: tuple[Hook, ...]
     trial_end: tuple[Hook, ...]
+
+    def __init__(self, techniques: list[Any]) -> None:
+        for event in EVENTS:
+            methods = tuple(getattr(technique, event) for technique in techniques if hasattr(technique, event))
+            setattr(self, event, methods)
+
+
+EVENTS = tuple(Hooks.__annotations__)

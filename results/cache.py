@@ -5,9 +5,11 @@ Paceline's own sources are those that it was made from, and where the file canno
 """
 
 import contextlib
+import gc
 import hashlib
+import math
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from itertools import groupby
@@ -15,7 +17,7 @@ from multiprocessing import get_context
 from operator import attrgetter
 from pathlib import Path
 
-from results.store import RECORD, TRIALS, no_collector
+from results.store import RECORD, TRIALS, attempt, no_collector
 
 NAME = ".paceline-cache.sqlite"
 KEEP_FROM = 16 * 2**20
@@ -125,21 +127,8 @@ def _open(file: Path) -> contextlib.closing[sqlite3.Connection]:
 
 def _make_all(paths: Sequence[Path], make: Make, workers: int) -> list[Made]:
     if workers < 2 or len(paths) < MANY:
-        return list(_each(make, paths))
-    chunks = [paths[start::workers] for start in range(workers)]
-    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
-        parts = list(pool.map(partial(_chunk, make), chunks))
-    return [parts[index % workers][index // workers] for index in range(len(paths))]
-
-
-def _chunk(make: Make, paths: Sequence[Path]) -> list[Made]:
-    return list(_each(make, paths))
-
-
-def _each(make: Make, paths: Iterable[Path]) -> Iterator[Made]:
-    with no_collector():
-        for path in paths:
-            try:
-                yield make(path)
-            except ValueError as error:
-                yield error
+        with no_collector():
+            return [attempt(make, path) for path in paths]
+    share = math.ceil(len(paths) / (4 * workers))  # some for each worker, because runs differ in length
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=gc.disable) as pool:
+        return list(pool.map(partial(attempt, make), paths, chunksize=share))

@@ -2,19 +2,15 @@
 
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-STATEMENTS = Path(__file__).parent / "published" / "fidelity"
+from results.literature import Entry, read
 
 
-class Difference(BaseModel):
+class Difference(Entry):
     """One thing that our recipe does in another way than its source."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: str
     """what the source does, and what we do"""
@@ -22,10 +18,8 @@ class Difference(BaseModel):
     """what that makes in accuracy or time, or that it was not measured"""
 
 
-class Fidelity(BaseModel):
+class Fidelity(Entry):
     """What was compared with a source, how far they agree, and what differs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipes: tuple[str, ...]
     """names of recipes, or shell patterns of them"""
@@ -77,9 +71,7 @@ class Fidelity(BaseModel):
 @cache
 def statements() -> tuple[Fidelity, ...]:
     """All statements, in the order of the files."""
-    paths = sorted(STATEMENTS.glob("*.yaml"))
-    entries = [entry for path in paths for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
-    return tuple(Fidelity.model_validate(entry) for entry in entries)
+    return tuple(read(Fidelity, "fidelity/*.yaml"))
 
 
 def fidelity(recipe: str) -> Fidelity | None:

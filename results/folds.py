@@ -15,8 +15,8 @@ def fold_lines(runs: Iterable[Run]) -> list[str]:
     """
     by_recipe: dict[tuple[str, str], dict[object, list[float]]] = {}
     for run in runs:
-        data = run.record.recipe.get("data")
-        if isinstance(data, dict) and data.get("folds") is not None and run.accuracies:
+        data = run.options("data")
+        if data.get("folds") is not None and run.accuracies:
             same = run.record.recipe | {"data": {key: value for key, value in data.items() if key != "fold"}}
             folds = by_recipe.setdefault((run.record.recipe_name, json.dumps(same, sort_keys=True)), {})
             folds.setdefault(data.get("fold"), []).extend(run.accuracies)

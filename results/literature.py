@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,12 +11,17 @@ PUBLISHED = Path(__file__).parent / "published"
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+T = TypeVar("T", bound="Entry")
 
 
-class Published(BaseModel):
-    """What a source says of a training. Compare it with ours only under the same protocol and on the same hardware."""
+class Entry(BaseModel):
+    """What a file says in one place: these fields, and no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Published(Entry):
+    """What a source says of a training. Compare it with ours only under the same protocol and on the same hardware."""
 
     recipe: str
     """our recipe of the same training; the source's own name, with a space in it, where we have none"""
@@ -47,10 +52,8 @@ class Published(BaseModel):
         return " " not in self.recipe
 
 
-class Anchor(BaseModel):
+class Anchor(Entry):
     """What a source says of scaling."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: Literal["weak", "time to target"]
     """throughput at a fixed batch a process, or the time to a target"""
@@ -63,10 +66,8 @@ class Anchor(BaseModel):
     source: str
 
 
-class Rate(BaseModel):
+class Rate(Entry):
     """What a source says of the speed of a training."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str
     """our recipe of the same network"""
@@ -87,24 +88,25 @@ class Rate(BaseModel):
 @cache
 def rates() -> list[Rate]:
     """What is published of speed."""
-    return [Rate.model_validate(entry) for entry in _entries("throughput/*.yaml")]
+    return read(Rate, "throughput/*.yaml")
 
 
 @cache
 def scaling_anchors() -> list[Anchor]:
     """What is published of scaling."""
-    return [Anchor.model_validate(entry) for entry in _entries("scaling/*.yaml")]
+    return read(Anchor, "scaling/*.yaml")
 
 
 @cache
 def published() -> dict[str, Published]:
     """Every published figure by the name of our recipe, or the source's."""
-    entries = [Published.model_validate(entry) for entry in _entries("*.yaml")]
+    entries = read(Published, "*.yaml")
     by_recipe = {entry.recipe: entry for entry in entries}
     assert len(by_recipe) == len(entries), "two figures for one recipe"
     return by_recipe
 
 
-def _entries(pattern: str) -> list[object]:
-    files = sorted(PUBLISHED.glob(pattern))
-    return [entry for path in files for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
+def read(kind: type[T], pattern: str) -> list[T]:
+    """The entries of the files below `published/` that match, in their order."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted(PUBLISHED.glob(pattern)))
+    return [kind.model_validate(entry) for text in texts for entry in yaml.safe_load(text)]

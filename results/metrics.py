@@ -8,7 +8,6 @@ from typing import Literal
 
 from results import format as form
 from results.environment import Energy
-from results.json_values import JsonObject
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, ratio_of_times
@@ -139,18 +138,12 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
     """The mean epoch, so that each image size counts by its share; none of a run too short for all of its sizes."""
-    epochs = run.record.recipe.get("epochs")
-    if not isinstance(epochs, int | float) or not _last_size_starts(run.record.recipe) < epochs < LONGEST:
+    epochs, resolution = run.epochs, run.options("augment").get("resolution")
+    last_size_starts = max(resolution["epochs"]) if resolution else 0
+    if epochs is None or not last_size_starts < epochs < LONGEST:
         return [None] * len(run.trials)
     whole = [trial.seconds("augment", "train") if trial.came_to_its_end else 0 for trial in run.trials]
     return [seconds / epochs if seconds else None for seconds in whole]
-
-
-def _last_size_starts(recipe: JsonObject) -> float:
-    """The epoch from which on images have their last size."""
-    augment = recipe.get("augment")
-    resolution = augment.get("resolution") if isinstance(augment, dict) else None
-    return max(resolution["epochs"]) if resolution else 0
 
 
 def _energy(run: Run, protocol: str) -> Samples:

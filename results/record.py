@@ -10,12 +10,12 @@ import hashlib
 import math
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic.dataclasses
 from pydantic import (
@@ -215,6 +215,11 @@ class TrialRecord(_Kept):
         return self
 
     @property
+    def ending(self) -> str:
+        """Its outcome, with the reason if there is one."""
+        return self.outcome if self.reason is None else f"{self.outcome}: {self.reason}"
+
+    @property
     def came_to_its_end(self) -> bool:
         """Whether all of its steps were trained."""
         return self.outcome in ("reached", "missed", "finished")
@@ -312,6 +317,22 @@ class Run:
     def reached(self) -> list[TrialRecord]:
         """The trials that reached their target: the only ones that have a time to target."""
         return [trial for trial in self.trials if trial.outcome == "reached"]
+
+    def options(self, group: str) -> Mapping[str, Any]:
+        """Its recipe's options of a group, such as `data`; empty where there is none."""
+        found = self.record.recipe.get(group)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def epochs(self) -> float | None:
+        """That its recipe trains; None where it does not say."""
+        found = self.record.recipe.get("epochs")
+        return found if isinstance(found, int | float) else None
+
+    @property
+    def title(self) -> str | None:
+        """Of its recipe, in a line."""
+        return _text(self.record.recipe.get("title"))
 
     @property
     def change(self) -> str | None:

@@ -7,11 +7,10 @@ them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
-from typing import Any
 
 from results.environment import known
 from results.interconnect import Link, fit
@@ -165,19 +164,13 @@ def strategy_of(run: Run) -> str:
 
 def label(run: Run) -> str:
     """The strategy, and how it compresses."""
-    compression = _parallel(run).get("compression", "none") if run.record.world_size > 1 else "none"
+    compression = run.options("parallel").get("compression", "none") if run.record.world_size > 1 else "none"
     return strategy_of(run) if compression == "none" else f"{strategy_of(run)}, {compression}"
-
-
-def _parallel(run: Run) -> Mapping[str, Any]:
-    """The recipe's options of several processes."""
-    found = run.record.recipe.get("parallel")
-    return found if isinstance(found, dict) else {}
 
 
 def _options(run: Run) -> str:
     """The strategy with its options, but for what its name says of the number of processes."""
-    options = {name: value for name, value in _parallel(run).items() if name != "sync_gradients"}
+    options = {name: value for name, value in run.options("parallel").items() if name != "sync_gradients"}
     return json.dumps([strategy_of(run).partition(" (")[0], options], sort_keys=True)
 
 
@@ -202,7 +195,7 @@ def _curves(name: str, machine: str, strategy: str, runs: Sequence[Run]) -> Curv
 def synchronises(run: Run) -> bool:
     """Whether its processes average their gradients. If not, it is recorded as a smoke test: it does not train the
     recipe."""
-    return bool(_parallel(run).get("sync_gradients", True))
+    return bool(run.options("parallel").get("sync_gradients", True))
 
 
 def _points(runs: Sequence[Run]) -> list[Point]:

@@ -12,10 +12,9 @@ from results.record import Run, TrialRecord
 
 def step_seconds(run: Run, trial: TrialRecord) -> list[float]:
     """The mean step of each epoch, in seconds; empty for a trial that did not come to its end."""
-    epochs = run.record.recipe.get("epochs")
-    if not trial.came_to_its_end or not trial.steps or not isinstance(epochs, int | float):
+    if not trial.came_to_its_end or not trial.steps or run.epochs is None:
         return []
-    whole = trial.steps if epochs <= 1 else math.floor(trial.steps / epochs + 1e-9)
+    whole = trial.steps if run.epochs <= 1 else math.floor(trial.steps / run.epochs + 1e-9)
     seconds: dict[int, float] = {}
     for lap in trial.laps:
         if lap.name in ("augment", "train") and lap.epoch is not None:

@@ -32,8 +32,7 @@ IMAGES = Unit("images", "images")
 
 def unit_of(run: Run) -> Unit:
     """By the data of the run's recipe. A recipe whose data has `tokens` trains on sequences of `tokens.length`."""
-    data = run.record.recipe.get("data")
-    tokens = data.get("tokens") if isinstance(data, dict) else None
+    tokens = run.options("data").get("tokens")
     return Unit("tokens", "sequences", tokens["length"]) if isinstance(tokens, dict) else IMAGES
 
 

@@ -24,7 +24,7 @@ from bench.command_line.option_groups import (
     Timeout,
     Trials,
 )
-from bench.command_line.options import Argument, Options, at_least_two, default_of, positive, share
+from bench.command_line.options import Argument, Options, at_least, default_of, positive, share
 from pipelines import recipe as recipes
 from pipelines.recipe import Recipe, Script
 from pipelines.recipe.scripts import Command, display_name, is_entry
@@ -85,7 +85,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     """its figures: json, json:FILE or a regex"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
     """accuracy to reach (default: the recipe's)"""
-    folds: Annotated[int, Argument(at_least_two, "K")] | None = None
+    folds: Annotated[int, Argument(at_least(2), "K")] | None = None
     """cross-validation: K runs, a part held out in each"""
     interleave: bool = False
     """alternate the recipes' trials, then compare them"""

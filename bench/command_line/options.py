@@ -43,25 +43,20 @@ class Argument:
     """what a shell completes the word to"""
 
 
-def natural(text: str) -> int:
-    """A whole number from 0 on."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number from `least` on."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal():
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return int(text)
+
+    return read
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 on."""
-    if natural(text) == 0:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return int(text)
-
-
-def at_least_two(text: str) -> int:
-    """A whole number from 2 on."""
-    if positive(text) == 1:
-        raise argparse.ArgumentTypeError("must be at least 2")
-    return int(text)
+positive = at_least(1)
 
 
 def share(text: str) -> float:
@@ -86,7 +81,7 @@ def size(text: str) -> int:
 
 
 Count = Annotated[int, Argument(positive, "N")]
-Seed = Annotated[int, Argument(natural, "S")]
+Seed = Annotated[int, Argument(at_least(0), "S")]
 Folder = Annotated[Path, Argument(metavar="DIR")]
 File = Annotated[Path, Argument(metavar="FILE")]
 
@@ -129,6 +124,10 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("-h", "--help", action=help_action, help="print this help")
         self.add_argument("--version", action="version", version=f"Paceline {__version__}", help="print the version")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        complete(self)
+        return super().parse_args(args, namespace)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(as_typed(message), file)

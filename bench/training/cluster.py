@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from bench.training import resources
 from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Task
 from pipelines.host import extras
+from pipelines.host.orphans import killed_with_us
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -162,7 +162,9 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
                 services = services_in_python(started & set(driver.children()))
                 for service in services:
                     service.terminate()
-                stack.enter_context(killed_with_driver(started - services))
+                watch = stack.enter_context(killed_with_us())
+                for process in started - services:  # else Ray's agents live on for a minute, to report to what is gone
+                    watch(process.pid)
             yield Cluster(ray)
     finally:
         ray.shutdown()
@@ -177,23 +179,6 @@ def services_in_python(processes: Iterable[psutil.Process]) -> set[psutil.Proces
             if Path(process.exe()).samefile(sys.executable):
                 found.add(process)
     return found
-
-
-@contextlib.contextmanager
-def killed_with_driver(processes: Iterable[psutil.Process]) -> Iterator[None]:
-    """Kill these processes if this one, the driver, is killed.
-
-    Without it Ray's agents live another minute: they report the end to a control service that has ended too.
-    """
-    numbers = [str(process.pid) for process in processes]
-    # `read` returns when the pipe closes, with the driver
-    wait_and_kill = ["sh", "-c", 'read -r _; kill -KILL "$@"', "sh", *numbers]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(wait_and_kill, stdin=subprocess.PIPE, start_new_session=True, **quiet) as guard:  # noqa: S603
-        try:
-            yield
-        finally:
-            guard.kill()
 
 
 def _check_reachable(address: str) -> None:

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import IO
+from typing import IO, get_args
 
-from bench.training import pace
+from results.format import duration
 
 REPORTS = "PACELINE_EVENTS"
 """variable that is set in a run that reports events"""
@@ -45,7 +45,7 @@ class TrialFinished:
 
 def to_go_text(seconds: float | None) -> str:
     """`, about 40 s to go`; nothing where it is unknown, or at the end."""
-    return f", about {pace.describe(seconds)} to go" if seconds else ""
+    return f", about {duration(round(seconds))} to go" if seconds else ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Waiting:
 
 
 Event = TrialFinished | RunRecorded | Message | Waiting
-KINDS: dict[str, type] = {kind.__name__: kind for kind in (TrialFinished, RunRecorded, Message, Waiting)}
+KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def encode(event: Event) -> str:

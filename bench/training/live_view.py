@@ -12,19 +12,20 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Column
 
 from bench.command_line import cli
-from bench.training import events, pace
+from bench.training import events
 from bench.training.events import Event
 from bench.training.pace import Pace
 from pipelines.events import State
 from pipelines.scripts.function import EpochProgress
 from pipelines.trial import Trial
+from results.format import duration
 
 LINE_INTERVAL = 10.0
 """seconds between two epoch lines, so that a log stays short"""
 REFRESH_INTERVAL = 0.5
 NARROW = 90
 """columns of a console up to which the bar is short"""
-TO_GO = len("~99 min to go")
+TO_GO = len("~1.5 min to go")
 SLOW_STEP = 0.5
 """seconds a step, from which a hint is given"""
 
@@ -167,7 +168,7 @@ class LiveBar(TrialLines):
     def _update(self, state: State | EpochProgress, *, draw: bool = True, **fields: Any) -> None:
         assert self._task is not None
         seconds = self._pace.seconds_to_go(time.monotonic(), share_done(state))
-        to_go = "" if seconds is None else f"~{pace.describe(seconds)} to go"
+        to_go = "" if seconds is None else f"~{duration(round(seconds))} to go"
         completed = self._done * state.steps + state.step
         self._bars.progress.update(self._task, completed=completed, to_go=to_go, refresh=draw, **fields)
 

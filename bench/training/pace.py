@@ -41,10 +41,3 @@ class Pace:
         if self._ends:
             return self._ends[0] - self._started
         return (now - self._started) / done if done else None
-
-
-def describe(seconds: float) -> str:
-    """A remaining time in words: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

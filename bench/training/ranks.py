@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from bench.command_line import cli
 from pipelines.distributed import failures, process_group
 from pipelines.distributed.process_group import World
+from pipelines.host.memory_limit import with_causes
 
 
 @contextlib.contextmanager
@@ -34,8 +35,7 @@ def joined(device: str, timeout: float | None) -> Iterator[World]:
         process_group.leave()
 
 
-def _drop_locals(error: BaseException | None) -> None:
+def _drop_locals(error: BaseException) -> None:
     """Release what the frames of an exception hold. A replicated network must be gone before its process group is."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+    for one in with_causes(error):
+        traceback.clear_frames(one.__traceback__)

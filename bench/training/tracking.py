@@ -28,15 +28,15 @@ def check_packages() -> None:
         require(module, "track")
 
 
-def check(bench: TrainingSetup) -> None:
+def check(setup: TrainingSetup) -> None:
     """ValueError where tracking lacks what it needs: its packages (MissingExtraError), test images, or whole weights in
     one place."""
     check_packages()
-    if not len(bench.dataset.test_images):
-        raise ValueError(f"--track evaluates on test images, and {bench.dataset.name} has none: leave --track out")
-    if not bench.strategy.has_whole_weights:
+    if not len(setup.dataset.test_images):
+        raise ValueError(f"--track evaluates on test images, and {setup.dataset.name} has none: leave --track out")
+    if not setup.strategy.has_whole_weights:
         raise ValueError(
-            f"--track looks at the network in one process, and under {bench.strategy.name} none has the whole of it: "
+            f"--track looks at the network in one process, and under {setup.strategy.name} none has the whole of it: "
             "leave --track out, or set parallel.strategy=ddp"
         )
 
@@ -74,11 +74,11 @@ class Tracker:
     tracked trial is the untracked one.
     """
 
-    def __init__(self, bench: TrainingSetup, folder: Path) -> None:
-        self._bench, self._folder = bench, folder
-        images = preprocess(torch.from_numpy(bench.dataset.test_images), bench.dataset, bench.dtype)
+    def __init__(self, setup: TrainingSetup, folder: Path) -> None:
+        self._setup, self._folder = setup, folder
+        images = preprocess(torch.from_numpy(setup.dataset.test_images), setup.dataset, setup.dtype)
         self._images = images.permute(0, 3, 1, 2)
-        self._labels = torch.from_numpy(bench.dataset.test_labels)
+        self._labels = torch.from_numpy(setup.dataset.test_labels)
         self._weights: dict[str, Tensor] = {}
 
     def epoch_end(self, state: State) -> None:
@@ -123,7 +123,7 @@ class Tracker:
     def _evaluate(self, state: State) -> Tensor:
         """(N, classes) logits of the evaluation images, on the host. The network itself is called, because a replicated
         one would wait for the other processes."""
-        device = self._bench.world.device
+        device = self._setup.world.device
         network: Callable[[Tensor], Tensor] = state.network
         state.network.eval()
         with torch.autocast(device.type, torch.bfloat16, enabled=state.recipe.precision == "autocast"):
@@ -145,9 +145,9 @@ class Tracker:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(12, 7), layout="constrained")
-        names = self._bench.dataset.class_names
+        names = self._setup.dataset.class_names
         predicted = self._logits.argmax(1)
-        images = self._bench.dataset.test_images[:SHOWN]
+        images = self._setup.dataset.test_images[:SHOWN]
         for number, (axes, image) in enumerate(zip(figure.subplots(4, 8).flat, images, strict=False)):
             right = predicted[number] == self._labels[number]
             axes.imshow(image.squeeze(), cmap="gray")
@@ -161,7 +161,7 @@ class Tracker:
         from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
         figure = Figure(figsize=(7, 6), layout="constrained")
-        names = self._bench.dataset.class_names
+        names = self._setup.dataset.class_names
         matrix = confusion_matrix(self._labels, self._logits.argmax(1), labels=range(len(names)))
         ConfusionMatrixDisplay(matrix, display_labels=names).plot(ax=figure.subplots(), xticks_rotation="vertical")
         return figure

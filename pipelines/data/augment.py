@@ -11,6 +11,7 @@ from torch import Tensor
 from kernels import augment as kernel
 from pipelines.data import warp
 from pipelines.data.order import EpochOrder
+from pipelines.recipe import Recipe
 from pipelines.recipe.training import Augment
 
 EVEN_OPTIONS = 200
@@ -68,25 +69,23 @@ def draw(
 
 
 def draw_share(
-    config: Augment,
+    recipe: Recipe,
     order: EpochOrder,
     size: tuple[int, int],
     generator: torch.Generator,
     flip_first: Tensor,
     epoch: int,
-    *,
-    from_shared_stream: bool,
 ) -> Choices:
     """Choices for this process's images of an epoch, in the order of its batches.
 
-    from_shared_stream: `generator` is in the same state on all processes. Each draws for all images of the epoch and
-    keeps its share, so that an image gets the same choices whatever the number of processes. flip_first: bool, one for
-    each image of the training set. The rest is as in `draw`.
+    Where the processes share the stream, `generator` is in the same state on all of them. Each draws for all images of
+    the epoch and keeps its share, so that an image gets the same choices whatever the number of processes. flip_first:
+    bool, one for each image of the training set. The rest is as in `draw`.
     """
     share = torch.cat(order.shares)
-    if not from_shared_stream:
-        return draw(config, len(share), size, generator, flip_first[order.images[share]], epoch)
-    choices = draw(config, len(order.images), size, generator, flip_first[order.images], epoch)
+    if not recipe.shares_augmentation:
+        return draw(recipe.augment, len(share), size, generator, flip_first[order.images[share]], epoch)
+    choices = draw(recipe.augment, len(order.images), size, generator, flip_first[order.images], epoch)
     return choices if len(share) == len(order.images) else choices.of(share)
 
 

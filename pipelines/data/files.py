@@ -2,8 +2,9 @@
 
 import gzip
 import hashlib
+import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +20,13 @@ class MissingError(DataError):
     """A data set is not there, or not all of it."""
 
 
-def damaged(path: Path, fault: str) -> DataError:
+DOWNLOAD_AGAIN = "delete it and download the data set again with bench/data.py"
+"""what helps where a published file is damaged"""
+
+
+def damaged(path: Path, fault: str, remedy: str = DOWNLOAD_AGAIN) -> DataError:
     """The error for a file whose content is wrong."""
-    return DataError(f"{path}: {fault}; delete it and download the data set again with bench/data.py")
+    return DataError(f"{path}: {fault}; {remedy}")
 
 
 def missing(name: str, folder: Path, wanted: Sequence[Path], by_hand: str) -> MissingError:
@@ -60,14 +65,19 @@ def present(path: Path) -> bool:
     return True
 
 
+def absent(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files of these names that are not in a folder."""
+    return [path for name in names if not present(path := folder / name)]
+
+
 @contextmanager
-def opened(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
+def opened(path: Path, *, unpack: bool = True, remedy: str = DOWNLOAD_AGAIN) -> Iterator[BinaryIO]:
     """The bytes of a file, unpacked if its name ends in .gz. Faults while reading them become DataErrors."""
     try:
         with gzip.open(path) if unpack and path.suffix == ".gz" else path.open("rb") as file:
             yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise damaged(path, f"corrupt gzip ({error})") from error
+        raise damaged(path, f"corrupt gzip ({error})", remedy) from error
     except OSError as error:
         raise unusable(path, error) from error
 
@@ -82,15 +92,36 @@ def read_published(path: Path, md5: str) -> bytes:
     return content
 
 
-def read_rest(file: BinaryIO, path: Path, count: int) -> np.ndarray:
+def read_rest(file: BinaryIO, path: Path, count: int, remedy: str = DOWNLOAD_AGAIN) -> np.ndarray:
     """The remaining bytes as uint8 of shape (count,). Raises DataError unless there are exactly so many."""
     content = np.empty(count, np.uint8)
     read = file.readinto(content)  # type: ignore[attr-defined]
     if read < count:
-        raise damaged(path, f"truncated: it ends {count - read:,} bytes early")
+        raise damaged(path, f"truncated: it ends {count - read:,} bytes early", remedy)
     if file.read(1):
-        raise damaged(path, f"too long: it goes on after the {count:,} bytes that belong there")
+        raise damaged(path, f"too long: it goes on after the {count:,} bytes that belong there", remedy)
     return content
+
+
+def read_idx(path: Path, shape: tuple[int, ...] | None = None, remedy: str = DOWNLOAD_AGAIN) -> np.ndarray:
+    """The bytes of a file in MNIST's format, plain or gzipped. DataError unless its header says `shape` (None: any).
+
+    The header is two zero bytes, the type (8: bytes), the number of dimensions, and each one as a big-endian int32.
+    """
+    with opened(path, remedy=remedy) as file:
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:3] != bytes((0, 0, 8)):
+            raise damaged(path, f"it begins with 0x{magic.hex()}: it is no idx file of bytes", remedy)
+        sizes = tuple(int.from_bytes(file.read(4)) for _ in range(magic[3]))
+        if shape not in (None, sizes):
+            found, expected = (" x ".join(map(str, each)) for each in (sizes, shape))
+            raise damaged(path, f"its header says {found}, expected {expected}", remedy)
+        try:
+            return read_rest(file, path, math.prod(sizes), remedy).reshape(sizes)
+        except DataError:
+            raise
+        except (MemoryError, ValueError) as error:
+            raise damaged(path, f"the sizes in its header are wrong ({error})", remedy) from None
 
 
 def check_labels(labels: np.ndarray, path: Path, classes: int) -> None:

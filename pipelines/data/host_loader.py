@@ -35,14 +35,5 @@ class HostLoader:
 
     def _choices(self, order: EpochOrder, epoch: int) -> augment.Choices:
         """What to do with each image of this process in an epoch, drawn in a few bulk calls."""
-        size = self._context.dataset.image_shape[1:]
-        recipe = self._context.recipe
-        return augment.draw_share(
-            recipe.augment,
-            order,
-            size,
-            self._augment_generator,
-            self._flip_first,
-            epoch,
-            from_shared_stream=recipe.shares_augmentation,
-        )
+        recipe, size = self._context.recipe, self._context.dataset.image_shape[1:]
+        return augment.draw_share(recipe, order, size, self._augment_generator, self._flip_first, epoch)

@@ -72,15 +72,7 @@ class ResidentLoader:
         if resolution and (side := resolution.crop(epoch)):
             size = (side, side)
         shape = (len(indices), *resized, channels)
-        choices = augment.draw_share(
-            recipe.augment,
-            order,
-            size,
-            self._augment_generator,
-            self._flip_first,
-            epoch,
-            from_shared_stream=recipe.shares_augmentation,
-        )
+        choices = augment.draw_share(recipe, order, size, self._augment_generator, self._flip_first, epoch)
         if size != (height, width):
             top, left = choices.top + (height - size[0]) // 2, choices.left + (width - size[1]) // 2
             choices = replace(choices, top=top, left=left)

@@ -17,7 +17,7 @@ OTHER_SIZES = {
     "SLURM_STEP_NUM_TASKS": "srun",
 }
 """the number of processes that a launcher has started without the variables above"""
-REMEDY = "launch with torchrun or accelerate launch --multi_gpu --num_processes N"
+REMEDY = "launch with torchrun or accelerate launch --multi_gpu --num_processes N (on CPUs too)"
 
 
 def check(variables: Mapping[str, str]) -> None:
@@ -34,6 +34,11 @@ def check(variables: Mapping[str, str]) -> None:
     if cause and missing:
         raise ValueError(
             f"{cause}={variables[cause]} is set without {' and '.join(missing)}: unset {cause}, or {REMEDY}"
+        )
+    if {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= variables.keys() and "RANK" not in variables:
+        raise ValueError(  # huggingface/accelerate#2741
+            "accelerate launch was asked for several processes and started one, as it does with --cpu, and without "
+            f"--multi_gpu where there are not several GPUs: unset MASTER_ADDR, or {REMEDY}"
         )
     if not variables.get("MASTER_PORT", "0").isdecimal():
         raise ValueError(f"MASTER_PORT={variables['MASTER_PORT']!r} is not a port number: unset it, or {REMEDY}")

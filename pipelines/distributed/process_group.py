@@ -17,6 +17,7 @@ from accelerate import PartialState
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from pipelines.distributed.launch_variables import REMEDY
 from pipelines.host.devices import find_device
 
 CPU = torch.device("cpu")
@@ -28,7 +29,6 @@ MEET = 0.02
 """the same where the processes meet, which counts as start-up"""
 _WAITS = itertools.count()
 _ATTEMPT = "paceline/attempt"
-WORKING_COMMAND = "accelerate launch --multi_gpu --num_processes N bench/run.py … (on CPUs too, or torchrun)"
 
 Result = TypeVar("Result")
 
@@ -165,19 +165,6 @@ def check_alike(world: World, facts: Mapping[str, str]) -> None:
                 )
 
 
-def check_launch(variables: Mapping[str, str]) -> None:
-    """ValueError where `accelerate launch` was asked for several processes and silently started this one alone.
-
-    It does so with `--cpu`, and without `--multi_gpu` where there are not several GPUs (huggingface/accelerate#2741).
-    It then names the address to meet at, and gives no rank.
-    """
-    if "ACCELERATE_MIXED_PRECISION" in variables and "MASTER_ADDR" in variables and "RANK" not in variables:
-        raise ValueError(
-            "accelerate launch was asked for several processes and started one: without --cpu and with --multi_gpu it "
-            f"starts them all, also on CPUs: {WORKING_COMMAND}; if one is meant, unset MASTER_ADDR"
-        )
-
-
 def alone(device: str) -> World:
     """This process without others, on its device. ValueError when there is no such device."""
     found = find_device(device)
@@ -197,7 +184,6 @@ def join(device: str, timeout: float = TIMEOUT) -> World:
     timeout: seconds to wait for the others, here and in every collective operation. ValueError when the processes do
     not add up or do not come together, or there is no such device. JoinError where each process has to print it.
     """
-    check_launch(os.environ)
     size, rank, local_rank, local_size = (
         int(os.environ.get(name, default))
         for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
@@ -213,8 +199,7 @@ def join(device: str, timeout: float = TIMEOUT) -> World:
     make_current(found)  # Accelerate has taken the GPU of the local rank, which `device` may not name
     if state.num_processes != size:
         raise JoinError(
-            f"the launcher started {size} processes, but this one, rank {rank}, sees {state.num_processes}; "
-            f"launch with {WORKING_COMMAND}"
+            f"the launcher started {size} processes, but this one, rank {rank}, sees {state.num_processes}; {REMEDY}"
         )
     return World(rank, size, found)
 

@@ -14,16 +14,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import psutil
 
 from pipelines.clock import Lap
+from pipelines.host.orphans import killed_with_us
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import metrics
 from pipelines.scripts.metrics import Reported
 from pipelines.scripts.run import ScriptError, divergence
-from pipelines.scripts.watcher import killed_with_us
 from pipelines.trial import Trial
 
 SEED = "PACELINE_SEED"
@@ -55,12 +54,6 @@ class Usage:
     left_running: int = 0
     """that outlived the command, and were killed"""
 
-    @property
-    def notes(self) -> dict[str, object]:
-        """For the record of a trial."""
-        own = ("user_seconds", "system_seconds", "processes", "left_running")
-        return {name: getattr(self, name) for name in own}
-
 
 @dataclass(frozen=True)
 class CommandTrainer:
@@ -80,9 +73,17 @@ class CommandTrainer:
         file = self.config.metrics_file(seed)
         before = file and _stamp(file)
         reason, laps = None, []
+
+        def take(line: str) -> None:
+            if line.strip():
+                tail.append(line.strip()[:200])
+            if not file and (values := read(line)):
+                reported.add(values)
+                on_epoch(reported)
+
         try:
             with killed_with_us() as watch:
-                status = self._run(seed, lambda line: self._take(line, read, reported, tail, on_epoch), usage, watch)
+                status = self._run(seed, take, usage, watch)
             if status:
                 reason = f"ended with status {status}" + (f": {tail[-1]}" if tail else "")
             for line in _lines_of(file, before) if file else ():
@@ -96,23 +97,9 @@ class CommandTrainer:
             reason = reason or f"said what cannot be: {error}"
         return self._to_trial(seed, reported, usage, laps, reason)
 
-    def _take(
-        self,
-        line: str,
-        read: Callable[[str], metrics.Values],
-        reported: Reported,
-        tail: deque[str],
-        on_epoch: Callable[[Reported], None],
-    ) -> None:
-        if line.strip():
-            tail.append(line.strip()[:200])
-        if not self.config.metrics.startswith(f"{metrics.JSON}:") and (values := read(line)):
-            reported.add(values)
-            on_epoch(reported)
-
     def _run(self, seed: int, take: Callable[[str], None], usage: Usage, watch: Callable[[int], None]) -> int:
-        """The exit status. `take` gets each line as it comes, of standard output and standard error; `watch`, the
-        process group of the command."""
+        """The exit status. `take` gets each line as it comes, of standard output and standard error; `watch`,
+        minus the process group of the command."""
         words = [word.replace("{seed}", str(seed)) for word in shlex.split(self.config.command)]
         variables = {**self.variables, SEED: str(seed), "PYTHONUNBUFFERED": "1"}
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -127,7 +114,7 @@ class CommandTrainer:
             )
         except OSError as error:
             raise _EndedError(f"{words[0]} cannot be started: {error.strerror}") from None
-        watch(process.pid)
+        watch(-process.pid)
         root = psutil.Process(process.pid)  # before the thread lets the number go
 
         def wait() -> None:
@@ -167,22 +154,24 @@ class CommandTrainer:
             samples=0,
             peak_host_bytes=usage.peak_bytes,
             peak_device_bytes=None,
-            notes=usage.notes,
+            notes={
+                "user_seconds": usage.user_seconds,
+                "system_seconds": usage.system_seconds,
+                "processes": usage.processes,
+                "left_running": usage.left_running,
+            },
         )
 
 
 class _EndedError(Exception):
     """The command was ended, or gave nothing to read; the message says why."""
 
-    @classmethod
-    def of_silence(cls, timeout: float) -> Self:
-        return cls(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
-
 
 def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
     """Each line as it comes, until the command and its output have ended. A carriage return ends a line too: progress
     bars are redrawn with it. _EndedError for silence, and for a flood."""
     assert process.stdout
+    silence = _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
     pipe, begun, seen = process.stdout.fileno(), b"", 0
     last, ended = time.monotonic(), None
     with selectors.DefaultSelector() as selector:
@@ -195,7 +184,7 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
                     break
             if not is_ready:
                 if ended is None and now - last > timeout:
-                    raise _EndedError.of_silence(timeout)
+                    raise silence
                 continue
             if not (chunk := os.read(pipe, LONGEST_LINE)):
                 break
@@ -211,7 +200,7 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
     try:  # a command may close its output and go on
         process.wait(max(timeout - (time.monotonic() - last), 0))
     except subprocess.TimeoutExpired:
-        raise _EndedError.of_silence(timeout) from None
+        raise silence from None
 
 
 def _text(line: bytes) -> str:

@@ -17,7 +17,7 @@ from pipelines.distributed.process_group import World
 from pipelines.host.extras import require
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
-from pipelines.strategies.strategy import MakeOptimizer, Prepared, materialize
+from pipelines.strategies.strategy import MakeOptimizer, Materialized, Prepared
 from pipelines.strategies.traffic import whole_passes
 
 
@@ -35,10 +35,11 @@ class SteppedByEngine:
         """Nothing: the engine's step has dropped the accumulation."""
 
 
-class DeepSpeed:
+class DeepSpeed(Materialized):
     """`deepspeed.initialize` with DeepSpeed's own defaults except for those in `configuration`."""
 
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
+        super().__init__(recipe, network, world)
         os.environ.setdefault("DS_ACCELERATOR", world.device.type)
         self._deepspeed = require("deepspeed", "deepspeed")
         if world.device.type == "cpu":
@@ -48,13 +49,7 @@ class DeepSpeed:
         warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # DeepSpeed 0.19.8
         self.name = f"ZeRO-{recipe.parallel.zero_stage}"
         self.has_whole_weights = recipe.parallel.has_whole_weights
-        self.network = self._meta_model = network.to("meta")
         self.traffic = whole_passes(network, world.size, 3 if recipe.parallel.zero_stage == 3 else 2)
-        self._recipe, self._world = recipe, world
-
-    def new_network(self) -> nn.Module:
-        self.network = materialize(self._meta_model, self._world.device)
-        return self.network
 
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
         optimizer = make_optimizer(self.network)
@@ -71,7 +66,7 @@ class DeepSpeed:
 
     def close(self) -> None:
         self._engine.destroy()
-        self.network = self._meta_model
+        super().close()
 
 
 make_strategy = DeepSpeed

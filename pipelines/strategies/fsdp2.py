@@ -17,18 +17,15 @@ from pipelines.distributed.ring import all_reduce, once
 from pipelines.models.torchvision import Torchvision
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
-from pipelines.strategies.strategy import MakeOptimizer, Prepared, autocast, materialize
+from pipelines.strategies.strategy import MakeOptimizer, Materialized, Prepared, autocast
 from pipelines.strategies.traffic import Traffic, trained_bytes
 
 
-class FSDP2:
+class FSDP2(Materialized):
     """`fully_shard` on every block that has weights, and on the network for the rest: whitening layer and head."""
 
-    has_whole_weights = False
-
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
-        self.network = self._meta_model = network.to("meta")
-        self._recipe, self._world = recipe, world
+        super().__init__(recipe, network, world)
         size = recipe.parallel.size or world.size
         gradients = trained_bytes(network.parameters())
         sent = 3 * once(size) * gradients + all_reduce(world.size // size) * gradients / size
@@ -42,10 +39,6 @@ class FSDP2:
             names = ("replicate", "shard")
             self._mesh = init_device_mesh(world.device.type, (copies, size), mesh_dim_names=names)
 
-    def new_network(self) -> nn.Module:
-        self.network = materialize(self._meta_model, self._world.device)
-        return self.network
-
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
         for block in blocks(self.network):
             if any(True for _ in block.parameters()):
@@ -57,9 +50,6 @@ class FSDP2:
                 group.update(fused=False, foreach=True)  # DTensor has no fused SGD (torch 2.13)
         backward = make_backward(self._recipe, self._recipe.batch_size // self._world.size)
         return Prepared(autocast(sharded, self._recipe, self._world), backward, optimizer)
-
-    def close(self) -> None:
-        self.network = self._meta_model
 
 
 def blocks(network: nn.Module) -> Iterator[nn.Module]:

@@ -21,21 +21,18 @@ from pipelines.host.devices import make_clock
 from pipelines.models import sequence
 from pipelines.recipe import Recipe
 from pipelines.strategies.gradients import average_gradients
-from pipelines.strategies.strategy import MakeOptimizer, Prepared, materialize
+from pipelines.strategies.strategy import MakeOptimizer, Materialized, Prepared
 from pipelines.strategies.traffic import Traffic, trained_bytes
 
 NAMES = {"gpipe": "GPipe", "1f1b": "1F1B", "interleaved": "interleaved 1F1B"}
 
 
-class Pipeline:
+class Pipeline(Materialized):
     """Stages of about equal numbers of operations, or those that the recipe names."""
 
-    has_whole_weights = False
-
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
+        super().__init__(recipe, network, world)
         parallel, model = recipe.parallel, world.model
-        self.network = self._meta_model = network.to("meta")
-        self._recipe, self._world = recipe, world
         self._count = model.size * parallel.stages_per_process
         self._own = range(model.rank, self._count, model.size)
         names = self._cut(self._meta_model.eval())
@@ -68,11 +65,6 @@ class Pipeline:
         values = sum(shape.numel() for shape in between) * torch.float32.itemsize
         gradients = trained_bytes(self._meta_model.parameters()) // model.size if data.size > 1 else 0
         return Traffic(gradients, 2 * values / model.size + all_reduce(data.size) * gradients)
-
-    def new_network(self) -> nn.Module:
-        """The whole network, which is initialized as in one process."""
-        self.network = materialize(self._meta_model, self._world.device)
-        return self.network
 
     def prepare(self, make_optimizer: MakeOptimizer) -> Prepared:
         """Put the other processes' layers on the meta device: the optimizer has this process's alone."""
@@ -153,7 +145,8 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        self.network, self._stages, self._schedules, self._trained = self._meta_model, {}, {}, []
+        super().close()
+        self._stages, self._schedules, self._trained = {}, {}, []
 
 
 make_strategy = Pipeline

@@ -8,25 +8,17 @@ from pipelines.events import State
 from pipelines.recipe import Recipe
 from pipelines.strategies.accumulation import make_backward
 from pipelines.strategies.gradients import average_gradients
-from pipelines.strategies.strategy import materialize
+from pipelines.strategies.strategy import Materialized
 
 
-class Sliced:
+class Sliced(Materialized):
     """The network of one process, whose subclass cuts it and puts what it trains into `_trained`."""
 
-    has_whole_weights = False
-
     def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
-        self.network = self._meta_model = network.to("meta")
-        self._recipe, self._world = recipe, world
+        super().__init__(recipe, network, world)
         self._copies = f", {world.data.size} data-parallel" if world.data.size > 1 else ""
         self._backward = make_backward(recipe, recipe.batch_size // world.data.size)
         self._trained: list[nn.Parameter] = []
-
-    def new_network(self) -> nn.Module:
-        """The whole network, which is initialized as in one process."""
-        self.network = materialize(self._meta_model, self._world.device)
-        return self.network
 
     def backward(self, state: State) -> Tensor:
         """The gradients of a batch in the slices of each process, and its loss."""
@@ -35,4 +27,5 @@ class Sliced:
         return loss
 
     def close(self) -> None:
-        self.network, self._trained = self._meta_model, []
+        super().close()
+        self._trained = []

@@ -86,10 +86,24 @@ class InPlace:
         """Nothing to free: the next trial uses the same network."""
 
 
-def materialize(meta_model: nn.Module, device: torch.device) -> nn.Module:
-    """A network like `meta_model` on the device, its weights uninitialized and contiguous, as sharding wants them."""
-    network = copy.deepcopy(meta_model).to_empty(device=device)
-    return network.to(memory_format=torch.contiguous_format)
+class Materialized:
+    """A strategy that makes a network for each trial, and shards or cuts it. Between trials the network is on torch's
+    meta device."""
+
+    has_whole_weights = False
+
+    def __init__(self, recipe: Recipe, network: nn.Module, world: World) -> None:
+        self.network = self._meta_model = network.to("meta")
+        self._recipe, self._world = recipe, world
+
+    def new_network(self) -> nn.Module:
+        """The whole network, its weights uninitialized and contiguous, as sharding wants them."""
+        network = copy.deepcopy(self._meta_model).to_empty(device=self._world.device)
+        self.network = network.to(memory_format=torch.contiguous_format)
+        return self.network
+
+    def close(self) -> None:
+        self.network = self._meta_model
 
 
 def compiled(forward: Called, recipe: Recipe, world: World) -> Called:

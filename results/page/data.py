@@ -20,6 +20,7 @@ from results.record import Run, TrialRecord
 from results.samples import Samples, of_run
 from results.scaling import strategy_of
 from results.summary import Figure, RunSummary, pooled
+from results.tables.table import seed_of
 from results.units import IMAGES, per_second, unit_of
 
 TRIALS = 1000
@@ -121,7 +122,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
     origin = known(record.environment.origin)
     summary = summaries[protocols[0]]
     status = "" if record.status == "finished" else record.status
-    notes = [_text(record.recipe.get("title")), strategy, status, marked_trials]
+    notes = [run.title, strategy, status, marked_trials]
     cells = {
         "rate": _time(summary.figures[rate_of(run).name]),
         "step": _time(summary.figures[STEP_TIME.name]),
@@ -178,7 +179,7 @@ def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked
         },
         "facts": facts(run, data_set, summaries, protocols, marked_trials),
         "warnings": [*run.warnings, *filter(None, [marks.spread_warning(run)])],
-        "subtitle": " · ".join(word for word in (_text(run.record.recipe.get("title")), run.change) if word),
+        "subtitle": " · ".join(word for word in (run.title, run.change) if word),
     }
 
 
@@ -227,11 +228,10 @@ def facts(
 def data_set(run: Run) -> str:
     """The recipe's data in words: runs on data with other words do not compare. Without a name of its own, the first
     part of the recipe's."""
-    data = run.record.recipe.get("data")
-    name = _text(data.get("name")) if isinstance(data, Mapping) else None
-    if not isinstance(data, Mapping) or name is None:
+    data = run.options("data")
+    if not (name := data.get("name")):
         return run.record.recipe_name.partition("/")[0]
-    parts = [name]
+    parts = [str(name)]
     if isinstance(made_up := data.get("made_up"), Mapping):
         parts.append(f"{made_up.get('size')} pixels wide")
     if (unit := unit_of(run)) != IMAGES:
@@ -326,13 +326,9 @@ def _time(figure: Figure) -> list[Any]:
 def _trial(run: Run, trial: TrialRecord) -> list[str]:
     epoch = epoch_reaching(trial)
     return [
-        str(trial.seed) + marks.symbols(marks.counts([trial])),
-        trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
+        seed_of(trial),
+        trial.ending,
         form.percent(trial.accuracy),
         form.NOTHING if epoch is None else str(epoch),
         form.number(per_second(run, trial)),
     ]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -35,7 +35,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
         (
             name_of(run),
             run.change or form.NOTHING,
-            epochs_of(run),
+            form.NOTHING if run.epochs is None else f"{run.epochs:g}",
             *accuracy_cells(run, summary),
             form.seconds(total),
             gain,
@@ -85,14 +85,7 @@ def accuracy_cells(run: Run, summary: RunSummary) -> tuple[str, str]:
 
 def limit(run: Run) -> object:
     """Images of the data set that it was trained on at most; None: all."""
-    data = run.record.recipe.get("data")
-    return data.get("limit") if isinstance(data, dict) else None
-
-
-def epochs_of(run: Run) -> str:
-    """Epochs of its recipe."""
-    epochs = run.record.recipe.get("epochs")
-    return f"{epochs:g}" if isinstance(epochs, int | float) else form.NOTHING
+    return run.options("data").get("limit")
 
 
 def published_cells(recipe_name: str) -> tuple[str, str]:

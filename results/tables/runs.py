@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from results import format as form
-from results import marks
 from results.protocols import epoch_reaching, find_protocol, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.summary import RunSummary, summarize
 from results.tables import throughput
-from results.tables.table import SMOKE_TEST, Table, legend_of, legend_of_hosts, name_of
+from results.tables.table import SMOKE_TEST, Table, legend_of, legend_of_hosts, name_of, seed_of
 
 SUMMARY = ("recipe", "trials", "accuracy %", "reached target", "p", "time to target s", "total s", "machine")
 TRIALS = ("seed", "accuracy %", "outcome", "epochs to target", "time to target s", "total s")
@@ -28,9 +27,9 @@ def trials_table(run: Run, protocol: str) -> Table:
 def trial_row(trial: TrialRecord, protocol: str) -> tuple[str, ...]:
     """The cells of one trial. A total time is shown whether or not the trial reached the target."""
     return (
-        str(trial.seed) + marks.symbols(marks.counts([trial])),
+        seed_of(trial),
         form.percent(trial.accuracy),
-        trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
+        trial.ending,
         form.NOTHING if (last := epoch_reaching(trial)) is None else str(last),
         form.seconds(seconds_to_target(trial, protocol)),
         form.seconds(total_seconds(trial, protocol)),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from results import marks
 from results.format import printable
-from results.record import Run
+from results.record import Run, TrialRecord
 from results.summary import Figure
 from results.tables.console import ConsoleTable
 
@@ -56,6 +56,11 @@ class Table:
 def name_of(run: Run) -> str:
     """The recipe's name, with the symbols of the marks that a trial of the run has."""
     return run.record.recipe_name + marks.symbols(marks.counts(run.trials))
+
+
+def seed_of(trial: TrialRecord) -> str:
+    """The seed of a trial, with the symbols of its marks."""
+    return str(trial.seed) + marks.symbols(marks.counts([trial]))
 
 
 def legend_of(runs: Iterable[Run]) -> str:

@@ -80,7 +80,6 @@ def time_to(run: Run, threshold: float, protocol: str) -> str:
 
 def epoch_labels(run: Run) -> str:
     """Labelled images in an epoch."""
-    epochs = run.record.recipe.get("epochs")
-    if not run.trials or not isinstance(epochs, int | float) or run.trials[0].outcome == "diverged":
+    if not run.trials or run.epochs is None or run.trials[0].outcome == "diverged":
         return form.NOTHING
-    return f"{round(run.trials[0].samples / epochs):,}"
+    return f"{round(run.trials[0].samples / run.epochs):,}"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from statistics import quantiles
 
 from results import format as form
-from results import marks
 from results.efficiency import efficiency
 from results.literature import rates
 from results.metrics import peak_mebibytes
@@ -13,7 +12,7 @@ from results.record import Run
 from results.statistics import known_median
 from results.step_times import step_seconds
 from results.tables.strategies import with_sent
-from results.tables.table import Table, legend_of, name_of
+from results.tables.table import Table, legend_of, name_of, seed_of
 from results.units import Unit, per_second, unit_of
 
 STEPS = ("ms a step", "5% to 95%")
@@ -30,8 +29,8 @@ def trials_table(run: Run, protocol: str, title: str) -> Table:
     """One row a trial."""
     rows = tuple(
         (
-            str(trial.seed) + marks.symbols(marks.counts([trial])),
-            trial.outcome if trial.reason is None else f"{trial.outcome}: {trial.reason}",
+            seed_of(trial),
+            trial.ending,
             form.number(per_second(run, trial)),
             *_steps(step_seconds(run, trial)),
             form.seconds(total_seconds(trial, protocol)),

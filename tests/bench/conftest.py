@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -111,20 +113,27 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def main(tmp_path, monkeypatch, capsys, one_thread):
-    """`bench/run.py …` in this process. Records go to `tmp_path`/runs."""
+def call(tmp_path, monkeypatch, capsys, one_thread):
+    """Calls the `main` of a command in this process, in `tmp_path`."""
     monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["bench/run.py", *ONE_THREAD, *map(str, arguments)])
+    def call(command: ModuleType, *arguments: object) -> Ended:
+        words = list(map(str, arguments))
+        monkeypatch.setattr(sys, "argv", [f"bench/{Path(command.__file__).name}", *words])
         try:
-            status = run.main()
+            status = command.main(words)
         except SystemExit as leaving:
             status = leaving.code
         return Ended(status, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def main(call):
+    """`bench/run.py …` in this process. Records go to `tmp_path`/runs."""
+    return partial(call, run, *ONE_THREAD)
 
 
 def wait_for_a_trial(folder, process):

@@ -1,4 +1,4 @@
-"""What a shell is told when it completes the command line of bench/run.py (argcomplete)."""
+"""What a shell is told when it completes a command line (argcomplete)."""
 
 import os
 import subprocess
@@ -43,5 +43,28 @@ def test_options_recipes_and_their_options_are_completed(tmp_path, line, words):
     assert completions(tmp_path, line) == words
 
 
-def test_choices_of_other_commands_are_completed(tmp_path):
-    assert completions(tmp_path, "gate.py --undecided ", ROOT / "bench" / "gate.py") == ["fail", "ok"]
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("gate.py --undecided ", ["fail", "ok"]),
+        ("compare.py --format ", ["table", "markdown", "csv", "json"]),
+        ("report.py --tit", ["--title"]),
+        ("exchange.py to-t", ["to-tensorboard"]),
+    ],
+)
+def test_choices_of_other_commands_are_completed(tmp_path, line, words):
+    assert completions(tmp_path, line, ROOT / "bench" / line.split()[0]) == words
+    assert [path.name for path in tmp_path.iterdir()] == ["told"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("paceline rep", ["report"]),
+        ("paceline run --tri", ["--trials"]),
+        ("paceline report --tit", ["--title"]),
+        ("paceline query --format ", ["table", "csv", "json"]),
+    ],
+)
+def test_commands_of_paceline_and_their_options_are_completed(tmp_path, line, words):
+    assert completions(tmp_path, line, ROOT / "paceline" / "__main__.py") == words

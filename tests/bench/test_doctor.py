@@ -1,4 +1,5 @@
 import sys
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -7,24 +8,13 @@ import torch
 from bench import doctor, doctor_view
 from pipelines import recipe
 from pipelines.data import sources
-from pipelines.host import extras, runtime
-from tests.bench.conftest import Ended
+from pipelines.host import extras
 
 
 @pytest.fixture
-def examine(tmp_path, monkeypatch, capsys, one_thread):
+def examine(call):
     """`bench/doctor.py …` in this process; pictures go to `tmp_path`/runs/doctor."""
-    monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        try:
-            status = doctor.main(["--device", "cpu", *map(str, arguments)])
-        except SystemExit as leaving:
-            status = leaving.code
-        return Ended(status, *capsys.readouterr())
-
-    return call
+    return partial(call, doctor, "--device", "cpu")
 
 
 def words(text):

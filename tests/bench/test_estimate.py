@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,13 @@ from bench import estimate
 from pipelines import recipe
 from pipelines.recipe import Recipe, yaml_reader
 from results import store
-from tests.bench.conftest import Ended
 from tests.results import builders
 
 
 @pytest.fixture
-def main(tmp_path, monkeypatch, capsys):
+def main(call):
     """`bench/estimate.py …` in this process, for a CPU."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        status = estimate.main(["--device", "cpu", *map(str, arguments)])
-        return Ended(status, *capsys.readouterr())
-
-    return call
+    return partial(call, estimate, "--device", "cpu")
 
 
 def row(text, label):
@@ -110,8 +104,7 @@ def test_a_recorded_run_is_estimated(main, recorded):
 
 
 @pytest.mark.parametrize("more", [["digits/quick"], ["epochs=2"], ["--smoke-test"], ["--suite", "nightly"]])
-def test_a_recorded_run_has_a_recipe_of_its_own(main, capsys, more):
-    with pytest.raises(SystemExit) as leaving:
-        main("--run", "x", *more)
-    assert leaving.value.code == 2
-    assert "--run has a recipe of its own" in capsys.readouterr().err
+def test_a_recorded_run_has_a_recipe_of_its_own(main, more):
+    ended = main("--run", "x", *more)
+    assert ended.status == 2
+    assert "--run has a recipe of its own" in ended.err

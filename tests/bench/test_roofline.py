@@ -3,7 +3,6 @@
 import json
 
 from bench import roofline
-from pipelines.host import runtime
 from pipelines.probes import roofline as probe
 from pipelines.probes.roofline import Part, Rates, Roofline
 
@@ -29,17 +28,16 @@ def test_the_part_that_is_farthest_from_its_limit_comes_first():
     assert "1.000 GB/s" in table.caption
 
 
-def test_json_is_one_object(tmp_path, monkeypatch, capsys):
+def test_json_is_one_object(tmp_path, monkeypatch, call):
     def examine(chosen, dataset, world):
         assert (chosen.model.name, dataset.image_shape, world.device.type) == ("convnet", (1, 8, 8), "cpu")
         part = Part(calls=1, flops=3e9, bytes=1e6, limit=0.003, seconds=0.004)
         return Roofline(Rates(1e12, 1e9), 0.032, {"convolution, forward": part})
 
     monkeypatch.setattr(probe, "examine", examine)
-    monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
-    monkeypatch.chdir(tmp_path)
-    assert roofline.main(["digits/quick", "--json", "--device", "cpu"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    ended = call(roofline, "digits/quick", "--json", "--device", "cpu")
+    assert ended.status == 0
+    found = json.loads(ended.out)
     assert found["recipe"] == "digits/quick"
     assert found["rates"] == {"flops": 1e12, "bytes": 1e9}
     assert found["parts"]["convolution, forward"]["flops"] == 3e9

@@ -11,9 +11,8 @@ import torch
 from bench import search
 from pipelines import recipe
 from pipelines.data.sources import digits
-from pipelines.host import runtime
 from pipelines.recipe import yaml_reader
-from tests.bench.conftest import Ended, launch, wait
+from tests.bench.conftest import launch, wait
 
 optuna = pytest.importorskip("optuna")
 from bench.searching import search_cluster, search_study  # noqa: E402  they import Optuna
@@ -27,19 +26,9 @@ STUDY = Path("runs/search/digits-quick.journal")
 
 
 @pytest.fixture
-def find(tmp_path, monkeypatch, capsys, one_thread):
+def find(call):
     """`bench/search.py …` in this process; the study goes to `tmp_path`/runs/search."""
-    monkeypatch.setattr(runtime, "prepare", lambda threads: None)  # it wants to come before torch
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        try:
-            status = search.main(["--device", "cpu", *map(str, arguments)])
-        except SystemExit as leaving:
-            status = leaving.code
-        return Ended(status, *capsys.readouterr())
-
-    return call
+    return partial(call, search, "--device", "cpu")
 
 
 def studies():

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
-from pipelines.data.files import missing, present, read_published
+from pipelines.data.files import absent, missing, read_published
 
 FINE_LABELS = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
@@ -47,7 +47,7 @@ def archives() -> tuple[Archive, ...]:
 
 def find(folder: Path) -> Path | None:
     """The folder of the pickles if both are there."""
-    return None if _missing(folder) else folder / SUBFOLDER
+    return None if absent(folder / SUBFOLDER, MD5) else folder / SUBFOLDER
 
 
 def read(folder: Path) -> Dataset:
@@ -55,14 +55,10 @@ def read(folder: Path) -> Dataset:
 
     Raises DataError if a file is missing or has another MD5 than the published one.
     """
-    if absent := _missing(folder):
-        raise missing("cifar100", folder, absent, f"put {SUBFOLDER} there (from cifar-100-python.tar.gz)")
+    if lacking := absent(folder / SUBFOLDER, MD5):
+        raise missing("cifar100", folder, lacking, f"put {SUBFOLDER} there (from cifar-100-python.tar.gz)")
     train, test = (_read_pickle(folder / SUBFOLDER / name) for name in MD5)
     return labelled("cifar100", train, test, CLASS_NAMES, MEAN, STD)
-
-
-def _missing(folder: Path) -> list[Path]:
-    return [path for name in MD5 if not present(path := folder / SUBFOLDER / name)]
 
 
 def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:

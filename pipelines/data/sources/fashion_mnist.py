@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
-from pipelines.data.files import check_labels, missing, present, read_published
+from pipelines.data.files import absent, check_labels, missing, read_idx, read_published
 from pipelines.data.sources import mnist
 
 CLASS_NAMES = (
@@ -55,7 +55,7 @@ def archives() -> tuple[Archive, ...]:
 
 def find(folder: Path) -> Path | None:
     """The folder of the files if all four are there."""
-    return None if _missing(folder) else folder / SUBFOLDER
+    return None if absent(folder / SUBFOLDER, MD5) else folder / SUBFOLDER
 
 
 def read(folder: Path) -> Dataset:
@@ -63,14 +63,10 @@ def read(folder: Path) -> Dataset:
 
     Raises DataError if a file is missing or has another MD5 than the published one.
     """
-    if absent := _missing(folder):
-        raise missing("fashion-mnist", folder, absent, "put the gzipped files there")
+    if lacking := absent(folder / SUBFOLDER, MD5):
+        raise missing("fashion-mnist", folder, lacking, "put the gzipped files there")
     train, test = (_read_part(folder / SUBFOLDER, part) for part in ("train", "t10k"))
     return labelled("fashion-mnist", train, test, CLASS_NAMES, MEAN, STD)
-
-
-def _missing(folder: Path) -> list[Path]:
-    return [path for name in MD5 if not present(path := folder / SUBFOLDER / name)]
 
 
 def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,4 +77,4 @@ def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _read(path: Path) -> np.ndarray:
     read_published(path, MD5[path.name])
-    return mnist.read_idx(path, mnist.FILE_SHAPES[path.stem])
+    return read_idx(path, mnist.FILE_SHAPES[path.stem])

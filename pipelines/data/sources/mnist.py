@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
-from pipelines.data.files import check_labels, damaged, missing, opened, present, read_rest
+from pipelines.data.files import check_labels, missing, present, read_idx
 
 CLASS_NAMES = tuple("0123456789")
 MEAN = (33.3184,)  # 0.1307 * 255, the usual figures
@@ -76,26 +76,3 @@ def _read_labels(path: Path) -> np.ndarray:
 
 def _read(path: Path) -> np.ndarray:
     return read_idx(path, FILE_SHAPES[path.name.removesuffix(".gz")])
-
-
-def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The bytes of an idx file, plain or gzipped. DataError unless its header says `shape`.
-
-    The header is two zero bytes, the type (8: bytes), the number of dimensions, and each one as a big-endian int32.
-    """
-    magic = bytes((0, 0, 8, len(shape)))
-    with opened(path) as file:
-        found = file.read(4)
-        if found != magic:
-            raise damaged(
-                path, f"it begins with 0x{found.hex()}, expected 0x{magic.hex()} (idx of {len(shape)}-d bytes)"
-            )
-        sizes = file.read(4 * len(shape))
-        dimensions = tuple(int.from_bytes(sizes[start : start + 4]) for start in range(0, len(sizes), 4))
-        if dimensions != shape:
-            raise damaged(path, f"its header says {_times(dimensions)}, expected {_times(shape)}")
-        return read_rest(file, path, int(np.prod(shape))).reshape(shape)
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

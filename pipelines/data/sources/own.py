@@ -5,7 +5,6 @@ name: idx      PATH/{train,t10k}-images-idx3-ubyte[.gz] and …-labels-idx1-ubyt
 name: arrays   PATH.npz with train_images, train_labels, test_images, test_labels and, if wanted, class_names
 """
 
-import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
-from pipelines.data.files import DataError, opened, read_rest
+from pipelines.data.files import DataError, read_idx
 from pipelines.recipe.training import Data
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -110,22 +109,11 @@ def _read_idx(path: Path, config: Data) -> Parts:
 
 
 def _read_idx_file(folder: Path, name: str) -> np.ndarray:
-    """Two zero bytes, the type (8: bytes), the number of dimensions, each one as a big-endian int32, then the bytes."""
     places = [folder / name, folder / f"{name}.gz"]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DataError(f"{places[0]}: is not there, plain or gzipped")
-    with opened(path) as file:
-        magic = file.read(4)
-        if len(magic) < 4 or magic[:3] != bytes((0, 0, 8)):
-            raise DataError(f"{path}: begins with 0x{magic.hex()}: it is no idx file of bytes")
-        sizes = [int.from_bytes(file.read(4)) for _ in range(magic[3])]
-        try:
-            return read_rest(file, path, math.prod(sizes)).reshape(sizes)
-        except DataError:
-            raise
-        except (MemoryError, ValueError) as error:
-            raise DataError(f"{path}: the sizes in its header are wrong: {error}") from None
+    return read_idx(path, remedy="write it anew")
 
 
 def _read_arrays(path: Path, config: Data) -> Parts:

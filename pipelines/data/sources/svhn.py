@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.data.dataset import Dataset, labelled
 from pipelines.data.download import Archive
-from pipelines.data.files import missing, present, read_published
+from pipelines.data.files import absent, missing, read_published
 
 CLASS_NAMES = tuple("0123456789")
 MEAN = (111.61, 113.16, 120.57)  # 0.4376821, 0.4437697, 0.4728044 times 255, of the training images
@@ -35,7 +35,7 @@ def archives() -> tuple[Archive, ...]:
 
 def find(folder: Path) -> Path | None:
     """The folder if both files are in it."""
-    return None if _missing(folder) else folder
+    return None if absent(folder, MD5) else folder
 
 
 def read(folder: Path) -> Dataset:
@@ -43,14 +43,10 @@ def read(folder: Path) -> Dataset:
 
     Raises DataError if a file is missing or has another MD5 than the published one.
     """
-    if absent := _missing(folder):
-        raise missing("svhn", folder, absent, "put them there")
+    if lacking := absent(folder, MD5):
+        raise missing("svhn", folder, lacking, "put them there")
     train, test = (_read(folder / name) for name in MD5)
     return labelled("svhn", train, test, CLASS_NAMES, MEAN, STD)
-
-
-def _missing(folder: Path) -> list[Path]:
-    return [path for name in MD5 if not present(path := folder / name)]
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -6,44 +6,31 @@ from pipelines.recipe import networks
 from pipelines.recipe.schema import Recipe
 from pipelines.recipe.techniques import Technique
 
+OF_STRATEGIES = {
+    "bucket_mb": ("ddp", "local_sgd"),
+    "compression": ("ddp",),
+    "local_sgd_period": ("local_sgd",),
+    "local_sgd_start": ("local_sgd",),
+    "size": ("pipeline", "model", "tensor", "columns", "fsdp2"),
+    "cut": ("pipeline", "model"),
+    "schedule": ("pipeline",),
+    "stages_per_process": ("pipeline",),
+    "zero_stage": ("deepspeed",),
+}
+"""options of some strategies alone, and which these are"""
+
 
 def options_of_another_strategy(recipe: Recipe) -> str | None:
     parallel = recipe.parallel
-    if parallel.zero_stage and parallel.strategy != "deepspeed":
-        return (
-            f"parallel.zero_stage={parallel.zero_stage} does nothing under parallel.strategy={parallel.strategy}: set "
-            "parallel.strategy=deepspeed"
-        )
-    if parallel.bucket_mb and not parallel.is_replicated:
-        return (
-            f"parallel.bucket_mb does nothing under parallel.strategy={parallel.strategy}: set parallel.bucket_mb=null"
-        )
-    for option, strategy in (
-        ("compression", "ddp"),
-        ("local_sgd_period", "local_sgd"),
-        ("local_sgd_start", "local_sgd"),
-    ):
-        value = getattr(parallel, option)
-        if value != type(parallel).model_fields[option].default and parallel.strategy != strategy:
+    for option, value in parallel.model_dump(mode="json", exclude_defaults=True).items():
+        name, strategies = f"parallel.{option}={value}", OF_STRATEGIES.get(option)
+        if strategies and parallel.strategy not in strategies:
             return (
-                f"parallel.{option}={value} does nothing under parallel.strategy={parallel.strategy}: set "
-                f"parallel.strategy={strategy}"
+                f"{name} does nothing under parallel.strategy={parallel.strategy}: set parallel.strategy="
+                f"{strategies[0]}, or leave it out"
             )
-    for option in ("power_sgd_rank", "power_sgd_start"):
-        value = getattr(parallel, option)
-        if value != type(parallel).model_fields[option].default and parallel.compression != "power_sgd":
-            return f"parallel.{option}={value} does nothing without parallel.compression=power_sgd: use it"
-    for option, strategies in (
-        ("size", ("pipeline", "model", "tensor", "columns", "fsdp2")),
-        ("cut", ("pipeline", "model")),
-        ("schedule", ("pipeline",)),
-        ("stages_per_process", ("pipeline",)),
-    ):
-        if option in parallel.model_dump(exclude_defaults=True) and parallel.strategy not in strategies:
-            return (
-                f"parallel.{option} does nothing under parallel.strategy={parallel.strategy}: set parallel.strategy="
-                f"{strategies[0]}"
-            )
+        if option.startswith("power_sgd_") and parallel.compression != "power_sgd":
+            return f"{name} does nothing without parallel.compression=power_sgd: use it"
     return None
 
 

@@ -17,7 +17,7 @@ from bench.training import cluster
 from bench.training.tasks import Failure, TrialTask
 from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
-from tests.bench.training.test_launch import check_all_end, is_running
+from tests.bench.training.test_launch import check_all_end
 
 SWEEP = ROOT / "bench" / "sweep.py"
 
@@ -196,24 +196,6 @@ def sleeping():
 def test_services_of_ray_are_those_that_run_python(sleeping):
     service, raylet = sleeping(sys.executable, "-c", "import time; time.sleep(1000)"), sleeping("sleep", "1000")
     assert cluster.services_in_python([service, raylet]) == {service}
-
-
-DRIVER = """
-import os, signal, sys, psutil
-from bench.training import cluster
-with cluster.killed_with_driver([psutil.Process(int(sys.argv[1]))]):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_processes_are_killed_with_their_driver_only(sleeping):
-    kept, killed = sleeping("sleep", "1000"), sleeping("sleep", "1000")
-    with cluster.killed_with_driver([kept]):
-        pass
-    driver = subprocess.run([sys.executable, "-c", DRIVER, str(killed.pid)], cwd=ROOT, env=environment(), check=False)
-    assert driver.returncode == -signal.SIGKILL
-    check_all_end([killed.pid])
-    assert is_running(kept.pid)
 
 
 @pytest.mark.slow

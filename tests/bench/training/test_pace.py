@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.training.pace import Pace, describe
+from bench.training.pace import Pace
 
 
 def test_it_is_unknown_before_anything_was_trained():
@@ -60,8 +60,3 @@ def test_after_the_first_trial_the_end_is_right_within_a_third(trials, seconds):
         pace.end_trial(now)
         left = sum(seconds[index + 1 :])
         assert pace.seconds_to_go(now) == pytest.approx(left, rel=1 / 3)
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(40.4, "40 s"), (700, "12 min"), (12600, "3.5 h")])
-def test_it_is_written_in_the_unit_that_fits(seconds, text):
-    assert describe(seconds) == text

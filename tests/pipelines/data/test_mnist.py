@@ -92,11 +92,11 @@ def empty(content: bytes) -> bytes:
 FAULTS = [
     (truncate, "truncated: it ends 7 bytes early"),
     (lengthen, "too long: it goes on after the 31,360 bytes"),
-    (cut_header, "its header says 40 x 0, expected 40 x 28 x 28"),
-    (labels_header, "it begins with 0x00000801, expected 0x00000803"),
+    (cut_header, "its header says 40 x 0 x 0, expected 40 x 28 x 28"),
+    (labels_header, "its header says 40, expected 40 x 28 x 28"),
     (fewer_images, "its header says 39 x 28 x 28, expected 40 x 28 x 28"),
     (huge_header, "its header says 2147483647 x 28 x 28"),
-    (empty, "it begins with 0x, expected 0x00000803"),
+    (empty, "it begins with 0x: it is no idx file of bytes"),
 ]
 
 

@@ -8,8 +8,6 @@ from pipelines.distributed import failures, process_group
 from pipelines.distributed.process_group import World
 from pipelines.host import environment
 
-ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no"}
-
 
 @dataclass(frozen=True)
 class Planted(World):
@@ -19,24 +17,6 @@ class Planted(World):
 
     def gather(self, value):
         return [value, *self.others]
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {},
-        ACCELERATE,
-        {"MASTER_ADDR": "10.0.0.1"},
-        ACCELERATE | {"MASTER_ADDR": "127.0.0.1", "RANK": "0", "WORLD_SIZE": "2"},
-    ],
-)
-def test_launches_that_are_what_they_seem(variables):
-    process_group.check_launch(variables)
-
-
-def test_one_process_where_several_were_asked_for_is_refused_with_the_working_command():
-    with pytest.raises(ValueError, match="accelerate launch --multi_gpu --num_processes N bench/run.py"):
-        process_group.check_launch(ACCELERATE | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
 
 
 def test_facts_that_differ_are_named_with_both_values():

@@ -27,6 +27,8 @@ def without(*names):
         {"SLURM_NTASKS": "16", "SLURM_STEP_NUM_TASKS": "1"},
         TORCHRUN | {"SLURM_STEP_NUM_TASKS": "2"},
         {"OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "no"},
+        {"MASTER_ADDR": "10.0.0.1"},
+        TORCHRUN | {"ACCELERATE_MIXED_PRECISION": "no"},
     ],
 )
 def test_one_process_or_one_of_several(variables):
@@ -54,6 +56,10 @@ def test_one_process_or_one_of_several(variables):
         ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, "SLURM_STEP_NUM_TASKS=2 is set, but srun cannot launch"),
         (TORCHRUN | {"MASTER_PORT": "http"}, "MASTER_PORT='http' is not a port number"),
         ({"PMI_SIZE": "many"}, "PMI_SIZE=many is set, but mpirun cannot"),
+        (
+            {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"},
+            "accelerate launch was asked for several processes and started one.*unset MASTER_ADDR",
+        ),
     ],
 )
 def test_what_another_launcher_left_is_named_with_its_remedy(variables, message):

@@ -166,7 +166,22 @@ def test_cuts_that_cannot_be(stages, names, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["parallel.size=2"], "parallel.size does nothing under parallel.strategy=ddp"),
+        (["parallel.size=2"], "parallel.size=2 does nothing under parallel.strategy=ddp: set .*=pipeline, or leave it"),
+        (["parallel.zero_stage=1"], "parallel.zero_stage=1 does nothing under .*=ddp: set .*=deepspeed"),
+        (["parallel.local_sgd_period=2"], "parallel.local_sgd_period=2 does nothing"),
+        (
+            ["parallel.power_sgd_rank=2"],
+            "parallel.power_sgd_rank=2 does nothing without",
+        ),
+        (
+            ["parallel={strategy: fsdp2, bucket_mb: 4}"],
+            "parallel.bucket_mb=4.0 does nothing under .*: set .*=ddp",
+        ),
+        (["parallel={strategy: local_sgd, compression: fp16}"], "parallel.compression=fp16 does nothing"),
+        (
+            ["parallel={strategy: tensor, cut: [head]}"],
+            "parallel.cut=.'head'. does nothing",
+        ),
         (
             ["parallel={strategy: model}", "accumulation=2"],
             "accumulation=2 cannot be combined with parallel.strategy=model",
@@ -178,8 +193,8 @@ def test_cuts_that_cannot_be(stages, names, message):
         (["parallel={strategy: tensor}", "model.drop_connect=0.5"], "set model.drop_connect=0"),
         (["parallel={strategy: columns}"], "needs a network in two columns: set model.name=alexnet"),
         (["parallel={strategy: tensor}", "model={name: alexnet}"], "set parallel.strategy=columns"),
-        (["parallel={strategy: deepspeed, size: 2}"], "parallel.size does nothing"),
-        (["parallel={strategy: model, schedule: gpipe}"], "parallel.schedule does nothing"),
+        (["parallel={strategy: deepspeed, size: 2}"], "parallel.size=2 does nothing"),
+        (["parallel={strategy: model, schedule: gpipe}"], "parallel.schedule=gpipe does nothing"),
     ],
 )
 def test_what_cannot_be_combined(overrides, message):
