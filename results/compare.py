@@ -368,8 +368,8 @@ def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, s
     found = figure(metric, side)
     if found.value is None:
         return None, found.absent
-    has_target = not all(one.is_benchmark for one in side)
-    reached = (_reached(side), _reached_by_seed(side)) if has_target else (None, None)
+    is_training = not all(one.is_benchmark for one in side)
+    reached = (_reached(side), _reached_by_seed(side)) if is_training else (None, None)
     marked = sum((Counter(one.marks) for one in side), Counter())
     return Measured(found.value, len(found.samples), *reached, dict(marked)), ""
 

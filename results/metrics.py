@@ -9,7 +9,7 @@ from typing import Literal
 from results import format as form
 from results.environment import Energy
 from results.json_values import JsonObject
-from results.protocols import seconds_to_target, total_seconds
+from results.protocols import RENAMED, known_protocols, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, mean_of, ratio_of_times
 from results.step_times import median_milliseconds
@@ -126,7 +126,13 @@ def _each(of_trial: Callable[[TrialRecord], float | None]) -> Callable[[Run, str
 
 
 def _timed(of_trial: Callable[[TrialRecord, str], float | None]) -> Callable[[Run, str], Samples]:
-    return lambda run, protocol: [of_trial(trial, protocol) for trial in run.trials]
+    """By a protocol; none of a run that was imported with a time by another one."""
+
+    def samples(run: Run, protocol: str) -> Samples:
+        is_known = RENAMED.get(protocol, protocol) in known_protocols(run)
+        return [of_trial(trial, protocol) if is_known else None for trial in run.trials]
+
+    return samples
 
 
 def _rate(unit: str) -> Callable[[Run, str], Samples]:
