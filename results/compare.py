@@ -24,7 +24,7 @@ from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import Rules
 from results.samples import DATA_HASH, Samples
-from results.statistics import LEVEL, Change, Moments, difference_of_moments
+from results.statistics import LEVEL, Change, Moments, difference_of_moments, fewest_trials
 from results.summary import by_seed, figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
@@ -176,6 +176,13 @@ class Cell:
             return list(before.values()), [after[host] for host in before]
         return self.neighbours
 
+    @cached_property
+    def trained_the_same(self) -> bool:
+        """Whether every seed ended with one accuracy on both sides: a deterministic training that has not changed."""
+        sides = (self.before, self.after)
+        before, after = ({trial[:2] for one in side for trial in one.trials(ACCURACY.name)} for side in sides)
+        return self.metric is ACCURACY and before == after and fewest_trials() <= len(before) == _seeds(self.before)
+
     @property
     def values(self) -> tuple[list[float], list[float]]:
         """The samples of both sides: trials, or hosts."""
@@ -312,7 +319,8 @@ def _change(cell: Cell) -> Change:
     test = cell.metric.test
     if test.by_ranks and (pairs := cell.pairs):
         return test.change(*pairs, paired=True)
-    return test.change(*cell.values)
+    change = test.change(*cell.values)
+    return replace(change, size=0.0, interval=(0.0, 0.0), p=1.0) if cell.trained_the_same else change
 
 
 def _typical_pair(
@@ -461,10 +469,11 @@ def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:
 
 
 def _note_on_seeds(cell: Cell) -> list[str]:
-    """What the samples are where runs of one side share seeds."""
+    """What the samples are where runs share seeds."""
     repeats = any(_seeds(side) < sum(len(one.seeds) for one in side) for side in (cell.before, cell.after))
     shown = cell.metric.by_seed and repeats
-    return ["of accuracies and times to target, trials of one seed in several runs count as one sample"] * shown
+    found = ["of accuracies and times to target, trials of one seed in several runs count as one sample"] * shown
+    return found + ["every seed ended with the same accuracy on both sides"] * cell.trained_the_same
 
 
 def notes(cell: Cell) -> tuple[str, ...]:

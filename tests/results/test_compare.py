@@ -446,6 +446,18 @@ def test_as_many_of_repeated_seeds_must_miss_as_of_single_ones():
     assert next(one for one in many if one.metric.name == "time-to-target").verdict == found.verdict == "same"
 
 
+def test_seeds_that_end_as_before_are_the_same_however_much_they_differ():
+    """A deterministic training whose computation has not changed; by Welch's test this would take 1,500 trials."""
+    accuracies = [0.94, 0.95, 0.96, 0.97]
+    found = row(night(accuracies, STEADY[:4]), night(accuracies, times_of(1.0)[:4]), "accuracy")
+    assert (found.verdict, found.change.interval) == ("same", (0.0, 0.0))
+    assert found.notes[-1] == "every seed ended with the same accuracy on both sides"
+    others = accuracies[::-1], accuracies[:3], [*accuracies[:3], 0.971]
+    for other in others:
+        assert row(night(accuracies, STEADY[:4]), night(other, STEADY[: len(other)]), "accuracy").verdict == "undecided"
+    assert row(*(night(accuracies[:3], STEADY[:3]) for _ in range(2)), "accuracy").verdict == "undecided", "too few"
+
+
 def test_pairs_that_repeat_seeds_count_once():
     sides = [[night([0.95] * 8, times_of(factor)) for _ in range(3)] for factor in (1.0, 1.001)]
     together = [[replace(one, interleaved=f"id {n}") for n, one in enumerate(side)] for side in sides]
