@@ -24,6 +24,7 @@ pytest-benchmark, a file or a folder or glob of them, where each file is one sam
 examples:
   python bench/compare.py runs/20260101T120000Z_mnist-base_a1b2c3 runs/20260102T120000Z_mnist-base_d4e5f6
   python bench/compare.py mnist/base@HEAD~1 mnist/base@HEAD --fail-on time:5% --fail-on accuracy:0.3
+  python bench/compare.py before after --fail-on accuracy:0.1       is the mean accuracy the same within 0.1 points?
   python bench/compare.py before.json after.json --fail-on time:5%
   python bench/compare.py published:cifar10/airbench94 cifar10/airbench94 --protocol airbench --across machine
 """

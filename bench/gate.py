@@ -9,6 +9,7 @@ import itertools
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -235,9 +236,12 @@ def judge_by_baseline(
         raise ValueError(f"--suite {given.suite}: no recipe could be trained")
 
     def rerun(recipe: str) -> list["Samples"]:
+        """With other seeds: where a training is deterministic, the same ones end with the same accuracies."""
         trials = max(len(one.seeds) + one.discarded for one in new if one.recipe == recipe)
+        first = 1 + max(seed for one in (*baseline, *new) if one.recipe == recipe for seed in one.seeds)
         confirmation = folder / "confirmation" / recipe.replace("/", "-")
-        return trained(given, confirmation, entries[recipe].recipe, "--trials", str(trials))
+        words = (entries[recipe].recipe, "--trials", str(trials), "--seed", str(first))
+        return trained(given, confirmation, *words)
 
     return gate.judge(baseline, new, chosen, rerun, recipes=entries, own_rules=own)
 
@@ -268,14 +272,18 @@ def judge_interleaved(
     checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
+    first_seeds: Counter[str] = Counter()
     with both_sides_trained(given, tuple(checkouts.values())) as train_sides:
 
         def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
-            """Both sides; nothing of either where one could not be trained, which is a warning."""
+            """Both sides, each time with other seeds; nothing of either where one could not be trained, which is a
+            warning."""
             place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
-            entry = entries[recipe]
+            entry, first = entries[recipe], first_seeds[recipe]
+            trials = given.trials or entry.trials
+            first_seeds[recipe] += trials
             try:
-                train_sides(entry.recipe, given.trials or entry.trials, {side: place / side for side in checkouts})
+                train_sides(entry.recipe, range(first, first + trials), {side: place / side for side in checkouts})
             except LaunchError as error:
                 cli.warn(str(error))
                 return [], []
@@ -285,8 +293,8 @@ def judge_interleaved(
         return gate.judge_interleaved(list(entries), train_both, chosen, own_rules=own)
 
 
-TrainSides = Callable[[str, int, Mapping[str, Path]], None]
-"""trains so many trials of a recipe with both checkouts, recorded in the folder of each"""
+TrainSides = Callable[[str, range, Mapping[str, Path]], None]
+"""trains these seeds of a recipe with both checkouts, recorded in the folder of each"""
 
 
 @contextlib.contextmanager
@@ -294,14 +302,14 @@ def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Itera
     """What trains both sides: two processes of this machine in turn, or pairs of trials over a Ray cluster."""
     if given.cluster is None:
 
-        def interleave(recipe: str, trials: int, folders: Mapping[str, Path]) -> None:
-            words = (recipe, "--trials", str(trials))
+        def interleave(recipe: str, seeds: range, folders: Mapping[str, Path]) -> None:
+            words = (recipe, "--trials", str(len(seeds)), "--seed", str(seeds.start))
             launches = {
                 side: launch(given, out, *words, checkout=checkout)
                 for (side, out), checkout in zip(folders.items(), checkouts, strict=True)
             }
             with Children() as children:
-                children.interleave(launches, trials, show_side)
+                children.interleave(launches, len(seeds), show_side)
 
         yield interleave
         return
@@ -313,13 +321,11 @@ def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Itera
     with cli.terminating(), cluster.joined(given.cluster) as joined:
         gpus, threads = resources.per_process(want, joined.nodes)
 
-        def spread(recipe: str, trials: int, folders: Mapping[str, Path]) -> None:
+        def spread(recipe: str, seeds: range, folders: Mapping[str, Path]) -> None:
             arguments = (recipe, *options.to_arguments(given, PassedOn, without=("device", "threads")))
             shape = {"threads": threads, "gpus_per_process": gpus, "device": "cuda" if gpus else "cpu"}
-            tasks = [
-                pairs.PairTask(TrialTask(arguments, seed, Path.cwd(), **shape), checkouts) for seed in range(trials)
-            ]
-            job = jobs.new_job(recipe, jobs.load_any(recipe, []), 0, trials)
+            tasks = [pairs.PairTask(TrialTask(arguments, seed, Path.cwd(), **shape), checkouts) for seed in seeds]
+            job = jobs.new_job(recipe, jobs.load_any(recipe, []), seeds.start, len(seeds))
             pairs.train(joined, job, tasks, tuple(folders.values()), recorded(PROG, sys.argv[1:]), show)
 
         yield spread

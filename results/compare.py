@@ -6,7 +6,8 @@ interval of the change lies inside ± the rule. `undecided`: neither, with the n
 comparable`: the sides differ in more than what is compared, or one of them has no such number.
 
 The samples are the trials. Of times over several hosts they are the hosts, because trials of one host are not
-independent of each other: pairs where both sides have the same hosts. Interleaved trials of one host stay pairs.
+independent of each other: pairs where both sides have the same hosts. Interleaved trials of one host stay pairs. Of
+accuracies and times to target over several runs they are the seeds (`Metric.by_seed`).
 """
 
 import json
@@ -23,8 +24,8 @@ from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import Rules
 from results.samples import DATA_HASH, Samples
-from results.statistics import LEVEL, Change, Moments, difference_of_moments
-from results.summary import figure
+from results.statistics import LEVEL, Change, Moments, difference_of_moments, fewest_trials
+from results.summary import by_seed, figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
@@ -44,6 +45,8 @@ class Measured:
     n: int
     reached: tuple[int, int] | None = None
     """trials that reached the target, of all; None for a published figure"""
+    reached_by_seed: tuple[int, int] | None = None
+    """the same where each seed counts once, whose trials in several runs are not independent"""
     marks: Mapping[str, int] = field(default_factory=dict)
     """trials by the name of each mark (`results.marks`)"""
 
@@ -54,6 +57,8 @@ class Comparison:
 
     recipe: str
     metric: Metric
+    limit: float
+    """the smallest change that counts"""
     before: Measured | None
     after: Measured | None
     change: Change | None
@@ -136,9 +141,12 @@ class Cell:
                 value_of_other, host_of_other = later.get(seed, (None, host))
                 if host != host_of_other:
                     return None
-                pairs.append((value, value_of_other))
-        both = [(a, b) for a, b in pairs if a is not None and b is not None]
-        return ([a for a, _ in both], [b for _, b in both]) if both else None
+                pairs.append((seed, value, value_of_other))
+        both = [(seed, a, b) for seed, a, b in pairs if a is not None and b is not None]
+        if not both:
+            return None
+        before, after = [(seed, a) for seed, a, _ in both], [(seed, b) for seed, _, b in both]
+        return by_seed(self.metric, before), by_seed(self.metric, after)
 
     @cached_property
     def by_host(self) -> tuple[dict[str, float], dict[str, float]] | None:
@@ -167,6 +175,13 @@ class Cell:
             before, after = self.by_host
             return list(before.values()), [after[host] for host in before]
         return self.neighbours
+
+    @cached_property
+    def trained_the_same(self) -> bool:
+        """Whether every seed ended with one accuracy on both sides: a deterministic training that has not changed."""
+        sides = (self.before, self.after)
+        before, after = ({trial[:2] for one in side for trial in one.trials(ACCURACY.name)} for side in sides)
+        return self.metric is ACCURACY and before == after and fewest_trials() <= len(before) == _seeds(self.before)
 
     @property
     def values(self) -> tuple[list[float], list[float]]:
@@ -203,6 +218,8 @@ def decide(
     if change.within(limit + 1e-12):
         return "same", ""
     needed = change.needed(limit, level)
+    if needed is not None and change.interval is None:
+        return "undecided", f"at least {_trials(needed - change.n, seconds)} a side: so few cannot decide"
     if needed is None:
         reason = f"the change is too close to the limit of {metric.test.write_limit(limit)}"
     else:
@@ -262,8 +279,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         across = {*across, "protocol"}  # which is about times
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
-        shown = (*notes(cell), *_note_on_hosts(cell, change))
-        return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, shown)
+        shown = (*notes(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
+        return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown)
 
     if differs := differences(cell.before, cell.after, across):
         return row("not comparable", differs)
@@ -276,7 +293,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         level_of_times = level / 2  # two tests share the probability of a false alarm
     if before is None or after is None:
         return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
-    if any(one.published for one in (*cell.before, *cell.after)):
+    is_published = any(one.published for one in (*cell.before, *cell.after))
+    if is_published:
         if (change := _change_of_figures(cell)) is None:
             return row("undecided", "a published figure is one number without a spread")
     else:
@@ -289,6 +307,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
             for side, values in zip((before, after), cell.values, strict=True)
         )
     verdict, reason = decide(change, cell.metric, limit, level_of_times, _seconds_a_trial(cell))
+    if verdict == "undecided" and is_published:
+        reason = "more trials of your own may decide; the published ones stay as they are"
     if verdict == "undecided" and cell.by_host:
         hosts = " and ".join(str(len(side)) for side in cell.by_host)
         reason = f"the samples are {hosts} hosts, which are too few or differ too much; interleave trials on each host"
@@ -299,7 +319,8 @@ def _change(cell: Cell) -> Change:
     test = cell.metric.test
     if test.by_ranks and (pairs := cell.pairs):
         return test.change(*pairs, paired=True)
-    return test.change(*cell.values)
+    change = test.change(*cell.values)
+    return replace(change, size=0.0, interval=(0.0, 0.0), p=1.0) if cell.trained_the_same else change
 
 
 def _typical_pair(
@@ -355,14 +376,25 @@ def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, s
     found = figure(metric, side)
     if found.value is None:
         return None, found.absent
-    reached = None if all(one.is_benchmark for one in side) else _reached(side)
+    is_training = not all(one.is_benchmark for one in side)
+    reached = (_reached(side), _reached_by_seed(side)) if is_training else (None, None)
     marked = sum((Counter(one.marks) for one in side), Counter())
-    return Measured(found.value, len(found.samples), reached, dict(marked)), ""
+    return Measured(found.value, len(found.samples), *reached, dict(marked)), ""
 
 
 def _reached(side: Sequence[Samples]) -> tuple[int, int]:
     """Trials that reached the target, of all."""
     return sum(one.reached for one in side), sum(len(one.seeds) for one in side)
+
+
+def _reached_by_seed(side: Sequence[Samples]) -> tuple[int, int]:
+    """The same share of the different seeds, rounded to whole ones."""
+    (reached, trials), seeds = _reached(side), _seeds(side)
+    return (reached, trials) if seeds == trials else (round(reached * seeds / trials), seeds)
+
+
+def _seeds(side: Iterable[Samples]) -> int:
+    return len({seed for one in side for seed in one.seeds})
 
 
 def _all_reached(cell: Cell) -> bool:
@@ -378,9 +410,10 @@ def _reached_less(cell: Cell, level: float) -> str:
 
     if any(one.published for one in (*cell.before, *cell.after)):
         return ""
-    before, after = _reached(cell.before), _reached(cell.after)
-    table = [[reached, trials - reached] for reached, trials in (before, after)]
+    sides = (_reached_by_seed(side) for side in (cell.before, cell.after))
+    table = [[reached, seeds - reached] for reached, seeds in sides]
     p = float(stats.fisher_exact(table, alternative="greater").pvalue)
+    before, after = _reached(cell.before), _reached(cell.after)
     counts = f"{form.count(*after)} trials reached the target, before {form.count(*before)}"
     return f"{counts} (p = {form.p_value(p)})" if p <= level else ""
 
@@ -433,6 +466,14 @@ def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:
     sides = [side for side in (cell.before, cell.after) if not any(one.published for one in side)]
     is_pooled = any(figure(cell.metric, side).hosts for side in sides)
     return ["a time over several hosts is the geometric mean of the hosts' medians"] * is_pooled
+
+
+def _note_on_seeds(cell: Cell) -> list[str]:
+    """What the samples are where runs share seeds."""
+    repeats = any(_seeds(side) < sum(len(one.seeds) for one in side) for side in (cell.before, cell.after))
+    shown = cell.metric.by_seed and repeats
+    found = ["of accuracies and times to target, trials of one seed in several runs count as one sample"] * shown
+    return found + ["every seed ended with the same accuracy on both sides"] * cell.trained_the_same
 
 
 def notes(cell: Cell) -> tuple[str, ...]:

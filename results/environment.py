@@ -157,6 +157,8 @@ class Environment(_Part):
     gpus: list[Gpu] = []
     versions: dict[Text, Text | int | Unknown | None] = {}
     """of everything that computes or launches; None for what is not installed"""
+    code: Str = None
+    """of source files with uncommitted changes, in a few hexadecimal digits; None where a commit says which they are"""
     variables: dict[Text, Str] = {}
     """environment variables that change how a training computes"""
     strategy: Str = None

@@ -97,7 +97,7 @@ def judge(
         if not runs or not accepted:
             decision: Decision = "undecided" if runs else "missing"
             reason = "no run of the baseline has a trial" if runs else "no new run of this recipe"
-            rows = [_one_sided(recipe, find_metric(name), accepted, reason) for name in chosen]
+            rows = [_one_sided(recipe, find_metric(name), limit, accepted, reason) for name, limit in chosen.items()]
             found += [Judgement(row, None, None, decision, reason, notes) for row in rows]
         else:
             found += _judge_recipe(accepted, runs, chosen, rerun, share, notes)
@@ -161,7 +161,7 @@ def judge_interleaved(
         accepted, new = train_both(recipe)
         if not accepted or not new:
             reason = "its training failed"
-            rows = [_one_sided(recipe, find_metric(name), accepted, reason) for name in chosen]
+            rows = [_one_sided(recipe, find_metric(name), limit, accepted, reason) for name, limit in chosen.items()]
             found += [Judgement(row, None, None, "missing", reason) for row in rows]
             continue
         for first in _compared(accepted, new, chosen, share):
@@ -206,10 +206,10 @@ def _of_machines(baseline: Iterable[Samples], recipe: str, machines: Collection[
     return accepted
 
 
-def _one_sided(recipe: str, metric: Metric, accepted: Sequence[Samples], reason: str) -> Comparison:
+def _one_sided(recipe: str, metric: Metric, limit: float, accepted: Sequence[Samples], reason: str) -> Comparison:
     """The row of a recipe that has runs with trials on one side at most."""
     before = measure(metric, accepted)[0] if accepted else None
-    return Comparison(recipe, metric, before, None, None, "not comparable", reason)
+    return Comparison(recipe, metric, limit, before, None, None, "not comparable", reason)
 
 
 def _confirmation(first: Comparison, again: Iterable[Comparison]) -> Comparison:

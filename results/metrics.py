@@ -3,14 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Literal
 
 from results import format as form
 from results.environment import Energy
-from results.protocols import seconds_to_target, total_seconds
+from results.protocols import RENAMED, known_protocols, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
-from results.statistics import Change, difference_of_means, ratio_of_times
+from results.statistics import Change, difference_of_means, mean_of, ratio_of_times
 from results.step_times import median_milliseconds
 from results.units import per_second, unit_of
 
@@ -49,7 +49,7 @@ RATIO = Test(
 )
 """The ratio of two quantities that are over zero."""
 DIFFERENCE = Test(
-    fmean,
+    mean_of,
     difference_of_means,
     False,
     r"(\d+\.?\d*|\.\d+)",
@@ -89,6 +89,9 @@ class Metric:
     """a value, without its unit"""
     by_protocol: bool = False
     """whether the samples depend on the protocol"""
+    by_seed: bool = False
+    """whether the seed decides the number. Trials of one seed in several runs are then one sample, their center: they
+    are equal where a training is deterministic"""
     cost: tuple[str, str, Callable[[float], float]] | None = None
     """of a metric of which more is better: the name, unit and value of what is better if smaller, for tools that know
     no other"""
@@ -122,7 +125,13 @@ def _each(of_trial: Callable[[TrialRecord], float | None]) -> Callable[[Run, str
 
 
 def _timed(of_trial: Callable[[TrialRecord, str], float | None]) -> Callable[[Run, str], Samples]:
-    return lambda run, protocol: [of_trial(trial, protocol) for trial in run.trials]
+    """By a protocol; none of a run that was imported with a time by another one."""
+
+    def samples(run: Run, protocol: str) -> Samples:
+        is_known = RENAMED.get(protocol, protocol) in known_protocols(run)
+        return [of_trial(trial, protocol) if is_known else None for trial in run.trials]
+
+    return samples
 
 
 def _rate(unit: str) -> Callable[[Run, str], Samples]:
@@ -175,6 +184,7 @@ METRICS = {
             _timed(seconds_to_target),
             0.02,
             by_protocol=True,
+            by_seed=True,
             counts="trials that reached",
         ),
         Metric(
@@ -186,6 +196,7 @@ METRICS = {
             1e-3,
             test=DIFFERENCE,
             higher_is_better=True,
+            by_seed=True,
             counts="every trial",
             write=form.percent,
             cost=("error", "%", lambda accuracy: 100 * (1 - accuracy)),

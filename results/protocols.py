@@ -9,7 +9,8 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass
 
-from results.record import LapName, TrialRecord
+from results.environment import known
+from results.record import LapName, Run, TrialRecord
 
 DEFAULT = "strict"
 RENAMED = {"record": "strict"}
@@ -76,6 +77,13 @@ def parse(name: str) -> str:
     if name in RENAMED:
         print(f"note: the protocol {name!r} is now called {RENAMED[name]!r}", file=sys.stderr)
     return RENAMED.get(name, name)
+
+
+def known_protocols(run: Run) -> list[str]:
+    """The protocols by which a run was timed: all, unless it was imported with a time by one of them."""
+    name = known(run.record.environment.protocol)
+    name = RENAMED.get(name, name) if name else None
+    return [name] if name in PROTOCOLS else list(PROTOCOLS)
 
 
 def total_seconds(trial: TrialRecord, protocol: str) -> float | None:

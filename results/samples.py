@@ -98,7 +98,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             **kernels,
         },
         notes={
-            "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
+            "commit": (record.commit or "unknown")[:12] + _changes(record),
             **{name: str(version) for name, version in versions.items()},
             **kernels,
         },
@@ -116,6 +116,12 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         discarded=len(run.discarded),
         warnings=run.warnings,
     )
+
+
+def _changes(record: RunRecord) -> str:
+    """What the commit does not say of the code."""
+    code = known(record.environment.code)
+    return f" with changes{f' ({code[:7]})' if code else ''}" if record.dirty else ""
 
 
 def _host(environment: Environment) -> str | None:

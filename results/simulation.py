@@ -68,8 +68,10 @@ def times(generator: np.random.Generator, shape: tuple[int, ...], factor: float 
 
 
 def drifting_times(generator: np.random.Generator, shape: tuple[int, ...], factor: float = 1.0) -> Draw:
-    """As `times`, of interleaved trials on a machine that slows down by 30% meanwhile."""
-    return times(generator, shape, factor) * np.linspace(1, 1.3, shape[-1])
+    """As `times`, of interleaved trials (A B, B A, …) on a machine that slows down by 30% meanwhile."""
+    pairs = np.linspace(1, 1.3, 2 * shape[-1]).reshape(-1, 2)
+    pairs[1::2] = pairs[1::2, ::-1].copy()
+    return times(generator, shape, factor) * pairs.T
 
 
 def accuracies(generator: np.random.Generator, shape: tuple[int, ...], difference: float = 0.0) -> Draw:

@@ -35,7 +35,7 @@ class AccuracySummary:
     std: float | None
     """of one trial, with n - 1 in the denominator; None for n = 1"""
     interval: tuple[float, float] | None
-    """95% for the mean; None for n = 1"""
+    """95% for the mean; None for n = 1 and for equal samples"""
     reached: int
     p: float | None
     """of a mean this high if the true mean were at the target; None for n = 1 and for equal samples"""
@@ -119,18 +119,16 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
     """What the trials say about the true mean accuracy.
 
     Student's t-interval (Student 1908, "The probable error of a mean") and the one-sided t-test of the null hypothesis
-    that the true mean is at the target or under it: a small p says that it is over it. Equal samples give an interval
-    of no width and no p, because they show no spread to hold the difference against. ValueError for no samples.
+    that the true mean is at the target or under it: a small p says that it is over it. Equal samples, which are no rare
+    chance among few trials on few test images, show no spread and so have neither. ValueError for no samples.
     """
     from scipy import special
 
     _check(accuracies)
     n, reached = len(accuracies), sum(accuracy >= target for accuracy in accuracies)
-    mean, std = _mean(accuracies), _std(accuracies)
-    if std is None:
-        return AccuracySummary(n, mean, None, None, reached, None)
-    if std == 0:
-        return AccuracySummary(n, mean, 0.0, (mean, mean), reached, None)
+    mean, std = mean_of(accuracies), _std(accuracies)
+    if not std:
+        return AccuracySummary(n, mean, std, None, reached, None)
     half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     p = p_over_target(Moments(mean, std, n), target)
     return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
@@ -160,7 +158,14 @@ def median_summary(samples: Sequence[float]) -> MedianSummary:
     ordered = sorted(samples)
     n, left_out = len(ordered), _left_out_of_median(len(ordered))
     interval = None if left_out is None else (ordered[left_out], ordered[n - 1 - left_out])
-    return MedianSummary(n, float(np.median(ordered)), interval, _mean(ordered), _std(ordered), ordered[0], ordered[-1])
+    return MedianSummary(
+        n, float(np.median(ordered)), interval, mean_of(ordered), _std(ordered), ordered[0], ordered[-1]
+    )
+
+
+def mean_of(samples: Sequence[float]) -> float:
+    """The mean; of equal samples exactly that sample, which rounding would miss."""
+    return samples[0] if min(samples) == max(samples) else float(np.mean(samples))
 
 
 def known_median(values: Iterable[float | None]) -> float | None:
@@ -200,13 +205,13 @@ def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Chan
     """
     if not before or not after:
         raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
-    size, n = _mean(after) - _mean(before), min(len(before), len(after))
+    size, n = mean_of(after) - mean_of(before), min(len(before), len(after))
     if all(min(side) == max(side) for side in (before, after)):
         p = smallest_p(len(before), len(after)) if size else 1.0
         return Change(size, (size, size) if n >= fewest_trials() else None, p, n, none=0.0)
     if n < 2:
         return Change(size, None, None, n, none=0.0)
-    return difference_of_moments(*(Moments(_mean(side), _std(side) or 0.0, len(side)) for side in (before, after)))
+    return difference_of_moments(*(Moments(mean_of(side), _std(side) or 0.0, len(side)) for side in (before, after)))
 
 
 def difference_of_moments(before: Moments, after: Moments) -> Change:
@@ -365,11 +370,6 @@ def _signed_ranks(n: int) -> _Ranks:
 def _check(samples: Sequence[float]) -> None:
     if len(samples) == 0 or not np.isfinite(samples).all():
         raise ValueError(f"samples={list(samples)}: statistics need one finite number at least, and no other")
-
-
-def _mean(samples: Sequence[float]) -> float:
-    """The mean; of equal samples exactly that sample, which rounding would miss."""
-    return samples[0] if min(samples) == max(samples) else float(np.mean(samples))
 
 
 def _std(samples: Sequence[float]) -> float | None:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 RECORD, TRIALS = "run.json", "trials.jsonl"
 T = TypeVar("T")
 
+DIRECTORY = re.compile(r"\d{8}T\d{6}Z_.+_[A-Za-z0-9]{4,40}")
+"""the name of a run's directory. No other run has it: directories of one name are copies"""
 GONE = "its process is gone: it was killed, or the machine went down"
 """why a run ended whose process could not say so"""
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
-SAME_ENVIRONMENT = ("machine_id", "machine_class", "threads", "scheduling", "versions", "strategy")
+SAME_ENVIRONMENT = ("code", "machine_id", "machine_class", "threads", "scheduling", "versions", "strategy")
 """What must not change between the trials of one run."""
 
 
@@ -192,7 +194,8 @@ Skip = Callable[[str], None]
 
 
 def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
-    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first.
+    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first; of
+    copies of a run, the one with the most trials.
 
     `skip`: called with a message for a run that cannot be read. Without it, and where such a run is itself one of
     `places`, raises as `read` does. ValueError for a place where there is no run.
@@ -251,14 +254,25 @@ class Unread(Sequence[TrialRecord]):
 
 def locate(places: Iterable[str | Path]) -> list[Path]:
     """The `run.json` of every run at `places`, as `find` says, without reading it."""
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for place in places:
         matches = [place] if Path(place).exists() else glob.glob(str(place))  # noqa: PTH207  a glob may be absolute
         records = [record for match in matches for record in _records_at(Path(match))]
         if not records:
             raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
-        found |= {record.resolve(): record for record in records}
+        for record in records:
+            folder = record.resolve().parent
+            run = folder.name if DIRECTORY.fullmatch(folder.name) else str(folder)
+            found[run] = max(found.get(run, record), record, key=_size_of_trials)
     return sorted(found.values(), key=lambda record: (record.parent.name, record))
+
+
+def _size_of_trials(record: Path) -> int:
+    """In bytes; 0 where there are none."""
+    try:
+        return record.with_name(TRIALS).stat().st_size
+    except OSError:
+        return 0
 
 
 def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:

@@ -7,7 +7,6 @@ only if the mean accuracy over all trials is at or over the target; otherwise th
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import fmean
 
 from results import format as form
 from results.hosts import LIMIT, HostEffect, host_effect
@@ -24,9 +23,11 @@ class Figure:
 
     metric: Metric
     samples: tuple[float, ...]
-    """those that it is over, also where no value is given"""
+    """what it is over, also where no value is given: the trials, or their seeds (`Metric.by_seed`)"""
     trials: int
     """those that it should be over: all of them, or those that reached the target"""
+    without: int
+    """of these, the trials that lack the number"""
     value: float | None
     """median or mean; None where there is none"""
     absent: str
@@ -50,8 +51,8 @@ class Figure:
     @property
     def missing(self) -> str:
         """k of n in brackets, where trials lack the number."""
-        is_whole = self.value is None or len(self.samples) == self.trials
-        return "" if is_whole else f" ({form.count(len(self.samples), self.trials)})"
+        is_whole = self.value is None or not self.without
+        return "" if is_whole else f" ({form.count(self.trials - self.without, self.trials)})"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class RunSummary:
     target: float | None
     """as a fraction; None before the first trial has ended"""
     accuracy_of: AccuracySummary | None
-    """over the trials that have an accuracy"""
+    """over the samples of the accuracy"""
     figures: Mapping[str, Figure]
     """by metric"""
 
@@ -84,7 +85,8 @@ class RunSummary:
         """Mean ± half of its interval, with k of n where a trial has none."""
         if self.accuracy_of is None:
             return form.NOTHING
-        rest = "" if self.accuracy_of.n == self.trials else f" ({form.count(self.accuracy_of.n, self.trials)})"
+        without = self.accuracy.without
+        rest = f" ({form.count(self.trials - without, self.trials)})" if without else ""
         return form.accuracy(self.accuracy_of.mean, self.accuracy_of.interval) + rest
 
     @property
@@ -95,8 +97,7 @@ class RunSummary:
     @property
     def p(self) -> float | None:
         """Of a mean accuracy this high if the true one were at the target; None unless every trial has one."""
-        is_whole = self.accuracy_of is not None and self.accuracy_of.n == self.trials
-        return self.accuracy_of.p if is_whole else None
+        return self.accuracy_of.p if self.accuracy_of and not self.accuracy.without else None
 
 
 def summarize(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> RunSummary:
@@ -123,7 +124,8 @@ def time_to_accuracy(run: Run, threshold: float, protocol: str) -> Figure:
     times = [seconds_to(trial, threshold, protocol) for trial in run.trials]
     known = tuple(time for time in times if time is not None)
     absent = "" if known else f"no trial reached {form.target(threshold)}"
-    return Figure(TIME_TO_TARGET, known, len(times), None if absent else TIME_TO_TARGET.test.center(known), absent)
+    value = None if absent else TIME_TO_TARGET.test.center(known)
+    return Figure(TIME_TO_TARGET, known, len(times), len(times) - len(known), value, absent)
 
 
 def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
@@ -135,7 +137,17 @@ def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
         absent = f"its hosts differ by {form.share(hosts.difference)}, more than {form.share(LIMIT)}"
     trials = sum(one.reached for one in side) if metric.counts == "trials that reached" else _trials(side)
     value = None if absent else hosts.center if hosts else metric.test.center(values)
-    return Figure(metric, tuple(values), trials, value, absent, hosts)
+    return Figure(metric, tuple(values), trials, trials - len(_known(metric, side)), value, absent, hosts)
+
+
+def by_seed(metric: Metric, values: Sequence[tuple[int, float]]) -> list[float]:
+    """The samples among values with their seeds: all of them, or of what the seed decides the center of each seed."""
+    if not metric.by_seed:
+        return [value for _, value in values]
+    seeds: dict[int, list[float]] = {}
+    for seed, value in values:
+        seeds.setdefault(seed, []).append(value)
+    return [metric.test.center(of_seed) for of_seed in seeds.values()]
 
 
 def _host_effect(metric: Metric, side: Sequence[Samples]) -> HostEffect | None:
@@ -156,14 +168,13 @@ def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) ->
     if all(one.is_benchmark for one in side):
         return ""
     if metric.counts == "every trial":
-        accuracies = _values(ACCURACY, side)
         unfinished = sum(one.unfinished for one in side) if metric.needs_target else 0
-        if missing := max(unfinished, trials - len(accuracies)):
+        if missing := max(unfinished, trials - len(_known(ACCURACY, side))):
             return f"{form.count(missing, trials)} trials diverged or failed"
-        mean = fmean(accuracies)
+        mean = ACCURACY.test.center(_values(ACCURACY, side))
         target = max(one.target for one in side if one.target is not None)
         if metric.needs_target and mean < target:
-            return f"mean accuracy {form.percent(mean)}% misses the target {form.target(target)}"
+            return f"mean accuracy {form.target(mean)} misses the target {form.target(target)}"
     return "" if values else f"no trial has {metric.name}"
 
 
@@ -177,7 +188,12 @@ def _absent_without_target(metric: Metric, side: Sequence[Samples], values: Sequ
 
 
 def _values(metric: Metric, side: Iterable[Samples]) -> list[float]:
-    return [value for one in side for value in one.values.get(metric.name, ()) if value is not None]
+    return by_seed(metric, _known(metric, side))
+
+
+def _known(metric: Metric, side: Iterable[Samples]) -> list[tuple[int, float]]:
+    """The numbers of the trials that have it, with their seeds."""
+    return [(seed, value) for one in side for seed, value, _ in one.trials(metric.name) if value is not None]
 
 
 def _trials(side: Iterable[Samples]) -> int:

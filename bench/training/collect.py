@@ -46,7 +46,9 @@ class CollectedRun:
 
         if found := _unfinished(self.job, self._command, self._out):
             commit, dirty = environment.git_state(ROOT)
-            now = found.record.model_copy(update={"commit": commit, "dirty": dirty})
+            code = {"code": environment.uncommitted_code(ROOT, dirty)}
+            changed = found.record.environment.model_copy(update=code)
+            now = found.record.model_copy(update={"commit": commit, "dirty": dirty, "environment": changed})
             for key, (then, own) in store.differences(found.record, now).items():
                 raise ValueError(
                     f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "

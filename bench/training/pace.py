@@ -5,7 +5,8 @@ class Pace:
     """The remaining time of a run, from the times at which its trials began and ended. All times are in seconds.
 
     From the second trial on, a trial lasts from the end of the one before. This counts what happens between two trials,
-    which is a trial of another run where runs are interleaved.
+    which are trials of other runs where runs are interleaved: A B, B A, A B, … There every second trial ends as long
+    after the first one as all trials in between take.
     """
 
     def __init__(self, trials: int, *, interleaved: bool = False) -> None:
@@ -34,8 +35,11 @@ class Pace:
         return None if each is None else left * each
 
     def _seconds_of_a_trial(self, now: float, done: float) -> float | None:
-        if len(self._ends) > 1:
-            return (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+        last = len(self._ends) - 1
+        if self._interleaved:
+            last -= last % 2
+        if last > 0:
+            return (self._ends[last] - self._ends[0]) / last
         if self._interleaved or self._started is None:
             return None
         if self._ends:

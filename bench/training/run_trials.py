@@ -35,6 +35,8 @@ from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 PROCESS_STARTED = process_started()
+NOT_SET_UP = -2
+"""in place of the index of a run's next trial; even, so that runs are set up in their order"""
 INTERRUPTION = 3.0
 """seconds that a stopped process waits for the others, which may have been stopped too"""
 
@@ -53,8 +55,8 @@ def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_f
 
 
 def train_interleaved(jobs: Sequence[Job], options: RunOptions, world: World, views: Sequence[TrialLines]) -> list[Run]:
-    """Train all jobs, one trial of each in turn, so that a drift of the machine affects all of them equally. Of runs to
-    finish, those that miss an earlier trial catch up first.
+    """Train all jobs, one trial of each in turn, so that a drift of the machine affects all of them equally: A B, B A,
+    A B, … Of runs to finish, those that miss an earlier trial catch up first.
 
     No trial is timed from the start of the process, which all jobs share. Raises as `train`.
     """
@@ -64,14 +66,16 @@ def train_interleaved(jobs: Sequence[Job], options: RunOptions, world: World, vi
 
 
 def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
-    """The finished runs in their order. Each time the run goes on whose next trial has the lowest index, and of several
-    the first. If one fails, all end."""
+    """The finished runs in their order. Each time the run goes on whose next trial has the lowest index; of several the
+    first where that index is even, and the last where it is odd. If one fails, all end."""
     ended: dict[int, Run] = {}
-    upcoming = dict.fromkeys(range(len(runs)), -1)  # the index of each run's next trial; -1: not set up yet
+    upcoming = dict.fromkeys(range(len(runs)), NOT_SET_UP)  # the index of each run's next trial
     with terminating():
         try:
             while upcoming:
-                number = min(upcoming, key=upcoming.__getitem__)
+                index = min(upcoming.values())
+                alike = [number for number, its_next in upcoming.items() if its_next == index]
+                number = alike[-1 if index % 2 else 0]
                 try:
                     upcoming[number] = next(runs[number])
                 except StopIteration as end:
@@ -242,7 +246,11 @@ def new_record(
     captured: the environment of every process. own: what the training adds to it. trained: fields of what is trained.
     """
     commit, dirty = environment.git_state(ROOT)
-    before = {"machine_class": environment.machine_class(captured), "before": environment.telemetry(world.device)}
+    before = {
+        "code": environment.uncommitted_code(ROOT, dirty),
+        "machine_class": environment.machine_class(captured),
+        "before": environment.telemetry(world.device),
+    }
     ranks = {"ranks": environment.of_ranks(captured)} if world.size > 1 else {}
     return RunRecord(
         recipe_name=job.name,

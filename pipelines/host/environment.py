@@ -110,6 +110,11 @@ def code_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def uncommitted_code(folder: Path, dirty: bool | None) -> str | None:
+    """The digest of code that no commit tells from other code; None where a commit does."""
+    return None if dirty is False else code_digest(folder)
+
+
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Commit and whether tracked files differ from it, of the repository that `folder` is a part of.
 

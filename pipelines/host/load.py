@@ -107,9 +107,10 @@ def _between(before: Reading | None, after: Reading | None) -> Stretch | None:
 
 
 def _busy(times: object) -> float:
+    """What a hypervisor gave to other virtual machines (`steal`) counts: this one wanted to compute meanwhile."""
     idle = times.idle + getattr(times, "iowait", 0.0)
     guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # Linux counts it under user too
-    return sum(times) - idle - guest - getattr(times, "steal", 0.0)
+    return sum(times) - idle - guest
 
 
 def _of_child(child: psutil.Process) -> float:

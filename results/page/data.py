@@ -15,7 +15,7 @@ from results.metrics import PEAK_MEMORY, STEP_TIME, rate_of
 from results.page import figures
 from results.page.chart import BY_PROTOCOL, Json, cut, plain
 from results.page.series import METRICS, Summaries, histories, ladders, scalings
-from results.protocols import DEFAULT, PROTOCOLS, RENAMED, epoch_reaching, seconds_to_target, total_seconds
+from results.protocols import DEFAULT, PROTOCOLS, epoch_reaching, known_protocols, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.samples import Samples, of_run
 from results.scaling import strategy_of
@@ -261,13 +261,6 @@ def fidelity_of(recipe: str) -> list[tuple[str, str]]:
         ("agreement of the recipe as it ships", statement.agreement),
         ("differs from its source", differs or "nothing known"),
     ]
-
-
-def known_protocols(run: Run) -> list[str]:
-    """The protocols by which a run was timed: all, unless it was imported with a time by one of them."""
-    name = known(run.record.environment.protocol)
-    name = RENAMED.get(name, name) if name else None
-    return [name] if name in PROTOCOLS else list(PROTOCOLS)
 
 
 def commit(run: Run) -> str:

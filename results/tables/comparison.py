@@ -32,9 +32,10 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         )
         for row in comparisons
     )
+    limits = dict.fromkeys(row.metric.write_rule(row.limit) for row in comparisons)
     caption = (
         f"{clock(protocol)} Of interleaved trials: of a typical pair. Change: [95% interval], p. "
-        "+ worse, - better, = same, ? undecided, x not comparable."
+        f"+ worse, - better, = same, ? undecided, x not comparable. Limits: {', '.join(limits)}."
     )
     marked = {name for row in comparisons for one in (row.before, row.after) if one for name in one.marks}
     caption += marks.legend(marked)
@@ -92,6 +93,7 @@ def _flat(row: Comparison, protocol: str) -> dict[str, Any]:
         "high": change and change.interval and change.interval[1],
         "p": change and change.p,
         "paired": change and change.paired,
+        "limit": row.limit,
         "mark": row.mark,
         "verdict": row.verdict,
         "reason": row.reason,
@@ -109,9 +111,9 @@ def side(measured: Measured | None, metric: Metric, change: Change | None) -> st
     elif metric.counts == "trials that reached" and measured.reached and measured.n == measured.reached[0]:
         count = f"n = {form.count(*measured.reached)}" if measured.n < measured.reached[1] else count
     text = f"{metric.text(measured.value)} ({count}{marks.numbered(measured.marks)})"
-    if metric.test.by_ranks or measured.reached is None:
+    if metric.test.by_ranks or not (measured.reached and measured.reached_by_seed):
         return text
-    low, high = reached_interval(*measured.reached)
+    low, high = reached_interval(*measured.reached_by_seed)
     return f"{text}, reached {form.count(*measured.reached)} [{form.share(low)}, {form.share(high)}]"
 
 

@@ -30,7 +30,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
     )
     summaries = [summarize(run, protocol, METRICS) for run in runs]
     totals, epochs = (values(summaries, name) for name in METRICS)
-    limits = [limit(run) for run in runs]
+    conditions = [(limit(run), run.machine) for run in runs]
     rows = tuple(
         (
             name_of(run),
@@ -45,13 +45,13 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
             (run.record.commit or form.NOTHING)[:7],
         )
         for run, summary, total, gain, epoch, epoch_gain in zip(
-            runs, summaries, totals, gains(totals, limits), epochs, gains(epochs, limits), strict=True
+            runs, summaries, totals, gains(totals, conditions), epochs, gains(epochs, conditions), strict=True
         )
     )
     over_hosts = legend_of_hosts(one.figures[name] for one in summaries for name in METRICS)
     caption = (
         f"Times: median{over_hosts}; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
-        "Gain: change from the step above, if both were trained on as many images. "
+        "Gain: change from the step above, if both were trained on as many images and alike machines; not tested. "
         "Published: on other hardware (results/published). "
         "Steps trained on part of the images (data.limit) show no accuracy."
     )
@@ -63,15 +63,13 @@ def values(summaries: Sequence[RunSummary], metric: str) -> list[float | None]:
     return [summary.figures[metric].value for summary in summaries]
 
 
-def gains(values: Sequence[float | None], limits: Sequence[object]) -> list[str]:
-    """The change of each value against the one before it, in percent, where both are of as many images.
-
-    limits: of the data set of each value.
-    """
-    pairs = zip(pairwise(values), pairwise(limits), strict=True)
+def gains(values: Sequence[float | None], conditions: Sequence[object]) -> list[str]:
+    """The change of each value against the one before it, in percent, where both were measured under the same
+    conditions."""
+    pairs = zip(pairwise(values), pairwise(conditions), strict=True)
     changes = [
-        form.NOTHING if before is None or after is None or few != many else form.change(after / before)
-        for (before, after), (few, many) in pairs
+        form.NOTHING if before is None or after is None or then != now else form.change(after / before)
+        for (before, after), (then, now) in pairs
     ]
     return [form.NOTHING, *changes]
 

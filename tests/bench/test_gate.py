@@ -150,7 +150,7 @@ def test_a_suspected_regression_is_confirmed(tmp_path, baseline, monkeypatch, ag
     (tmp_path / "mine.yaml").write_text("- {recipe: cifar10/airnet, trials: 16}\n")
     suite = str(tmp_path / "mine.yaml")
     assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs")]) == status
-    assert asked == [("--suite", suite), ("cifar10/airnet", "--trials", "16")]
+    assert asked == [("--suite", suite), ("cifar10/airnet", "--trials", "16", "--seed", "16")], "other seeds"
 
 
 OTHER = "cifar10/other"
@@ -222,9 +222,12 @@ def test_a_recipe_that_the_baseline_lacks_is_named_before_anything_trains(tmp_pa
 
 
 def test_a_side_that_does_not_train_hides_no_verdict_on_the_others(tmp_path, suite, monkeypatch, capsys):
+    trained = []
+
     @contextlib.contextmanager
     def sides(given, checkouts):
-        def train(recipe, trials, folders):
+        def train(recipe, seeds, folders):
+            trained.append((recipe, seeds))
             keep(folders["accepted"], 1.0, STEADY * 2, name=recipe)
             if recipe == OTHER:
                 raise LaunchError("bench/run.py ended with status 3")
@@ -237,6 +240,7 @@ def test_a_side_that_does_not_train_hides_no_verdict_on_the_others(tmp_path, sui
     found, said = decisions(capsys)
     assert found == {"cifar10/airnet": "worse", OTHER: "missing"}
     assert "warning: bench/run.py ended with status 3\n" in said
+    assert trained == [("cifar10/airnet", range(16)), ("cifar10/airnet", range(16, 32)), (OTHER, range(16))]
 
 
 def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.training import run_trials, trainers
-from pipelines.host.environment import git_state
+from pipelines.host.environment import git_state, uncommitted_code
 from results import store
 from tests.bench.conftest import (
     ONE_THREAD,
@@ -93,7 +93,8 @@ def test_resume_in_a_process_of_its_own(first_run, tmp_path):
     _, _, folder = first_run
     whole = only_run(folder / "runs")
     commit, dirty = git_state(ROOT)  # now: somebody may be at work in this tree
-    record = whole.record.model_copy(update={"commit": commit, "dirty": dirty})
+    changed = whole.record.environment.model_copy(update={"code": uncommitted_code(ROOT, dirty)})
+    record = whole.record.model_copy(update={"commit": commit, "dirty": dirty, "environment": changed})
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "run.json").write_text(record.model_dump_json())
@@ -138,6 +139,19 @@ def test_a_doctored_recipe_is_not_resumed(main):
     message = error_of(main("--resume", run.path))
     assert "cannot be resumed: recipe_hash was" in message
     assert path.read_text() == text
+
+
+def test_uncommitted_code_that_has_changed_again_is_not_resumed(main, monkeypatch):
+    """Commit and `dirty` are the same."""
+    digests = {"now": "before"}
+    monkeypatch.setattr(run_trials.environment, "git_state", lambda folder: ("f" * 40, True))
+    monkeypatch.setattr(run_trials.environment, "code_digest", lambda folder: digests["now"])
+    main(*SMALL, "--trials", "1")
+    run = only_run("runs")
+    digests["now"] = "after"
+    assert "code was 'before' and is 'after' now" in error_of(main("--resume", run.path, "--trials", "2"))
+    digests["now"] = "before"
+    assert main("--resume", run.path, "--trials", "2").status == 0
 
 
 def test_ctrl_c_while_torch_is_imported(tmp_path):

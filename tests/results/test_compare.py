@@ -191,8 +191,8 @@ def test_the_metric_knows_which_direction_is_worse(name, change, verdict):
 def test_so_few_trials_that_no_p_could_be_small_enough():
     found = row(samples([1.0, 1.001, 0.999]), samples([2.0, 2.001, 1.999]))
     assert (found.verdict, found.change.interval) == ("undecided", None)
-    assert found.reason.startswith("1 more trial (about 3 s) a side would decide")
-    assert row(samples([1.0]), samples([2.0])).reason.startswith("3 more trials (about 9 s) a side would decide")
+    assert found.reason == "at least 1 more trial (about 3 s) a side: so few cannot decide"
+    assert row(samples([1.0]), samples([2.0])).reason.startswith("at least 3 more trials (about 9 s) a side")
 
 
 def test_kernels_may_differ_between_two_recipes_and_are_noted():
@@ -334,7 +334,7 @@ def test_a_run_that_misses_its_target_has_no_total_time():
     low = samples(times_of(0.5), accuracy=(0.93,) * 8, reached=0)
     found = row(samples(STEADY), low)
     assert found.verdict == "not comparable"
-    assert found.reason == "after: mean accuracy 93.00% misses the target 94%"
+    assert found.reason == "after: mean accuracy 93% misses the target 94%"
     assert row(samples(STEADY), low, "accuracy").verdict == "worse"
 
 
@@ -402,7 +402,68 @@ def test_a_published_accuracy_without_a_spread_is_taken_to_spread_as_ours():
         2.0096 * spread * np.sqrt(1 + 1 / 50), rel=1e-4
     )
     assert found.verdict == "undecided", "one run of theirs"
+    assert found.reason == "more trials of your own may decide; the published ones stay as they are"
     assert accuracy_row(figure, [0.94]).reason == "a published figure is one number without a spread"
+
+
+def night(accuracy, seconds):
+    """A run in which the seed decides accuracy and time to target, as it does where a training is deterministic."""
+    reached = [a >= 0.94 for a in accuracy]
+    times = [t if r else None for t, r in zip(seconds, reached, strict=True)]
+    return samples([1.0] * len(times), accuracy=tuple(accuracy), to_target=times, reached=sum(reached))
+
+
+def test_runs_that_repeat_seeds_say_no_more_than_one_of_them():
+    random = np.random.default_rng(0)
+    old, new = ([random.normal(0.941, 0.001, 20), random.choice([8.0, 9.0, 10.0], 20)] for _ in range(2))
+    once, often = (compare([night(*old) for _ in range(nights)], [night(*new)]) for nights in (1, 5))
+    for one, five in zip(once, often, strict=True):
+        if one.metric.by_seed:
+            assert (five.change, five.before.n) == (one.change, one.before.n)
+            assert "trials of one seed in several runs count as one sample" in " ".join(five.notes)
+            assert "one seed" not in " ".join(one.notes)
+    reached = often[-1].before.reached
+    assert (reached[1], often[-1].before.reached_by_seed) == (100, (reached[0] // 5, 20))
+
+
+def test_runs_that_repeat_seeds_raise_no_false_alarms():
+    """At most 5% of 200 comparisons without a change, and three standard errors of that number."""
+    random, limits = np.random.default_rng(1), rules(["accuracy:0.001", "time-to-target:0.01%"])
+    false = dict.fromkeys(METRICS, 0)
+    for _ in range(200):
+        old, new = ([random.normal(0.96, 0.001, 20), random.lognormal(0, 0.1, 20)] for _ in range(2))
+        before = [night(old[0], old[1] * random.lognormal(0, 0.005, 20)) for _ in range(5)]
+        for one in compare(before, [night(*new)], limits):
+            false[one.metric.name] += one.verdict in ("worse", "better")
+    assert max(false.values()) <= 19
+
+
+def test_as_many_of_repeated_seeds_must_miss_as_of_single_ones():
+    """15 of 20 after 19 of 20 is chance; after 95 of 100 trials of the same 20 seeds it is no less."""
+    old, new = ([0.95] * reached + [0.93] * (20 - reached) for reached in (19, 15))
+    found = row(night(old, [1.0] * 20), night(new, [1.0] * 20), "time-to-target")
+    many = compare([night(old, [1.0] * 20) for _ in range(5)], [night(new, [1.0] * 20)])
+    assert next(one for one in many if one.metric.name == "time-to-target").verdict == found.verdict == "same"
+
+
+def test_seeds_that_end_as_before_are_the_same_however_much_they_differ():
+    """A deterministic training whose computation has not changed; by Welch's test this would take 1,500 trials."""
+    accuracies = [0.94, 0.95, 0.96, 0.97]
+    found = row(night(accuracies, STEADY[:4]), night(accuracies, times_of(1.0)[:4]), "accuracy")
+    assert (found.verdict, found.change.interval) == ("same", (0.0, 0.0))
+    assert found.notes[-1] == "every seed ended with the same accuracy on both sides"
+    others = accuracies[::-1], accuracies[:3], [*accuracies[:3], 0.971]
+    for other in others:
+        assert row(night(accuracies, STEADY[:4]), night(other, STEADY[: len(other)]), "accuracy").verdict == "undecided"
+    assert row(*(night(accuracies[:3], STEADY[:3]) for _ in range(2)), "accuracy").verdict == "undecided", "too few"
+
+
+def test_pairs_that_repeat_seeds_count_once():
+    sides = [[night([0.95] * 8, times_of(factor)) for _ in range(3)] for factor in (1.0, 1.001)]
+    together = [[replace(one, interleaved=f"id {n}") for n, one in enumerate(side)] for side in sides]
+    found = {one.metric.name: one for one in compare(*together)}
+    assert found["time-to-target"].change.paired
+    assert [found[name].change.n for name in ("time", "time-to-target")] == [24, 8]
 
 
 def test_versions_and_commits_that_differ_are_noted():

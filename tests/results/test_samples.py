@@ -52,6 +52,15 @@ def test_what_is_kept_of_a_run(runs):
     assert dict(one.notes) == {"commit": "a" * 12, "torch": "2.13.0"}
 
 
+def test_two_trees_with_changes_of_one_commit_are_told_apart(tmp_path):
+    found = []
+    for number, code in enumerate(("1234567890", "abcdef1234")):
+        environment = {"machine_class": "CPU", "code": code}
+        run = create(tmp_path, record(id=f"id0{number}", dirty=True, environment=environment))
+        found.append(of_run(read(run.path), "strict").notes["commit"])
+    assert found == [f"{'f' * 12} with changes (1234567)", f"{'f' * 12} with changes (abcdef1)"]
+
+
 def test_the_compiled_kernels_that_ran_are_a_fact_where_they_are_known(tmp_path):
     def kernels(*ran):
         run = create(tmp_path, record(id=f"id0{len(list(tmp_path.iterdir()))}"))

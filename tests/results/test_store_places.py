@@ -1,6 +1,7 @@
 """Where runs lie: no name leads out of the root, and what is asked for is found."""
 
 import re
+import shutil
 import uuid
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.store import create, find, read
-from tests.results.builders import record
+from tests.results.builders import record, trial
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "..", "/etc/x", "a\\..\\x", "a//b", "a/"])
@@ -45,6 +46,16 @@ def test_find_takes_runs_folders_and_globs_once_each_and_the_oldest_first(tmp_pa
     places = [tmp_path / "b [1]", tmp_path / "c", late.path, early.path / "run.json", f"{tmp_path}/c/*airnet*"]
     assert [run.record.id for run in find(places)] == ["early", "late"]
     assert [run.record.id for run in find([f"{tmp_path}/*"])] == ["early", "late"]
+
+
+def test_copies_of_a_run_count_once_and_the_longest_of_them(tmp_path):
+    """Such as accepted runs of a gate, which are copied into its baseline."""
+    run = create(tmp_path / "runs", record())
+    run.append(trial(0))
+    shutil.copytree(run.path, tmp_path / "baseline" / run.path.name)
+    run.append(trial(1))
+    for places in (("runs", "baseline"), ("baseline", "runs")):
+        assert [one.path for one in find([tmp_path / place for place in places])] == [run.path]
 
 
 @pytest.mark.parametrize("place", ["nowhere", "nowhere/*", ""])

@@ -43,7 +43,7 @@ def test_total_time_is_over_all_trials_if_their_mean_reached_the_target():
     ("trials", "absent"),
     [
         ([], "no trial has ended"),
-        ([timed(0, 1.0, missed)], "mean accuracy 90.00% misses the target 94%"),
+        ([timed(0, 1.0, missed)], "mean accuracy 90% misses the target 94%"),
         ([timed(0, 1.0), timed(1, 1.0, **FAILED)], "1 of 2 trials diverged or failed"),
         ([timed(0, 1.0), timed(1, 1.0, outcome="diverged", reason="x")], "1 of 2 trials diverged or failed"),
         ([trial(0, laps=())], "no trial has time"),

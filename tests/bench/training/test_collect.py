@@ -21,8 +21,9 @@ CODE = ("f" * 40, False)
 def code(monkeypatch):
     """Sets the commit of this checkout, and whether it has changes; at first that of the records."""
 
-    def is_now(commit, dirty):
+    def is_now(commit, dirty, digest=None):
         monkeypatch.setattr(environment, "git_state", lambda folder: (commit, dirty))
+        monkeypatch.setattr(environment, "uncommitted_code", lambda folder, dirty: digest)
 
     is_now(*CODE)
     return is_now
@@ -107,7 +108,12 @@ def test_an_unfinished_run_is_found_without_a_change_of_its_record(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("now", "message"), [(("e" * 40, False), "commit was 'fff"), ((CODE[0], True), "dirty was False and is True now")]
+    ("now", "message"),
+    [
+        (("e" * 40, False), "commit was 'fff"),
+        ((CODE[0], True), "dirty was False and is True now"),
+        ((*CODE, "12ab"), "code was None and is '12ab' now"),
+    ],
 )
 def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, now, message):
     first = collected(tmp_path)

@@ -35,13 +35,18 @@ def test_from_the_second_on_what_happens_between_trials_counts():
     assert pace.seconds_to_go(18.0) == 2 * 7
 
 
-def test_where_runs_are_interleaved_the_first_trial_tells_nothing():
-    pace = Pace(3, interleaved=True)
+@pytest.mark.parametrize("ends", [(4.0, 12.0, 20.0, 28.0), (8.0, 12.0, 24.0, 28.0), (4.0, 16.0, 20.0, 32.0)])
+def test_where_runs_are_interleaved_two_trials_tell_nothing(ends):
+    """Two runs of trials of 4 s: A B A B, and the second and the first run of A B B A."""
+    pace = Pace(6, interleaved=True)
     pace.start_trial(0.0)
-    pace.end_trial(4.0)
-    assert pace.seconds_to_go(8.0) is None
-    pace.end_trial(12.0)
-    assert pace.seconds_to_go(12.0) == 8
+    for end in ends[:2]:
+        pace.end_trial(end)
+        assert pace.seconds_to_go(end) is None
+    pace.end_trial(ends[2])
+    assert pace.seconds_to_go(ends[2]) == 3 * 8
+    pace.end_trial(ends[3])
+    assert pace.seconds_to_go(ends[3]) == 2 * 8
 
 
 def test_at_the_end_nothing_is_left():

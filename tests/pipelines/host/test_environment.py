@@ -195,6 +195,12 @@ def test_git_does_not_count_a_file_it_does_not_track(repository):
     assert environment.git_state(repository) == (head(repository), False)
 
 
+def test_only_code_that_no_commit_says_is_hashed(tmp_path):
+    assert environment.uncommitted_code(tmp_path, dirty=False) is None
+    for dirty in (True, None):
+        assert environment.uncommitted_code(tmp_path, dirty) == environment.code_digest(tmp_path)
+
+
 def test_git_of_no_repository(tmp_path):
     assert environment.git_state(tmp_path) == (None, None)
     assert environment.git_state(tmp_path / "nowhere") == (None, None)

@@ -98,6 +98,19 @@ def test_cpus_that_are_offline_have_no_counters(monkeypatch, tmp_path):
     assert load.read() is None
 
 
+def test_what_a_hypervisor_gives_to_others_is_foreign():
+    """Time of guests of this machine is in that of the user already."""
+
+    class Linux(NamedTuple):
+        user: float = 3.0
+        idle: float = 5.0
+        iowait: float = 1.0
+        steal: float = 2.0
+        guest: float = 1.0
+
+    assert load._busy(Linux()) == 3.0 + 2.0
+
+
 def test_this_process_uses_cpus_that_are_counted():
     before = load.read()
     if before is None:

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from results.exports import dawnbench
-from results.protocols import elapsed, seconds_to_target
+from results.protocols import PROTOCOLS, elapsed, seconds_to_target
 from results.record import EpochResult, Run
+from results.summary import summarize
 from tests.results.builders import record, trial
 
 WHO = {"author": "A", "email": "a@example.org", "code_url": "https://example.org"}
@@ -47,6 +48,12 @@ def test_what_was_written_comes_back(run, tmp_path):
     assert back.record.environment.origin == "DAWNBench, A"
     assert back.machine == "NVIDIA H200"
     assert dawnbench.read(path).record.id == back.record.id
+
+
+def test_what_is_imported_has_a_time_by_its_own_protocol_alone(run, tmp_path):
+    back = dawnbench.read(dawnbench.write(run, tmp_path, **WHO)[0])
+    known = {protocol: summarize(back, protocol).time_to_target.samples for protocol in PROTOCOLS}
+    assert {protocol for protocol, samples in known.items() if samples} == {"dawnbench"}
 
 
 def test_a_submission_of_somebody_else(tmp_path):

@@ -58,7 +58,7 @@ def test_a_miss_is_no_number_of_seconds():
     for protocol in PROTOCOLS:
         assert by(protocol, found["cells"]["target"]) == by(protocol, found["cells"]["total"]) == ["–", "", None]
         assert by(protocol, found["times"]["target"]) == ["–", "–"]
-    assert by("strict", facts(found)["total time"]) == "– (mean accuracy 90.00% misses the target 94%)"
+    assert by("strict", facts(found)["total time"]) == "– (mean accuracy 90% misses the target 94%)"
 
 
 def test_trials_that_missed_count_in_what_reached_the_target():

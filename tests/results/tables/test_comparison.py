@@ -41,10 +41,16 @@ def test_an_accuracy_shows_points_and_how_many_trials_reached_the_target():
     assert row["change"].startswith("-2.00 [-2.01, -1.99], p = ")
 
 
+def test_the_limits_of_the_verdicts_are_stated():
+    found = compared(chosen=rules(["accuracy:0.1", "time:5%"]))
+    assert "Limits: time:5%, time-to-target:2%, accuracy:0.1." in table(found, "strict").caption
+    assert [row["limit"] for row in json.loads(rendered(found, "strict", "json"))] == [0.05, 0.02, 0.001]
+
+
 def test_what_is_not_comparable_says_why():
     row = rows(compared(accuracy=(0.93,) * 8, reached=0))["time"]
     assert (row["after"], row["change"], row[""]) == ("–", "–", "x")
-    assert row["verdict"] == "not comparable: after: mean accuracy 93.00% misses the target 94%"
+    assert row["verdict"] == "not comparable: after: mean accuracy 93% misses the target 94%"
 
 
 def test_the_notes_come_once_under_the_table():
