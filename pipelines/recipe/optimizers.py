@@ -33,7 +33,8 @@ class BiasFactors(OptimizerConfig):
 
 
 class DepthFactors(BiasFactors):
-    """Factors for the layers, too: layer-wise rates and decays. A norm belongs to the layer before it."""
+    """Factors for the layers, too: layer-wise rates and decays. A norm belongs to the layer before it, under
+    `model.name: airnet` to the last layer of its stage."""
 
     depth_lr_factor: Positive = 1.0
     """learning rate of a layer over that of the next one: d layers before the last, the rate is times this to the d"""

@@ -204,7 +204,8 @@ class Augment(Config):
     """how places and flips are drawn: for each image independently; or each for an equal share of an epoch's images, so
     that exactly half are flipped, with at most 200 places of the cutout an epoch (cifar10-fast on a GPU)"""
     cutout: Annotated[int, Field(ge=0)] = 0
-    """side in pixels of a square set to the mean colour, wholly inside the image (DeVries & Taylor 2017); 0: off"""
+    """side in pixels of a square set to the mean colour (DeVries & Taylor 2017), wholly inside the image, where theirs
+    may hang over the border; 0: off"""
     affine: Affine | None = None
     """rotate, scale and shear a little"""
     elastic: Elastic | None = None
