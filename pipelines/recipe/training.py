@@ -276,8 +276,9 @@ class Loss(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of the target spread evenly over the classes"""
     reduction: Literal["mean", "sum"] = "mean"
-    """what is back-propagated. Rate and decay are divided and multiplied by the batch size under `sum`, so that
-    `optimizer` means the same under both"""
+    """what is back-propagated. Rate and decay are divided and multiplied by `batch_size` under `sum`, so that
+    `optimizer` means the same under both. Where fewer images are trained on, the gradient of the sum is smaller: in a
+    last batch that is not whole, and in what `batch_selection` or `data_pruning: {drop: 1}` leaves of a batch"""
     scaling: Literal["fixed", "dynamic"] = "fixed"
     """under `precision: half`, how gradients are kept within its range: `fixed`, those of float16 are of the summed
     loss and divided by the batch size in float32; `dynamic`, torch's GradScaler, which leaves out steps whose gradients

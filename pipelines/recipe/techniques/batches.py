@@ -12,8 +12,7 @@ from pipelines.recipe.techniques.technique import Technique
 
 class BatchSelection(Technique):
     """Train on the part of each batch that a small proxy network finds hardest (airbench96_faster). The proxy is
-    trained on the same batches, with the recipe's optimizer, schedule and loss. Under `loss.reduction: sum` the sum is
-    divided by the whole batch, as in airbench96_faster, so that the gradient is `keep` times that of the mean loss."""
+    trained on the same batches, with the recipe's optimizer, schedule and loss."""
 
     acts_once = True
     single_process_only = True
