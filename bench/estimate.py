@@ -85,7 +85,12 @@ def estimate(recipe: Recipe, device: str) -> "Estimate":
     return estimates.estimate(recipe, dataset, find_device(device))
 
 
-def as_object(costs: "Estimate") -> dict[str, float]:
+def beside(recipe: Recipe) -> list[str]:
+    """The techniques whose operations are not counted."""
+    return [f"techniques.{name}" for name in recipe.techniques.where(lambda technique: technique.computes_beside)]
+
+
+def as_object(costs: "Estimate") -> dict[str, float | None]:
     """The costs as JSON has them: counts, floating-point operations, bytes."""
     return dataclasses.asdict(costs) | {"memory_bytes": costs.memory_bytes}
 
@@ -99,11 +104,14 @@ def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> No
     cli.print_line(console, yaml.safe_dump(recipe.settings, sort_keys=False))
     table = Table(show_header=False)
     sample = "sequence" if recipe.data.is_tokens else "image"
+    training = f"not counted: more is computed by {' and '.join(beside(recipe))}"
+    if costs.train_flops is not None:
+        training = f"{costs.train_flops / 1e12:,.1f} TFLOP per trial"
     for label, value in (
         ("parameters", f"{costs.parameters:,}"),
         ("forward pass", f"{costs.flops_per_image / 1e6:,.1f} MFLOP per {sample}"),
         ("steps", f"{costs.steps:,}"),
-        ("training", f"{costs.train_flops / 1e12:,.1f} TFLOP per trial"),
+        ("training", training),
         (f"memory: {sample}s", f"{costs.data_bytes / GiB:.2f} GiB"),
         ("memory: weights, gradients, optimizer", f"{costs.weight_bytes / GiB:.2f} GiB"),
         ("memory: activations of one batch", f"{costs.activation_bytes / GiB:.2f} GiB"),

@@ -28,7 +28,7 @@ POLAR_EXPRESS: tuple[Polynomial, ...] = (
     (1.875, -1.25, 0.375),
 )
 """of one iteration after the other, each the best after those before it for singular values of [0.001, 1]; later
-iterations repeat the last (Amsel et al. 2025, arXiv 2505.16932, Algorithm 1)"""
+iterations repeat the last (Amsel et al. 2025, arXiv 2505.16932, Algorithm 1, which divides the matrix by SAFETY too)"""
 DTYPE = torch.bfloat16
 """what the iteration is computed in"""
 

@@ -44,8 +44,9 @@ class Estimate:
     flops_per_image: int
     """multiplications and additions of one forward pass of one image at full size, or of one sequence of tokens"""
     steps: int
-    train_flops: float
-    """of the whole training if nothing ends it early, a backward pass taken as twice a forward pass"""
+    train_flops: float | None
+    """of the whole training if nothing ends it early, a backward pass taken as twice a forward pass; None where a
+    technique computes beside the batches"""
     data_bytes: int
     """images on the device, padded, and one augmented epoch"""
     weight_bytes: int
@@ -105,6 +106,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
             pruning.kept(recipe.batch_size) if pruning and pruning.acts_at(step, steps_per_epoch) else 1.0,
         )
         kinds[kind] += recipe.samples(step + 1, images) - recipe.samples(step, images)
+    is_counted = not recipe.techniques.where(lambda technique: technique.computes_beside)
     train_flops = sum(
         seen * share * _flops_per_image(recipe, network, batch.new_empty(1, *shape), frozen)
         for (shape, frozen, share), seen in kinds.items()
@@ -117,7 +119,7 @@ def estimate(recipe: Recipe, dataset: Dataset, device: torch.device) -> Estimate
         parameters=count,
         flops_per_image=flops(network, batch[:1]),
         steps=steps,
-        train_flops=train_flops,
+        train_flops=train_flops if is_counted else None,
         data_bytes=data_bytes,
         weight_bytes=sum(parameter.nbytes for parameter in parameters) + count * _state_bytes(recipe, weights_dtype),
         activation_bytes=activations,
@@ -137,6 +139,8 @@ def _flops_per_image(recipe: Recipe, network: nn.Module, image: torch.Tensor, fr
     backward = 2.0 * flops(network, image)
     if frozen_stages:
         backward -= 2.0 * flops(models.until_stage(network, frozen_stages), image)
+    if recipe.techniques.linear_probe:
+        backward = 2.0 * flops(network.head, image.new_empty(1, network.head.in_features))
     if selection is None:
         return flops(network, image) + backward
     with torch.device("meta"):

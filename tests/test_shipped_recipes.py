@@ -8,6 +8,7 @@ from pipelines.data import sources
 from pipelines.optim.optimizers import lr_factors
 from pipelines.optim.schedules import make_schedule
 from pipelines.techniques import make_techniques
+from pipelines.techniques.ema import update_steps
 
 shipped = pytest.mark.parametrize("name", recipe.names())
 
@@ -53,6 +54,15 @@ def test_a_recipe_s_steps_have_learning_rates(name):
     factors = lr_factors(make_schedule(chosen), steps, chosen.steps_per_epoch(images))
     assert len(factors) == steps > 0
     assert max(factors) == pytest.approx(1, rel=0.05), "optimizer.lr is the rate where the schedule is 1"
+
+
+@shipped
+def test_a_recipe_s_average_has_left_the_initial_weights(name):
+    chosen = recipe.load(name)
+    if ema := chosen.techniques.ema:
+        steps, per_epoch = chosen.steps(50_000), chosen.steps_per_epoch(50_000)
+        updates = update_steps(steps, per_epoch, ema.every, per_epoch=ema.per_epoch)
+        assert ema.momentum ** (ema.every * len(updates)) < 0.001
 
 
 @shipped

@@ -65,6 +65,7 @@ class LoaderContext:
             self.recipe.batch_size,
             generator,
             drop_last=self.recipe.drop_last,
+            accumulation=self.recipe.accumulation,
             rank=self.world.rank,
             world_size=self.world.size,
             weights=weights,

@@ -28,20 +28,29 @@ def shuffled(
     generator: torch.Generator,
     *,
     drop_last: bool,
+    accumulation: int = 1,
     rank: int = 0,
     world_size: int = 1,
     weights: Tensor | None = None,
 ) -> EpochOrder:
     """An epoch over `count` images, drawn by `generator`.
 
-    `batch_size` is that of all processes together; `drop_last` leaves out the images that do not fill a batch. weights:
-    (count,), by which images are drawn with replacement; None: each image once.
+    `batch_size` is that of all processes together; `drop_last` leaves out the images that do not fill a batch. The
+    processes share each of the `accumulation` micro-batches of a batch, so that a norm sees those of one process.
+    weights: (count,), by which images are drawn with replacement; None: each image once.
     """
     images = draw_order(count, weights, generator)
     if drop_last:
         images = images[: count // batch_size * batch_size]
+
+    def share(batch: Tensor) -> Tensor:
+        if accumulation == 1:
+            return batch.tensor_split(world_size)[rank]
+        micro_batches = batch.split(batch_size // accumulation)
+        return torch.cat([part.tensor_split(world_size)[rank] for part in micro_batches])
+
     places = torch.arange(len(images), device=images.device)
-    return EpochOrder(images, [batch.tensor_split(world_size)[rank] for batch in places.split(batch_size)])
+    return EpochOrder(images, [share(batch) for batch in places.split(batch_size)])
 
 
 def draw_order(count: int, weights: Tensor | None, generator: torch.Generator) -> Tensor:

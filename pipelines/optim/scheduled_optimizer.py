@@ -64,9 +64,12 @@ class WrappedOptimizer(ScheduledOptimizer):
     def __init__(self, inner: ScheduledOptimizer) -> None:
         self.inner = inner
         self.optimizers = inner.optimizers
-        self.backward, self.scale_rates, self.master_tensors = inner.backward, inner.scale_rates, inner.master_tensors
+        self.scale_rates, self.master_tensors = inner.scale_rates, inner.master_tensors
         self.copy_to_model, self.reset = inner.copy_to_model, inner.reset
         self.notes = inner.notes
+
+    def backward(self, loss: Tensor) -> None:
+        self.inner.backward(loss)
 
 
 class MasterWeightOptimizer(ScheduledOptimizer):

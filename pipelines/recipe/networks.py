@@ -18,7 +18,7 @@ class Norm(Config):
     group_size: Annotated[int, Field(ge=2)] | None = None
     """images that are normalised together (ghost batch norm, Hoffer et al. 2017); null: the whole batch. Each of
     several processes normalises its own share of the batch. Its groups are those of a single process where the size
-    divides that share"""
+    divides that share, with `accumulation` that of a micro-batch"""
     scale: bool = True
     """learn the scale of each channel; false: it stays 1"""
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1

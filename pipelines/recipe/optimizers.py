@@ -27,13 +27,14 @@ class BiasFactors(OptimizerConfig):
     weight_decay: NonNegative = 0.0
     """L2 penalty added to the gradient"""
     bias_lr_factor: Positive = 1.0
-    """learning rate of the biases over that of the weights"""
+    """learning rate of the biases over that of the weights; the bias of a whitening layer counts as a weight"""
     bias_weight_decay_factor: NonNegative = 1.0
-    """weight decay of the biases over that of the weights"""
+    """weight decay of the biases over that of the weights; likewise"""
 
 
 class DepthFactors(BiasFactors):
-    """Factors for the layers, too: layer-wise rates and decays. A norm belongs to the layer before it."""
+    """Factors for the layers, too: layer-wise rates and decays. A norm belongs to the layer before it, under
+    `model.name: airnet` to the last layer of its stage."""
 
     depth_lr_factor: Positive = 1.0
     """learning rate of a layer over that of the next one: d layers before the last, the rate is times this to the d"""

@@ -141,7 +141,8 @@ class Polynomial(Decay):
 
 
 class OneCycle(WarmedUp):
-    """Up to 1 and down again over the whole training (Smith & Topin 2018), by itself as torch's OneCycleLR."""
+    """Up to 1 and down again over the whole training (Smith & Topin 2018). By default the rates are those of torch's
+    OneCycleLR, whose phases end a step earlier. The momentum stays as it is (torch: `cycle_momentum=False`)."""
 
     name: Literal["one_cycle"]
     """the schedule"""

@@ -100,9 +100,16 @@ class Recipe(Config):
     """what else happens during the training"""
 
     def with_batch(self, batch_size: int) -> "Recipe":
-        """The recipe at another batch size, its learning rate scaled as it says, or linearly with a gradual warm-up."""
-        scaling = self.scaling or Scaling(reference_batch=self.batch_size)
-        return self.model_copy(update={"batch_size": batch_size, "scaling": scaling})
+        """The recipe at another batch size, its learning rate scaled as it says, or linearly with a gradual warm-up.
+
+        An average of the weights spans as many images as before: else the fewer steps of a larger batch would leave the
+        initial weights in it (Busbridge et al. 2023, arXiv 2307.13813).
+        """
+        scaling, techniques = self.scaling or Scaling(reference_batch=self.batch_size), self.techniques
+        if ema := techniques.ema:
+            momentum = ema.momentum ** (batch_size / self.batch_size)
+            techniques = techniques.model_copy(update={"ema": ema.model_copy(update={"momentum": momentum})})
+        return self.model_copy(update={"batch_size": batch_size, "scaling": scaling, "techniques": techniques})
 
     @property
     def settings(self) -> dict[str, object]:

@@ -204,7 +204,8 @@ class Augment(Config):
     """how places and flips are drawn: for each image independently; or each for an equal share of an epoch's images, so
     that exactly half are flipped, with at most 200 places of the cutout an epoch (cifar10-fast on a GPU)"""
     cutout: Annotated[int, Field(ge=0)] = 0
-    """side in pixels of a square set to the mean colour, wholly inside the image (DeVries & Taylor 2017); 0: off"""
+    """side in pixels of a square set to the mean colour (DeVries & Taylor 2017), wholly inside the image, where theirs
+    may hang over the border; 0: off"""
     affine: Affine | None = None
     """rotate, scale and shear a little"""
     elastic: Elastic | None = None
@@ -275,8 +276,9 @@ class Loss(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """share of the target spread evenly over the classes"""
     reduction: Literal["mean", "sum"] = "mean"
-    """what is back-propagated. Rate and decay are divided and multiplied by the batch size under `sum`, so that
-    `optimizer` means the same under both"""
+    """what is back-propagated. Rate and decay are divided and multiplied by `batch_size` under `sum`, so that
+    `optimizer` means the same under both. Where fewer images are trained on, the gradient of the sum is smaller: in a
+    last batch that is not whole, and in what `batch_selection` or `data_pruning: {drop: 1}` leaves of a batch"""
     scaling: Literal["fixed", "dynamic"] = "fixed"
     """under `precision: half`, how gradients are kept within its range: `fixed`, those of float16 are of the summed
     loss and divided by the batch size in float32; `dynamic`, torch's GradScaler, which leaves out steps whose gradients

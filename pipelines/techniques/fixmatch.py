@@ -50,5 +50,6 @@ class FixMatch:
         return state.loss_function(logits[: len(images)], labels) + self._config.weight * unsupervised
 
     def trial_end(self, state: State) -> None:
-        shares = torch.stack(self._shares).split(state.steps_per_epoch)
+        world = state.world.data
+        shares = (world.sum(torch.stack(self._shares)) / world.size).split(state.steps_per_epoch)
         state.notes["fixmatch"] = {"certain_share_per_epoch": [round(part.mean().item(), 4) for part in shares]}

@@ -1,7 +1,8 @@
 """Let the batch grow in the course of the training, where others lower the learning rate (Smith, Kindermans, Ying & Le
 2018, arXiv 1711.00489)."""
 
-import torch
+from itertools import pairwise
+
 from torch import Tensor
 
 from pipelines.events import State
@@ -26,21 +27,34 @@ def gathered_batches(steps: int, steps_per_epoch: int, config: techniques.Growin
     return counts
 
 
-class GatheringOptimizer(WrappedOptimizer):
-    """Lets the gradients of several batches add up, and then steps with their mean."""
+def shares(counts: list[int], images: list[int]) -> list[float]:
+    """For each batch of a training, its share of the images that are gathered with it.
 
-    def __init__(self, inner: ScheduledOptimizer, counts: list[int], parameters: list[Tensor]) -> None:
+    counts: as above; images: of each batch.
+    """
+    found: list[float] = []
+    for step, count in enumerate(counts):
+        gathered = images[step + 1 - count : step + 1]
+        found += [some / sum(gathered) for some in gathered]
+    return found
+
+
+class GatheringOptimizer(WrappedOptimizer):
+    """Lets the gradients of several batches add up, each times its share, and then steps."""
+
+    share = 1.0
+    """of the batch in progress"""
+
+    def __init__(self, inner: ScheduledOptimizer, counts: list[int]) -> None:
         super().__init__(inner)
         self._counts = counts
-        self._parameters = parameters
+
+    def backward(self, loss: Tensor) -> None:
+        super().backward(self.share * loss)
 
     def step(self, step: int) -> None:
-        count = self._counts[step]
-        if count == 0:
-            return
-        if count > 1:
-            torch._foreach_div_([p.grad for p in self._parameters if p.grad is not None], count)
-        self.inner.step(step)
+        if self._counts[step]:
+            self.inner.step(step)
 
 
 class GrowingBatch:
@@ -50,7 +64,17 @@ class GrowingBatch:
         self._config = config
 
     def trial_start(self, state: State) -> None:
-        counts = gathered_batches(state.steps, state.steps_per_epoch, self._config)
-        parameters = [parameter for parameter in state.network.parameters() if parameter.requires_grad]
-        state.optimizer = GatheringOptimizer(state.optimizer, counts, parameters)
-        state.notes["growing_batch"] = {"updates": sum(count > 0 for count in counts)}
+        recipe = state.recipe
+        self._counts = gathered_batches(state.steps, state.steps_per_epoch, self._config)
+        seen = [recipe.samples(step, state.train_images) for step in range(state.steps + 1)]
+        images = [after - before for before, after in pairwise(seen)]
+        if recipe.loss.reduction == "sum":  # it divides by `batch_size` whatever the images of a batch
+            images = [recipe.batch_size] * state.steps
+        self._shares = shares(self._counts, images)
+        state.optimizer = self._optimizer = GatheringOptimizer(state.optimizer, self._counts)
+
+    def batch_ready(self, state: State) -> None:
+        self._optimizer.share = self._shares[state.step]
+
+    def trial_end(self, state: State) -> None:
+        state.notes["growing_batch"] = {"updates": sum(count > 0 for count in self._counts[: state.step])}

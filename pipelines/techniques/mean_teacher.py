@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pipelines.distributed.average import average_statistics
 from pipelines.events import State
+from pipelines.models.dropout import Dropout
 from pipelines.recipe import techniques
 from pipelines.strategies.strategy import autocast
 from pipelines.techniques.semi_supervised import ramp_up, unlabelled_per_step
@@ -32,7 +33,9 @@ class MeanTeacher:
     def trial_start(self, state: State) -> None:
         self._pool = state.pool()
         self._count = unlabelled_per_step(state, self._config.ratio)
-        self._teacher = copy.deepcopy(state.network).requires_grad_(False)
+        # the rates of dropout are the student's, which `progressive_dropout` changes
+        rates = {id(one.keep): one.keep for one in state.network.modules() if isinstance(one, Dropout)}
+        self._teacher = copy.deepcopy(state.network, rates).requires_grad_(False)
         self._call_teacher = autocast(self._teacher, state.recipe, state.world)
         state.objective = self._objective
 

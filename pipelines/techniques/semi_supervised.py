@@ -5,13 +5,18 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pipelines.distributed.average import average_statistics
 from pipelines.events import State
 from pipelines.strategies.strategy import autocast
 
 
 @torch.no_grad()
 def probabilities(network: nn.Module, images: Tensor, state: State) -> Tensor:
-    """Class probabilities of (N, C, H, W) images in evaluation mode, by the trial's recipe: (N, classes), float32."""
+    """Class probabilities of (N, C, H, W) images in evaluation mode, by the trial's recipe: (N, classes), float32.
+
+    The statistics of the norms become the mean over the processes, so that all of them find the same.
+    """
+    average_statistics(network, state.world.data)
     forward, batches = autocast(network, state.recipe, state.world), images.split(state.recipe.evaluation.batch_size)
     was_training = network.training
     network.eval()

@@ -43,6 +43,12 @@ def test_several_recipes_and_overrides(main):
     assert re.findall(r"│ steps +│ (\S+)", ended.out) == ["66", "564"], "a tenth of MNIST is 188 batches of 32"
 
 
+def test_what_is_computed_beside_the_batches_is_not_counted(main):
+    ended = main("mnist/fixmatch")
+    assert row(ended.out, "training") == "not counted: more is computed by techniques.fixmatch"
+    assert json.loads(main("mnist/fixmatch", "--json").out)["train_flops"] is None
+
+
 def test_a_smoke_test_is_estimated_as_one(main):
     assert row(main("cifar10/davidnet-10", "--smoke-test").out, "steps") == "8"  # 256 images in batches of 64, twice
 

@@ -90,6 +90,12 @@ def test_a_last_batch_counts_as_it_is():
     assert costs.train_flops == 3 * costs.flops_per_image * (2 * 80 + 2 * 32)
 
 
+def test_a_linear_probe_has_the_backward_pass_of_the_last_layer():
+    costs = estimate(recipe.load("digits/quick", ["techniques.linear_probe={}", "batch_size=8"]), DIGITS, CPU)
+    of_head = 2 * 256 * 10  # 64 channels of 2 x 2 pixels, and 10 classes
+    assert costs.train_flops == (costs.flops_per_image + 2 * of_head) * 80 * 20
+
+
 def test_images_are_counted_as_bytes_and_in_the_dtype():
     in_bytes = 100 * 64
     padded, epoch, tests = 80 * 100, 80 * 64, 20 * 64

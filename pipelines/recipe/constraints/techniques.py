@@ -159,11 +159,20 @@ def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
     return None
 
 
-def statistics_of_a_frozen_backbone(recipe: Recipe) -> str | None:
-    if recipe.techniques.linear_probe and getattr(recipe.model, "norm", None):
+def what_changes_a_frozen_backbone(recipe: Recipe) -> str | None:
+    if not recipe.techniques.linear_probe:
+        return None
+    if getattr(recipe.model, "norm", None):
         return (
             f"techniques.linear_probe keeps the backbone as it is, and model.name={recipe.model.name} has norms, whose "
             "statistics would move: set model={name: convnet} without a norm"
+        )
+    distillation = recipe.techniques.distillation
+    if distillation and distillation.feature_weight:
+        return (
+            "techniques.linear_probe keeps the backbone as it is, and techniques.distillation.feature_weight="
+            f"{distillation.feature_weight:g} trains its features: set feature_weight=0, or techniques.linear_probe="
+            "null"
         )
     return None
 
@@ -181,5 +190,5 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     sum_over_added_images,
     images_of_two_sizes,
     gradients_that_are_still_added_up,
-    statistics_of_a_frozen_backbone,
+    what_changes_a_frozen_backbone,
 )

@@ -17,7 +17,8 @@ class EMA(Technique):
     averages_weights = True
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """share of the old average that stays at each step"""
+    """share of the old average that stays at each step. After n steps, momentum to the power of n of the average is the
+    initial weights: a training of few steps needs less"""
     every: Annotated[int, Field(ge=1)] = 5
     """steps between two updates, which then use momentum to the power of this"""
     per_epoch: bool = False

@@ -29,6 +29,7 @@ class GrowingBatch(Technique):
     """Let the gradients of several batches add up before the optimizer steps, and of more later on: a batch that grows
     (Smith et al. 2018)."""
 
+    acts_once = True
     takes_tokens = True
 
     epochs: tuple[NonNegative, ...]

@@ -27,7 +27,8 @@ class WhiteningBias(Technique):
 
 class FreezeOut(Technique):
     """Train the first stages of the network for the first epochs only: from then on neither their gradients nor that of
-    what they put out are computed (FreezeOut, Brock et al. 2017). What is before a stage is frozen with it."""
+    what they put out are computed (FreezeOut, Brock et al. 2017). What is before a stage is frozen with it. Until then
+    its rate follows the schedule of all; in the paper it falls to zero along half a cosine of its own."""
 
     weight_access = "none"
     acts_once = True

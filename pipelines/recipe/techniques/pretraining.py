@@ -14,6 +14,7 @@ class Pretraining(Technique):
     """What every pretraining has: a loop of its own before the training, in the lap `pretrain`."""
 
     needs_float32 = True
+    computes_beside = True
 
     epochs: Positive = 5.0
     """passes over its images"""

@@ -35,6 +35,8 @@ class Technique(Config):
     """it does not train with several processes"""
     needs_unlabelled: ClassVar[bool] = False
     """it learns from images without labels, which `data.fraction` leaves"""
+    computes_beside: ClassVar[bool] = False
+    """it computes on images of its own or with another network, which the estimate does not count"""
     takes_tokens: ClassVar[bool] = False
     """it sees weights, gradients or losses alone, so that the data may be tokens as well as images"""
 

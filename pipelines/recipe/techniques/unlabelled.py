@@ -14,6 +14,7 @@ class SelfTraining(Technique):
     (Cascante-Bonilla et al. 2021). The admitted share rises linearly from 0 to `share`."""
 
     needs_unlabelled = True
+    computes_beside = True
 
     start_epoch: Annotated[int, Field(ge=0)] = 1
     """epoch, from 0, up to which none is admitted"""
@@ -55,6 +56,7 @@ class FixMatch(Technique):
 
     own_objective = True
     needs_unlabelled = True
+    computes_beside = True
 
     ratio: Positive = 3.0
     """unlabelled images in a step for each labelled one"""
@@ -77,6 +79,7 @@ class MeanTeacher(Technique):
     needs_float32 = True
     own_objective = True
     needs_unlabelled = True
+    computes_beside = True
 
     ratio: Positive = 3.0
     """unlabelled images in a step for each labelled one"""

@@ -275,5 +275,7 @@ def test_a_batch_per_process_grows_with_the_world_and_the_rate_with_the_batch(mo
     assert (job.recipe.scaling.reference_batch, job.recipe.scaling.lr) == (64, "linear")
     (job,) = jobs_of("digits/quick", "scaling={reference_batch: 32, lr: sqrt}", "--batch-per-process", "16")
     assert (job.recipe.batch_size, job.recipe.scaling.reference_batch, job.recipe.scaling.lr) == (128, 32, "sqrt")
+    (job,) = jobs_of("digits/quick", "techniques.ema={momentum: 0.9}", "--batch-per-process", "24")
+    assert (job.recipe.batch_size, job.recipe.techniques.ema.momentum) == (192, pytest.approx(0.9**3))
     (job,) = jobs_of("digits/quick")
     assert (job.recipe.batch_size, job.recipe.scaling) == (64, None)

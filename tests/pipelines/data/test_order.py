@@ -4,7 +4,7 @@ from scipy.stats import chisquare
 from torch.utils.data import WeightedRandomSampler
 
 from pipelines import recipe
-from pipelines.data.order import draw_order, sample_weights
+from pipelines.data.order import draw_order, sample_weights, shuffled
 from pipelines.distributed.process_group import World
 from pipelines.train import run_trial, set_up
 
@@ -17,6 +17,20 @@ def generator():
 
 def test_without_weights_each_image_comes_once():
     assert torch.equal(draw_order(100, None, generator()).sort().values, torch.arange(100))
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_micro_batches_of_several_processes_are_those_of_one(drop_last):
+    """The last of three batches has a whole micro-batch of 8 images, and 3 of the next."""
+    plain = {"count": 59, "batch_size": 24, "drop_last": drop_last, "accumulation": 3}
+    alone, *ranks = (
+        shuffled(**plain, generator=generator(), rank=rank, world_size=size).batches
+        for rank, size in [(0, 1), *((rank, 4) for rank in range(4))]
+    )
+    for batch, *shares in zip(alone, *ranks, strict=True):
+        micro_batches = [part.split(2) for part in shares]
+        for number, expected in enumerate(batch.split(8)):
+            assert torch.equal(torch.cat([part[number] for part in micro_batches if number < len(part)]), expected)
 
 
 def test_weights_are_normalised():

@@ -43,6 +43,10 @@ def jobs_of(digits, coloured):
         "every augmentation": (recipe.load("digits/quick", [*TWENTY_STEPS, AUGMENTED]), digits),
         "augmentation in host memory": (recipe.load("digits/quick", [*TWENTY_STEPS, "loader={name: bulk}"]), digits),
         "SyncBN": (recipe.load("cifar10/davidnet-10", [*plain, "model.norm={sync: true, group_size: null}"]), coloured),
+        "accumulated SyncBN": (
+            recipe.load("cifar10/davidnet-10", [*plain, "model.norm={sync: true, group_size: null}", "accumulation=2"]),
+            coloured,
+        ),
         "aligned ghost norm": (recipe.load("cifar10/davidnet-10", [*plain, "model.norm={group_size: 4}"]), coloured),
         "frozen whitening bias": (
             recipe.load("cifar10/davidnet-10", [*whitened, "model.norm={group_size: 4}"]),

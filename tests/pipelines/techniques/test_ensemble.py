@@ -180,7 +180,15 @@ def test_after_a_restart_the_processes_have_the_same_weights_and_other_dropout()
     assert len(set(drawn)) == 3
 
 
-@pytest.mark.parametrize("pretraining", ["pretrained: {}", "masked_image: {}", "contrastive: {views: {}}"])
-def test_a_pretraining_is_refused_with_fresh_members(pretraining):
+@pytest.mark.parametrize(
+    "technique",
+    [
+        "pretrained: {}",
+        "masked_image: {}",
+        "contrastive: {views: {}}",
+        "growing_batch: {epochs: [1], batches: [2]}",  # nor are gradients of one member gathered for the next
+    ],
+)
+def test_what_acts_on_the_first_member_alone_is_refused_with_fresh_ones(technique):
     with pytest.raises(RecipeError, match=r"acts once in a training, and techniques\.ensemble\.restart=fresh"):
-        load("digits/quick", [f"techniques={{{pretraining}, ensemble: {{restart: fresh}}}}"])
+        load("digits/quick", [f"techniques={{{technique}, ensemble: {{restart: fresh}}}}"])

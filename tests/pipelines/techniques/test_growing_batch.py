@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from pipelines.data.split import held_out, limit
 from pipelines.distributed.process_group import World
 from pipelines.recipe import RecipeError, load, techniques
-from pipelines.techniques.growing_batch import gathered_batches
+from pipelines.techniques.growing_batch import gathered_batches, shares
 from pipelines.train import run_trial, set_up
 
 PLAIN = ("batch_size=32", "drop_last=true", "epochs=2", "schedule={name: constant}", "augment={crop: 0}")
@@ -31,6 +32,10 @@ def test_every_batch_is_gathered_once(epochs):
     assert sum(gathered_batches(11 * epochs, 11, config([1, 2], [3, 5]))) == 11 * epochs
 
 
+def test_a_batch_counts_by_its_share_of_the_images():
+    assert shares([1, 0, 2, 0, 0, 3], [8, 8, 8, 8, 8, 4]) == [1, 0.5, 0.5, 0.4, 0.4, 0.2]
+
+
 def weights_of(dataset, *overrides):
     setup = set_up(load("digits/quick", [*PLAIN, *overrides]), dataset, World())
     trial = run_trial(setup, seed=3)
@@ -48,6 +53,26 @@ def test_two_batches_gathered_are_one_of_twice_the_size(digits, reduction):
     for name, weight in large.items():
         torch.testing.assert_close(gathered[name], weight, rtol=1e-4, atol=1e-5)
     assert any(not torch.equal(gathered[name], small[name]) for name in small)
+
+
+def test_a_smaller_last_batch_counts_less(digits):
+    """Batches of 32, 32 and 16 images, gathered, are one of 80."""
+    few = limit(digits, 80)
+    one_step = ("drop_last=false", "epochs=1", "optimizer={name: sgd, lr: 0.1}")
+    gathered, trial = weights_of(few, *one_step, "techniques.growing_batch={epochs: [0], batches: [3]}")
+    large, other = weights_of(few, *one_step, "batch_size=80")
+    assert trial.notes["growing_batch"]["updates"] == other.steps == 1
+    for name, weight in large.items():
+        torch.testing.assert_close(gathered[name], weight, rtol=1e-5, atol=1e-6)
+
+
+def test_the_updates_of_a_training_that_stops_early(digits):
+    """At a rate of nearly 0 no epoch is better than the first."""
+    stops = ("data.validation=0.2", "epochs=9", "optimizer.lr=1e-9", "techniques.early_stopping={patience: 1}")
+    two = "techniques.growing_batch={epochs: [0], batches: [2]}"
+    _, trial = weights_of(limit(held_out(digits, 0.2, seed=0), 64), *stops, two)
+    assert trial.steps == 4
+    assert trial.notes["growing_batch"]["updates"] == 2
 
 
 @pytest.mark.parametrize(

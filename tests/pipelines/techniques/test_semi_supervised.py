@@ -12,12 +12,13 @@ from pipelines import recipe
 from pipelines.data.split import labelled_fraction
 from pipelines.distributed.process_group import World
 from pipelines.events import State
+from pipelines.models.dropout import Dropout
 from pipelines.recipe import techniques
 from pipelines.recipe.techniques import SelfTraining
-from pipelines.techniques.fixmatch import consistency
+from pipelines.techniques.fixmatch import FixMatch, consistency
 from pipelines.techniques.mean_teacher import MeanTeacher, disagreement, follow
 from pipelines.techniques.self_training import admit, admitted_share
-from pipelines.techniques.semi_supervised import ramp_up
+from pipelines.techniques.semi_supervised import probabilities, ramp_up
 from pipelines.train import run_trial, set_up
 from pipelines.warmup import warm_up
 
@@ -202,3 +203,44 @@ def test_the_statistics_of_a_teacher_are_the_mean_over_the_processes():
     assert state.predict is technique._teacher
     for name in ("running_mean", "running_var"):
         assert torch.equal(getattr(technique._teacher[1], name), 2 * getattr(network[1], name))
+
+
+def test_processes_label_by_the_mean_of_their_statistics():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten())
+    state = State(quick(), network, network, None, seed=0, steps=9, steps_per_epoch=3, world=TwiceAsMuch(0, 2))
+    network(torch.randn(4, 1, 8, 8))
+    alone = network[1].running_mean.clone()
+    probabilities(network, torch.randn(4, 1, 8, 8), state)
+    assert torch.equal(network[1].running_mean, 2 * alone)
+
+
+def test_fixmatch_notes_the_certain_share_of_all_processes():
+    state = State(quick(), nn.Module(), None, None, seed=0, steps=2, steps_per_epoch=2, world=TwiceAsMuch(0, 2))
+    technique = FixMatch(techniques.FixMatch(strong={}))
+    technique._shares = [torch.tensor(0.1), torch.tensor(0.3)]
+    technique.trial_end(state)
+    assert state.notes["fixmatch"] == {"certain_share_per_epoch": [0.4]}
+
+
+class TeacherRates:
+    """Writes down the rates of dropout of student and teacher after each step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def step_end(self, state):
+        teacher = state.objective.__self__._teacher
+        self.seen.append([rates_of(network) for network in (state.network, teacher)])
+
+
+def rates_of(network):
+    return [1 - module.keep.item() for module in network.modules() if isinstance(module, Dropout)]
+
+
+def test_the_teacher_s_dropout_rises_with_the_student_s(partly_labelled):
+    rates = TeacherRates()
+    mean_teacher = f"mean_teacher: {TECHNIQUES['mean_teacher']}"
+    chosen = quick("model.dropout={head: 0.5}", f"techniques={{progressive_dropout: {{end_epoch: 2}}, {mean_teacher}}}")
+    run_trial(set_up(chosen, partly_labelled, World()), 0, observers=[rates])
+    assert all(student == teacher for student, teacher in rates.seen)
+    assert 0 < rates.seen[0][1][0] < rates.seen[-1][1][0] == pytest.approx(0.5)
