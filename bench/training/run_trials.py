@@ -86,7 +86,8 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
 def _trials(
     job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
 ) -> Generator[int, None, Run]:
-    """One run. Yields the index of each of its trials before it, so that others can train one of theirs."""
+    """One run. Yields the index of each of its trials before it, so that others can train one of theirs, and the number
+    of all before its probes."""
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
     memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
@@ -156,6 +157,8 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, index, times | {"foreign_load": foreign}))
             view.trial_finished(trial)
+        if options.has_probes:
+            yield len(job.seeds)  # none comes between the trials of a pair
         limit.lift()  # the probes below need memory of their own
         if directory and seeds and (flops := trainer.train_flops()):
             directory.note({"train_flops": flops})

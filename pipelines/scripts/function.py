@@ -37,7 +37,7 @@ from pipelines.host.torchvision_import import make_importable
 from pipelines.recipe.scripts import Function
 from pipelines.scripts import imports, timeouts
 from pipelines.scripts.arguments import check_arguments, explained, read_arguments, recorded
-from pipelines.scripts.run import Run, ScriptError, divergence, fraction, without_nan, words_of
+from pipelines.scripts.run import Run, ScriptError, changed, divergence, fraction, without_nan, words_of
 from pipelines.train import slowest
 from pipelines.trial import Trial
 
@@ -91,7 +91,7 @@ class FunctionTrainer:
         text = read_source(config.path)
         code = hashlib.sha256(text.encode()).hexdigest()
         if config.code and config.code != code:
-            raise ScriptError(f"{config.path}: has changed since this run began: start a new run")
+            raise changed(config.path)
         self.source = text
         self._observer_error: Exception | None = None
         ours = TorchSettings.capture()
