@@ -146,6 +146,11 @@ class Cells(Script):
     """SHA-256 of the cell's text, where it is known"""
 
 
+def code_of(text: str) -> str:
+    """SHA-256 of a text, as `code` has it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def is_entry(name: str) -> bool:
     """Whether a word names a function in a file, and not a recipe."""
     return ENTRY.fullmatch(name) is not None

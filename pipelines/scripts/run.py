@@ -37,8 +37,8 @@ class ScriptError(ValueError):
 def changed(path: object) -> ScriptError:
     """The error of a run to resume, of which a file is not the one that it began with."""
     return ScriptError(
-        f"{path}: has changed since this run began, or the run began in another folder: resume it there, or start a new "
-        "run"
+        f"{path}: has changed since this run began, or the run began in another folder: resume it there, or start a "
+        "new run"
     )
 
 
