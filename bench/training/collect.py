@@ -6,7 +6,8 @@ from pathlib import Path
 from bench.command_line import cli
 from bench.command_line.jobs import Job
 from bench.training.launch import ROOT
-from pipelines.recipe import Recipe
+from pipelines.recipe import Function, Recipe
+from pipelines.recipe.scripts import code_of, sha256_of
 from results import store, writer
 from results.environment import known
 from results.files import write_sources
@@ -52,6 +53,11 @@ class CollectedRun:
                     f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "
                     "leave out --resume"
                 )
+            if other := _changed_file(found.record, self.job):
+                raise ValueError(
+                    f"{found.path}: cannot be resumed: {other} has changed since it began; change it back, or leave "
+                    "out --resume"
+                )
             self._unfinished = found
 
     def resume(self) -> None:
@@ -77,7 +83,7 @@ class CollectedRun:
             if key not in MAY_DIFFER:
                 raise ValueError(
                     f"on host {host} {key} is {own!r}, and where the run began it is {first!r}: the hosts of a run "
-                    "must be alike"
+                    "must be alike, and its files must not change"
                 )
         gpus = [str(known(gpu.uuid)) for gpu in found.record.environment.gpus if known(gpu.uuid)]
         update = {"index": self.job.seeds.index(trial.seed), "host": Host(hash=host, gpus=tuple(gpus))}
@@ -125,6 +131,18 @@ def _is_of(record: RunRecord, job: Job, command: Sequence[str]) -> bool:
         return job.recipe.hash == record.recipe_hash
     stated = job.recipe.model_dump(mode="json", exclude_unset=True, exclude={"entry"})  # the record has another path
     return _has(record.recipe, stated) and _options(record.command) == _options(command)
+
+
+def _changed_file(record: RunRecord, job: Job) -> Path | None:
+    """A file of a user's own training that is not the one that a run began with."""
+    from pipelines.scripts.function import read_source  # which imports torch
+
+    if isinstance(job.recipe, Function):
+        path = job.recipe.path
+        return None if code_of(read_source(path)) == record.recipe.get("code") else path
+    then = record.recipe.get("files")
+    paths = map(Path, then) if isinstance(then, Mapping) else ()
+    return next((path for path in paths if not path.is_file() or sha256_of(path) != then[path.as_posix()]), None)
 
 
 def _has(recorded: object, stated: object) -> bool:

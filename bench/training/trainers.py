@@ -1,6 +1,5 @@
 """What trains the trials of a run: a recipe, or a function of the user's own. `run_trials.py` records them."""
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -24,7 +23,7 @@ from pipelines.probes import communication
 from pipelines.probes.communication import Communication
 from pipelines.probes.profiling import Profile, profile_function, profile_training
 from pipelines.recipe import Command, Function, Recipe, Script
-from pipelines.recipe.scripts import entry_from_here
+from pipelines.recipe.scripts import entry_from_here, sha256_of
 from pipelines.recipe.training import Data
 from pipelines.scripts import command
 from pipelines.scripts.function import EpochProgress, FunctionTrainer, notify
@@ -243,12 +242,6 @@ def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, 
             recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track, timeout=options.timeout
         )
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Of the bytes of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_data(config: Data, folder: Path, world: World) -> Dataset:

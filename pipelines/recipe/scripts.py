@@ -151,6 +151,12 @@ def code_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file, as `files` has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def is_entry(name: str) -> bool:
     """Whether a word names a function in a file, and not a recipe."""
     return ENTRY.fullmatch(name) is not None

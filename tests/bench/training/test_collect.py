@@ -8,6 +8,7 @@ from bench.training.collect import CollectedRun
 from bench.training.tasks import Failure, Trained, TrialTask
 from pipelines import recipe
 from pipelines.host import environment
+from pipelines.recipe.scripts import code_of, sha256_of
 from results import store
 from results.record import Run
 from tests.results import builders
@@ -129,9 +130,11 @@ def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, n
         (("lr=0.3", "target=0.5", "depth=2"), False),
     ],
 )
-def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, words, is_found):
+def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, monkeypatch, words, is_found):
     """The record has the arguments that were not given too, and the file's hash."""
-    options = {"entry": "mine.py:train", "target": 0.5, "arguments": {"lr": 0.3, "depth": 2}, "code": "0" * 64}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("pass")
+    options = {"entry": "mine.py:train", "target": 0.5, "arguments": {"lr": 0.3, "depth": 2}, "code": code_of("pass")}
     command = ["bench/sweep.py", "mine.py:train", "target=0.5", "lr=0.3", "--trials=3"]
     record = builders.record(recipe_name="mine.py:train", recipe=options, command=command, seeds=[0, 1, 2])
     store.create(tmp_path, record).finish("interrupted")
@@ -139,6 +142,26 @@ def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, words
     run = CollectedRun(asked, tmp_path, ["bench/sweep.py", "mine.py:train", *words])
     assert (resumed(run).path is not None) == is_found
     run.finish()
+
+
+@pytest.mark.parametrize("words", [["mine.py:train"], ["command.yaml"]])
+def test_a_run_of_a_file_that_has_changed_is_refused_before_anything_trains(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text("pass")
+    (tmp_path / "command.yaml").write_text("command: python mine.py {seed}\ntarget: 0.5\n")
+    asked = recipe.load_any(*words, ["target=0.5"])
+    known = {"code": code_of("pass"), "files": {"mine.py": sha256_of(path)}}
+    options = asked.model_dump(mode="json", exclude_none=True) | known
+    command = ["bench/sweep.py", *words, "target=0.5"]
+    store.create(tmp_path, builders.record(recipe_name="mine", recipe=options, command=command, seeds=[0])).finish(
+        "interrupted"
+    )
+    run = CollectedRun(Job("mine", asked, (0,)), tmp_path, command)
+    run.find_unfinished()
+    path.write_text("pass  # changed")
+    with pytest.raises(ValueError, match=r"cannot be resumed: mine.py has changed since it began; change it back"):
+        run.find_unfinished()
 
 
 def test_two_drivers_cannot_write_one_run(tmp_path):
