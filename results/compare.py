@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
@@ -81,7 +82,8 @@ def compare(
     limit of the metric). `across`: the `FACTS` that may differ. `level`: the p over which a change may be chance.
     ValueError for an unknown fact, and where the sides have no recipe in common, or a run.
     """
-    if shared := {one.origin for one in before if not one.published} & {one.origin for one in after}:
+    origins = [{str(Path(one.origin).resolve()) for one in side if not one.published} for side in (before, after)]
+    if shared := origins[0] & origins[1]:
         raise ValueError(f"{min(shared)} is on both sides: a run cannot be compared with itself")
     if unknown := set(across) - set(FACTS):
         raise ValueError(f"across={', '.join(sorted(unknown))}: use one of {', '.join(FACTS)}")

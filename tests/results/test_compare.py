@@ -248,10 +248,13 @@ def test_recipes_on_one_side_alone_are_left_out_and_none_in_common_is_refused():
         compare([samples(STEADY), extra], [samples(STEADY, recipe="c")])
 
 
-def test_a_run_is_not_compared_with_itself():
-    one = samples(STEADY)
+@pytest.mark.parametrize("folder", ["runs", "../{}/runs", "{}/runs"], ids=["alike", "relative", "absolute"])
+def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, folder):
+    """However its directory is written."""
+    monkeypatch.chdir(tmp_path)
+    same = folder.format(tmp_path if folder.startswith("{") else tmp_path.name)
     with pytest.raises(ValueError, match="cannot be compared with itself"):
-        compare([one], [one])
+        compare([samples(STEADY, origin="runs/a")], [samples(STEADY, origin=f"{same}/a")])
 
 
 def test_interleaved_trials_are_compared_with_their_neighbours():
