@@ -50,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     comparisons = compare.compare(*sides, chosen, options.across)
     of_benchmarks = any(one.is_benchmark for one in sides[0])
     protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
-    of_runs = (warning for one in (*sides[0], *sides[1]) for warning in one.warnings)
-    for warning in dict.fromkeys([*of_runs, *one_sided(*sides)]):
+    both = [*sides[0], *sides[1]]
+    of_runs = [warning for one in both for warning in one.warnings]
+    without_trials = [f"{one.origin} has no trial" for one in both if one.is_empty]
+    for warning in dict.fromkeys([*of_runs, *without_trials, *one_sided(*sides)]):
         cli.warn(warning)
     if options.format == "table":
         cli.make_console().print(comparison.table(comparisons, protocol).rich())

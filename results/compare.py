@@ -247,10 +247,11 @@ def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[st
 
 
 def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
+    """A run without a trial counts only where a recipe has no other: it was broken off, and says nothing."""
     grouped: dict[str, list[Samples]] = {}
     for one in samples:
         grouped.setdefault(one.recipe, []).append(one)
-    return grouped
+    return {recipe: [one for one in runs if not one.is_empty] or runs for recipe, runs in grouped.items()}
 
 
 def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Comparison:
@@ -258,8 +259,10 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
     if cell.pairs:  # the difference of hosts is no part of a pair's
         sides = tuple([replace(one, hosts=()) for one in side] for side in sides)
     (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in sides)
-    if cell.recipe not in {one.recipe for one in cell.before}:
+    mixed = ""
+    if cell.recipe not in {one.recipe for one in cell.before} and "recipe" not in across:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
+        mixed = next(filter(None, map(_mixed, (cell.before, cell.after))), "")
     if cell.metric is ACCURACY:
         across = {*across, "protocol"}  # which is about times
 
@@ -267,7 +270,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         shown = (*notes(cell), *_note_on_hosts(cell, change))
         return Comparison(cell.recipe, cell.metric, before, after, change, verdict, reason, shown)
 
-    if differs := differences(cell.before, cell.after, across):
+    if differs := mixed or differences(cell.before, cell.after, across):
         return row("not comparable", differs)
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
@@ -405,6 +408,16 @@ def differences(old: Sequence[Samples], new: Sequence[Samples], across: Collecti
             shown = _options(old, new) if fact == "recipe" else ""
             found.append(f"{key}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
     return "; ".join(found)
+
+
+def _mixed(side: Sequence[Samples]) -> str:
+    """Says that runs of one name are of several recipes, if so: their trials together are a sample of none."""
+    by_hash = {one.facts["recipe"]: one for one in side if "recipe" in one.facts}
+    if len(by_hash) < 2:
+        return ""
+    first, second, *_ = by_hash.values()
+    hashes = " and ".join(by_hash)
+    return f"recipe: {first.recipe} is {hashes}{_options([first], [second])}; name the runs of one of them"
 
 
 def _options(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> str:
