@@ -35,6 +35,8 @@ from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 PROCESS_STARTED = process_started()
+NOT_LOADED, NOT_SET_UP = -2, -1
+"""where a run stands before its first trial, which has the index 0"""
 INTERRUPTION = 3.0
 """seconds that a stopped process waits for the others, which may have been stopped too"""
 
@@ -67,7 +69,7 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
     """The finished runs in their order. Each time the run goes on whose next trial has the lowest index, and of several
     the first. If one fails, all end."""
     ended: dict[int, Run] = {}
-    upcoming = dict.fromkeys(range(len(runs)), -1)  # the index of each run's next trial; -1: not set up yet
+    upcoming = dict.fromkeys(range(len(runs)), NOT_LOADED)  # the index of each run's next trial, as `_trials` yields it
     with terminating():
         try:
             while upcoming:
@@ -87,7 +89,8 @@ def _trials(
     job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
 ) -> Generator[int, None, Run]:
     """One run. Yields the index of each of its trials before it, so that others can train one of theirs, and the number
-    of all before its probes."""
+    of all before its probes. Before a record is made it yields `NOT_SET_UP`, so that others can find out first that
+    their file or data will not do."""
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
     memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
@@ -95,6 +98,7 @@ def _trials(
     is_first = is_first and trainer.starts_with_process
     if world.size > 1:
         process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
+    yield NOT_SET_UP
     trainer.set_up()
 
     began = load.read()

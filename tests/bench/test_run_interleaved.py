@@ -103,6 +103,14 @@ def test_runs_that_are_resumed_together_alternate_again(main, tmp_path, order):
     assert "were not interleaved" not in ended.out
 
 
+def test_what_one_cannot_train_leaves_no_run_of_the_others(main, tmp_path, order):
+    (tmp_path / "mine.py").write_text("def train(run):\n    return 0.9\n")
+    ended = main(*recipes(tmp_path), "mine.py:trian", "--target", "0.5", "--interleave")
+    assert "did you mean train?" in error_of(ended)
+    assert order[0] == []
+    assert not (tmp_path / "runs").exists()
+
+
 def test_one_recipe_cannot_be_interleaved(main):
     assert "two recipes" in error_of(main("digits/quick", "--interleave"))
 
