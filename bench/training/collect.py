@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.command_line import cli
 from bench.command_line.jobs import Job
 from bench.training.launch import ROOT
-from pipelines.recipe import Function, Recipe
+from pipelines.recipe import Function, Recipe, Script
 from pipelines.recipe.scripts import code_of, sha256_of
 from results import store, writer
 from results.environment import known
@@ -52,11 +52,6 @@ class CollectedRun:
                 raise ValueError(
                     f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "
                     "leave out --resume"
-                )
-            if other := _changed_file(found.record, self.job):
-                raise ValueError(
-                    f"{found.path}: cannot be resumed: {other} has changed since it began; change it back, or leave "
-                    "out --resume"
                 )
             self._unfinished = found
 
@@ -125,24 +120,23 @@ def _is_of(record: RunRecord, job: Job, command: Sequence[str]) -> bool:
     """Whether a run is of what the job trains.
 
     The hash of a user's own training is known only where its file is loaded. Here the run must have every option that
-    the job states, and its command must have set the same ones: the record has the defaults too.
+    the job states, and its command must have set the same ones: the record has the defaults too. Its files must be as
+    they were.
     """
     if isinstance(job.recipe, Recipe):
         return job.recipe.hash == record.recipe_hash
     stated = job.recipe.model_dump(mode="json", exclude_unset=True, exclude={"entry"})  # the record has another path
-    return _has(record.recipe, stated) and _options(record.command) == _options(command)
+    is_alike = _has(record.recipe, stated) and _options(record.command) == _options(command)
+    return is_alike and _has_its_files(record, job.recipe)
 
 
-def _changed_file(record: RunRecord, job: Job) -> Path | None:
-    """A file of a user's own training that is not the one that a run began with."""
+def _has_its_files(record: RunRecord, recipe: Script) -> bool:
+    """Whether the files of a user's own training are those that a run began with."""
     from pipelines.scripts.function import read_source  # which imports torch
 
-    if isinstance(job.recipe, Function):
-        path = job.recipe.path
-        return None if code_of(read_source(path)) == record.recipe.get("code") else path
-    then = record.recipe.get("files")
-    paths = map(Path, then) if isinstance(then, Mapping) else ()
-    return next((path for path in paths if not path.is_file() or sha256_of(path) != then[path.as_posix()]), None)
+    if isinstance(recipe, Function):
+        return code_of(read_source(recipe.path)) == record.recipe.get("code")
+    return all(Path(name).is_file() and sha256_of(Path(name)) == code for name, code in record.recipe["files"].items())
 
 
 def _has(recorded: object, stated: object) -> bool:

@@ -289,7 +289,7 @@ def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_
 )
 def test_one_run_is_of_one_recipe_one_code_and_one_machine(written, changes, key):
     written.finish("interrupted")
-    with pytest.raises(ValueError, match=f"cannot be resumed: {key} was .* is .* now; start a new run"):
+    with pytest.raises(ValueError, match=f"cannot be resumed: {key} was .* is .* now; undo that or start anew"):
         resume(written.path, record(**changes))
 
 

@@ -144,24 +144,24 @@ def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, monke
     run.finish()
 
 
-@pytest.mark.parametrize("words", [["mine.py:train"], ["command.yaml"]])
-def test_a_run_of_a_file_that_has_changed_is_refused_before_anything_trains(tmp_path, monkeypatch, words):
+@pytest.mark.parametrize("name", ["mine.py:train", "command.yaml"])
+@pytest.mark.parametrize("text", ["pass", "pass  # changed"])
+def test_a_run_of_another_text_is_another_run(tmp_path, monkeypatch, name, text):
+    """As one of a recipe with other options is. Its trials would be refused after they were trained."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.py"
     path.write_text("pass")
     (tmp_path / "command.yaml").write_text("command: python mine.py {seed}\ntarget: 0.5\n")
-    asked = recipe.load_any(*words, ["target=0.5"])
+    asked = recipe.load_any(name, ["target=0.5"])
     known = {"code": code_of("pass"), "files": {"mine.py": sha256_of(path)}}
     options = asked.model_dump(mode="json", exclude_none=True) | known
-    command = ["bench/sweep.py", *words, "target=0.5"]
-    store.create(tmp_path, builders.record(recipe_name="mine", recipe=options, command=command, seeds=[0])).finish(
-        "interrupted"
-    )
-    run = CollectedRun(Job("mine", asked, (0,)), tmp_path, command)
-    run.find_unfinished()
-    path.write_text("pass  # changed")
-    with pytest.raises(ValueError, match=r"cannot be resumed: mine.py has changed since it began; change it back"):
-        run.find_unfinished()
+    command = ["bench/sweep.py", name, "target=0.5"]
+    record = builders.record(recipe_name="mine", recipe=options, command=command, seeds=[0])
+    store.create(tmp_path, record).finish("interrupted")
+    path.write_text(text)
+    run = resumed(CollectedRun(Job("mine", asked, (0,)), tmp_path, command))
+    assert (run.path is not None) == (text == "pass")
+    run.finish()
 
 
 def test_two_drivers_cannot_write_one_run(tmp_path):
