@@ -4,6 +4,7 @@ The study is a journal file. Any number of processes can share it, and a later s
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -211,6 +212,8 @@ def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable
         print_line(f"{study.study_name} {trial.number + 1}: {result}  {values}")
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # lists and groups may be chosen from: a journal keeps all that JSON has
+    warnings.filterwarnings("ignore", "Choices for a categorical distribution")
     journal.parent.mkdir(parents=True, exist_ok=True)
     studies: list[optuna.Study] = []
     for stage in STAGES:

@@ -129,6 +129,17 @@ def test_a_grid_visits_every_point_once(find):
     assert (len(coarse.trials), len(refined.trials)) == (4, 2), "the second stage keeps the better choice"
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_choices_may_be_lists_and_groups(find, recwarn, sampler):
+    words = ("digits/quick", "model.widths=[4]|[4, 8]", "augment={crop: 1}|{crop: 0}", "epochs=1", "--sampler", sampler)
+    for trials in (1, 2):
+        assert find(*words, "--trials", trials, "--threads", "1").status == 0
+    assert [str(warning.message) for warning in recwarn if "Choices" in str(warning.message)] == []
+    best = search_study.best_of(studies())
+    winner = recipe.load("runs/search/digits-quick.yaml")
+    assert list(winner.model.widths) == best.params["model.widths"]
+
+
 def test_a_point_of_a_grid_that_was_broken_off_is_tried_again(find, monkeypatch):
     whole, calls = search_study.score, []
 

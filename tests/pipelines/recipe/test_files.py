@@ -183,7 +183,10 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("schedule={name: piecewise_linear, epochs: [0, 1], values: [1]}", ["schedule", "2 epochs but 1 values"]),
         ("schedule={name: piecewise_linear, epochs: [0, 0], values: [1, 1]}", ["schedule", "must rise", "[0.0, 0.0]"]),
         ("schedule={name: piecewise_linear, epochs: [0]}", ["schedule.values", "is missing"]),
-        ("optimizer={name: adamw, lr: 1e-3, momentum: 0.9}", ["optimizer.momentum", "there is no such option"]),
+        (
+            "optimizer={name: adamw, lr: 1e-3, momentum: 0.9}",
+            ["optimizer.momentum: there is no such option of optimizer.name=adamw; bench/run.py --help optimizer"],
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_with_recipe_key_and_value(write, override, parts):
