@@ -155,6 +155,8 @@ class Environment(_Part):
     scheduling: Scheduling | None = None
     """since version 4"""
     gpus: list[Gpu] = []
+    code: Str = None
+    """digits of Paceline's sources, where the commit alone does not say which they are"""
     versions: dict[Text, Text | int | Unknown | None] = {}
     """of everything that computes or launches; None for what is not installed"""
     variables: dict[Text, Str] = {}

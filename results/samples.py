@@ -103,7 +103,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             **kernels,
         },
         notes={
-            "commit": (record.commit or "unknown")[:12] + (" with changes" if record.dirty else ""),
+            "commit": _commit(record),
             **{name: str(version) for name, version in versions.items()},
             **kernels,
         },
@@ -138,6 +138,13 @@ def _target(run: Run) -> dict[str, str]:
     if run.has_no_target:
         return {"target": "none"}
     return {} if run.target is None else {"target": target(run.target)}
+
+
+def _commit(record: RunRecord) -> str:
+    """Its first digits, with those of the sources where they are others."""
+    code = known(record.environment.code)
+    changes = " with changes" if record.dirty else ""
+    return (record.commit or "unknown")[:12] + changes + (f" ({code[:12]})" if code else "")
 
 
 def _host_facts(environment: Environment) -> dict[str, str]:

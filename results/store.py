@@ -157,6 +157,8 @@ def differences(one: RunRecord, other: RunRecord) -> dict[str, tuple[object, obj
     pairs |= {key: tuple(getattr(each, key) for each in captured) for key in SAME_ENVIRONMENT}
     if one.data and other.data:
         pairs["data"] = (one.data.digest, other.data.digest)
+    if one.environment.code and other.environment.code:
+        pairs["code"] = (one.environment.code, other.environment.code)
     return {key: (first, second) for key, (first, second) in pairs.items() if first != second}
 
 

@@ -47,7 +47,9 @@ class CollectedRun:
 
         if found := _unfinished(self.job, self._command, self._out):
             commit, dirty = environment.git_state(ROOT)
-            now = found.record.model_copy(update={"commit": commit, "dirty": dirty})
+            code = environment.uncommitted(ROOT, dirty=dirty)
+            same = found.record.environment.model_copy(update=code)
+            now = found.record.model_copy(update={"commit": commit, "dirty": dirty, "environment": same})
             for key, (then, own) in store.differences(found.record, now).items():
                 raise ValueError(
                     f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "

@@ -250,6 +250,7 @@ def new_record(
     """
     commit, dirty = environment.git_state(ROOT)
     before = {"machine_class": environment.machine_class(captured), "before": environment.telemetry(world.device)}
+    before |= environment.uncommitted(ROOT, dirty=dirty)
     ranks = {"ranks": environment.of_ranks(captured)} if world.size > 1 else {}
     return RunRecord(
         recipe_name=job.name,

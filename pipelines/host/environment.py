@@ -110,6 +110,11 @@ def code_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def uncommitted(folder: Path, *, dirty: bool | None) -> dict[str, str]:
+    """`code`, the digits of the sources, where the commit alone does not say which they are."""
+    return {} if dirty is False else {"code": code_digest(folder)}
+
+
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Commit and whether tracked files differ from it, of the repository that `folder` is a part of.
 

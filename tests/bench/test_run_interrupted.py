@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.training import run_trials, trainers
-from pipelines.host.environment import git_state
+from pipelines.host.environment import git_state, uncommitted
 from results import store
 from tests.bench.conftest import (
     ONE_THREAD,
@@ -93,7 +93,8 @@ def test_resume_in_a_process_of_its_own(first_run, tmp_path):
     _, _, folder = first_run
     whole = only_run(folder / "runs")
     commit, dirty = git_state(ROOT)  # now: somebody may be at work in this tree
-    record = whole.record.model_copy(update={"commit": commit, "dirty": dirty})
+    code = whole.record.environment.model_copy(update=uncommitted(ROOT, dirty=dirty))
+    record = whole.record.model_copy(update={"commit": commit, "dirty": dirty, "environment": code})
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "run.json").write_text(record.model_dump_json())

@@ -52,6 +52,11 @@ def test_what_is_kept_of_a_run(runs):
     assert dict(one.notes) == {"commit": "a" * 12, "torch": "2.13.0"}
 
 
+def test_changed_code_is_noted_with_its_digits(tmp_path):
+    run = create(tmp_path, record(dirty=True, environment={"code": "0123456789abcdef"}))
+    assert of_run(read(run.path), "strict").notes["commit"] == f"{'f' * 12} with changes (0123456789ab)"
+
+
 def test_the_compiled_kernels_that_ran_are_a_fact_where_they_are_known(tmp_path):
     def kernels(*ran):
         run = create(tmp_path, record(id=f"id0{len(list(tmp_path.iterdir()))}"))
