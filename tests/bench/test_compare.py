@@ -91,6 +91,18 @@ def test_a_damaged_line_is_a_warning(tmp_path, capsys):
     assert "skipped a damaged line" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "name"), [("mine.yaml", "mine"), ("./{}", "mine.py:train"), ("../{folder}/{}", "mine.py:train")]
+)
+def test_a_recipe_is_written_as_for_a_run(tmp_path, monkeypatch, capsys, word, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    for one in (name, "other"):
+        keep(tmp_path / "runs", name=one)
+    assert compare.main([word.format(name, folder=tmp_path.name), "other"]) == 0
+    assert f"{name} →" in capsys.readouterr().out
+
+
 def test_a_run_without_a_trial_is_a_warning(tmp_path, capsys):
     for side in "ab":
         keep(tmp_path / side)
