@@ -137,7 +137,8 @@ def _has_its_files(record: RunRecord, recipe: Script) -> bool:
     from pipelines.scripts.function import read_source  # which imports torch
 
     if isinstance(recipe, Function):
-        return code_of(read_source(recipe.path)) == record.recipe.get("code")
+        is_same = str(record.recipe.get("entry")).endswith(f":{recipe.function}")
+        return is_same and record.recipe.get("code") == code_of(read_source(recipe.path))
     return all(Path(name).is_file() and sha256_of(Path(name)) == code for name, code in record.recipe["files"].items())
 
 

@@ -46,10 +46,13 @@ class Script(Config):
     @property
     def hash(self) -> str:
         """12 hexadecimal digits that change when what is trained, on what, or the target changes."""
-        left_out = {**dict.fromkeys(("title", "change", "source", "entry"), True), "data": {"path"}}
-        described = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
-        canonical = json.dumps([HASH_VERSION, described], sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps([HASH_VERSION, self._trained()], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def _trained(self) -> dict[str, object]:
+        """What is trained, wherever its files and data are."""
+        left_out = {**dict.fromkeys(("title", "change", "source", "entry"), True), "data": {"path"}}
+        return self.model_dump(mode="json", exclude=left_out, exclude_none=True)
 
 
 class Function(Script):
@@ -83,6 +86,9 @@ class Function(Script):
     def function(self) -> str:
         """The name of the function in it."""
         return self.entry.rpartition(":")[2]
+
+    def _trained(self) -> dict[str, object]:
+        return super()._trained() | {"function": self.function}
 
 
 class Command(Script):

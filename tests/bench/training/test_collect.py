@@ -179,6 +179,9 @@ def test_a_run_of_another_text_is_another_run(tmp_path, monkeypatch, name, text)
     run = resumed(CollectedRun(Job("mine", asked, (0,)), tmp_path, command))
     assert (run.path is not None) == (text == "pass")
     run.finish()
+    if name.endswith("train"):
+        other = Job("mine", recipe.load_any("mine.py:test", ["target=0.5"]), (0,))
+        assert resumed(CollectedRun(other, tmp_path, command)).path is None
 
 
 def test_two_drivers_cannot_write_one_run(tmp_path):
