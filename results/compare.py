@@ -417,7 +417,8 @@ def _mixed(side: Sequence[Samples]) -> str:
         return ""
     first, second, *_ = by_hash.values()
     hashes = " and ".join(by_hash)
-    return f"recipe: {first.recipe} is {hashes}{_options([first], [second])}; name the runs of one of them"
+    remedy = "name the runs of one of them, or pass --across recipe"
+    return f"recipe: {first.recipe} is {hashes}{_options([first], [second])}; {remedy}"
 
 
 def _options(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> str:

@@ -248,7 +248,7 @@ def test_two_recipes_of_one_name_are_no_sample_of_either():
     mixed = compare([samples(STEADY, recipe="a")], [first, second])[0]
     assert (mixed.verdict, mixed.reason) == (
         "not comparable",
-        "recipe: b is h1 and h2; name the runs of one of them",
+        "recipe: b is h1 and h2; name the runs of one of them, or pass --across recipe",
     )
     assert compare([samples(STEADY, recipe="a")], [first])[0].verdict == "same"
     assert compare([samples(STEADY, recipe="a")], [first, second], across=["recipe"])[0].after.n == 2 * len(STEADY)
