@@ -248,7 +248,8 @@ def check_same(plan: Plan, journal: Path, space: Space, asked: Mapping[str, obje
 
 def check_unchanged(plan: Plan, study: optuna.Study) -> None:
     """ValueError where the recipe or the function is no longer the one that the search began with."""
-    if study.user_attrs.get("asked", {}).get("recipe hash", plan.hash) != plan.hash:
+    now = plan.hash
+    if study.user_attrs.get("asked", {}).get("recipe hash", now) != now:
         raise ValueError(f"{plan.name}: has changed since the search began: change it back, or give another --study")
 
 
