@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from results.samples import Samples
 
 EPILOG = """\
-A side is a run's directory, a folder of runs, a glob, a recipe's name (all its runs under --runs and results/measured),
-NAME@COMMIT (those at that commit), published (every figure of the literature) or published:NAME; or JSON of
-pytest-benchmark, a file or a folder or glob of them, where each file is one sample of each of its benchmarks.
+A side is a run's directory, a folder of runs, a glob, a recipe as bench/run.py takes it (a name, a YAML file or
+FILE.py:FUNCTION: all runs of that name under --runs and results/measured), NAME@COMMIT (those at that commit),
+published (every figure of the literature) or published:NAME; or JSON of pytest-benchmark, a file or a folder or glob
+of them, where each file is one sample of each of its benchmarks.
 
 examples:
   python bench/compare.py runs/20260101T120000Z_mnist-base_a1b2c3 runs/20260102T120000Z_mnist-base_d4e5f6
@@ -34,6 +35,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, compare, print; what makes --help wait is imported after it."""
     options = parse(arguments)
+    from bench.command_line.jobs import run_name
     from results import benchmarks, compare, protocols, rules, samples
     from results.tables import comparison
 
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = benchmarks.locate(word)
         if files:
             return benchmarks.read(files)
-        return samples.resolve(word, protocol, roots, cli.processors(), cli.warn, discard)
+        name = word if Path(word).is_dir() else run_name(word)
+        return samples.resolve(name, protocol, roots, cli.processors(), cli.warn, discard)
 
     protocol = protocols.parse(options.protocol)
     discard = ["throttled"] if options.discard_throttled else []
@@ -51,8 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     comparisons = compare.compare(*sides, chosen, options.across)
     of_benchmarks = any(one.is_benchmark for one in sides[0])
     protocol = benchmarks.PROTOCOL if of_benchmarks else protocol
-    of_runs = (warning for one in (*sides[0], *sides[1]) for warning in one.warnings)
-    for warning in dict.fromkeys([*of_runs, *one_sided(*sides)]):
+    both = [*sides[0], *sides[1]]
+    of_runs = [warning for one in both for warning in one.warnings]
+    without_trials = [f"{one.origin} has no trial" for one in both if one.is_empty]
+    for warning in dict.fromkeys([*of_runs, *without_trials, *one_sided(*sides)]):
         cli.warn(warning)
     if options.format == "table":
         cli.make_console().print(comparison.table(comparisons, protocol).rich())

@@ -110,8 +110,9 @@ def search(given: SearchOptions, space: search_space.Space, fixed: tuple[str, ..
         given.seeds,
         given.sampler_seed,
     )
-    corners = [{key: part.points(2)[end] for key, part in space.items()} for end in (0, -1)]
-    chosen = [plan.recipe(corner) for corner in corners]  # refuses an unknown option before any trial
+    chosen = [plan.recipe(corner) for corner in plan.corners]  # refuses an unknown option before any trial
+    if any(isinstance(one, recipe.Command) for one in chosen):
+        raise ValueError(f"{given.recipe}: is a command, and a search sets the arguments of a function: write one")
     if any(isinstance(one, recipe.Recipe) and one.target is None for one in chosen):
         raise ValueError(f"{given.recipe}: has no target, and a search compares accuracies: use bench/sweep.py")
     name = run_name(given.recipe).replace("/", "-").replace(":", "-")

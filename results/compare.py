@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
@@ -86,7 +87,8 @@ def compare(
     limit of the metric). `across`: the `FACTS` that may differ. `level`: the p over which a change may be chance.
     ValueError for an unknown fact, and where the sides have no recipe in common, or a run.
     """
-    if shared := {one.origin for one in before if not one.published} & {one.origin for one in after}:
+    origins = [{str(Path(one.origin).resolve()) for one in side if not one.published} for side in (before, after)]
+    if shared := origins[0] & origins[1]:
         raise ValueError(f"{min(shared)} is on both sides: a run cannot be compared with itself")
     if unknown := set(across) - set(FACTS):
         raise ValueError(f"across={', '.join(sorted(unknown))}: use one of {', '.join(FACTS)}")
@@ -262,10 +264,11 @@ def _pairs(before: Sequence[Samples], after: Sequence[Samples]) -> list[tuple[st
 
 
 def _by_recipe(samples: Iterable[Samples]) -> dict[str, list[Samples]]:
+    """A run without a trial counts only where a recipe has no other: it was broken off, and says nothing."""
     grouped: dict[str, list[Samples]] = {}
     for one in samples:
         grouped.setdefault(one.recipe, []).append(one)
-    return grouped
+    return {recipe: [one for one in runs if not one.is_empty] or runs for recipe, runs in grouped.items()}
 
 
 def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Comparison:
@@ -273,8 +276,10 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
     if cell.pairs:  # the difference of hosts is no part of a pair's
         sides = tuple([replace(one, hosts=()) for one in side] for side in sides)
     (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in sides)
-    if cell.recipe not in {one.recipe for one in cell.before}:
+    mixed = ""
+    if cell.recipe not in {one.recipe for one in cell.before} and "recipe" not in across:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
+        mixed = next(filter(None, map(_mixed, (cell.before, cell.after))), "")
     if cell.metric is ACCURACY:
         across = {*across, "protocol"}  # which is about times
 
@@ -282,7 +287,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         shown = (*notes(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
         return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown)
 
-    if differs := differences(cell.before, cell.after, across):
+    if differs := mixed or differences(cell.before, cell.after, across):
         return row("not comparable", differs)
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
@@ -436,6 +441,17 @@ def differences(old: Sequence[Samples], new: Sequence[Samples], across: Collecti
             shown = _options(old, new) if fact == "recipe" else ""
             found.append(f"{key}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
     return "; ".join(found)
+
+
+def _mixed(side: Sequence[Samples]) -> str:
+    """Says that runs of one name are of several recipes, if so: their trials together are a sample of none."""
+    by_hash = {one.facts["recipe"]: one for one in side if "recipe" in one.facts}
+    if len(by_hash) < 2:
+        return ""
+    first, second, *_ = by_hash.values()
+    hashes = " and ".join(by_hash)
+    remedy = "name the runs of one of them, or pass --across recipe"
+    return f"recipe: {first.recipe} is {hashes}{_options([first], [second])}; {remedy}"
 
 
 def _options(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> str:

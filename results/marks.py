@@ -75,11 +75,14 @@ def discard(run: Run, names: Collection[str]) -> Run:
 
 
 def spread_warning(run: Run) -> str:
-    """Of a run whose trials trained for times that differ tenfold; empty for any other."""
+    """Of a run whose trials trained for times that differ tenfold, with the likely cause; empty for any other."""
     seconds = [time for trial in run.trials if (time := trial.seconds("train"))]
     if not seconds or max(seconds) < TENFOLD * min(seconds):
         return ""
-    return (
-        f"{run.record.recipe_name}: its trials trained for {min(seconds):.3g} to {max(seconds):.3g} s: the machine was "
-        "not the same for all of them"
+    is_cold = seconds[0] == max(seconds) and not run.trials[0].seconds("compile")
+    cause = (
+        "the first one came without a warm-up: give the file a function warm_up"
+        if is_cold and run.record.recipe.get("clock") == "author"
+        else "the machine was not the same for all of them"
     )
+    return f"{run.record.recipe_name}: its trials trained for {min(seconds):.3g} to {max(seconds):.3g} s: {cause}"

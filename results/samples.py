@@ -69,6 +69,11 @@ class Samples:
     """a time alone, with no training behind it"""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is a run of which no trial has ended."""
+        return not (self.seeds or self.discarded or self.published)
+
     def trials(self, metric: str) -> list[tuple[int, float | None, str | None]]:
         """Seed, value and host of each."""
         nothing = (None,) * len(self.seeds)
@@ -88,12 +93,12 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "recipe": record.recipe_hash,
             "data": data_of(record),
             **({} if record.data is None else {DATA_HASH: record.data.digest}),
-            "target": "none" if run.has_no_target else "unknown" if run.target is None else target(run.target),
             "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
             "machine": known(record.environment.machine_class) or "unknown",
             "world": str(record.world_size),
             "protocol": protocol,
             "smoke test": "yes" if record.smoke_test else "no",
+            **_target(run),
             **_host_facts(record.environment),
             **kernels,
         },
@@ -134,6 +139,13 @@ def _host(environment: Environment) -> str | None:
     return "+".join(sorted(set(named))) if len(named) == len(hashes) else None
 
 
+def _target(run: Run) -> dict[str, str]:
+    """Nothing before the first trial has ended."""
+    if run.has_no_target:
+        return {"target": "none"}
+    return {} if run.target is None else {"target": target(run.target)}
+
+
 def _host_facts(environment: Environment) -> dict[str, str]:
     """What is known of the threads of a process and of its share of the host."""
     facts = {}
@@ -145,10 +157,11 @@ def _host_facts(environment: Environment) -> dict[str, str]:
 
 
 def _kernels(trials: Iterable[TrialRecord]) -> dict[str, str]:
-    """Which compiled kernels ran: the same recipe runs PyTorch's operations where they were not compiled."""
-    known_of = [trial.kernels for trial in trials if trial.kernels is not None]
-    names = sorted({name for kernels in known_of for name in kernels})
-    return {"kernels": ", ".join(names) or "PyTorch's"} if known_of else {}
+    """Which compiled kernels ran in the trials that came to their end. The same recipe runs PyTorch's operations where
+    they were not compiled, as before they were: a run may have been resumed after that."""
+    whole = [trial.kernels for trial in trials if trial.kernels is not None and trial.came_to_its_end]
+    names = sorted({", ".join(kernels) or "PyTorch's" for kernels in whole})
+    return {"kernels": " and ".join(names)} if names else {}
 
 
 def data_of(record: RunRecord) -> str:

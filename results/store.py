@@ -141,7 +141,9 @@ def _resume(path: Path, record: RunRecord, held: "BaseFileLock") -> RunDirectory
         raise ValueError(f"{run.path}: was written by an older Paceline, which can be read but not resumed: start anew")
     interleaved = run.record.interleaved if run.record.interleaved == record.interleaved else None
     for key, (then, now) in differences(run.record, record).items():
-        raise ValueError(f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; start a new run")
+        raise ValueError(
+            f"{run.path}: cannot be resumed: {key} was {then!r} and is {now!r} now; undo that or start anew"
+        )
     seeds = run.record.seeds
     if record.seeds[: len(seeds)] == seeds:
         seeds = record.seeds

@@ -198,6 +198,9 @@ def jobs_of_runs(paths: Sequence[Path], trials: int | None = None) -> list[Job]:
             raise ValueError(f"--resume {job.resume}: was not interleaved with {first.resume}: resume each alone")
     if len({job.resume.resolve() for job in found if job.resume}) < len(found):
         raise ValueError(f"--resume {first.resume}: is given twice")
+    for job in found:
+        if isinstance(job.recipe, Script) and (gone := [path for path in job.recipe.paths() if not path.exists()]):
+            raise ValueError(f"--resume {job.resume}: {gone[0]} is not there: resume in the folder where the run began")
     return found
 
 

@@ -106,6 +106,7 @@ def train_stage(
 
     def asked() -> Iterator[ScoreTask]:
         while search_study.finished(study) + len(trials) < wanted:
+            search_study.check_unchanged(plan, study)
             trial = study.ask()
             trials[trial.number] = trial
             values = {key: search_study.suggest(trial, key, part) for key, part in space.items()}

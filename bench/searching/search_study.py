@@ -4,6 +4,7 @@ The study is a journal file. Any number of processes can share it, and a later s
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +29,8 @@ from pipelines.data.dataset import Dataset
 from pipelines.distributed import process_group
 from pipelines.events import State
 from pipelines.recipe import Function, Recipe, Script
+from pipelines.recipe.scripts import code_of
+from pipelines.scripts.function import read_source
 from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 
@@ -80,7 +83,21 @@ class Plan:
             "validation": self.validation,
             "seeds": self.seeds,
             "points": self.points if self.sampler == "grid" else None,
+            "recipe hash": self.hash,
         }
+
+    @property
+    def corners(self) -> list[dict[str, search_space.Value]]:
+        """The first and the last values of every part of the space."""
+        return [{key: part.points(2)[end] for key, part in self.space.items()} for end in (0, -1)]
+
+    @property
+    def hash(self) -> str:
+        """Of what is trained at a corner of the space: it changes with the files of the recipe or the function."""
+        first = self.recipe(self.corners[0])
+        if isinstance(first, Function):
+            first = first.model_copy(update={"code": code_of(read_source(first.path))})
+        return first.hash
 
     @property
     def is_own(self) -> bool:
@@ -195,6 +212,8 @@ def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable
         print_line(f"{study.study_name} {trial.number + 1}: {result}  {values}")
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # lists and groups may be chosen from: a journal keeps all that JSON has
+    warnings.filterwarnings("ignore", "Choices for a categorical distribution")
     journal.parent.mkdir(parents=True, exist_ok=True)
     studies: list[optuna.Study] = []
     for stage in STAGES:
@@ -204,7 +223,7 @@ def run(plan: Plan, journal: Path, train_stage: TrainStage, print_line: Callable
             if "space" not in study.user_attrs:
                 first = search_space.refined(plan.space, best) if best else plan.space
                 study.set_user_attr("space", search_space.to_json(first))
-                study.set_user_attr("asked", plan.asked)
+                study.set_user_attr("asked", (studies or [study])[0].user_attrs.get("asked", plan.asked))
             space = search_space.from_json(study.user_attrs["space"])
             if stage == STAGES[0]:
                 check_same(plan, journal, space, study.user_attrs.get("asked", plan.asked))
@@ -223,8 +242,15 @@ def check_same(plan: Plan, journal: Path, space: Space, asked: Mapping[str, obje
     if space != plan.space:
         raise ValueError(f"{journal} is a search of another space: give another --study")
     for name, value in plan.asked.items():
-        if asked[name] != value:
+        if asked.get(name, value) != value:
             raise ValueError(f"{journal} is a search with {name} {asked[name]}, not {value}: give another --study")
+
+
+def check_unchanged(plan: Plan, study: optuna.Study) -> None:
+    """ValueError where the recipe or the function is no longer the one that the search began with."""
+    now = plan.hash
+    if study.user_attrs.get("asked", {}).get("recipe hash", now) != now:
+        raise ValueError(f"{plan.name}: has changed since the search began: change it back, or give another --study")
 
 
 def retry_failed(study: optuna.Study) -> None:
@@ -256,6 +282,7 @@ def train_stage(
         return score(plan, values, dataset, data_dir, device, partial(is_behind, trial))
 
     while finished(study) < wanted:
+        check_unchanged(plan, study)
         study.optimize(objective, n_trials=1, callbacks=[report])
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from bench.command_line import cli
 from bench.command_line.jobs import Job
 from bench.training.launch import ROOT
-from pipelines.recipe import Recipe
+from pipelines.recipe import Function, Recipe, Script
+from pipelines.recipe.scripts import code_of, sha256_of
 from results import store, writer
 from results.environment import known
 from results.files import write_sources
@@ -79,7 +80,7 @@ class CollectedRun:
             if key not in MAY_DIFFER:
                 raise ValueError(
                     f"on host {host} {key} is {own!r}, and where the run began it is {first!r}: the hosts of a run "
-                    "must be alike"
+                    "must be alike, and its files must not change"
                 )
         gpus = [str(known(gpu.uuid)) for gpu in found.record.environment.gpus if known(gpu.uuid)]
         update = {"index": self.job.seeds.index(trial.seed), "host": Host(hash=host, gpus=tuple(gpus))}
@@ -121,12 +122,24 @@ def _is_of(record: RunRecord, job: Job, command: Sequence[str]) -> bool:
     """Whether a run is of what the job trains.
 
     The hash of a user's own training is known only where its file is loaded. Here the run must have every option that
-    the job states, and its command must have set the same ones: the record has the defaults too.
+    the job states, and its command must have set the same ones: the record has the defaults too. Its files must be as
+    they were.
     """
     if isinstance(job.recipe, Recipe):
         return job.recipe.hash == record.recipe_hash
     stated = job.recipe.model_dump(mode="json", exclude_unset=True, exclude={"entry"})  # the record has another path
-    return _has(record.recipe, stated) and _options(record.command) == _options(command)
+    is_alike = _has(record.recipe, stated) and _options(record.command) == _options(command)
+    return is_alike and _has_its_files(record, job.recipe)
+
+
+def _has_its_files(record: RunRecord, recipe: Script) -> bool:
+    """Whether the files of a user's own training are those that a run began with."""
+    from pipelines.scripts.function import read_source  # which imports torch
+
+    if isinstance(recipe, Function):
+        is_same = str(record.recipe.get("entry")).endswith(f":{recipe.function}")
+        return is_same and record.recipe.get("code") == code_of(read_source(recipe.path))
+    return all(Path(name).is_file() and sha256_of(Path(name)) == code for name, code in record.recipe["files"].items())
 
 
 def _has(recorded: object, stated: object) -> bool:

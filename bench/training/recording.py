@@ -1,7 +1,6 @@
 """One trial from the cells of a notebook, recorded as a run."""
 
 import contextlib
-import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.command_line.jobs import Job
-from pipelines.recipe.scripts import Cells
+from pipelines.recipe.scripts import Cells, code_of
 from pipelines.scripts.run import Run
 from results import files, store
 
@@ -44,7 +43,7 @@ def record(
     from pipelines.scripts.function import finish, seed_everything
 
     text = _cell()
-    code = hashlib.sha256(text.encode()).hexdigest() if text else None
+    code = code_of(text) if text else None
     given = {"target": target, "data": {"name": data} if data else None, "arguments": arguments}
     try:
         config = Cells.model_validate({"title": name[:100], "code": code, **given}, strict=False)

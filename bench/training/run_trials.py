@@ -35,8 +35,8 @@ from results import files, marks, store, writer
 from results.record import Run, RunRecord, TrialRecord
 
 PROCESS_STARTED = process_started()
-NOT_SET_UP = -2
-"""in place of the index of a run's next trial; even, so that runs are set up in their order"""
+NOT_LOADED, NOT_SET_UP = -4, -2
+"""in place of the index of a run's next trial; even, so that runs are loaded and set up in their order"""
 INTERRUPTION = 3.0
 """seconds that a stopped process waits for the others, which may have been stopped too"""
 
@@ -69,7 +69,7 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
     """The finished runs in their order. Each time the run goes on whose next trial has the lowest index; of several the
     first where that index is even, and the last where it is odd. If one fails, all end."""
     ended: dict[int, Run] = {}
-    upcoming = dict.fromkeys(range(len(runs)), NOT_SET_UP)  # the index of each run's next trial
+    upcoming = dict.fromkeys(range(len(runs)), NOT_LOADED)  # the index of each run's next trial, as `_trials` yields it
     with terminating():
         try:
             while upcoming:
@@ -90,7 +90,9 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
 def _trials(
     job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
 ) -> Generator[int, None, Run]:
-    """One run. Yields the index of each of its trials before it, so that others can train one of theirs."""
+    """One run. Yields the index of each of its trials before it, so that others can train one of theirs, and the number
+    of all before its probes. Before a record is made it yields `NOT_SET_UP`, so that others can find out first that
+    their file or data will not do."""
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
     memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
@@ -98,6 +100,7 @@ def _trials(
     is_first = is_first and trainer.starts_with_process
     if world.size > 1:
         process_group.check_alike(world, world.run_on_all(lambda: facts(job, trainer)))
+    yield NOT_SET_UP
     trainer.set_up()
 
     began = load.read()
@@ -160,6 +163,8 @@ def _trials(
             if directory:
                 directory.append(to_record(trial, index, times | {"foreign_load": foreign}))
             view.trial_finished(trial)
+        if options.has_probes:
+            yield len(job.seeds)  # none comes between the trials of a pair
         limit.lift()  # the probes below need memory of their own
         if directory and seeds and (flops := trainer.train_flops()):
             directory.note({"train_flops": flops})

@@ -75,8 +75,9 @@ class Tables(Report):
     def all_ended(self) -> None:
         print_overview(self._console, self._runs, self._protocol)
         if self._interleaved:
+            across = {*self._across, "recipe"}  # their difference is the question, whatever they are called
             for first, second in pairwise(self._runs):
-                self._console.print(comparison.of_runs(first, second, self._protocol, self._across).rich())
+                self._console.print(comparison.of_runs(first, second, self._protocol, across).rich())
         print_lines(self._console, self._runs)
 
 

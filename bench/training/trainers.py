@@ -1,6 +1,5 @@
 """What trains the trials of a run: a recipe, or a function of the user's own. `run_trials.py` records them."""
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -9,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from bench.command_line.invocation import encodable
 from bench.command_line.jobs import RunOptions
 from bench.training import tracking
 from bench.training.launch import without_launcher
@@ -23,11 +23,12 @@ from pipelines.probes import communication
 from pipelines.probes.communication import Communication
 from pipelines.probes.profiling import Profile, profile_function, profile_training
 from pipelines.recipe import Command, Function, Recipe, Script
-from pipelines.recipe.scripts import display_name
+from pipelines.recipe.scripts import entry_from_here, sha256_of
 from pipelines.recipe.training import Data
 from pipelines.scripts import command
 from pipelines.scripts.function import EpochProgress, FunctionTrainer, notify
 from pipelines.scripts.metrics import Reported
+from pipelines.scripts.run import changed
 from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 from pipelines.warmup import warm_up
@@ -173,7 +174,7 @@ class OwnTrainer(Trainer):
             )
         self.laps = clock.laps
         resolved = self._trainer.config
-        self.description = resolved.model_dump(mode="json") | {"entry": display_name(resolved.entry)}
+        self.description = resolved.model_dump(mode="json") | {"entry": encodable(entry_from_here(resolved))}
         self.hash = resolved.hash
         self.sources = {resolved.path.name: self._trainer.source}
 
@@ -206,8 +207,8 @@ class CommandTrainer(Trainer):
             raise ValueError(f"--command: there is no program {program!r}")
         paths = config.paths()
         files = {path.as_posix(): sha256_of(path) for path in paths}
-        if changed := [name for name, code in config.files.items() if files.get(name) != code]:
-            raise ValueError(f"{changed[0]}: has changed since this run began: start a new run")
+        if others := [name for name, code in (config.files or {}).items() if files[name] != code]:
+            raise ValueError(f"{changed(others[0])}; put {{seed}} into the name of a file that the command writes")
         config = config.model_copy(update={"files": files})
         self.description = config.model_dump(mode="json")
         self.hash = config.hash
@@ -241,12 +242,6 @@ def make_trainer(recipe: Recipe | Script, options: RunOptions, world: World, *, 
             recipe, options.data_dir, world, smoke_test=smoke_test, track=options.track, timeout=options.timeout
         )
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Of the bytes of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_data(config: Data, folder: Path, world: World) -> Dataset:

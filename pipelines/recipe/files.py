@@ -1,7 +1,7 @@
 """Recipes as YAML files: names, globs, `base:` inheritance, overrides from the command line, smoke tests.
 
 A file says what it changes against the recipe that its `base:` names: mappings are merged key by key, anything else
-is replaced, `null` switches off.
+is replaced, `null` switches off. The path of a base starts from the folder of the file.
 """
 
 import copy
@@ -25,6 +25,8 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 OWN = {"entry", "command"}
 """options that a training of the user's own has, and no recipe"""
 NOT_RECIPES = {"launch", "suites"}
+ONE_KIND = {"data", "arguments"}
+"""groups whose options do not depend on their `name`: those of all data sets, and the arguments of one function"""
 OPTIONS_OF_FUNCTION = {"target", "data", "title", "change", "source", "arguments"}
 """keys that an override of a function sets itself; any other is an argument of the function"""
 
@@ -80,12 +82,14 @@ def is_own(name: str) -> bool:
 
 def load_own(settings: dict[str, object], name: str, overrides: Iterable[str] = ()) -> Script:
     """A training of the user's own from its settings, with overrides as `load_any` has them. Raises as `load`."""
-    for override in overrides:
+
+    def change_of(override: str) -> dict[str, object]:
         change = _parse_override(override)
         (key,) = change
         is_own = key in OPTIONS_OF_FUNCTION or "command" in settings
-        settings = _merge(settings, current(change, override) if is_own else {"arguments": change})
-    return validate_own(settings, name)
+        return current(change, override) if is_own else {"arguments": change}
+
+    return validate_own(_changed(settings, map(change_of, overrides)), name)
 
 
 def validate_any(settings: Mapping[str, object], name: str) -> Recipe | Script:
@@ -106,10 +110,7 @@ def validate_own(settings: Mapping[str, object], name: str) -> Script:
 
 def read(name: str, overrides: Iterable[str] = ()) -> dict[str, object]:
     """The merged settings of a recipe, before they are checked."""
-    settings = _inherit(name)
-    for override in overrides:
-        settings = _merge(settings, current(_parse_override(override), override))
-    return settings
+    return _changed(_inherit(name), (current(_parse_override(override), override) for override in overrides))
 
 
 def title(name: str) -> str:
@@ -236,17 +237,35 @@ def _lineage(name: str, chain: Sequence[str] = ()) -> Iterator[dict[str, object]
     yield settings
     if base is None:
         return
+    if base.endswith((".yaml", ".yml")):
+        base = str(path.parent / base)
     try:
         yield from _lineage(base, [*chain, real])
     except RecipeError as error:
         raise RecipeError(f"{path}: base={base}: {error}") if not chain else error from None
 
 
+def _changed(settings: Mapping[str, object], changes: Iterable[Mapping[str, object]]) -> dict[str, object]:
+    """The settings with all changes on top. The changes are put together first, so that their order does not matter:
+    an option of another optimizer may come before the name of that optimizer."""
+    return _merge(settings, reduce(_together, changes, {}))
+
+
+def _together(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, object]:
+    """Both changes as one. Of two values of one option the second counts."""
+    both = {**first, **second}
+    for key in first.keys() & second.keys():
+        old, new = first[key], second[key]
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            both[key] = _together(old, new)
+    return both
+
+
 def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     merged = dict(base)
     for key, value in changes.items():
         old = base.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and (key == "data" or _same_kind(value, old)):
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and (key in ONE_KIND or _same_kind(value, old)):
             merged[key] = _merge(old, value)
         else:
             merged[key] = value
@@ -254,10 +273,7 @@ def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[st
 
 
 def _same_kind(changes: Mapping[str, object], old: Mapping[str, object]) -> bool:
-    """Whether both speak of one network, optimizer or schedule: another `name:` starts from nothing.
-
-    The options of `data` are the same for every data set, so that another name keeps them.
-    """
+    """Whether both speak of one network, optimizer or schedule: another `name:` starts from nothing."""
     return changes.get("name", old.get("name")) == old.get("name")
 
 

@@ -64,8 +64,10 @@ def _about_key(error: Mapping[str, Any], key: str, groups: list[type[Config]], r
     if error["type"] == "extra_forbidden":
         prefix, dot, word = key.rpartition(".")
         close = difflib.get_close_matches(word, [name for group in groups for name in group.model_fields], n=1)
-        meant = [f"{prefix}{dot}{name}" for name in close] or _elsewhere(word, root)
-        return f"{key}: there is no such option{_question(meant)}; {_remedy(key, root)}"
+        meant = [f"{prefix}{dot}{name}" for name in close] or [one for one in _elsewhere(word, root) if one != key]
+        kind = _name(groups[0]) if len(groups) == 1 else None
+        where = f" of {prefix}.name={kind}" if kind and not meant else ""
+        return f"{key}: there is no such option{where}{_question(meant)}; {_remedy(key, root)}"
     if error["type"] == "missing":
         return f"{key}: is missing"
     if error["type"] == "union_tag_not_found":

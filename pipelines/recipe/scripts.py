@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -38,13 +39,20 @@ class Script(Config):
         """ValueError: only the author knows its batch."""
         raise ValueError("--batch-per-process sets the batch of a recipe; give a function its batch as an argument")
 
+    def paths(self) -> list[Path]:
+        """The files that are known to decide what is trained."""
+        return []
+
     @property
     def hash(self) -> str:
         """12 hexadecimal digits that change when what is trained, on what, or the target changes."""
-        left_out = {**dict.fromkeys(("title", "change", "source", "entry"), True), "data": {"path"}}
-        described = self.model_dump(mode="json", exclude=left_out, exclude_none=True)
-        canonical = json.dumps([HASH_VERSION, described], sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps([HASH_VERSION, self._trained()], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def _trained(self) -> dict[str, object]:
+        """What is trained, wherever its files and data are."""
+        left_out = {**dict.fromkeys(("title", "change", "source", "entry"), True), "data": {"path"}}
+        return self.model_dump(mode="json", exclude=left_out, exclude_none=True)
 
 
 class Function(Script):
@@ -71,10 +79,16 @@ class Function(Script):
         """The file."""
         return Path(self.entry.rpartition(":")[0])
 
+    def paths(self) -> list[Path]:
+        return [self.path]
+
     @property
     def function(self) -> str:
         """The name of the function in it."""
         return self.entry.rpartition(":")[2]
+
+    def _trained(self) -> dict[str, object]:
+        return super()._trained() | {"function": self.function}
 
 
 class Command(Script):
@@ -87,8 +101,8 @@ class Command(Script):
     metrics: str = "json"
     """where accuracies are: `json` or `json:FILE`, JSON lines on standard output or in a file; or a regular expression
     with named groups"""
-    files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of each file that the command names; filled in when it is started"""
+    files: dict[str, str] | None = None
+    """SHA-256 of each file that the command names; filled in when a run begins: a trial may write such files"""
 
     @field_validator("command")
     @classmethod
@@ -109,7 +123,10 @@ class Command(Script):
         return Path(file.replace("{seed}", str(seed))) if (kind, colon) == ("json", ":") else None
 
     def paths(self) -> list[Path]:
-        """The files that the command reads, as far as it names them: they decide what it trains."""
+        """The files that the command reads, as far as it names them: those that its run began with, or those that are
+        there."""
+        if self.files is not None:
+            return list(map(Path, self.files))
         written = self.metrics_file(seed=0)
         return [path for path in self._named() if path.is_file() and path != written]
 
@@ -135,13 +152,29 @@ class Cells(Script):
     """SHA-256 of the cell's text, where it is known"""
 
 
+def code_of(text: str) -> str:
+    """SHA-256 of a text, as `code` has it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Of the bytes of a file, as `files` has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def is_entry(name: str) -> bool:
     """Whether a word names a function in a file, and not a recipe."""
     return ENTRY.fullmatch(name) is not None
 
 
+def entry_from_here(function: Function) -> str:
+    """A function by the path of its file from the current folder, which finds it again in the same folder."""
+    return f"{Path(os.path.relpath(function.path.resolve())).as_posix()}:{function.function}"
+
+
 def display_name(entry: str) -> str:
-    """A function as records name it: with its path below the current folder, or its file alone."""
+    """The name of a function's runs: with its path below the current folder, or its file alone."""
     file, _, function = entry.rpartition(":")
     path = Path(file).resolve()
     shown = path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name

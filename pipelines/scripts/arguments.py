@@ -146,5 +146,6 @@ def explained(name: str, known: Sequence[str] = ()) -> Iterator[None]:
             elif not key:
                 found.append(one["msg"].removeprefix("Value error, "))
             else:
-                found.append(f"{key}={one['input']!r}: {one['msg'].replace('Input should be', 'it should be')}")
+                quoted = f", in quotes: '{key}=\"TEXT\"'" if one["type"] == "string_type" else ""
+                found.append(f"{key}={one['input']!r}: {one['msg'].replace('Input should be', 'it should be')}{quoted}")
         raise ScriptError(f"{name}: {'; '.join(found)}") from None

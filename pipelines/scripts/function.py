@@ -34,10 +34,10 @@ from pipelines.host import gpu_sampler
 from pipelines.host.devices import make_clock, peak_bytes, reset_peak_bytes
 from pipelines.host.torch_settings import TorchSettings
 from pipelines.host.torchvision_import import make_importable
-from pipelines.recipe.scripts import Function
+from pipelines.recipe.scripts import Function, code_of
 from pipelines.scripts import imports, timeouts
 from pipelines.scripts.arguments import check_arguments, explained, read_arguments, recorded
-from pipelines.scripts.run import Run, ScriptError, divergence, fraction, without_nan, words_of
+from pipelines.scripts.run import Run, ScriptError, changed, divergence, fraction, without_nan, words_of
 from pipelines.train import slowest
 from pipelines.trial import Trial
 
@@ -89,9 +89,9 @@ class FunctionTrainer:
         self.world, self._load, self._smoke_test, self._timeout = world, load, smoke_test, timeout
         name = config.entry
         text = read_source(config.path)
-        code = hashlib.sha256(text.encode()).hexdigest()
+        code = code_of(text)
         if config.code and config.code != code:
-            raise ScriptError(f"{config.path}: has changed since this run began: start a new run")
+            raise changed(config.path)
         self.source = text
         self._observer_error: Exception | None = None
         ours = TorchSettings.capture()

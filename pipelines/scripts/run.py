@@ -34,6 +34,14 @@ class ScriptError(ValueError):
     """A training of the user's own did what cannot be recorded. Its author can mend it."""
 
 
+def changed(path: object) -> ScriptError:
+    """The error of a run to resume, of which a file is not the one that it began with."""
+    return ScriptError(
+        f"{path}: has changed since this run began, or the run began in another folder: resume it there, or start a "
+        "new run"
+    )
+
+
 def words_of(error: BaseException) -> str:
     """The first line of an error, with its kind unless it is a ScriptError."""
     text = str(error).strip().partition("\n")[0]

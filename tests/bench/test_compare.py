@@ -91,6 +91,26 @@ def test_a_damaged_line_is_a_warning(tmp_path, capsys):
     assert "skipped a damaged line" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "name"), [("mine.yaml", "mine"), ("./{}", "mine.py:train"), ("../{folder}/{}", "mine.py:train")]
+)
+def test_a_recipe_is_written_as_for_a_run(tmp_path, monkeypatch, capsys, word, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    for one in (name, "other"):
+        keep(tmp_path / "runs", name=one)
+    assert compare.main([word.format(name, folder=tmp_path.name), "other"]) == 0
+    assert f"{name} →" in capsys.readouterr().out
+
+
+def test_a_run_without_a_trial_is_a_warning(tmp_path, capsys):
+    for side in "ab":
+        keep(tmp_path / side)
+    broken_off = keep(tmp_path / "b", seconds=[], recipe_hash="another", seeds=[0])
+    assert compare.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().err == f"warning: {broken_off} has no trial\n"
+
+
 def test_a_recipe_on_one_side_alone_is_a_warning(tmp_path, capsys):
     old, new = tmp_path / "old", tmp_path / "new"
     for name in ("shared", "gone", "gone"):

@@ -84,6 +84,23 @@ def test_two_functions_are_interleaved_and_compared(main):
     assert first.record.interleaved == second.record.interleaved is not None
 
 
+def test_two_files_of_one_name_are_compared_and_resumed(main, monkeypatch):
+    """Neither lies below the folder in which the run is started, so that both runs have the name of the file alone."""
+    monkeypatch.setattr(cli, "WIDTH", 300)
+    for version, seconds in (("old", "0.002"), ("new", "0.004")):
+        Path(version).mkdir()
+        Path(version, "mine.py").write_text(TRAIN.replace("0.002", seconds))
+    monkeypatch.chdir("bench")
+    ended = main("../old/mine.py:train", "../new/mine.py:train", *OWN[1:], "--interleave", "--trials", "2")
+    assert "n = 2" in ended.out
+    assert "not comparable:" not in ended.out
+    runs = store.find(["runs"])
+    assert [run.record.recipe["entry"] for run in runs] == ["../old/mine.py:train", "../new/mine.py:train"]
+    ended = main(*(word for run in runs for word in ("--resume", run.path)), "--trials", "3")
+    assert (ended.status, ended.err) == (0, "")
+    assert [len(run.trials) for run in store.find(["runs"])] == [3, 3]
+
+
 def test_two_checkouts_of_one_project_train_their_own_code_and_are_recorded_here(main):
     for version, accuracy in (("old", 0.7), ("new", 0.9)):
         Path(version).mkdir()
@@ -133,6 +150,16 @@ def test_a_run_is_not_resumed_with_another_text(main):
     run = only_run(Path("runs"))
     Path("mine.py").write_text(TRAIN + "# changed\n")
     assert "mine.py: has changed since this run began" in error_of(main("--resume", run.path))
+
+
+@pytest.mark.parametrize("words", [OWN, ("--command", "python learn.py {seed}", "--target", "0.8")])
+def test_a_run_is_resumed_in_the_folder_where_it_began(main, monkeypatch, words):
+    Path("learn.py").write_text(LEARN)
+    assert main(*words, "--trials", "1").status == 0
+    run = only_run(Path("runs")).path.resolve()
+    monkeypatch.chdir("configs")
+    message = error_of(main("--resume", run, "--trials", "2"))
+    assert "is not there: resume in the folder where the run began" in message
 
 
 @pytest.mark.parametrize(
@@ -270,6 +297,17 @@ def test_a_command_is_resumed_and_not_with_another_file(main):
     assert len(only_run(Path("runs")).trials) == 3
     Path("learn.py").write_text(LEARN + "# changed\n")
     assert "learn.py: has changed since this run began" in error_of(main("--resume", run.path))
+
+
+def test_a_file_that_a_command_writes_does_not_keep_it_from_being_resumed(main):
+    Path("learn.py").write_text(f"open('model.txt', 'w').write('weights')\n{LEARN}")
+    assert main("--command", f"{COMMAND} model.txt", "--target", "0.8", "--trials", "1").status == 0
+    run = only_run(Path("runs")).path
+    assert (main("--resume", run, "--trials", "2").status, len(only_run(Path("runs")).trials)) == (0, 2)
+    assert main("--command", f"{COMMAND} model.txt", "--target", "0.8", "--trials", "1").status == 0
+    run = store.find(["runs"])[-1].path
+    Path("model.txt").write_text("other weights")
+    assert "put {seed} into the name of a file that the command writes" in error_of(main("--resume", run))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from bench.training import trainers
+from bench.training import profiles, trainers
+from pipelines.probes import energy
 from results import store
 from tests.bench.conftest import SMALL, error_of
 
@@ -103,5 +104,21 @@ def test_runs_that_are_resumed_together_alternate_again(main, tmp_path, order):
     assert "were not interleaved" not in ended.out
 
 
+def test_what_one_cannot_train_leaves_no_run_of_the_others(main, tmp_path, order):
+    (tmp_path / "mine.py").write_text("def train(run):\n    return 0.9\n")
+    ended = main(*recipes(tmp_path), "mine.py:trian", "--target", "0.5", "--interleave")
+    assert "did you mean train?" in error_of(ended)
+    assert order[0] == []
+    assert not (tmp_path / "runs").exists()
+
+
 def test_one_recipe_cannot_be_interleaved(main):
     assert "two recipes" in error_of(main("digits/quick", "--interleave"))
+
+
+def test_a_probe_comes_after_the_trials_of_all(main, tmp_path, monkeypatch, order):
+    """Between two trials of a pair it would heat the machine."""
+    monkeypatch.setattr(energy, "measure", lambda world, train: order[0].append("energy"))
+    monkeypatch.setattr(profiles, "keep_energy", lambda joules, directory, view: None)
+    assert main(*recipes(tmp_path), "--interleave", "--trials", 2, "--energy").status == 0
+    assert order[0] == [(1, 0), (2, 0), (1, 1), (2, 1), "energy", "energy"]

@@ -118,6 +118,17 @@ def test_a_grid_visits_every_point_once(find):
     assert (len(coarse.trials), len(refined.trials)) == (4, 2), "the second stage keeps the better choice"
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_choices_may_be_lists_and_groups(find, recwarn, sampler):
+    words = ("digits/quick", "model.widths=[4]|[4, 8]", "augment={crop: 1}|{crop: 0}", "epochs=1", "--sampler", sampler)
+    for trials in (1, 2):
+        assert find(*words, "--trials", trials, "--threads", "1").status == 0
+    assert [str(warning.message) for warning in recwarn if "Choices" in str(warning.message)] == []
+    best = search_study.best_of(studies())
+    winner = recipe.load("runs/search/digits-quick.yaml")
+    assert list(winner.model.widths) == best.params["model.widths"]
+
+
 def test_a_point_of_a_grid_that_was_broken_off_is_tried_again(find, monkeypatch):
     whole, calls = search_study.score, []
 
@@ -307,6 +318,55 @@ def test_the_arguments_of_a_function_are_searched(find):
     winner = recipe.load_any("runs/search/mine.py-train.yaml")
     assert (winner.function, winner.target) == ("train", 0.9)
     assert winner.arguments["rate"] == pytest.approx(0.3, abs=0.25)
+
+
+@pytest.fixture(params=["mine.py:train", "mine.yaml"])
+def edited(request):
+    """A search of a file, and what edits the file."""
+    Path("mine.py").write_text(OWN)
+    Path("mine.yaml").write_text("base: digits/quick\nepochs: 1\nmodel: {widths: [4]}\n")
+
+    def edit():
+        Path("mine.py").write_text(OWN + "# changed\n")
+        Path("mine.yaml").write_text("base: digits/quick\nepochs: 2\nmodel: {widths: [4]}\n")
+
+    space = "rate=0.1..0.9" if request.param.endswith("train") else "optimizer.lr=log:1e-3..1"
+    return (request.param, space, "target=0.9"), edit
+
+
+def test_a_study_of_a_file_that_was_edited_does_not_go_on(find, edited):
+    words, edit = edited
+    assert find(*words, "--trials", "1").status == 0
+    assert find(*words, "--trials", "2").status == 0
+    edit()
+    ended = find(*words, "--trials", "3")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "is a search with recipe hash" in ended.err
+
+
+@pytest.mark.parametrize("trial", [1, 2], ids=["within a stage", "between the stages"])
+def test_a_file_that_is_edited_during_a_search_ends_it(find, edited, monkeypatch, trial):
+    words, edit = edited
+    whole, calls = search_study.score, []
+
+    def score(*arguments):
+        calls.append(arguments)
+        found = whole(*arguments)
+        if len(calls) == trial:
+            edit()
+        return found
+
+    monkeypatch.setattr(search_study, "score", score)
+    ended = find(*words, "--trials", "2")
+    assert (ended.status, len(calls)) == (2, trial)
+    assert f"{words[0]}: has changed since the search began: change it back" in ended.err
+
+
+def test_a_command_is_refused(find):
+    Path("mine.yaml").write_text("command: ./train\ntarget: 0.9\n")
+    ended = find("mine.yaml", "command=./train 1|./train 2")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "mine.yaml: is a command" in ended.err
 
 
 def test_an_argument_that_a_function_lacks_is_refused_before_any_trial(find):

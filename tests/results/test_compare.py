@@ -241,6 +241,28 @@ def test_two_recipes_by_name_are_compared_because_that_is_the_question():
     assert (found.recipe, found.verdict) == ("cifar10/airnet → cifar10/other", "better")
 
 
+def test_two_recipes_of_one_name_are_no_sample_of_either():
+    """A file that was edited between two runs: the comparison of two names takes all runs of both."""
+    facts = dict.fromkeys(FACTS, "as ever")
+    first, second = (samples(STEADY, recipe="b", facts=facts | {"recipe": code}) for code in ("h1", "h2"))
+    mixed = compare([samples(STEADY, recipe="a")], [first, second])[0]
+    assert (mixed.verdict, mixed.reason) == (
+        "not comparable",
+        "recipe: b is h1 and h2; name the runs of one of them, or pass --across recipe",
+    )
+    assert compare([samples(STEADY, recipe="a")], [first])[0].verdict == "same"
+    assert compare([samples(STEADY, recipe="a")], [first, second], across=["recipe"])[0].after.n == 2 * len(STEADY)
+
+
+def test_a_run_without_a_trial_says_nothing_of_the_others():
+    """It was broken off before its first trial: no pair is missing, and its recipe does not count."""
+    sides = [samples(STEADY, recipe=name, interleaved="1") for name in "ab"]
+    broken_off = samples([], recipe="a", interleaved="2", facts=dict.fromkeys(FACTS, "as ever") | {"recipe": "h0"})
+    assert compare([sides[0], broken_off], [sides[1]])[0].change.paired
+    (alone, *_) = compare([broken_off], [sides[1]], across=["recipe"])
+    assert alone.reason == "before: no trial has ended"
+
+
 def test_recipes_on_one_side_alone_are_left_out_and_none_in_common_is_refused():
     extra = samples(STEADY, recipe="b")
     assert {one.recipe for one in compare([samples(STEADY), extra], [samples(STEADY)])} == {"cifar10/airnet"}
@@ -248,10 +270,13 @@ def test_recipes_on_one_side_alone_are_left_out_and_none_in_common_is_refused():
         compare([samples(STEADY), extra], [samples(STEADY, recipe="c")])
 
 
-def test_a_run_is_not_compared_with_itself():
-    one = samples(STEADY)
+@pytest.mark.parametrize("folder", ["runs", "../{}/runs", "{}/runs"], ids=["alike", "relative", "absolute"])
+def test_a_run_is_not_compared_with_itself(tmp_path, monkeypatch, folder):
+    """However its directory is written."""
+    monkeypatch.chdir(tmp_path)
+    same = folder.format(tmp_path if folder.startswith("{") else tmp_path.name)
     with pytest.raises(ValueError, match="cannot be compared with itself"):
-        compare([one], [one])
+        compare([samples(STEADY, origin="runs/a")], [samples(STEADY, origin=f"{same}/a")])
 
 
 def test_interleaved_trials_are_compared_with_their_neighbours():

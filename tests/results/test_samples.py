@@ -73,6 +73,7 @@ def test_the_compiled_kernels_that_ran_are_a_fact_where_they_are_known(tmp_path)
     assert kernels(None, None) is None
     assert kernels((), ()) == "PyTorch's"
     assert kernels(("convolution_chain: amx",), None) == "convolution_chain: amx"
+    assert kernels((), ("convolution_chain: amx",)) == "PyTorch's and convolution_chain: amx", "compiled in between"
 
 
 def test_a_side_is_a_run_a_folder_a_glob_or_a_recipe(runs):

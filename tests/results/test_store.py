@@ -1,5 +1,6 @@
 """Runs on disk: what was written comes back, damage costs one line, and nothing leaves the root."""
 
+import contextlib
 import json
 import math
 import os
@@ -290,8 +291,18 @@ def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_
 )
 def test_one_run_is_of_one_recipe_one_code_and_one_machine(written, changes, key):
     written.finish("interrupted")
-    with pytest.raises(ValueError, match=f"cannot be resumed: {key} was .* is .* now; start a new run"):
+    with pytest.raises(ValueError, match=f"cannot be resumed: {key} was .* is .* now; undo that or start anew"):
         resume(written.path, record(**changes))
+
+
+@pytest.mark.parametrize(("then", "is_refused"), [({"code": "a"}, True), ({"code": "b"}, False)])
+def test_the_trials_of_a_run_are_of_one_text_of_changed_code(tmp_path, then, is_refused):
+    machine = {"machine_id": "m", "machine_class": "CPU"}
+    run = create(tmp_path, record(dirty=True, environment=machine | then))
+    run.finish("interrupted")
+    refused = pytest.raises(ValueError, match="cannot be resumed: code was 'a' and is 'b' now")
+    with refused if is_refused else contextlib.nullcontext():
+        resume(run.path, record(dirty=True, environment=machine | {"code": "b"}))
 
 
 def data(digit="a"):

@@ -1,13 +1,17 @@
 """Trials that were recorded elsewhere become one run here."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.command_line.jobs import Job
 from bench.training import spread
 from bench.training.collect import CollectedRun
+from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Trained, TrialTask
 from pipelines import recipe
 from pipelines.host import environment
+from pipelines.recipe.scripts import code_of, sha256_of
 from results import store
 from results.record import Run
 from tests.results import builders
@@ -124,6 +128,19 @@ def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, n
         collected(tmp_path).find_unfinished()
 
 
+def test_a_run_of_changed_code_is_refused_where_it_has_changed_again(tmp_path, code, monkeypatch):
+    """Its commit is the same."""
+    code(CODE[0], True)
+    first = collected(tmp_path)
+    run = recorded(tmp_path, 1, code=environment.code_digest(ROOT))
+    first.add(replace(run, record=run.record.model_copy(update={"dirty": True})), {})
+    first.finish("Ctrl-C", is_interrupted=True)
+    collected(tmp_path).find_unfinished()
+    monkeypatch.setattr(environment, "code_digest", lambda folder: "another")
+    with pytest.raises(ValueError, match="cannot be resumed: code was '.*' and is 'another' now"):
+        collected(tmp_path).find_unfinished()
+
+
 @pytest.mark.parametrize(
     ("words", "is_found"),
     [
@@ -135,9 +152,11 @@ def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, n
         (("lr=0.3", "target=0.5", "depth=2"), False),
     ],
 )
-def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, words, is_found):
+def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, monkeypatch, words, is_found):
     """The record has the arguments that were not given too, and the file's hash."""
-    options = {"entry": "mine.py:train", "target": 0.5, "arguments": {"lr": 0.3, "depth": 2}, "code": "0" * 64}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("pass")
+    options = {"entry": "mine.py:train", "target": 0.5, "arguments": {"lr": 0.3, "depth": 2}, "code": code_of("pass")}
     command = ["bench/sweep.py", "mine.py:train", "target=0.5", "lr=0.3", "--trials=3"]
     record = builders.record(recipe_name="mine.py:train", recipe=options, command=command, seeds=[0, 1, 2])
     store.create(tmp_path, record).finish("interrupted")
@@ -145,6 +164,29 @@ def test_a_run_of_a_function_is_resumed_with_its_arguments_alone(tmp_path, words
     run = CollectedRun(asked, tmp_path, ["bench/sweep.py", "mine.py:train", *words])
     assert (resumed(run).path is not None) == is_found
     run.finish()
+
+
+@pytest.mark.parametrize("name", ["mine.py:train", "command.yaml"])
+@pytest.mark.parametrize("text", ["pass", "pass  # changed"])
+def test_a_run_of_another_text_is_another_run(tmp_path, monkeypatch, name, text):
+    """As one of a recipe with other options is. Its trials would be refused after they were trained."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text("pass")
+    (tmp_path / "command.yaml").write_text("command: python mine.py {seed}\ntarget: 0.5\n")
+    asked = recipe.load_any(name, ["target=0.5"])
+    known = {"code": code_of("pass"), "files": {"mine.py": sha256_of(path)}}
+    options = asked.model_dump(mode="json", exclude_none=True) | known
+    command = ["bench/sweep.py", name, "target=0.5"]
+    record = builders.record(recipe_name="mine", recipe=options, command=command, seeds=[0])
+    store.create(tmp_path, record).finish("interrupted")
+    path.write_text(text)
+    run = resumed(CollectedRun(Job("mine", asked, (0,)), tmp_path, command))
+    assert (run.path is not None) == (text == "pass")
+    run.finish()
+    if name.endswith("train"):
+        other = Job("mine", recipe.load_any("mine.py:test", ["target=0.5"]), (0,))
+        assert resumed(CollectedRun(other, tmp_path, command)).path is None
 
 
 def test_two_drivers_cannot_write_one_run(tmp_path):

@@ -1,4 +1,5 @@
 import re
+from itertools import permutations
 
 import pytest
 import yaml
@@ -77,6 +78,22 @@ def test_another_name_starts_from_nothing(write):
     assert recipe.load("a/again").schedule.name == "constant"
     assert recipe.load("a/base", ["optimizer.name=adamw"]).optimizer == adam
     assert recipe.load("a/base", ["optimizer.name=sgd"]).optimizer.weight_decay == 5e-4
+
+
+@pytest.mark.parametrize("overrides", list(permutations(["optimizer.name=adamw", "optimizer.weight_decay=0.3"])))
+def test_the_order_of_overrides_does_not_matter(write, overrides):
+    optimizer = recipe.load("a/base", overrides).optimizer
+    assert (optimizer.name, optimizer.weight_decay) == ("adamw", 0.3)
+
+
+def test_of_two_values_of_an_option_the_last_counts(write):
+    assert recipe.load("a/base", ["optimizer.lr=1", "optimizer={lr: 2}", "epochs=3", "epochs=4"]).optimizer.lr == 2
+
+
+def test_an_argument_called_name_is_like_any_other(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("entry: a.py:train\ntarget: 0.9\narguments: {name: resnet, lr: 0.3}\n")
+    assert recipe.load_any(str(path), ["name=vit"]).arguments == {"name": "vit", "lr": 0.3}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -166,7 +183,10 @@ def test_the_title_of_a_circle_is_an_error_and_not_a_crash(write):
         ("schedule={name: piecewise_linear, epochs: [0, 1], values: [1]}", ["schedule", "2 epochs but 1 values"]),
         ("schedule={name: piecewise_linear, epochs: [0, 0], values: [1, 1]}", ["schedule", "must rise", "[0.0, 0.0]"]),
         ("schedule={name: piecewise_linear, epochs: [0]}", ["schedule.values", "is missing"]),
-        ("optimizer={name: adamw, lr: 1e-3, momentum: 0.9}", ["optimizer.momentum", "there is no such option"]),
+        (
+            "optimizer={name: adamw, lr: 1e-3, momentum: 0.9}",
+            ["optimizer.momentum: there is no such option of optimizer.name=adamw; bench/run.py --help optimizer"],
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_with_recipe_key_and_value(write, override, parts):
@@ -286,6 +306,19 @@ def test_a_path_is_a_recipe_too(write, tmp_path):
     path.write_text("base: a/base\ntitle: mine\n")
     assert recipe.load(str(path)).title == "mine"
     assert recipe.title(str(path)) == "mine"
+
+
+def test_the_path_of_a_base_starts_from_the_folder_of_the_file(write, tmp_path, monkeypatch):
+    """As that of an entry does. A file of the same name in the working directory is another one."""
+    for folder, title in (("shared", "of shared"), ("elsewhere/shared", "of elsewhere")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mine.yaml").write_text(f"base: a/base\ntitle: {title}\n")
+    (tmp_path / "top.yaml").write_text("base: shared/mine.yaml\nepochs: 3\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert recipe.load("../top.yaml").title == recipe.title("../top.yaml") == "of shared"
+    absolute = tmp_path / "absolute.yaml"
+    absolute.write_text(f"base: {tmp_path}/shared/mine.yaml\n")
+    assert recipe.load(str(absolute)).title == "of shared"
 
 
 @pytest.mark.parametrize(

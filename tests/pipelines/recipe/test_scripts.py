@@ -1,7 +1,7 @@
 import pytest
 
 from pipelines import recipe
-from pipelines.recipe.scripts import Command
+from pipelines.recipe.scripts import Command, Function
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,8 @@ def test_metrics_that_find_no_accuracy_are_refused_before_anything_is_trained(tm
     path.write_text(f"command: ./train\ntarget: 0.9\nmetrics: {metrics!r}\n")
     with pytest.raises(recipe.RecipeError, match=f"mine.yaml: metrics: .*{words}"):
         recipe.load_any(str(path))
+
+
+def test_a_function_is_the_same_wherever_its_file_lies_and_another_one_is_not():
+    one, moved, other = (Function(entry=entry, target=0.9, code="0" * 64) for entry in ("a.py:f", "b/a.py:f", "a.py:g"))
+    assert one.hash == moved.hash != other.hash

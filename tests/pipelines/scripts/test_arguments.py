@@ -57,6 +57,7 @@ def test_the_signature_is_the_schema(trainer, text):
         ({}, "mine.py:train: lr is missing"),
         ({"lr": "high"}, "lr='high': it should be a valid number"),
         ({"lr": 1, "layers": ["a"]}, r"layers\.0='a': it should be a valid integer"),
+        ({"lr": 1, "name": False}, "name=False: it should be a valid string, in quotes: 'name=\"TEXT\"'"),
         ({"lr": 1, "nam": "b"}, r"there is no argument 'nam'; did you mean name\?"),
         ({"lr": 1, "momentum": 0.9}, "there is no argument 'momentum'; it takes lr, layers, name"),
     ],
