@@ -121,4 +121,4 @@ def test_a_probe_comes_after_the_trials_of_all(main, tmp_path, monkeypatch, orde
     monkeypatch.setattr(energy, "measure", lambda world, train: order[0].append("energy"))
     monkeypatch.setattr(profiles, "keep_energy", lambda joules, directory, view: None)
     assert main(*recipes(tmp_path), "--interleave", "--trials", 2, "--energy").status == 0
-    assert order[0] == [(1, 0), (2, 0), (1, 1), (2, 1), "energy", "energy"]
+    assert order[0] == [(1, 0), (2, 0), (2, 1), (1, 1), "energy", "energy"]
