@@ -19,6 +19,7 @@ from bench.command_line.cli import INTERNAL, NO_VERDICT
 from bench.training import resources
 from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Task
+from pipelines.distributed import launch_variables
 from pipelines.host import extras
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ POLL = 0.5
 
 
 def _train_on_node(task: Task, at_a_time: int) -> object:
-    """What a Ray worker does."""
+    """What a Ray worker does.
+
+    Where srun started Ray, its variables count the nodes: the processes of a trial are those that this worker starts.
+    """
+    for name in launch_variables.OTHER_SIZES:
+        os.environ.pop(name, None)
     if niceness := os.nice(0):
         how = f"start Ray on every node with {NICENESS}=0"
         return Failure(NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
@@ -161,7 +167,7 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
                 started = set(driver.children(recursive=True)) - before
                 services = services_in_python(started & set(driver.children()))
                 for service in services:
-                    service.terminate()
+                    service.kill()  # SIGTERM would have the autoscaler print a traceback on our standard output
                 stack.enter_context(killed_with_driver(started - services))
             yield Cluster(ray)
     finally:

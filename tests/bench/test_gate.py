@@ -131,7 +131,8 @@ def test_a_night_without_a_decision_is_a_failure_or_a_warning(tmp_path, monkeypa
     assert gate.main(words) == status
     said = capsys.readouterr().err
     assert said.startswith("::warning title=gate unstable::cifar10/airnet: time ")
-    assert ("warning: nothing was decided" in said) == (status == 0)
+    warning = "warning: no decision on cifar10/airnet; the exit status is 0 because of --undecided ok"
+    assert (warning in said) == (status == 0)
 
 
 def test_a_regression_fails_whatever_undecided_says(tmp_path, baseline, capsys):
@@ -189,6 +190,20 @@ def test_a_recipe_that_does_not_train_hides_no_other_verdict(tmp_path, baseline,
     found, said = decisions(capsys)
     assert found == {"cifar10/airnet": "worse", OTHER: "missing"}
     assert "warning: bench/run.py ended with status 2\n" in said
+
+
+def test_a_recipe_that_does_not_train_is_no_night_without_a_decision(tmp_path, baseline, suite, monkeypatch, capsys):
+    monkeypatch.setattr(gate, "train", lambda given, out, *what: keep(out, 1.0, STEADY * 2))
+    words = [str(baseline), "--suite", suite, "--out", str(tmp_path / "runs"), "--json", "--undecided", "ok"]
+    assert gate.main(words) == 2
+    found, said = decisions(capsys)
+    assert found == {"cifar10/airnet": "passed", OTHER: "missing"}
+    assert "--undecided" not in said
+
+
+def test_gates_that_start_at_once_record_apart(tmp_path):
+    given = gate.parse(["baseline", "--out", str(tmp_path)])
+    assert gate.folder_of(given) != gate.folder_of(given)
 
 
 def test_a_confirmation_run_that_fails_decides_nothing(tmp_path, baseline, suite, monkeypatch, capsys):

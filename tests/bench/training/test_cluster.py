@@ -15,6 +15,7 @@ import pytest
 from bench.command_line import cli
 from bench.training import cluster
 from bench.training.tasks import Failure, TrialTask
+from pipelines.distributed import launch_variables
 from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
 from tests.bench.training.test_launch import check_all_end, is_running
@@ -191,6 +192,27 @@ def sleeping():
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_a_trial_is_started_by_its_worker_whatever_started_ray(monkeypatch):
+    """slurm-ray.sh starts Ray by srun, one task a node."""
+    monkeypatch.setattr(cluster.os, "nice", lambda increment: 0)
+    for name in launch_variables.OTHER_SIZES:
+        monkeypatch.setenv(name, "4")
+    task = SimpleNamespace(train=lambda at_a_time: launch_variables.check(os.environ))
+    cluster._train_on_node(task, 1)
+
+
+def test_services_of_ray_end_without_a_word(monkeypatch, sleeping):
+    """The autoscaler answers SIGTERM with a traceback that Ray prints on the standard output of its driver."""
+    service = []
+
+    def init(**given):
+        service.append(sleeping(sys.executable, "-c", "import time; time.sleep(1000)"))
+
+    monkeypatch.setattr(cluster.extras, "require", lambda *names: SimpleNamespace(init=init, shutdown=lambda: None))
+    with cluster.joined(None):
+        assert service[0].wait(60) == -signal.SIGKILL
 
 
 def test_services_of_ray_are_those_that_run_python(sleeping):

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.command_line.jobs import Job
-from bench.training import spread
+from bench.training import collect, spread
 from bench.training.collect import CollectedRun
 from bench.training.tasks import Failure, Trained, TrialTask
 from pipelines import recipe
@@ -47,7 +47,7 @@ def collected(tmp_path):
 
 
 def resumed(run):
-    run.find_unfinished()
+    collect.go_on([run])
     run.resume()
     return run
 
@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_found_without_a_change_of_its_record(tmp_path):
     first.finish("Ctrl-C", is_interrupted=True)
     before = (first.path / "run.json").read_bytes()
     second = collected(tmp_path)
-    second.find_unfinished()
+    collect.go_on([second])
     assert second.missing_seeds == [0, 2]
     assert (first.path / "run.json").read_bytes() == before
 
@@ -115,7 +115,7 @@ def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, n
     first.finish("Ctrl-C", is_interrupted=True)
     code(*now)
     with pytest.raises(ValueError, match=f"{first.path.name}: cannot be resumed: {message}.*leave out --resume"):
-        collected(tmp_path).find_unfinished()
+        collect.go_on([collected(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,7 @@ def test_a_run_that_is_written_leaves_no_other_running(tmp_path):
         run.add(recorded(tmp_path, 1), {})
     runs[0].finish("Ctrl-C", is_interrupted=True)
     again = [CollectedRun(job(), tmp_path / name, COMMAND) for name in "ab"]
-    for run in again:
-        run.find_unfinished()
+    collect.go_on(again)
     with pytest.raises(ValueError, match="writes this run"):
         spread.resume(again)
     (found,) = store.find([tmp_path / "a"])
