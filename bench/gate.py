@@ -234,6 +234,8 @@ def judge_by_baseline(
         )
     folder = folder_of(given)
     new = trained(given, folder, "--suite", given.suite)
+    for entry in after_last_begun(entries, folder):
+        new = trained(given, folder, entry.recipe, "--trials", str(entry.trials))
     if not new:
         raise ValueError(f"--suite {given.suite}: no recipe could be trained")
 
@@ -245,8 +247,18 @@ def judge_by_baseline(
     return gate.judge(baseline, new, chosen, rerun, recipes=entries, own_rules=own)
 
 
+def after_last_begun(entries: Mapping[str, "Entry"], folder: Path) -> list["Entry"]:
+    """The entries that follow the last one with a run: the process of the suite ended in that one, or before its run
+    was recorded."""
+    from results import store
+
+    begun = {run.record.recipe_name for run in store.runs_in(folder, cli.warn)}
+    rest = itertools.takewhile(lambda name: name not in begun, reversed(entries))
+    return [entries[name] for name in rest][::-1]
+
+
 def trained(given: GateOptions, out: Path, *words: str) -> list["Samples"]:
-    """Train in a process of its own; a failure is a warning. Returns the runs that have all their trials."""
+    """Train in a process of its own; a failure is a warning. Returns the runs in `out` that have all their trials."""
     from results import store
 
     try:

@@ -218,15 +218,33 @@ def test_a_confirmation_run_that_fails_decides_nothing(tmp_path, baseline, suite
     assert decisions(capsys)[0] == {"cifar10/airnet": "undecided", OTHER: "passed"}
 
 
-def test_a_suite_that_does_not_train_at_all_is_one_line(tmp_path, baseline, suite, monkeypatch, capsys):
+def test_recipes_behind_one_that_ends_the_process_are_trained_by_themselves(
+    tmp_path, baseline, suite, monkeypatch, capsys
+):
+    asked = []
+
+    def train(given, out, *what):
+        asked.append(what)
+        if what[0] == "--suite":
+            store.create(out, record(recipe_name="cifar10/airnet")).finish("failed", "CUDA out of memory")
+            raise LaunchError("bench/run.py ended with status 3")
+        keep(out, 1.05, STEADY * 2, name=what[0])
+
+    monkeypatch.setattr(gate, "train", train)
+    assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs"), "--json"]) == 1
+    assert decisions(capsys)[0] == {"cifar10/airnet": "missing", OTHER: "worse"}
+    assert asked[:2] == [("--suite", suite), (OTHER, "--trials", "16")]
+
+
+def test_a_suite_that_does_not_train_at_all_is_an_error(tmp_path, baseline, suite, monkeypatch, capsys):
     def train(given, out, *what):
         raise LaunchError("bench/run.py ended with status 2")
 
     monkeypatch.setattr(gate, "train", train)
     assert gate.main([str(baseline), "--suite", suite, "--out", str(tmp_path / "runs")]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "warning: bench/run.py ended with status 2"
-    assert said[1:] == [f"bench/gate.py: error: --suite {suite}: no recipe could be trained"]
+    assert said[:-1] == ["warning: bench/run.py ended with status 2"] * 3, "the suite, and each recipe"
+    assert said[-1] == f"bench/gate.py: error: --suite {suite}: no recipe could be trained"
 
 
 def test_a_recipe_that_the_baseline_lacks_is_named_before_anything_trains(tmp_path, baseline, monkeypatch, capsys):
