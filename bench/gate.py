@@ -172,13 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert given.baseline
         print(baselines.accept(given.baseline, given.accept))
         return cli.OK
-    from bench.command_line import jobs, json_output, suites
+    from bench.command_line import json_output
     from results import gate, rules
     from results.tables import gate as gate_reports
 
     given.check_folders()
     chosen = rules.rules(given.fail_on or ["time:3%"])
-    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
+    entries = by_recipe(given.suite)
     own = {name: rules.rules(entry.fail_on) for name, entry in entries.items() if entry.fail_on}
     judge = judge_interleaved if given.against else judge_by_baseline
     judgements = judge(given, entries, chosen, own)
@@ -202,6 +202,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = cli.print_error(PROG, error)
         return status or failed  # what is worse stays worse
     return status
+
+
+def by_recipe(suite: str) -> dict[str, "Entry"]:
+    """The entries of a suite by the recipe that their records name. ValueError where two have one name."""
+    from bench.command_line import jobs, suites
+
+    found: dict[str, Entry] = {}
+    for entry in suites.load(suite):
+        name = jobs.run_name(entry.recipe)
+        if name in found:
+            raise ValueError(
+                f"--suite {suite}: {found[name].recipe} and {entry.recipe} are both recorded as {name}: rename one"
+            )
+        found[name] = entry
+    return found
 
 
 def write_reports(given: Reports, judgements: Sequence["Judgement"], table: "Table") -> None:

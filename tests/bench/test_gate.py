@@ -279,6 +279,14 @@ def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):
     assert re.search(r"false .*bench/run\.py .* ended with status 2", capsys.readouterr().err)
 
 
+def test_two_files_of_one_name_are_refused(tmp_path, baseline, capsys):
+    """Their records have the name alone."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("- {recipe: a/lr.yaml, trials: 2}\n- {recipe: b/lr.yaml, trials: 2}\n")
+    assert gate.main([str(baseline), "--suite", str(path)]) == 2
+    assert "a/lr.yaml and b/lr.yaml are both recorded as lr: rename one" in capsys.readouterr().err
+
+
 def test_a_suite_that_is_not_there_is_refused(tmp_path, baseline, capsys):
     assert gate.main([str(baseline), "--suite", "nowhere", "--out", str(tmp_path / "runs")]) == 2
     assert "bench/gate.py: error: " in capsys.readouterr().err
