@@ -44,6 +44,13 @@ class Terminated(KeyboardInterrupt):
         self.signal = signal.Signals(number)
 
 
+def cause_of(error: BaseException) -> str:
+    """What ended a command, as the record of a run says it."""
+    if isinstance(error, Terminated):
+        return error.signal.name
+    return "Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+
+
 @contextlib.contextmanager
 def terminating() -> Iterator[None]:
     """SIGTERM and SIGHUP raise `Terminated`. A SIGHUP that the caller ignores, as under nohup, stays ignored."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.command_line.cli import Terminated
 from bench.command_line.jobs import Job
 from bench.training import collect, spread
 from bench.training.collect import CollectedRun
@@ -198,12 +199,17 @@ def test_recipes_alternate_and_a_failure_leaves_the_others(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(KeyboardInterrupt(), "interrupted"), (OSError(28, "No space left on device"), "failed")]
+    ("error", "status", "reason"),
+    [
+        (KeyboardInterrupt(), "interrupted", "Ctrl-C"),
+        (Terminated(), "interrupted", "SIGTERM"),
+        (OSError(28, "No space left on device"), "failed", "[Errno 28] No space left on device"),
+    ],
 )
-def test_what_ends_the_driver_is_recorded(tmp_path, error, status):
+def test_what_ends_the_driver_is_recorded(tmp_path, error, status, reason):
     run = collected(tmp_path)
     cluster = FakeCluster(lambda task: error if task.seed else Trained(recorded(tmp_path, 0), {}))
     with pytest.raises(type(error)):
         spread.train([(run, tasks("a", tmp_path))], cluster.train, print, "bench/sweep.py")
     (found,) = store.find([tmp_path / "runs"])
-    assert (found.record.status, len(found.trials)) == (status, 1)
+    assert (found.record.status, found.record.reason, len(found.trials)) == (status, reason, 1)
