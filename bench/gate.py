@@ -181,7 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     entries = by_recipe(given.suite)
     own = {name: rules.rules(entry.fail_on) for name, entry in entries.items() if entry.fail_on}
     judge = judge_interleaved if given.against else judge_by_baseline
-    judgements = judge(given, entries, chosen, own)
+    with cli.kept_for_json(given.json):
+        judgements = judge(given, entries, chosen, own)
     table = gate_reports.table(judgements, given.protocol)
     if given.json:
         for judgement in judgements:

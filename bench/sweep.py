@@ -115,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(shlex.join(task.launch(given.out).command) for task in every))
             return cli.OK
         try:
-            return spread.train(planned, execute, show, PROG)
+            with cli.kept_for_json(given.json):
+                return spread.train(planned, execute, show, PROG)
         finally:
             print_runs(console, [run.path for _, run in runs if run.path], given)
 

@@ -140,6 +140,11 @@ def warn(text: str) -> None:
     print(as_typed(f"warning: {printable(text)}"), file=sys.stderr)
 
 
+def kept_for_json(wanted: bool) -> contextlib.AbstractContextManager[object]:
+    """With --json, what a training prints on standard output goes to standard error: a user's own code, or Ray."""
+    return contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext()
+
+
 def print_json(value: Any) -> None:
     """One JSON value in one line on standard output."""
     print(json.dumps(value), flush=True)

@@ -178,6 +178,7 @@ def test_a_recipe_that_does_not_train_hides_no_other_verdict(tmp_path, baseline,
     """It left a run of fewer trials than were asked for, and these are not judged."""
 
     def train(given, out, *what):
+        print("a node has died, says Ray")
         keep(out, 1.05, STEADY * 2)
         if what[0] == "--suite":
             run = store.create(out, record(id="lost", recipe_name=OTHER, seeds=[0, 1]))
