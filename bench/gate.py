@@ -269,7 +269,7 @@ def after_last_begun(entries: Mapping[str, "Entry"], folder: Path) -> list["Entr
     from results import store
 
     begun = {run.record.recipe_name for run in store.runs_in(folder, cli.warn)}
-    rest = itertools.takewhile(lambda name: name not in begun, reversed(entries))
+    rest = itertools.takewhile(lambda name: name not in begun, reversed([*entries]))
     return [entries[name] for name in rest][::-1]
 
 
