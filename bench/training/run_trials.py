@@ -116,12 +116,12 @@ def _trials(
     observers: list[Any] = [view]
     if options.track and directory:
         observers.append(trainer.tracker(directory.path))
-    if directory:
-        files.write_sources(directory.path, trainer.sources)
     view.start_run(job.name, len(seeds))
     for warning in trainer.warnings:
         view.line(warning)
     with ending(directory, world, places, view), limit.held():
+        if directory:
+            files.write_sources(directory.path, trainer.sources)
         before_first = [startup] if is_first else []
         before_first += trainer.laps
         waited = 0.0
