@@ -134,8 +134,11 @@ class Cluster:
 def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = None) -> Iterator[Cluster]:
     """The cluster at an address (`auto`: the one of this host), or without one a cluster of this host alone.
 
-    cpus, gpus: what a cluster of this host has. ValueError where Ray is not installed, or no cluster answers.
+    cpus, gpus: what a cluster of this host has. ValueError where Ray is not installed, no cluster answers, or a
+    launcher started several processes of a command that is to start a cluster.
     """
+    if address is None:
+        launch_variables.check(os.environ)  # of several processes each would start a Ray of its own
     os.environ |= {NICENESS: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if address is None:
         os.environ |= QUIET

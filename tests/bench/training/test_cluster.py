@@ -203,6 +203,12 @@ def test_a_trial_is_started_by_its_worker_whatever_started_ray(monkeypatch):
     cluster._train_on_node(task, 1)
 
 
+def test_a_ray_of_this_host_is_not_started_several_times(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(ValueError, match="SLURM_STEP_NUM_TASKS=4 is set"), cluster.joined(None):
+        pass
+
+
 def test_services_of_ray_end_without_a_word(monkeypatch, sleeping):
     """The autoscaler answers SIGTERM with a traceback that Ray prints on the standard output of its driver."""
     service = []
