@@ -159,7 +159,7 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
             runtime_env={"env_vars": variables},
             **own,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ray.exceptions.RayError) as error:  # the latter also without a token
         reason = " ".join(str(error).split())
         raise ValueError(
             f"no Ray cluster answers at {address}: is it up, and does it want RAY_AUTH_MODE=token? ({reason})"

@@ -203,6 +203,18 @@ def test_a_trial_is_started_by_its_worker_whatever_started_ray(monkeypatch):
     cluster._train_on_node(task, 1)
 
 
+@pytest.mark.parametrize("error", [ConnectionError("no answer"), NodeDiedError("no authentication\ntoken was found")])
+def test_a_cluster_that_cannot_be_joined_is_one_line(monkeypatch, error):
+    def init(**given):
+        raise error
+
+    fake = SimpleNamespace(init=init, exceptions=FakeRay.exceptions)
+    monkeypatch.setattr(cluster.extras, "require", lambda *names: fake)
+    words = rf"no Ray cluster answers at auto: .*RAY_AUTH_MODE=token\? \({' '.join(str(error).split())}\)$"
+    with pytest.raises(ValueError, match=words), cluster.joined("auto"):
+        pass
+
+
 def test_a_ray_of_this_host_is_not_started_several_times(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     with pytest.raises(ValueError, match="SLURM_STEP_NUM_TASKS=4 is set"), cluster.joined(None):
