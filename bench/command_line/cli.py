@@ -28,6 +28,8 @@ NO_VERDICT = 2
 INTERNAL = 3
 INTERRUPTED = 130
 
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""that `terminating` handles"""
 WIDTH = 160
 """columns of a table where the output is no terminal"""
 ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "‡": "#", "†": "^", "²": "2"}
@@ -60,8 +62,7 @@ def terminating() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)  # while the end is recorded
         raise Terminated(signum)
 
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    previous = {number: found for number in numbers if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    previous = {number: found for number in SIGNALS if (found := signal.getsignal(number)) is not signal.SIG_IGN}
     for number in previous:
         signal.signal(number, terminate)
     try:

@@ -6,16 +6,18 @@ Ray starts a task again, with the same seed, where its node dies. Every node nee
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from bench.command_line.cli import INTERNAL, NO_VERDICT
+from bench.command_line import cli
 from bench.training import resources
 from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Task
@@ -55,8 +57,8 @@ def _train_on_node(task: Task, at_a_time: int) -> object:
     for name in launch_variables.OTHER_SIZES:
         os.environ.pop(name, None)
     if niceness := os.nice(0):
-        how = f"start Ray on every node with {NICENESS}=0"
-        return Failure(NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
+        how = f"start Ray on every node, or this command, with {NICENESS}=0 and without nice"
+        return Failure(cli.NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
     return task.train(at_a_time)
 
 
@@ -71,8 +73,10 @@ def fitting(cpus: int, gpus: float, node: Mapping[str, float]) -> int:
 class Cluster:
     """A Ray cluster. A context, at whose end this process leaves it."""
 
-    def __init__(self, ray: "ModuleType") -> None:
+    def __init__(self, ray: "ModuleType", raised: Sequence[BaseException] = ()) -> None:
+        """raised: what the handlers of signals have raised, each of which Ray turns into a KeyboardInterrupt."""
         self._ray = ray
+        self._raised = raised
 
     @property
     def nodes(self) -> list[dict[str, Any]]:
@@ -121,8 +125,10 @@ class Cluster:
                     except self._ray.exceptions.RayTaskError as error:
                         raise error.cause from None
                     except self._ray.exceptions.RayError as error:
-                        found = Failure(INTERNAL, f"its node was lost {RETRIES + 1} times ({type(error).__name__})")
+                        found = Failure(cli.INTERNAL, f"its node was lost {RETRIES + 1} times ({type(error).__name__})")
                     yield pending.pop(reference), found
+        except KeyboardInterrupt as error:
+            raise next(iter(self._raised), error) from None
         except GeneratorExit:
             if self._ray.is_initialized():  # else the cluster was left, which ends them
                 for reference in pending:
@@ -150,6 +156,8 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
     own = {"num_cpus": cpus, "num_gpus": gpus} if address is None else {}
     driver = psutil.Process()
     before = set(driver.children(recursive=True))
+    handlers = {number: signal.getsignal(number) for number in cli.SIGNALS}
+    raised: list[BaseException] = []
     try:
         ray.init(
             address=address or "local",
@@ -164,6 +172,8 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
         raise ValueError(
             f"no Ray cluster answers at {address}: is it up, and does it want RAY_AUTH_MODE=token? ({reason})"
         ) from None
+    for number, handler in handlers.items():  # Ray's own would end this process before it records how its runs ended
+        signal.signal(number, keeping(raised, handler) if callable(handler) else handler)
     try:
         with contextlib.ExitStack() as stack:
             if address is None:
@@ -172,9 +182,22 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
                 for service in services:
                     service.kill()  # SIGTERM would have the autoscaler print a traceback on our standard output
                 stack.enter_context(killed_with_driver(started - services))
-            yield Cluster(ray)
+            yield Cluster(ray, raised)
     finally:
         ray.shutdown()
+
+
+def keeping(raised: list[BaseException], handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
+    """A signal's handler that also keeps what it raises."""
+
+    def handle(number: int, frame: FrameType | None) -> Any:
+        try:
+            return handler(number, frame)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    return handle
 
 
 def services_in_python(processes: Iterable[psutil.Process]) -> set[psutil.Process]:

@@ -246,15 +246,18 @@ def test_a_dry_run_shows_what_is_missing_and_changes_no_record(sweep_both, tmp_p
 
 
 @pytest.mark.slow
-def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path):
-    words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu")
+@pytest.mark.parametrize("by", [(), ("--workers", "1")], ids=["alone", "ray"])
+def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path, by):
+    if by:
+        pytest.importorskip("ray", reason="the extra cluster is not installed")
+    words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu", *by)
     process = launch(ROOT / "bench" / "sweep.py", *words, cwd=tmp_path)
     wait_for_a_trial(tmp_path, process)
     process.send_signal(signal.SIGTERM)
     ended = wait(process)
     assert ended.status == 143, ended.err
     (run,) = store.find([tmp_path / "runs"])
-    assert run.record.status == "interrupted"
+    assert (run.record.status, run.record.reason) == ("interrupted", "SIGTERM")
     assert "at a time" not in run.record.environment.machine_class
 
 

@@ -203,6 +203,28 @@ def test_a_trial_is_started_by_its_worker_whatever_started_ray(monkeypatch):
     cluster._train_on_node(task, 1)
 
 
+@pytest.mark.parametrize("number", cli.SIGNALS)
+def test_a_signal_ends_the_driver_as_it_ends_others(tmp_path, monkeypatch, number):
+    """Ray has a handler of its own, and raises KeyboardInterrupt in place of what a handler raises."""
+
+    def init(**given):
+        signal.signal(number, lambda number, frame: sys.exit(1))
+
+    def wait(references, timeout):
+        try:
+            signal.raise_signal(number)
+        except BaseException:  # noqa: BLE001  whatever it is
+            raise KeyboardInterrupt from None
+
+    ray = FakeRay()
+    ray.init, ray.wait, ray.shutdown = init, wait, lambda: None
+    monkeypatch.setattr(cluster.extras, "require", lambda *names: ray)
+    tasks = [TrialTask(("digits/quick",), 0, tmp_path)]
+    with pytest.raises(cli.Terminated) as ended, cli.terminating(), cluster.joined("auto") as joined:
+        next(joined.train(tasks))
+    assert ended.value.signal == number
+
+
 @pytest.mark.parametrize("error", [ConnectionError("no answer"), NodeDiedError("no authentication\ntoken was found")])
 def test_a_cluster_that_cannot_be_joined_is_one_line(monkeypatch, error):
     def init(**given):
