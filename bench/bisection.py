@@ -25,7 +25,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 from bench.command_line import cli, git, options
 from bench.command_line.option_groups import PassedOn
 from bench.command_line.options import Argument, Count, Folder
-from bench.training.launch import ROOT, ending_with_us
+from bench.training.launch import ROOT, LaunchError, ending_with_us
 
 PROG = "bench/bisection.py"
 EXAMPLES = """\
@@ -112,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         end = judge(given, accepted, candidate, given.trials)
         show(end)
         if end.verdict != "bad":
-            report(given, [], [end], f"{given.bad} is not worse than {given.good}: {end}")
+            said = "is not worse than" if end.verdict == "good" else "was not shown to be worse than"
+            report(given, [], [end], f"{given.bad} {said} {given.good}: {end}")
             return cli.OK if end.verdict == "good" else cli.NO_VERDICT
         candidates, steps = search(given, good, bad, accepted, candidate, end.trials)
     found = "first bad commit:" if len(candidates) == 1 else "the first bad commit is one of"
@@ -155,9 +156,10 @@ def judge(given: BisectionOptions, accepted: Path, candidate: Path, trials: int)
 
 
 def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> tuple[int, bool]:
-    """The gate's exit status, and whether more trials may decide. KeyboardInterrupt where it was interrupted.
+    """The gate's exit status, and whether more trials may decide.
 
-    A row that is not comparable has no change, and no number of trials gives it one.
+    A row that is not comparable has no change, and no number of trials gives it one. KeyboardInterrupt where the gate
+    was interrupted, LaunchError where it was killed.
     """
     rules = [word for rule in given.fail_on for word in ("--fail-on", rule)]
     launcher = ["--launcher", given.launcher] if given.launcher else []
@@ -167,11 +169,26 @@ def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: i
         *("--out", str(given.out), "--json", *rules, *launcher, *options.to_arguments(given, PassedOn)),
     ]
     print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
-    ended = subprocess.run(ending_with_us(command), stdout=subprocess.PIPE, text=True)  # noqa: S603  no shell
-    if ended.returncode not in (cli.OK, cli.WORSE, cli.NO_VERDICT, cli.INTERNAL):
+    status, printed = wait_for(ending_with_us(command))
+    if status < 0:
+        raise LaunchError(f"{shlex.join(command)} was ended by signal {-status}")
+    if status not in (cli.OK, cli.WORSE, cli.NO_VERDICT, cli.INTERNAL):
         raise KeyboardInterrupt
-    verdicts = map(json.loads, ended.stdout.splitlines())
-    return ended.returncode, any(one["decision"] == "undecided" and one["change"] is not None for one in verdicts)
+    verdicts = map(json.loads, printed.splitlines())
+    return status, any(one["decision"] == "undecided" and one["change"] is not None for one in verdicts)
+
+
+def wait_for(command: Sequence[str]) -> tuple[int, str]:
+    """The exit status of a command, and what it prints. An interruption is passed on: the command has trainings to end,
+    which run in worktrees that are about to go."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  no shell
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    return process.returncode, printed
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ is trained too, interleaved with the new code, for machines whose speed drifts.
 import contextlib
 import itertools
 import os
+import secrets
 import shlex
 import sys
 from collections import Counter
@@ -79,7 +80,7 @@ class Reports(Options):
     benchmark_json: File | None = None
     """write JSON for github-action-benchmark"""
     undecided: Literal["fail", "ok"] = "fail"
-    """exit status of a night without a decision: 2, or 0 (ok)"""
+    """exit status of a night without a decision: 2, or 0 (ok). Of a recipe that did not train it is 2"""
     json: bool = False
     """print one JSON object per verdict on standard output, and everything else on standard error"""
 
@@ -172,16 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         assert given.baseline
         print(baselines.accept(given.baseline, given.accept))
         return cli.OK
-    from bench.command_line import jobs, json_output, suites
+    from bench.command_line import json_output
     from results import gate, rules
     from results.tables import gate as gate_reports
 
     given.check_folders()
     chosen = rules.rules(given.fail_on or ["time:3%"])
-    entries = {jobs.run_name(entry.recipe): entry for entry in suites.load(given.suite)}
+    entries = by_recipe(given.suite)
     own = {name: rules.rules(entry.fail_on) for name, entry in entries.items() if entry.fail_on}
     judge = judge_interleaved if given.against else judge_by_baseline
-    judgements = judge(given, entries, chosen, own)
+    with cli.kept_for_json(given.json):
+        judgements = judge(given, entries, chosen, own)
     table = gate_reports.table(judgements, given.protocol)
     if given.json:
         for judgement in judgements:
@@ -191,8 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         print("\n".join(gate_reports.annotations(judgements)), file=sys.stderr)
     status = gate.status(judgements)
-    if status == cli.NO_VERDICT and given.undecided == "ok":
-        cli.warn("nothing was decided; the exit status is 0 because of --undecided ok")
+    is_complete = all(one.decision != "missing" for one in judgements)
+    if status == cli.NO_VERDICT and given.undecided == "ok" and is_complete:
+        open_ones = {one.first.recipe for one in judgements if one.decision in ("undecided", "unstable")}
+        cli.warn(f"no decision on {', '.join(sorted(open_ones))}; the exit status is 0 because of --undecided ok")
         status = cli.OK
     try:
         write_reports(given, judgements, table)
@@ -200,6 +204,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = cli.print_error(PROG, error)
         return status or failed  # what is worse stays worse
     return status
+
+
+def by_recipe(suite: str) -> dict[str, "Entry"]:
+    """The entries of a suite by the recipe that their records name. ValueError where two have one name."""
+    from bench.command_line import jobs, suites
+
+    found: dict[str, Entry] = {}
+    for entry in suites.load(suite):
+        name = jobs.run_name(entry.recipe)
+        if name in found:
+            raise ValueError(
+                f"--suite {suite}: {found[name].recipe} and {entry.recipe} are both recorded as {name}: rename one"
+            )
+        found[name] = entry
+    return found
 
 
 def write_reports(given: Reports, judgements: Sequence["Judgement"], table: "Table") -> None:
@@ -232,6 +251,8 @@ def judge_by_baseline(
         )
     folder = folder_of(given)
     new = trained(given, folder, "--suite", given.suite)
+    for entry in after_last_begun(entries, folder):
+        new = trained(given, folder, entry.recipe, "--trials", str(entry.trials))
     if not new:
         raise ValueError(f"--suite {given.suite}: no recipe could be trained")
 
@@ -246,8 +267,18 @@ def judge_by_baseline(
     return gate.judge(baseline, new, chosen, rerun, recipes=entries, own_rules=own)
 
 
+def after_last_begun(entries: Mapping[str, "Entry"], folder: Path) -> list["Entry"]:
+    """The entries that follow the last one with a run: the process of the suite ended in that one, or before its run
+    was recorded."""
+    from results import store
+
+    begun = {run.record.recipe_name for run in store.runs_in(folder, cli.warn)}
+    rest = itertools.takewhile(lambda name: name not in begun, reversed([*entries]))
+    return [entries[name] for name in rest][::-1]
+
+
 def trained(given: GateOptions, out: Path, *words: str) -> list["Samples"]:
-    """Train in a process of its own; a failure is a warning. Returns the runs that have all their trials."""
+    """Train in a process of its own; a failure is a warning. Returns the runs in `out` that have all their trials."""
     from results import store
 
     try:
@@ -343,8 +374,8 @@ def read(folder: Path, given: GateOptions) -> list["Samples"]:
 
 
 def folder_of(given: GateOptions) -> Path:
-    """Where the runs of this night are recorded."""
-    return given.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    """Where the runs of this night are recorded. Gates of several machines may share --out and start at once."""
+    return given.out / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"
 
 
 def train(given: GateOptions, out: Path, *words: str) -> None:

@@ -40,12 +40,16 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
         )
         try:
             if options.is_interleaved:
-                for run in run_trials.train_interleaved(planned, options, world, views):
+                with cli.kept_for_json(options.json):
+                    runs = run_trials.train_interleaved(planned, options, world, views)
+                for run in runs:
                     report.run_ended(run)
                 planned = ()
             for job in planned:
                 try:
-                    report.run_ended(run_trials.train(job, options, world, views[0], is_first=job is planned[0]))
+                    with cli.kept_for_json(options.json):
+                        run = run_trials.train(job, options, world, views[0], is_first=job is planned[0])
+                    report.run_ended(run)
                 except (ValueError, OSError) as error:
                     if world.size > 1 or len(planned) == 1:
                         raise

@@ -4,6 +4,7 @@ Strong scaling (all processes share the batch), the same steps without the gradi
 process has as many images as at the smallest size). Every process has the same number of threads.
 """
 
+import secrets
 import shlex
 import sys
 from argparse import ArgumentTypeError
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     name, recipe = the_recipe(given)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = given.out / f"scaling_{moment}_{name.replace('/', '-')}"
+    folder = given.out / f"scaling_{moment}_{name.replace('/', '-')}_{secrets.token_hex(4)}"
     launches = planned(given, recipe, folder)
     if given.dry_run:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))

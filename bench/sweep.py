@@ -67,7 +67,7 @@ class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, J
     timeout: Annotated[int, Argument(positive, "SECONDS")] | None = None
     """seconds after which a trial is stopped"""
     resume: bool = False
-    """train what the latest unfinished runs in --out lack"""
+    """train what the latest runs in --out lack; if none lacks a trial, begin anew"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +92,7 @@ def parse(arguments: Sequence[str] | None = None) -> SweepOptions:
 @cli.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train every trial and print the tables of all. Returns the highest exit status of a trial."""
-    from bench.training import spread
+    from bench.training import collect, spread
     from bench.training.collect import CollectedRun
 
     given = parse(arguments)
@@ -105,8 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cli.print_line(console, str(event))
 
     if given.resume:
-        for _, run in runs:
-            run.find_unfinished()
+        collect.go_on([run for _, run in runs])
     with cli.terminating(), executor(given) as (execute, template):
         if not given.dry_run:
             spread.resume([run for _, run in runs])
@@ -116,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(shlex.join(task.launch(given.out).command) for task in every))
             return cli.OK
         try:
-            return spread.train(planned, execute, show, PROG)
+            with cli.kept_for_json(given.json):
+                return spread.train(planned, execute, show, PROG)
         finally:
             print_runs(console, [run.path for _, run in runs if run.path], given)
 

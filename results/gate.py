@@ -80,23 +80,26 @@ def judge(
 
     `rerun`: None where nothing can be trained, so that what looks worse counts as confirmed. `recipes`: those that must
     have a new run; by default all that the baseline has on the machines of the new runs. `own_rules`: by recipe, rules
-    that replace or join `rules`. Raises ValueError where the baseline lacks the machine class or a recipe of the new
-    runs.
+    that replace or join `rules`. Raises ValueError where the baseline has nothing of the machines of the new runs.
     """
     machines = {_machine(one) for one in new}
-    there = [one.recipe for one in baseline if _machine(one) in machines] if recipes is None else recipes
-    names = list(dict.fromkeys([*(one.recipe for one in new), *there]))
+    if not any(_machine(one) in machines for one in baseline):
+        raise ValueError(f"the baseline has no run {_remedy(machines)}")
+    wanted = [one.recipe for one in baseline if _machine(one) in machines] if recipes is None else recipes
+    names = list(dict.fromkeys([*(one.recipe for one in new), *wanted]))
     rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in names}
     share = _share(rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         runs = [one for one in new if one.recipe == recipe]
-        every = _of_machines(baseline, recipe, {_machine(one) for one in runs} or machines)
+        there = {_machine(one) for one in runs} or machines
+        every = [one for one in baseline if one.recipe == recipe and _machine(one) in there]
         accepted = [one for one in every if one.seeds]
         notes = tuple(f"{one.origin} of the baseline has no trial and is left out" for one in every if not one.seeds)
         if not runs or not accepted:
             decision: Decision = "undecided" if runs else "missing"
-            reason = "no run of the baseline has a trial" if runs else "no new run of this recipe"
+            lacking = "no run of the baseline has a trial" if every else f"no accepted run {_remedy(there)}"
+            reason = lacking if runs else "no new run of this recipe"
             rows = [_one_sided(recipe, find_metric(name), limit, accepted, reason) for name, limit in chosen.items()]
             found += [Judgement(row, None, None, decision, reason, notes) for row in rows]
         else:
@@ -193,17 +196,10 @@ def _machine(one: Samples) -> tuple[str, str]:
     return one.facts["machine"], one.facts["world"]
 
 
-def _of_machines(baseline: Iterable[Samples], recipe: str, machines: Collection[tuple[str, str]]) -> list[Samples]:
-    """The runs of the baseline to compare with."""
-    there = [one for one in baseline if _machine(one) in machines]
-    accepted = [one for one in there if one.recipe == recipe]
-    if not accepted:
-        (machine, world), *_ = sorted(machines)
-        what = f"of {recipe} " if there else ""
-        raise ValueError(
-            f"the baseline has no run {what}on {world} × {machine}: train one there {RUNS} times and keep the runs"
-        )
-    return accepted
+def _remedy(machines: Collection[tuple[str, str]]) -> str:
+    """What to do where the baseline has no run of these machines."""
+    (machine, world), *_ = sorted(machines)
+    return f"on {world} × {machine}: train one there {RUNS} times and keep the runs"
 
 
 def _one_sided(recipe: str, metric: Metric, limit: float, accepted: Sequence[Samples], reason: str) -> Comparison:

@@ -21,7 +21,8 @@ def acquire(run: Path) -> "BaseFileLock":
     A file system without `flock` gets a lock file in its place, which outlives a killed process of another machine and
     must then be deleted by hand.
 
-    Raises ValueError, with the host and process that hold the lock, if another process writes the run.
+    Raises ValueError, with the host and process that hold the lock, if another process writes the run; OSError, with a
+    remedy, if the file system refuses locks.
     """
     from filelock import FileLock, Timeout
 
@@ -30,6 +31,11 @@ def acquire(run: Path) -> "BaseFileLock":
         lock.acquire(timeout=0)
     except Timeout:
         raise ValueError(f"{run}: {_holder(run)} writes this run: wait until it has ended, or stop it") from None
+    except OSError as error:
+        if error.filename is not None:  # the file could not be opened
+            raise
+        reason = f"cannot be locked ({error.strerror}): record on another file system, or let the NFS server lock files"
+        raise OSError(error.errno, reason, str(run / LOCK)) from None
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     try:
         (run / HOLDER).write_text(json.dumps(holder), encoding="utf-8")

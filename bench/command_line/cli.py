@@ -28,6 +28,8 @@ NO_VERDICT = 2
 INTERNAL = 3
 INTERRUPTED = 130
 
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""that `terminating` handles"""
 WIDTH = 160
 """columns of a table where the output is no terminal"""
 ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "‡": "#", "†": "^", "²": "2"}
@@ -44,6 +46,13 @@ class Terminated(KeyboardInterrupt):
         self.signal = signal.Signals(number)
 
 
+def cause_of(error: BaseException) -> str:
+    """What ended a command, as the record of a run says it."""
+    if isinstance(error, Terminated):
+        return error.signal.name
+    return "Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+
+
 @contextlib.contextmanager
 def terminating() -> Iterator[None]:
     """SIGTERM and SIGHUP raise `Terminated`. A SIGHUP that the caller ignores, as under nohup, stays ignored."""
@@ -53,8 +62,7 @@ def terminating() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)  # while the end is recorded
         raise Terminated(signum)
 
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    previous = {number: found for number in numbers if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    previous = {number: found for number in SIGNALS if (found := signal.getsignal(number)) is not signal.SIG_IGN}
     for number in previous:
         signal.signal(number, terminate)
     try:
@@ -131,6 +139,11 @@ def processors() -> int:
 def warn(text: str) -> None:
     """One line of warning on standard error."""
     print(as_typed(f"warning: {printable(text)}"), file=sys.stderr)
+
+
+def kept_for_json(wanted: bool) -> contextlib.AbstractContextManager[object]:
+    """With --json, what a training prints on standard output goes to standard error: a user's own code, or Ray."""
+    return contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext()
 
 
 def print_json(value: Any) -> None:

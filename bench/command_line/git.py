@@ -4,11 +4,13 @@ import os
 import subprocess
 from pathlib import Path
 
+from pipelines.host.git_variables import without_places
+
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A git command that has ended. Its messages are in English, because some are read."""
     command = ["git", "-C", str(folder), *words]
-    variables = os.environ | {"LC_ALL": "C"}
+    variables = without_places(os.environ) | {"LC_ALL": "C"}
     return subprocess.run(  # noqa: S603  no shell
         command, env=variables, capture_output=True, text=True, encoding="utf-8", errors="replace"
     )

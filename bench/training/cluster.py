@@ -6,18 +6,21 @@ Ray starts a task again, with the same seed, where its node dies. Every node nee
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from bench.command_line.cli import INTERNAL, NO_VERDICT
+from bench.command_line import cli
 from bench.training import resources
 from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Task
+from pipelines.distributed import launch_variables
 from pipelines.host import extras
 from pipelines.host.orphans import killed_with_us
 
@@ -47,10 +50,15 @@ POLL = 0.5
 
 
 def _train_on_node(task: Task, at_a_time: int) -> object:
-    """What a Ray worker does."""
+    """What a Ray worker does.
+
+    Where srun started Ray, its variables count the nodes: the processes of a trial are those that this worker starts.
+    """
+    for name in launch_variables.OTHER_SIZES:
+        os.environ.pop(name, None)
     if niceness := os.nice(0):
-        how = f"start Ray on every node with {NICENESS}=0"
-        return Failure(NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
+        how = f"start Ray on every node, or this command, with {NICENESS}=0 and without nice"
+        return Failure(cli.NO_VERDICT, f"a Ray worker runs at nice {niceness}, which slows its trials down: {how}")
     return task.train(at_a_time)
 
 
@@ -65,8 +73,10 @@ def fitting(cpus: int, gpus: float, node: Mapping[str, float]) -> int:
 class Cluster:
     """A Ray cluster. A context, at whose end this process leaves it."""
 
-    def __init__(self, ray: "ModuleType") -> None:
+    def __init__(self, ray: "ModuleType", raised: Sequence[BaseException] = ()) -> None:
+        """raised: what the handlers of signals have raised, each of which Ray turns into a KeyboardInterrupt."""
         self._ray = ray
+        self._raised = raised
 
     @property
     def nodes(self) -> list[dict[str, Any]]:
@@ -115,8 +125,10 @@ class Cluster:
                     except self._ray.exceptions.RayTaskError as error:
                         raise error.cause from None
                     except self._ray.exceptions.RayError as error:
-                        found = Failure(INTERNAL, f"its node was lost {RETRIES + 1} times ({type(error).__name__})")
+                        found = Failure(cli.INTERNAL, f"its node was lost {RETRIES + 1} times ({type(error).__name__})")
                     yield pending.pop(reference), found
+        except KeyboardInterrupt as error:
+            raise next(iter(self._raised), error) from None
         except GeneratorExit:
             if self._ray.is_initialized():  # else the cluster was left, which ends them
                 for reference in pending:
@@ -128,8 +140,11 @@ class Cluster:
 def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = None) -> Iterator[Cluster]:
     """The cluster at an address (`auto`: the one of this host), or without one a cluster of this host alone.
 
-    cpus, gpus: what a cluster of this host has. ValueError where Ray is not installed, or no cluster answers.
+    cpus, gpus: what a cluster of this host has. ValueError where Ray is not installed, no cluster answers, or a
+    launcher started several processes of a command that is to start a cluster.
     """
+    if address is None:
+        launch_variables.check(os.environ)  # of several processes each would start a Ray of its own
     os.environ |= {NICENESS: "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if address is None:
         os.environ |= QUIET
@@ -141,6 +156,8 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
     own = {"num_cpus": cpus, "num_gpus": gpus} if address is None else {}
     driver = psutil.Process()
     before = set(driver.children(recursive=True))
+    handlers = {number: signal.getsignal(number) for number in cli.SIGNALS}
+    raised: list[BaseException] = []
     try:
         ray.init(
             address=address or "local",
@@ -150,24 +167,39 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
             runtime_env={"env_vars": variables},
             **own,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ray.exceptions.RayError) as error:  # the latter also without a token
         reason = " ".join(str(error).split())
         raise ValueError(
             f"no Ray cluster answers at {address}: is it up, and does it want RAY_AUTH_MODE=token? ({reason})"
         ) from None
+    for number, handler in handlers.items():  # Ray's own would end this process before it records how its runs ended
+        signal.signal(number, keeping(raised, handler) if callable(handler) else handler)
     try:
         with contextlib.ExitStack() as stack:
             if address is None:
                 started = set(driver.children(recursive=True)) - before
                 services = services_in_python(started & set(driver.children()))
                 for service in services:
-                    service.terminate()
+                    service.kill()  # SIGTERM would have the autoscaler print a traceback on our standard output
                 watch = stack.enter_context(killed_with_us())
                 for process in started - services:  # else Ray's agents live on for a minute, to report to what is gone
                     watch(process.pid)
-            yield Cluster(ray)
+            yield Cluster(ray, raised)
     finally:
         ray.shutdown()
+
+
+def keeping(raised: list[BaseException], handler: Callable[[int, FrameType | None], Any]) -> Callable[..., Any]:
+    """A signal's handler that also keeps what it raises."""
+
+    def handle(number: int, frame: FrameType | None) -> Any:
+        try:
+            return handler(number, frame)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    return handle
 
 
 def services_in_python(processes: Iterable[psutil.Process]) -> set[psutil.Process]:

@@ -22,44 +22,51 @@ class CollectedRun:
 
     def __init__(self, job: Job, out: Path, command: Sequence[str]) -> None:
         self.job = job
+        self.earlier: Run | None = None
+        """the run to go on with"""
         self._out = out
         self._command = list(command)
-        self._unfinished: Run | None = None
         self._directory: store.RunDirectory | None = None
 
     @property
     def path(self) -> Path | None:
         """Its directory; None before its first trial."""
-        return self._directory.path if self._directory else None
+        begun = self._directory or self.earlier
+        return begun.path if begun else None
 
     @property
     def missing_seeds(self) -> list[int]:
         """The seeds that have no trial yet, in their order."""
-        begun = self._directory or self._unfinished
+        begun = self._directory or self.earlier
         return begun.missing_seeds if begun else list(self.job.seeds)
 
-    def find_unfinished(self) -> None:
-        """Look for the latest unfinished run of the same job, which is then the one to go on with. Writes nothing.
+    def find_latest(self) -> Run | None:
+        """The latest run of the same job and code.
 
-        ValueError where it is of other code: it would refuse every trial, after its training.
+        ValueError where it is of other code and unfinished: it would refuse every trial, after its training.
         """
         from pipelines.host import environment  # which imports torch
 
-        if found := _unfinished(self.job, self._command, self._out):
-            commit, dirty = environment.git_state(ROOT)
-            code = {"code": environment.uncommitted_code(ROOT, dirty)}
-            changed = found.record.environment.model_copy(update=code)
-            now = found.record.model_copy(update={"commit": commit, "dirty": dirty, "environment": changed})
-            for key, (then, own) in store.differences(found.record, now).items():
-                raise ValueError(
-                    f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "
-                    "leave out --resume"
-                )
-            self._unfinished = found
+        found = _latest(self.job, self._command, self._out)
+        if found is None:
+            return None
+        commit, dirty = environment.git_state(ROOT)
+        code = {"code": environment.uncommitted_code(ROOT, dirty)}
+        changed = found.record.environment.model_copy(update=code)
+        now = found.record.model_copy(update={"commit": commit, "dirty": dirty, "environment": changed})
+        differing = store.differences(found.record, now)
+        if not found.missing_seeds:
+            return None if differing else found
+        for key, (then, own) in differing.items():
+            raise ValueError(
+                f"{found.path}: cannot be resumed: {key} was {then!r} and is {own!r} now; go back to that code, or "
+                "leave out --resume"
+            )
+        return found
 
     def resume(self) -> None:
-        """Continue the unfinished run, if one was found. ValueError where another process writes it."""
-        if found := self._unfinished:
+        """Continue the earlier run, if it misses a trial. ValueError where another process writes it."""
+        if (found := self.earlier) and found.missing_seeds:
             record = found.record.model_copy(update={"writer": writer.this_process()})
             self._directory = store.resume(found.path, record)
 
@@ -106,13 +113,24 @@ class CollectedRun:
         return RunRecord.model_validate(kept | changes)
 
 
-def _unfinished(job: Job, command: Sequence[str], folder: Path) -> Run | None:
+def go_on(runs: Sequence[CollectedRun]) -> None:
+    """Let the runs of a command that was broken off go on: those that it had finished miss no trial. Writes nothing.
+
+    Where no latest run of a job is unfinished, nothing was broken off, and all begin anew. Raises as
+    `CollectedRun.find_latest`.
+    """
+    latest = [run.find_latest() for run in runs]
+    if any(found and found.missing_seeds for found in latest):
+        for run, found in zip(runs, latest, strict=True):
+            run.earlier = found
+
+
+def _latest(job: Job, command: Sequence[str], folder: Path) -> Run | None:
     wanted = (job.name, list(job.seeds), job.smoke_test)
     alike = [
         run
         for run in store.runs_in(folder, cli.warn)
         if (run.record.recipe_name, run.record.seeds, run.record.smoke_test) == wanted
-        and run.missing_seeds
         and _is_of(run.record, job, command)
     ]
     return alike[-1] if alike else None

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench.command_line.cli import Terminated, print_error, rank_prefix, terminating, warn
+from bench.command_line.cli import cause_of, print_error, rank_prefix, terminating, warn
 from bench.command_line.invocation import as_typed, recorded
 from bench.command_line.jobs import Job, RunOptions
 from bench.training import events, profiles, trainers
@@ -123,12 +123,12 @@ def _trials(
     observers: list[Any] = [view]
     if options.track and directory:
         observers.append(trainer.tracker(directory.path))
-    if directory:
-        files.write_sources(directory.path, trainer.sources)
     view.start_run(job.name, len(seeds))
     for warning in trainer.warnings:
         view.line(warning)
     with ending(directory, world, places, view), limit.held():
+        if directory:
+            files.write_sources(directory.path, trainer.sources)
         before_first = [startup] if is_first else []
         before_first += trainer.laps
         waited = 0.0
@@ -321,7 +321,7 @@ def ending(
         with failures.Watcher(world, places, lost):
             yield
     except KeyboardInterrupt as interrupt:
-        name = interrupt.signal.name if isinstance(interrupt, Terminated) else "Ctrl-C"
+        name = cause_of(interrupt)
         cause = failures.stopped(world, places, name, INTERRUPTION) if world.size > 1 else None
         if cause and not failures.is_stop(cause):  # the launcher stops all processes when one has failed
             finish_badly("failed", cause)

@@ -23,7 +23,7 @@ def resume(runs: Sequence[CollectedRun]) -> None:
         for run in runs:
             run.resume()
     except BaseException as error:
-        _finish(runs, {}, str(error) or type(error).__name__, is_interrupted=True)
+        _finish(runs, {}, cli.cause_of(error), is_interrupted=True)
         raise
 
 
@@ -57,7 +57,7 @@ def train(planned: Planned, execute: Execute, show: Callable[[Event], None], pro
             number, seconds = trials - len(run.missing_seeds), time.monotonic() - started
             show(TrialFinished(run.job.name, number, trials, trial.seed, trial.outcome, trial.accuracy, seconds))
     except BaseException as error:
-        _finish(runs, {}, str(error) or type(error).__name__, is_interrupted=isinstance(error, KeyboardInterrupt))
+        _finish(runs, {}, cli.cause_of(error), is_interrupted=isinstance(error, KeyboardInterrupt))
         raise
     _finish(runs, reasons, "")
     return status

@@ -3,6 +3,7 @@
 A task trains in child processes of its own, and returns what was recorded there.
 """
 
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,9 @@ from bench.training.launch import Child, Launch, torchrun
 from pipelines.host import runtime
 from results import store
 from results.record import Run
+
+SIGNALS = 128
+"""what a shell adds to the number of the signal that ended a process"""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ class TrialTask:
                 return Failure(NO_VERDICT, f"did not end within --timeout {self.timeout:g} s")
             except OSError as error:
                 return Failure(NO_VERDICT, f"could not be started: {error}")
+            if status > SIGNALS:
+                number = status - SIGNALS
+                return Failure(status, f"was ended by signal {number} ({signal.strsignal(number)})")
             if status:
                 return Failure(status, last_line(out / "stderr") or f"ended with status {status}")
             return recorded(out / "runs")
@@ -140,6 +147,7 @@ def recorded(folder: Path) -> Trained:
 
 def last_line(errors: Path) -> str:
     """What a child said last on standard error."""
-    lines = [line.strip() for line in errors.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    text = errors.read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))]  # torchrun draws rules
     said = [line for line in lines if "bench/run.py: " in line]  # a launcher's own lines may follow
     return (said or lines or [""])[-1]

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Twenty trials under Slurm, without Ray, one a task: sbatch configs/launch/slurm-array.sh mnist/base
+# On GPUs: sbatch --gpus-per-task=1 configs/launch/slurm-array.sh mnist/base --device cuda
 #SBATCH --job-name=paceline
 #SBATCH --array=0-19
 #SBATCH --cpus-per-task=8

@@ -173,10 +173,13 @@ class TorchvisionLoader(HostLoader):
 def attach_to_training(worker: int) -> None:
     """Let the training process alone end this worker, as torch has it, and end with it at once if it is killed.
 
-    In a process group of its own, so that Ctrl-C and SIGTERM reach the training process alone. torch's workers look for
-    its death every 5 s (`torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL`).
+    In a process group of its own, so that Ctrl-C and SIGTERM reach the training process alone. Slurm and systemd send
+    SIGTERM to every process of a job, and torch takes a worker that dies of it for an error: it ends with status 0.
+    torch's workers look for the death of the training process every 5 s
+    (`torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL`).
     """
     os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     runtime.end_with_parent(signal.SIGKILL)
 
 

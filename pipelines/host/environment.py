@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from pipelines.host import nvml, runtime, scheduling
+from pipelines.host.git_variables import without_places
 from pipelines.host.unknown import attempt, unknown
 
 Known = TypeVar("Known", str, int)
@@ -48,9 +49,6 @@ VARIABLES = re.compile(
     r"|MALLOC)_|(LOCAL_)?WORLD_SIZE$|LD_PRELOAD$|LOKY_MAX_CPU_COUNT$"
 )
 """Environment variables that change how fast or how exactly a training computes. No others are kept."""
-
-GIT_PLACES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
-"""Set by a git hook that called us; they would lead to another repository."""
 
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"://[^/\s]*@")
@@ -128,7 +126,7 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
+    environment = without_places(os.environ)
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=True)  # noqa: S603

@@ -1,6 +1,7 @@
 """FSDP2: each process has a shard of the weights, gradients and optimizer state (torch's `fully_shard`).
 
-A block's weights are gathered for its forward and its backward pass. Its gradients are averaged and scattered after it.
+A block's weights are gathered for its forward and its backward pass, those outside of blocks once for both. Gradients
+are averaged and scattered.
 The idea is ZeRO's (Rajbhandari et al. 2020, arXiv 1910.02054), the implementation PyTorch's (Zhao et al. 2023, arXiv
 2304.11277). With `parallel.size`, so many processes share the weights, and the gradients of a shard are averaged over
 the copies too: HSDP.
@@ -28,7 +29,8 @@ class FSDP2(Materialized):
         super().__init__(recipe, network, world)
         size = recipe.parallel.size or world.size
         gradients = trained_bytes(network.parameters())
-        sent = 3 * once(size) * gradients + all_reduce(world.size // size) * gradients / size
+        gathered_again = trained_bytes(weight for block in blocks(network) for weight in block.parameters())
+        sent = once(size) * (2 * gradients + gathered_again) + all_reduce(world.size // size) * gradients / size
         self.traffic = Traffic(gradients, recipe.accumulation * sent)  # torch gathers and reduces in each micro-batch
         if size == world.size:
             self.name = "FSDP2"

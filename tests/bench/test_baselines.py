@@ -55,6 +55,22 @@ def test_accepted_runs_take_the_place_of_those_of_their_recipe(repository, tmp_p
     assert f"cifar10/airnet: {new[0].name} on " in git(repository, "log", "-1", "--format=%b")
 
 
+def test_a_hook_of_another_repository_changes_the_baseline_alone(repository, tmp_path, monkeypatch):
+    """git tells its hooks by variables which repository calls them."""
+    other = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", str(other))
+    (other / "code.py").write_text("")
+    git(other, "add", ".")
+    git(other, "commit", "--quiet", "-m", "code")
+    before = git(other, "rev-parse", "HEAD")
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(other / ".git"))
+        hook.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+        assert gate.main([str(repository), "--accept", str(night(tmp_path / "new", 1.1))]) == 0
+    assert git(other, "rev-parse", "HEAD") == before
+    assert git(repository, "log", "-1", "--format=%s").startswith("Accept 1 runs")
+
+
 def test_runs_of_the_baseline_that_are_given_stay(repository, tmp_path):
     old = next(run.path for run in store.find([repository]) if run.record.recipe_name == "mnist/base")
     new = night(tmp_path / "new", 1.0, "mnist/base", id="newone")

@@ -11,6 +11,7 @@ from bench import bisection
 
 GATE = """
 import json, os, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 accepted, new = (pathlib.Path(words[side], "slow.txt").read_text() for side in ("--against", "--checkout"))
 with open(pathlib.Path(__file__).with_name("calls"), "a") as calls:
@@ -23,8 +24,13 @@ if "edited" in new:
 if "writes" in new:
     pathlib.Path(words["--checkout"], "number.txt").write_text("changed")
 if "signal" in new:
-    os.kill(os.getppid(), signal.SIGTERM)
-    time.sleep(60)
+    try:
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+    finally:
+        print("ended", pathlib.Path(words["--checkout"]).exists(), file=open(calls.name, "a"))
+if "killed" in new:
+    os.kill(os.getpid(), signal.SIGKILL)
 trials = int(words["--trials"])
 decision = "undecided" if trials < NEEDED else "worse" if float(new.split()[0]) > float(accepted) else "passed"
 print(json.dumps({"decision": decision, "change": 1.1}))
@@ -117,10 +123,16 @@ def test_a_commit_that_git_cannot_check_out_ends_the_search(history, tmp_path, c
     assert git(repository, "worktree", "list").count("\n") == 0
 
 
-def test_sigterm_leaves_no_worktree(history):
+def test_sigterm_leaves_no_worktree_once_the_gate_has_ended(history, tmp_path):
     repository = history([1.0] * 9 + ["1.1 signal"])
     assert search(repository) == 128 + signal.SIGTERM
     assert git(repository, "worktree", "list").count("\n") == 0
+    assert calls(tmp_path)[-1] == ["ended", "True"]
+
+
+def test_a_gate_that_is_killed_is_no_interruption(history, capsys):
+    assert search(history([1.0] * 9 + ["killed"])) == 2
+    assert "was ended by signal 9" in capsys.readouterr().err
 
 
 def test_where_the_commit_was_skipped_all_that_it_may_be_are_named(history, capsys):
@@ -134,7 +146,8 @@ def test_where_the_commit_was_skipped_all_that_it_may_be_are_named(history, caps
 @pytest.mark.parametrize(("needed", "status"), [(8, 0), (1000, 2)])
 def test_an_end_that_is_not_worse_ends_the_search(history, tmp_path, capsys, needed, status):
     assert search(history([1.0] * 10, needed)) == status
-    assert "HEAD is not worse than HEAD~9" in capsys.readouterr().out
+    said = {0: "is not worse than", 2: "was not shown to be worse than"}
+    assert f"HEAD {said[status]} HEAD~9" in capsys.readouterr().out
     assert [int(trials) for _, trials in calls(tmp_path)] == ([8] if status == 0 else [8, 16, 32, 64])
 
 

@@ -74,6 +74,15 @@ def test_json_has_its_times(main):
     assert 0 < trial["time_to_target"] < trial["total_time"], "two epochs of three"
 
 
+@pytest.mark.parametrize("words", [("--trials", "1"), ("mine.py:train", "--interleave", "--trials", "1")])
+def test_what_it_prints_is_no_part_of_the_json(main, words):
+    Path("mine.py").write_text(TRAIN.replace("run.samples = 300", "print('learned')"))
+    ended = main(*OWN, *words, "--json")
+    assert all(json.loads(line)["recipe"] == "mine.py:train" for line in ended.out.splitlines())
+    assert ended.out
+    assert "learned\n" in ended.err
+
+
 def test_two_functions_are_interleaved_and_compared(main):
     Path("other.py").write_text(TRAIN.replace("0.002", "0.02"))
     ended = main(*OWN, "other.py:train", "--interleave", "--trials", "3")

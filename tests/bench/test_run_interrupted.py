@@ -205,3 +205,13 @@ def test_a_full_disk_names_the_file_and_how_to_go_on_though_the_end_cannot_be_re
     assert "make room and resume the run" in error
     assert "trials.jsonl" in error
     assert "how the run ended could not be recorded" in ended.err
+
+
+def test_a_disk_that_is_full_before_the_first_trial_ends_the_run_too(main, monkeypatch):
+    def full(path, texts):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(run_trials.files, "write_sources", full)
+    assert main(*SMALL, "--trials", "1").status == 2
+    record = only_run("runs").record
+    assert (record.status, record.reason.partition(":")[0]) == ("failed", "[Errno 28] No space left on device")

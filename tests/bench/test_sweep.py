@@ -160,6 +160,7 @@ def failing(monkeypatch):
     names = set()
 
     def train(self):
+        print("a node has died, says Ray")
         name, *_ = self.arguments
         if name in names:
             return Failure(3, "it broke")
@@ -208,6 +209,28 @@ def test_what_is_missing_is_resumed_without_ray_too(sweep_both, failing, tmp_pat
     assert [[trial.seed for trial in run.trials] for run in store.find([tmp_path])] == [[0, 1]] * 2
 
 
+def test_a_recipe_that_was_finished_is_not_trained_again_with_the_others(sweep_both, tmp_path, capsys):
+    sweep_both()
+    (trials,) = tmp_path.glob("*short*/trials.jsonl")
+    trials.write_text("")
+    assert sweep_both("--resume") == 0
+    assert [len(run.trials) for run in store.find([tmp_path])] == [2, 2]
+    assert capsys.readouterr().out.count("record: ") == 4, "of both, each time"
+    assert sweep_both("--resume") == 0
+    assert len(store.find([tmp_path])) == 4, "nothing was broken off"
+
+
+def test_what_other_code_has_finished_is_trained_again(sweep_both, tmp_path):
+    sweep_both()
+    (quick,) = tmp_path.glob("*quick*/run.json")
+    quick.write_text(quick.read_text().replace("f" * 40, "e" * 40))
+    (trials,) = tmp_path.glob("*short*/trials.jsonl")
+    trials.write_text("")
+    assert sweep_both("--resume") == 0
+    names = [run.record.recipe_name for run in store.find([tmp_path])]
+    assert sorted(names) == ["digits/quick", "digits/quick", "digits/short"]
+
+
 def test_a_dry_run_shows_what_is_missing_and_changes_no_record(sweep_both, tmp_path, capsys):
     sweep_both()
     for trials in tmp_path.glob("*/trials.jsonl"):
@@ -223,15 +246,18 @@ def test_a_dry_run_shows_what_is_missing_and_changes_no_record(sweep_both, tmp_p
 
 
 @pytest.mark.slow
-def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path):
-    words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu")
+@pytest.mark.parametrize("by", [(), ("--workers", "1")], ids=["alone", "ray"])
+def test_a_signal_ends_all_and_keeps_what_there_is(tmp_path, by):
+    if by:
+        pytest.importorskip("ray", reason="the extra cluster is not installed")
+    words = ("digits/quick", *SMALL, "--trials", "100", "--device", "cpu", *by)
     process = launch(ROOT / "bench" / "sweep.py", *words, cwd=tmp_path)
     wait_for_a_trial(tmp_path, process)
     process.send_signal(signal.SIGTERM)
     ended = wait(process)
     assert ended.status == 143, ended.err
     (run,) = store.find([tmp_path / "runs"])
-    assert run.record.status == "interrupted"
+    assert (run.record.status, run.record.reason) == ("interrupted", "SIGTERM")
     assert "at a time" not in run.record.environment.machine_class
 
 

@@ -212,8 +212,15 @@ def test_the_baseline_is_that_of_the_machine_class():
     assert decision([*ours, *other], [machine.run()]) == "passed"
     with pytest.raises(ValueError, match="the baseline has no run on as ever × as ever: train one there 5 times"):
         judge(other, [machine.run()], RULES)
-    with pytest.raises(ValueError, match="the baseline has no run of b on"):
-        judge(ours, [machine.run(recipe="b")], RULES)
+
+
+def test_a_recipe_that_the_baseline_lacks_on_this_machine_hides_no_other_verdict():
+    machine = Machine()
+    ours = machine.baseline()
+    elsewhere = machine.baseline(recipe="b", facts=ours[0].facts | {"machine": "other"})
+    found = judge([*ours, *elsewhere], [machine.run(1.1), machine.run(recipe="b")], RULES)
+    assert [one.decision for one in found] == ["worse", "undecided"]
+    assert found[1].reason == "no accepted run on as ever × as ever: train one there 5 times and keep the runs"
 
 
 def test_trials_alone_raise_false_alarms():

@@ -1,6 +1,7 @@
 """Runs on disk: what was written comes back, damage costs one line, and nothing leaves the root."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -338,6 +339,20 @@ def test_a_refused_resume_leaves_the_run_free(written):
     with pytest.raises(ValueError, match="cannot be resumed"):
         resume(written.path, record(recipe_hash="other"))
     assert resume(written.path, record()).missing_seeds == [2]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_that_refuses_locks_is_named_with_a_remedy(tmp_path, monkeypatch, number):
+    """NFS whose server has no lock daemon, and some FUSE file systems."""
+
+    def flock(file, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    words = rf"cannot be locked \({os.strerror(number)}\): record on another file system.*{tmp_path}.*\.lock"
+    with pytest.raises(OSError, match=words):
+        create(tmp_path, record())
+    assert list(tmp_path.iterdir()) == []
 
 
 HOLD = """

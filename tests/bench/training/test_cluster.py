@@ -15,6 +15,7 @@ import pytest
 from bench.command_line import cli
 from bench.training import cluster
 from bench.training.tasks import Failure, TrialTask
+from pipelines.distributed import launch_variables
 from results import store
 from tests.bench.conftest import ROOT, SMALL, TIMEOUT, environment, launch, only_run, wait
 from tests.bench.training.test_launch import check_all_end
@@ -191,6 +192,67 @@ def sleeping():
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_a_trial_is_started_by_its_worker_whatever_started_ray(monkeypatch):
+    """slurm-ray.sh starts Ray by srun, one task a node."""
+    monkeypatch.setattr(cluster.os, "nice", lambda increment: 0)
+    for name in launch_variables.OTHER_SIZES:
+        monkeypatch.setenv(name, "4")
+    task = SimpleNamespace(train=lambda at_a_time: launch_variables.check(os.environ))
+    cluster._train_on_node(task, 1)
+
+
+@pytest.mark.parametrize("number", cli.SIGNALS)
+def test_a_signal_ends_the_driver_as_it_ends_others(tmp_path, monkeypatch, number):
+    """Ray has a handler of its own, and raises KeyboardInterrupt in place of what a handler raises."""
+
+    def init(**given):
+        signal.signal(number, lambda number, frame: sys.exit(1))
+
+    def wait(references, timeout):
+        try:
+            signal.raise_signal(number)
+        except BaseException:  # noqa: BLE001  whatever it is
+            raise KeyboardInterrupt from None
+
+    ray = FakeRay()
+    ray.init, ray.wait, ray.shutdown = init, wait, lambda: None
+    monkeypatch.setattr(cluster.extras, "require", lambda *names: ray)
+    tasks = [TrialTask(("digits/quick",), 0, tmp_path)]
+    with pytest.raises(cli.Terminated) as ended, cli.terminating(), cluster.joined("auto") as joined:
+        next(joined.train(tasks))
+    assert ended.value.signal == number
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no answer"), NodeDiedError("no authentication\ntoken was found")])
+def test_a_cluster_that_cannot_be_joined_is_one_line(monkeypatch, error):
+    def init(**given):
+        raise error
+
+    fake = SimpleNamespace(init=init, exceptions=FakeRay.exceptions)
+    monkeypatch.setattr(cluster.extras, "require", lambda *names: fake)
+    words = rf"no Ray cluster answers at auto: .*RAY_AUTH_MODE=token\? \({' '.join(str(error).split())}\)$"
+    with pytest.raises(ValueError, match=words), cluster.joined("auto"):
+        pass
+
+
+def test_a_ray_of_this_host_is_not_started_several_times(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    with pytest.raises(ValueError, match="SLURM_STEP_NUM_TASKS=4 is set"), cluster.joined(None):
+        pass
+
+
+def test_services_of_ray_end_without_a_word(monkeypatch, sleeping):
+    """The autoscaler answers SIGTERM with a traceback that Ray prints on the standard output of its driver."""
+    service = []
+
+    def init(**given):
+        service.append(sleeping(sys.executable, "-c", "import time; time.sleep(1000)"))
+
+    monkeypatch.setattr(cluster.extras, "require", lambda *names: SimpleNamespace(init=init, shutdown=lambda: None))
+    with cluster.joined(None):
+        assert service[0].wait(60) == -signal.SIGKILL
 
 
 def test_services_of_ray_are_those_that_run_python(sleeping):

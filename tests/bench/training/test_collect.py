@@ -2,8 +2,9 @@
 
 import pytest
 
+from bench.command_line.cli import Terminated
 from bench.command_line.jobs import Job
-from bench.training import spread
+from bench.training import collect, spread
 from bench.training.collect import CollectedRun
 from bench.training.tasks import Failure, Trained, TrialTask
 from pipelines import recipe
@@ -49,7 +50,7 @@ def collected(tmp_path):
 
 
 def resumed(run):
-    run.find_unfinished()
+    collect.go_on([run])
     run.resume()
     return run
 
@@ -103,7 +104,7 @@ def test_an_unfinished_run_is_found_without_a_change_of_its_record(tmp_path):
     first.finish("Ctrl-C", is_interrupted=True)
     before = (first.path / "run.json").read_bytes()
     second = collected(tmp_path)
-    second.find_unfinished()
+    collect.go_on([second])
     assert second.missing_seeds == [0, 2]
     assert (first.path / "run.json").read_bytes() == before
 
@@ -122,7 +123,7 @@ def test_a_run_of_other_code_is_refused_before_anything_trains(tmp_path, code, n
     first.finish("Ctrl-C", is_interrupted=True)
     code(*now)
     with pytest.raises(ValueError, match=f"{first.path.name}: cannot be resumed: {message}.*leave out --resume"):
-        collected(tmp_path).find_unfinished()
+        collect.go_on([collected(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -186,8 +187,7 @@ def test_a_run_that_is_written_leaves_no_other_running(tmp_path):
         run.add(recorded(tmp_path, 1), {})
     runs[0].finish("Ctrl-C", is_interrupted=True)
     again = [CollectedRun(job(), tmp_path / name, COMMAND) for name in "ab"]
-    for run in again:
-        run.find_unfinished()
+    collect.go_on(again)
     with pytest.raises(ValueError, match="writes this run"):
         spread.resume(again)
     (found,) = store.find([tmp_path / "a"])
@@ -231,12 +231,17 @@ def test_recipes_alternate_and_a_failure_leaves_the_others(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(KeyboardInterrupt(), "interrupted"), (OSError(28, "No space left on device"), "failed")]
+    ("error", "status", "reason"),
+    [
+        (KeyboardInterrupt(), "interrupted", "Ctrl-C"),
+        (Terminated(), "interrupted", "SIGTERM"),
+        (OSError(28, "No space left on device"), "failed", "[Errno 28] No space left on device"),
+    ],
 )
-def test_what_ends_the_driver_is_recorded(tmp_path, error, status):
+def test_what_ends_the_driver_is_recorded(tmp_path, error, status, reason):
     run = collected(tmp_path)
     cluster = FakeCluster(lambda task: error if task.seed else Trained(recorded(tmp_path, 0), {}))
     with pytest.raises(type(error)):
         spread.train([(run, tasks("a", tmp_path))], cluster.train, print, "bench/sweep.py")
     (found,) = store.find([tmp_path / "runs"])
-    assert (found.record.status, len(found.trials)) == (status, 1)
+    assert (found.record.status, found.record.reason, len(found.trials)) == (status, reason, 1)

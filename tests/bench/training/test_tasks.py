@@ -39,12 +39,18 @@ def task_of(tmp_path, monkeypatch):
     [
         (["a warning", "bench/run.py: error: no data", "the launcher's own words"], "bench/run.py: error: no data"),
         (["a warning", "killed"], "killed"),
+        (["a warning", "by signal 9", "=========="], "by signal 9"),
         ([], "ended with status 2"),
     ],
 )
 def test_a_trial_that_fails_says_why_in_one_line(task_of, lines, reason):
     program = f"print(*{lines!r}, sep='\\n', file=sys.stderr)\nsys.exit(2)"
     assert task_of(program).train() == Failure(2, reason)
+
+
+def test_a_trial_that_is_killed_says_so(task_of):
+    program = "print('a warning', file=sys.stderr, flush=True)\nos.kill(os.getpid(), 9)"
+    assert task_of(program).train() == Failure(137, "was ended by signal 9 (Killed)")
 
 
 def test_a_trial_that_hangs_is_stopped(task_of, tmp_path):

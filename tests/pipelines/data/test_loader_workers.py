@@ -1,5 +1,7 @@
 """Worker processes of the torchvision loader: they end with the process that trains."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,15 +20,33 @@ loader = DataLoader(range(4), num_workers=2, persistent_workers=True, worker_ini
 batches = iter(loader)
 next(batches)
 print(*(each.pid for each in batches._workers), flush=True)
-time.sleep(1000)
+for each in batches._workers:
+    each.join()
+print("ended", flush=True)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals are Linux's")
-def test_they_end_when_it_is_killed():
+@pytest.fixture
+def training():
+    """A process that waits for its two workers, and their numbers."""
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     workers = [int(word) for word in parent.stdout.readline().split()]
     assert len(workers) == 2
+    yield parent, workers
+    parent.kill()
+    parent.wait()
+
+
+def test_the_end_of_a_job_which_signals_every_process_is_no_error_of_theirs(training):
+    parent, workers = training
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    assert parent.stdout.read() == "ended\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals are Linux's")
+def test_they_end_when_it_is_killed(training):
+    parent, workers = training
     parent.kill()
     parent.wait()
     end = time.monotonic() + 60

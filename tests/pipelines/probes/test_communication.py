@@ -23,6 +23,7 @@ STRATEGIES = {
     "power_sgd": ["parallel.compression=power_sgd", "parallel.power_sgd_rank=2"],
     "local_sgd": ["parallel.strategy=local_sgd", "parallel.local_sgd_start=50"],
     "fsdp2": ["parallel.strategy=fsdp2"],
+    "fsdp2, mostly head": ["parallel.strategy=fsdp2", "model.widths=[4]"],
     "fsdp2, micro-batches": ["parallel.strategy=fsdp2", *MICRO_BATCHES],
     "GPipe": [PIPELINE, "parallel.schedule=gpipe", *MICRO_BATCHES],
     "1F1B": [PIPELINE, *MICRO_BATCHES],
