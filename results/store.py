@@ -192,7 +192,8 @@ Skip = Callable[[str], None]
 
 
 def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
-    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first.
+    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first; a copy
+    of a run is no other run.
 
     `skip`: called with a message for a run that cannot be read. Without it, and where such a run is itself one of
     `places`, raises as `read` does. ValueError for a place where there is no run.
@@ -250,7 +251,7 @@ class Unread(Sequence[TrialRecord]):
 
 
 def locate(places: Iterable[str | Path]) -> list[Path]:
-    """The `run.json` of every run at `places`, as `find` says, without reading it."""
+    """The `run.json` of every run at `places`, as `find` says, without reading its trials."""
     found: dict[Path, Path] = {}
     for place in places:
         matches = [place] if Path(place).exists() else glob.glob(str(place))  # noqa: PTH207  a glob may be absolute
@@ -258,7 +259,32 @@ def locate(places: Iterable[str | Path]) -> list[Path]:
         if not records:
             raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
         found |= {record.resolve(): record for record in records}
-    return sorted(found.values(), key=lambda record: (record.parent.name, record))
+    return _without_copies(sorted(found.values(), key=lambda record: (record.parent.name, record)))
+
+
+def _without_copies(records: Iterable[Path]) -> list[Path]:
+    """One `run.json` of each run, in their order. Of copies that with the most trials: one may be of before a resume."""
+    fullest: dict[object, Path] = {}
+    for record in records:
+        run = _identity(record)
+        other = fullest.get(run)
+        if other is None or _size(record.with_name(TRIALS)) > _size(other.with_name(TRIALS)):
+            fullest[run] = record
+    return list(fullest.values())
+
+
+def _identity(record: Path) -> object:
+    """What a run shares with its copies alone; of a record that cannot be read, its path."""
+    try:
+        loaded = _load_record(record.parent)
+    except ValueError:
+        return record
+    parts = tuple(loaded.get(key) for key in ("id", "created", "recipe_name"))
+    return parts if all(isinstance(part, str) for part in parts) else record
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:

@@ -1,14 +1,16 @@
 """Where runs lie: no name leads out of the root, and what is asked for is found."""
 
 import re
+import shutil
 import uuid
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from results import samples
 from results.store import create, find, read
-from tests.results.builders import record
+from tests.results.builders import record, trial
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "..", "/etc/x", "a\\..\\x", "a//b", "a/"])
@@ -45,6 +47,21 @@ def test_find_takes_runs_folders_and_globs_once_each_and_the_oldest_first(tmp_pa
     places = [tmp_path / "b [1]", tmp_path / "c", late.path, early.path / "run.json", f"{tmp_path}/c/*airnet*"]
     assert [run.record.id for run in find(places)] == ["early", "late"]
     assert [run.record.id for run in find([f"{tmp_path}/*"])] == ["early", "late"]
+
+
+@pytest.mark.parametrize("copy", ["a", "z"])
+def test_a_copy_of_a_run_is_no_other_run_and_the_one_with_more_trials_counts(tmp_path, copy):
+    run = create(tmp_path, record())
+    run.append(trial(0))
+    shutil.copytree(run.path, tmp_path / copy)
+    run.append(trial(1))
+    shutil.copytree(run.path, tmp_path / "backup" / run.path.name)
+    other = create(tmp_path, record(id="other"))
+    for one in (run, other):
+        one.finish("interrupted")
+    found = find([tmp_path, tmp_path / "backup"])
+    assert [(one.record.id, len(one.trials)) for one in found] == [("abcd1234", 2), ("other", 0)]
+    assert [len(one.seeds) for one in samples.resolve(f"{tmp_path}/*", "strict")] == [2, 0]
 
 
 @pytest.mark.parametrize("place", ["nowhere", "nowhere/*", ""])
