@@ -39,9 +39,8 @@ def to_dawnbench(options: argparse.Namespace) -> list[Path]:
     from results.exports import dawnbench
 
     who = {"author": options.author, "email": options.email, "code_url": options.code_url}
-    return dawnbench.write(
-        _with_target(store.read(options.source)), options.out, **who, cost_per_hour=options.cost_per_hour
-    )
+    run = _with_result(store.read(options.source))
+    return dawnbench.write(run, options.out, **who, cost_per_hour=options.cost_per_hour)
 
 
 def from_dawnbench(options: argparse.Namespace) -> list[Path]:
@@ -62,7 +61,7 @@ def to_mlperf(options: argparse.Namespace) -> list[Path]:
     from results import store
     from results.exports import mlperf
 
-    run = _with_target(store.read(options.source))
+    run = _with_result(store.read(options.source))
     options.out.mkdir(parents=True, exist_ok=True)
     paths = [options.out / f"{run.path.name}_seed{trial.seed}.log" for trial in run.trials]
     for trial, path in zip(run.trials, paths, strict=True):
@@ -70,10 +69,19 @@ def to_mlperf(options: argparse.Namespace) -> list[Path]:
     return paths
 
 
-def _with_target(run: "Run") -> "Run":
-    """The run. ValueError where it has no target, without which these formats have no result."""
+def _with_result(run: "Run") -> "Run":
+    """The run. ValueError where it has nothing to submit: these formats are of times to a target."""
     if run.has_no_target:
         raise ValueError(f"{run.path}: has no target, and this format is of times to a target")
+    if run.record.smoke_test:
+        raise ValueError(f"{run.path}: is a smoke test, whose numbers mean nothing: give another run")
+    return _with_trials(run)
+
+
+def _with_trials(run: "Run") -> "Run":
+    """The run. ValueError where no trial of it has ended."""
+    if not run.trials:
+        raise ValueError(f"{run.path}: no trial has ended: there is nothing to write")
     return run
 
 
@@ -82,7 +90,7 @@ def to_tensorboard(options: argparse.Namespace) -> list[Path]:
     from results import store
     from results.exports import tensorboard
 
-    return tensorboard.write(store.read(options.source), options.out)
+    return tensorboard.write(_with_trials(store.read(options.source)), options.out)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -263,7 +263,7 @@ def locate(places: Iterable[str | Path]) -> list[Path]:
 
 
 def _without_copies(records: Iterable[Path]) -> list[Path]:
-    """One `run.json` of each run, in their order. Of copies that with the most trials: one may be of before a resume."""
+    """One `run.json` of each run. Of copies that with the most trials: another may have been made before they ended."""
     fullest: dict[object, Path] = {}
     for record in records:
         run = _identity(record)

@@ -25,7 +25,7 @@ from results.page.chart import (
     repeated,
     short,
 )
-from results.protocols import COMMAND, PROTOCOLS, elapsed, epoch_reaching, find_protocol
+from results.protocols import COMMAND, PROTOCOLS, command_rest, elapsed, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
 from results.statistics import known_median
@@ -142,8 +142,7 @@ def laps(trials: Sequence[TrialRecord]) -> dict[str, list[Any]]:
         for lap in trial.laps:
             own[lap.name] = own.get(lap.name, 0) + lap.seconds
         if COMMAND in own:
-            reported = sum(spent for name, spent in own.items() if name not in (COMMAND, "total"))
-            own[COMMAND] = max(0.0, own[COMMAND] - reported)
+            own[COMMAND] = command_rest(trial)
         for name, total in own.items():
             seconds.setdefault(name, []).append(total)
     means = {name: fmean(values) for name, values in seconds.items() if name != "total"}
