@@ -67,7 +67,7 @@ def page_data(
         "recipes": recipes.values,
         "environments": environments.values,
         "styles": figures.STYLES,
-        "curves": {str(target): figures.curves_layouts(target) for target in targets},
+        "curves": {_goal(target): figures.curves_layouts(target) for target in targets},
         "lap_names": figures.LAPS,
         "lap_bars": figures.lap_bars(),
         "laps": figures.laps_layouts(),
@@ -143,7 +143,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "target": summary.target,
         "has_no_target": run.has_no_target,
         "rate": unit_of(run).rate,
-        "goal": _goal(run, summary),
+        "goal": "without a target" if run.has_no_target else _goal(summary.target),
         "smoke_test": record.smoke_test,
         "ranked": summary.reached > 0 and not record.smoke_test,
         "origin": origin,
@@ -158,10 +158,8 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
     }
 
 
-def _goal(run: Run, summary: RunSummary) -> str:
-    if run.has_no_target:
-        return "without a target"
-    return "no trial yet" if summary.target is None else f"to {form.target(summary.target)}"
+def _goal(target: float | None) -> str:
+    return "no trial yet" if target is None else f"to {form.target(target)}"
 
 
 def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:

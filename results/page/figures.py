@@ -98,6 +98,7 @@ def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
         middle = {
             name: [short(known_median(column)) for column in zip(*times, strict=True)]
             for name, times in seconds.items()
+            if any(map(any, times))
         }
         means = [short(fmean(column)) for column in zip(*accuracies, strict=True)]
         traces.append({"style": "middle", "x": {BY_PROTOCOL: middle}, "y": means})

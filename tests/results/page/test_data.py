@@ -86,6 +86,15 @@ def test_the_curve_ends_each_epoch_with_its_accuracy():
     assert curve["marker"]["size"] == [3, 7, 3]
 
 
+@pytest.mark.parametrize("target", [0.94, 1.0, 1e-5])
+def test_the_layout_of_its_curves_is_found_by_the_goal_of_a_run(target):
+    """Not by the target, whose digits Python and JavaScript write in different ways."""
+    trials = [builders.trial(target=target, accuracy=1.0)]
+    found = shown(Run(builders.record(), trials, run().path))
+    lines = found["curves"][found["runs"][0]["goal"]][""]["shapes"]
+    assert [line["y0"] for line in lines] == [100 * target]
+
+
 def test_three_trials_have_a_median_curve():
     trials = [builders.trial(seed, laps=builders.laps(build=8 + 10 * seed**2)) for seed in range(3)]
     curves = shown(Run(builders.record(), trials, run().path))["runs"][0]["curves"]
