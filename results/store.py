@@ -288,9 +288,13 @@ def _size(path: Path) -> int:
 
 
 def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:
-    """The places, and the folders of `bench/scale.py` in them."""
-    places = list(places)
-    return [*places, *(folder for place in places for folder in sorted(Path(place).glob("scaling*")))]
+    """The places, and the folders of `bench/scale.py` in them that have runs; a place with such a folder need have no
+    other run."""
+    found: list[str | Path] = []
+    for place in places:
+        folders = [folder for folder in sorted(Path(place).glob("scaling*")) if _records_at(folder)]
+        found += folders if folders and not _records_at(Path(place)) else [place, *folders]
+    return found
 
 
 @contextlib.contextmanager
