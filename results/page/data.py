@@ -71,7 +71,7 @@ def page_data(
         "lap_names": figures.LAPS,
         "lap_bars": figures.lap_bars(),
         "laps": figures.laps_layouts(),
-        "histories": histories(runs, data_sets, summaries, disturbed),
+        "histories": histories(runs, data_sets, summaries, samples, disturbed),
         "ladders": ladders(runs, data_sets, summaries),
         "scalings": scalings(runs, data_sets),
         "published": [published_data(one) for one in published],
