@@ -5,6 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from results import fidelity, marks
@@ -230,6 +231,9 @@ def data_set(run: Run) -> str:
     if not isinstance(data, Mapping) or name is None:
         return run.record.recipe_name.partition("/")[0]
     parts = [name]
+    if path := _text(data.get("path")):  # which may be another one of the same data, or the same one of other data
+        hashes = run.record.data
+        parts.append(path if hashes is None else f"{PurePath(path).name} {hashes.digest}")
     if isinstance(made_up := data.get("made_up"), Mapping):
         parts.append(f"{made_up.get('size')} pixels wide")
     if (unit := unit_of(run)) != IMAGES:

@@ -130,6 +130,18 @@ def test_runs_on_other_images_are_of_another_data_set(options, words):
     assert shown(run(recipe={"data": {"name": "mnist"} | options}))["runs"][0]["data_set"] == words
 
 
+def test_data_of_ones_own_is_told_apart_by_its_content_where_that_is_known():
+    def of(path, content=None):
+        parts = ("train_images", "train_labels", "test_images", "test_labels")
+        hashes = {"is_published": False} | dict.fromkeys(parts, content * 64) if content else None
+        one = run(recipe={"data": {"name": "folder", "path": path}}, data=hashes)
+        return shown(one)["runs"][0]["data_set"]
+
+    assert of("/here/cats", "a") == of("/there/cats", "a") != of("/here/cats", "b")
+    assert of("/here/cats", "a").startswith("folder, cats ")
+    assert of("/here/cats") == "folder, /here/cats"
+
+
 def test_an_imported_run_names_its_origin_and_has_times_by_one_protocol_alone(tmp_path):
     entry = dict.fromkeys(dawnbench.FIELDS, "x") | {"timestamp": "2018-04-20", "author": "Some Body"}
     (tmp_path / "a.json").write_text(json.dumps(entry), encoding="utf-8")
