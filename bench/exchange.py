@@ -9,6 +9,7 @@ CSV and Parquet: python bench/query.py "select 1" RUNS --write DIR --files csv
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli
-from bench.command_line.options import Parser
+from bench.command_line.options import Parser, share
 
 if TYPE_CHECKING:
     from results.record import Run
@@ -40,6 +41,10 @@ def to_dawnbench(options: argparse.Namespace) -> list[Path]:
 
     who = {"author": options.author, "email": options.email, "code_url": options.code_url}
     run = _with_result(store.read(options.source))
+    data = run.record.recipe.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    if name not in (None, dawnbench.DATA):
+        raise ValueError(f"{run.path}: was trained on {name}, and DAWNBench's submissions are of {dawnbench.DATA}")
     return dawnbench.write(run, options.out, **who, cost_per_hour=options.cost_per_hour)
 
 
@@ -93,6 +98,14 @@ def to_tensorboard(options: argparse.Namespace) -> list[Path]:
     return tensorboard.write(_with_trials(store.read(options.source)), options.out)
 
 
+def price(text: str) -> float:
+    """A number from 0 on."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price")
+    return value
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Exits with status 2 and one line for a command line that is wrong."""
     parser = Parser("bench/exchange.py", __doc__)
@@ -105,9 +118,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if exchange is to_dawnbench:
             for name in ("--author", "--email", "--code-url"):
                 command.add_argument(name, required=True)
-            command.add_argument("--cost-per-hour", type=float, metavar="USD", help="of the machine")
+            command.add_argument("--cost-per-hour", type=price, metavar="USD", help="of the machine")
         if exchange is from_dawnbench:
-            command.add_argument("--target", type=float, default=0.94, help="as a fraction (default: %(default)s)")
+            command.add_argument("--target", type=share, default=0.94, help="as a fraction (default: %(default)s)")
     return parser.parse_args(arguments)
 
 

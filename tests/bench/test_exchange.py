@@ -58,6 +58,23 @@ def test_a_run_without_a_result_is_refused(tmp_path, capsys, command, changes, t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_on_other_data_is_no_submission_to_dawnbench(tmp_path, capsys):
+    run = store.create(tmp_path / "runs", record(seeds=[0], recipe={"data": {"name": "digits"}}))
+    run.append(trial(0))
+    assert exchange.main(["to-dawnbench", *WHO, str(run.path), "--out", str(tmp_path / "out")]) == 2
+    assert "was trained on digits, and DAWNBench's submissions are of cifar10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["to-dawnbench", *WHO, "--cost-per-hour", "nan"], ["from-dawnbench", "--target", "94"]]
+)
+def test_a_number_that_cannot_be_is_refused(tmp_path, capsys, words):
+    with pytest.raises(SystemExit) as leaving:
+        exchange.main([*words, "x", "--out", str(tmp_path)])
+    assert leaving.value.code == 2
+    assert words[-1] in capsys.readouterr().err
+
+
 def test_a_run_without_a_trial_has_no_events(tmp_path, capsys):
     run = store.create(tmp_path / "runs", record(seeds=[0]))
     assert exchange.main(["to-tensorboard", str(run.path), "--out", str(tmp_path / "out")]) == 2
