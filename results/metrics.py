@@ -12,7 +12,7 @@ from results.json_values import JsonObject
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, ratio_of_times
-from results.step_times import median_milliseconds
+from results.step_times import epochs_done, median_milliseconds
 from results.units import per_second, unit_of
 
 
@@ -138,12 +138,15 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 
 
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
-    """The mean epoch, so that each image size counts by its share; none of a run too short for all of its sizes."""
-    epochs = run.record.recipe.get("epochs")
-    if not isinstance(epochs, int | float) or not _last_size_starts(run.record.recipe) < epochs < LONGEST:
-        return [None] * len(run.trials)
-    whole = [trial.seconds("augment", "train") if trial.came_to_its_end else 0 for trial in run.trials]
-    return [seconds / epochs if seconds else None for seconds in whole]
+    """The mean epoch, so that each image size counts by its share; none of a trial too short for all of its sizes."""
+    return [_mean_epoch(run, trial) for trial in run.trials]
+
+
+def _mean_epoch(run: Run, trial: TrialRecord) -> float | None:
+    epochs = epochs_done(run, trial)
+    if not trial.came_to_its_end or epochs is None or not _last_size_starts(run.record.recipe) < epochs < LONGEST:
+        return None
+    return trial.seconds("augment", "train") / epochs or None
 
 
 def _last_size_starts(recipe: JsonObject) -> float:

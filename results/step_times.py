@@ -10,10 +10,18 @@ from statistics import median
 from results.record import Run, TrialRecord
 
 
+def epochs_done(run: Run, trial: TrialRecord) -> float | None:
+    """Epochs that were trained, the last of them perhaps in part: those of the recipe, or fewer where early stopping
+    ended the trial. None where the recipe does not say how many there are."""
+    planned = run.record.recipe.get("epochs")
+    begun = {lap.epoch for lap in trial.laps if lap.name == "train" and lap.epoch is not None}
+    return min(planned, len(begun) or planned) if isinstance(planned, int | float) else None
+
+
 def step_seconds(run: Run, trial: TrialRecord) -> list[float]:
     """The mean step of each epoch, in seconds; empty for a trial that did not come to its end."""
-    epochs = run.record.recipe.get("epochs")
-    if not trial.came_to_its_end or not trial.steps or not isinstance(epochs, int | float):
+    epochs = epochs_done(run, trial)
+    if not trial.came_to_its_end or not trial.steps or epochs is None:
         return []
     whole = trial.steps if epochs <= 1 else math.floor(trial.steps / epochs + 1e-9)
     seconds: dict[int, float] = {}
