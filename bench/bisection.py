@@ -23,8 +23,8 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli, git, options
-from bench.command_line.option_groups import PassedOn
-from bench.command_line.options import Argument, Count, Folder
+from bench.command_line.option_groups import PassedOn, Records
+from bench.command_line.options import Argument, Count
 from bench.training.launch import ROOT, LaunchError, ending_with_us
 
 PROG = "bench/bisection.py"
@@ -46,7 +46,7 @@ Verdict = Literal["good", "bad", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BisectionOptions(PassedOn):
+class BisectionOptions(PassedOn, Records):
     """The options of bench/bisection.py."""
 
     title = "what to search"
@@ -65,8 +65,6 @@ class BisectionOptions(PassedOn):
     """trials of each side after which a commit is skipped"""
     launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
     """what starts bench/run.py, as in bench/gate.py"""
-    out: Folder = Path("runs")
-    """where runs are recorded"""
     repository: Annotated[Path, Argument(metavar="DIR")] = ROOT
     """the repository of the commits"""
     json: bool = False
@@ -166,7 +164,8 @@ def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: i
     command = [
         *GATE,
         *("--against", str(accepted), "--checkout", str(candidate), "--suite", given.suite, "--trials", str(trials)),
-        *("--out", str(given.out), "--json", *rules, *launcher, *options.to_arguments(given, PassedOn)),
+        *("--json", *rules, *launcher),
+        *(word for group in (PassedOn, Records) for word in options.to_arguments(given, group)),
     ]
     print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
     status, printed = wait_for(ending_with_us(command))

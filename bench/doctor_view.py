@@ -54,8 +54,10 @@ def layers_table(examination: Examination) -> Table:
 
 
 def grid(images: Tensor, labels: Tensor) -> Tensor:
-    """(3, height, width) from 0 to 1: images (N, C, height, width), a row for each class that is there."""
+    """(3, height, width) from 0 to 1: images (N, C, height, width), a row for each class that is there. Three channels
+    are colours, others a mean in grey."""
     images, labels = images.float().cpu(), labels.cpu()
+    images = images if images.shape[1] == 3 else images.mean(1, keepdim=True)
     rows = []
     for number in labels.unique():
         row = images[labels == number][:COLUMNS]

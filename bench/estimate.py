@@ -17,6 +17,7 @@ from bench.command_line import cli, jobs, options
 from bench.command_line.option_groups import SmokeTest, Suite
 from bench.command_line.options import Argument
 from pipelines.recipe import Recipe
+from results import format as form
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ examples:
   python bench/estimate.py cifar10/davidnet-10
   python bench/estimate.py 'mnist/*' batch_size=64 --json
   python bench/estimate.py --run runs/20260101T120000Z_mnist-base_a1b2c3"""
-GiB = 2**30
+MiB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +107,20 @@ def show(console: "Console", name: str, recipe: Recipe, costs: "Estimate") -> No
     sample = "sequence" if recipe.data.is_tokens else "image"
     training = f"not counted: more is computed by {' and '.join(beside(recipe))}"
     if costs.train_flops is not None:
-        training = f"{costs.train_flops / 1e12:,.1f} TFLOP per trial"
+        training = f"{form.number(costs.train_flops / 1e12)} TFLOP per trial"
+
+    def memory(size: float) -> str:
+        return f"{form.number(size / MiB)} MiB"
+
     for label, value in (
         ("parameters", f"{costs.parameters:,}"),
-        ("forward pass", f"{costs.flops_per_image / 1e6:,.1f} MFLOP per {sample}"),
+        ("forward pass", f"{form.number(costs.flops_per_image / 1e6)} MFLOP per {sample}"),
         ("steps", f"{costs.steps:,}"),
         ("training", training),
-        (f"memory: {sample}s", f"{costs.data_bytes / GiB:.2f} GiB"),
-        ("memory: weights, gradients, optimizer", f"{costs.weight_bytes / GiB:.2f} GiB"),
-        ("memory: activations of one batch", f"{costs.activation_bytes / GiB:.2f} GiB"),
-        ("memory: total", f"{costs.memory_bytes / GiB:.2f} GiB, and the temporary memory of single operations"),
+        (f"memory: {sample}s", memory(costs.data_bytes)),
+        ("memory: weights, gradients, optimizer", memory(costs.weight_bytes)),
+        ("memory: activations of one batch", memory(costs.activation_bytes)),
+        ("memory: total", f"{memory(costs.memory_bytes)}, and the temporary memory of single operations"),
     ):
         table.add_row(label, value)
     console.print(table)

@@ -9,6 +9,7 @@ CSV and Parquet: python bench/query.py "select 1" RUNS --write DIR --files csv
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli
-from bench.command_line.options import Parser
+from bench.command_line.options import Parser, share
 
 if TYPE_CHECKING:
     from results.record import Run
@@ -39,9 +40,12 @@ def to_dawnbench(options: argparse.Namespace) -> list[Path]:
     from results.exports import dawnbench
 
     who = {"author": options.author, "email": options.email, "code_url": options.code_url}
-    return dawnbench.write(
-        _with_target(store.read(options.source)), options.out, **who, cost_per_hour=options.cost_per_hour
-    )
+    run = _with_result(store.read(options.source))
+    data = run.record.recipe.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    if name not in (None, dawnbench.DATA):
+        raise ValueError(f"{run.path}: was trained on {name}, and DAWNBench's submissions are of {dawnbench.DATA}")
+    return dawnbench.write(run, options.out, **who, cost_per_hour=options.cost_per_hour)
 
 
 def from_dawnbench(options: argparse.Namespace) -> list[Path]:
@@ -62,7 +66,7 @@ def to_mlperf(options: argparse.Namespace) -> list[Path]:
     from results import store
     from results.exports import mlperf
 
-    run = _with_target(store.read(options.source))
+    run = _with_result(store.read(options.source))
     options.out.mkdir(parents=True, exist_ok=True)
     paths = [options.out / f"{run.path.name}_seed{trial.seed}.log" for trial in run.trials]
     for trial, path in zip(run.trials, paths, strict=True):
@@ -70,10 +74,19 @@ def to_mlperf(options: argparse.Namespace) -> list[Path]:
     return paths
 
 
-def _with_target(run: "Run") -> "Run":
-    """The run. ValueError where it has no target, without which these formats have no result."""
+def _with_result(run: "Run") -> "Run":
+    """The run. ValueError where it has nothing to submit: these formats are of times to a target."""
     if run.has_no_target:
         raise ValueError(f"{run.path}: has no target, and this format is of times to a target")
+    if run.record.smoke_test:
+        raise ValueError(f"{run.path}: is a smoke test, whose numbers mean nothing: give another run")
+    return _with_trials(run)
+
+
+def _with_trials(run: "Run") -> "Run":
+    """The run. ValueError where no trial of it has ended."""
+    if not run.trials:
+        raise ValueError(f"{run.path}: no trial has ended: there is nothing to write")
     return run
 
 
@@ -82,7 +95,15 @@ def to_tensorboard(options: argparse.Namespace) -> list[Path]:
     from results import store
     from results.exports import tensorboard
 
-    return tensorboard.write(store.read(options.source), options.out)
+    return tensorboard.write(_with_trials(store.read(options.source)), options.out)
+
+
+def price(text: str) -> float:
+    """A number from 0 on."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price")
+    return value
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -97,9 +118,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if exchange is to_dawnbench:
             for name in ("--author", "--email", "--code-url"):
                 command.add_argument(name, required=True)
-            command.add_argument("--cost-per-hour", type=float, metavar="USD", help="of the machine")
+            command.add_argument("--cost-per-hour", type=price, metavar="USD", help="of the machine")
         if exchange is from_dawnbench:
-            command.add_argument("--target", type=float, default=0.94, help="as a fraction (default: %(default)s)")
+            command.add_argument("--target", type=share, default=0.94, help="as a fraction (default: %(default)s)")
     return parser.parse_args(arguments)
 
 

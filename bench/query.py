@@ -7,7 +7,6 @@ The SQL cannot read or write files unless you pass --allow-files.
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.format == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows(map(form.cell, row) for row in [columns, *rows])
     elif options.format == "json":
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2, default=str))
+        print(query.as_json(columns, rows))
     else:
         cli.make_console().print(query.as_table(columns, rows).rich())
     for path in written:

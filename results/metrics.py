@@ -11,7 +11,7 @@ from results.environment import Energy
 from results.protocols import RENAMED, known_protocols, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, mean_of, ratio_of_times
-from results.step_times import median_milliseconds
+from results.step_times import epochs_done, median_milliseconds
 from results.units import per_second, unit_of
 
 
@@ -146,13 +146,16 @@ def peak_mebibytes(trial: TrialRecord) -> float | None:
 
 
 def _epoch_seconds(run: Run, protocol: str) -> Samples:
-    """The mean epoch, so that each image size counts by its share; none of a run too short for all of its sizes."""
-    epochs, resolution = run.epochs, run.options("augment").get("resolution")
+    """The mean epoch, so that each image size counts by its share; none of a trial too short for all of its sizes."""
+    return [_mean_epoch(run, trial) for trial in run.trials]
+
+
+def _mean_epoch(run: Run, trial: TrialRecord) -> float | None:
+    epochs, resolution = epochs_done(run, trial), run.options("augment").get("resolution")
     last_size_starts = max(resolution["epochs"]) if resolution else 0
-    if epochs is None or not last_size_starts < epochs < LONGEST:
-        return [None] * len(run.trials)
-    whole = [trial.seconds("augment", "train") if trial.came_to_its_end else 0 for trial in run.trials]
-    return [seconds / epochs if seconds else None for seconds in whole]
+    if not trial.came_to_its_end or epochs is None or not last_size_starts < epochs < LONGEST:
+        return None
+    return trial.seconds("augment", "train") / epochs or None
 
 
 def _energy(run: Run, protocol: str) -> Samples:

@@ -103,6 +103,12 @@ def total_seconds(trial: TrialRecord, protocol: str) -> float | None:
     return sum([lap.seconds for lap in trial.laps if lap.name in laps])
 
 
+def command_rest(trial: TrialRecord) -> float:
+    """Seconds of a command beside the laps that it reported; 0 for any other trial."""
+    reported = sum(lap.seconds for lap in trial.laps if lap.name not in (COMMAND, "total"))
+    return max(0.0, trial.seconds(COMMAND) - reported)
+
+
 def epoch_reaching(trial: TrialRecord, threshold: float | None = None) -> int | None:
     """The first epoch, counted from 1, whose accuracy is at or over the threshold (default: the target); None if there
     is none."""

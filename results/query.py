@@ -4,6 +4,7 @@ import json
 import math
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from results import cache, store
 from results.extras import require
 from results.flat import COLUMNS, Column, Row, tables
 from results.format import FORMULA, NOTHING
+from results.json_values import writable
 from results.protocols import find_protocol
 from results.tables import Table
 
@@ -140,14 +142,27 @@ def ask(connection: "duckdb.DuckDBPyConnection", sql: str) -> tuple[list[str], l
 
     try:
         answer = connection.execute(sql)
+        if answer is None:
+            raise ValueError('the query says nothing: give SQL such as "select * from runs"')
         return [column[0] for column in answer.description or ()], answer.fetchall()
     except (duckdb.Error, OverflowError, ImportError) as error:  # values that Python has no type for come as these
         raise ValueError(" ".join(str(error).split())) from error
 
 
-def as_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def as_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """An answer as text."""
-    return Table("", tuple(columns), tuple(tuple(_text(value) for value in row) for row in rows))
+    cells = tuple(tuple(_text(value) for value in row) for row in rows)
+    return Table("", tuple(columns), cells, "" if rows else "No row.")
+
+
+def as_json(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An answer as an array of objects. A number that is not finite is a text, as in records.
+
+    ValueError for columns of one name, of which an object keeps one.
+    """
+    if repeated := [name for name, times in Counter(columns).items() if times > 1]:
+        raise ValueError(f"JSON: {repeated[0]!r} names several columns: name each with AS, or use --format csv")
+    return json.dumps([writable(dict(zip(columns, row, strict=True))) for row in rows], indent=2, default=str)
 
 
 def write(connection: "duckdb.DuckDBPyConnection", folder: Path, form: str) -> list[Path]:

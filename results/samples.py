@@ -176,7 +176,11 @@ def data_of(record: RunRecord) -> str:
 
 def of_figure(figure: Published) -> Samples:
     """A published figure, which has no samples, so that nothing is known of its spread."""
-    facts = {"machine": figure.hardware, "protocol": figure.protocol or "the source's own clock"}
+    facts = {
+        "machine": figure.hardware,
+        "protocol": figure.protocol or "the source's own clock",
+        "smoke test": "no",
+    }
     return Samples(figure.recipe, figure.source, facts, {}, {}, None, (), {}, 0, published=figure)
 
 

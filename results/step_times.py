@@ -10,11 +10,19 @@ from statistics import median
 from results.record import Run, TrialRecord
 
 
+def epochs_done(run: Run, trial: TrialRecord) -> float | None:
+    """Epochs that were trained, the last of them perhaps in part: those of the recipe, or fewer where early stopping
+    ended the trial. None where the recipe does not say how many there are."""
+    begun = {lap.epoch for lap in trial.laps if lap.name == "train" and lap.epoch is not None}
+    return None if run.epochs is None else min(run.epochs, len(begun) or run.epochs)
+
+
 def step_seconds(run: Run, trial: TrialRecord) -> list[float]:
     """The mean step of each epoch, in seconds; empty for a trial that did not come to its end."""
-    if not trial.came_to_its_end or not trial.steps or run.epochs is None:
+    epochs = epochs_done(run, trial)
+    if not trial.came_to_its_end or not trial.steps or epochs is None:
         return []
-    whole = trial.steps if run.epochs <= 1 else math.floor(trial.steps / run.epochs + 1e-9)
+    whole = trial.steps if epochs <= 1 else math.floor(trial.steps / epochs + 1e-9)
     seconds: dict[int, float] = {}
     for lap in trial.laps:
         if lap.name in ("augment", "train") and lap.epoch is not None:

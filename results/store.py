@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 RECORD, TRIALS = "run.json", "trials.jsonl"
 T = TypeVar("T")
 
-DIRECTORY = re.compile(r"\d{8}T\d{6}Z_.+_[A-Za-z0-9]{4,40}")
-"""the name of a run's directory. No other run has it: directories of one name are copies"""
 GONE = "its process is gone: it was killed, or the machine went down"
 """why a run ended whose process could not say so"""
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
@@ -196,8 +194,8 @@ Skip = Callable[[str], None]
 
 
 def find(places: Sequence[str | Path], skip: Skip | None = None) -> list[Run]:
-    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first; of
-    copies of a run, the one with the most trials.
+    """Every run at `places`: run directories, folders of them, or globs of either. Once each, the oldest first; a copy
+    of a run is no other run.
 
     `skip`: called with a message for a run that cannot be read. Without it, and where such a run is itself one of
     `places`, raises as `read` does. ValueError for a place where there is no run.
@@ -255,32 +253,50 @@ class Unread(Sequence[TrialRecord]):
 
 
 def locate(places: Iterable[str | Path]) -> list[Path]:
-    """The `run.json` of every run at `places`, as `find` says, without reading it."""
-    found: dict[str, Path] = {}
+    """The `run.json` of every run at `places`, as `find` says, without reading its trials."""
+    found: dict[Path, Path] = {}
     for place in places:
         matches = [place] if Path(place).exists() else glob.glob(str(place))  # noqa: PTH207  a glob may be absolute
         records = [record for match in matches for record in _records_at(Path(match))]
         if not records:
             raise ValueError(f"{place}: no run there; a run is a directory with a file {RECORD}")
-        for record in records:
-            folder = record.resolve().parent
-            run = folder.name if DIRECTORY.fullmatch(folder.name) else str(folder)
-            found[run] = max(found.get(run, record), record, key=_size_of_trials)
-    return sorted(found.values(), key=lambda record: (record.parent.name, record))
+        found |= {record.resolve(): record for record in records}
+    return _without_copies(sorted(found.values(), key=lambda record: (record.parent.name, record)))
 
 
-def _size_of_trials(record: Path) -> int:
-    """In bytes; 0 where there are none."""
+def _without_copies(records: Iterable[Path]) -> list[Path]:
+    """One `run.json` of each run. Of copies that with the most trials: another may have been made before they ended."""
+    fullest: dict[object, Path] = {}
+    for record in records:
+        run = _identity(record)
+        other = fullest.get(run)
+        if other is None or _size(record.with_name(TRIALS)) > _size(other.with_name(TRIALS)):
+            fullest[run] = record
+    return list(fullest.values())
+
+
+def _identity(record: Path) -> object:
+    """What a run shares with its copies alone; of a record that cannot be read, its path."""
     try:
-        return record.with_name(TRIALS).stat().st_size
-    except OSError:
-        return 0
+        loaded = _load_record(record.parent)
+    except ValueError:
+        return record
+    parts = tuple(loaded.get(key) for key in ("id", "created", "recipe_name"))
+    return parts if all(isinstance(part, str) for part in parts) else record
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def with_scalings(places: Iterable[str | Path]) -> list[str | Path]:
-    """The places, and the folders of `bench/scale.py` in them."""
-    places = list(places)
-    return [*places, *(folder for place in places for folder in sorted(Path(place).glob("scaling*")))]
+    """The places, and the folders of `bench/scale.py` in them that have runs; a place with such a folder need have no
+    other run."""
+    found: list[str | Path] = []
+    for place in places:
+        folders = [folder for folder in sorted(Path(place).glob("scaling*")) if _records_at(folder)]
+        found += folders if folders and not _records_at(Path(place)) else [place, *folders]
+    return found
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -150,7 +151,7 @@ class Tracker:
         images = self._setup.dataset.test_images[:SHOWN]
         for number, (axes, image) in enumerate(zip(figure.subplots(4, 8).flat, images, strict=False)):
             right = predicted[number] == self._labels[number]
-            axes.imshow(image.squeeze(), cmap="gray")
+            axes.imshow(drawable(image), cmap="gray")
             title = names[predicted[number]] + ("" if right else f", not {names[self._labels[number]]}")
             axes.set_title(title, fontsize=8, color="black" if right else "red")
             axes.set_axis_off()
@@ -165,6 +166,11 @@ class Tracker:
         matrix = confusion_matrix(self._labels, self._logits.argmax(1), labels=range(len(names)))
         ConfusionMatrixDisplay(matrix, display_labels=names).plot(ax=figure.subplots(), xticks_rotation="vertical")
         return figure
+
+
+def drawable(image: np.ndarray) -> np.ndarray:
+    """An image (height, width, channels) as matplotlib takes it: three channels are colours, others a mean in grey."""
+    return image if image.shape[2] == 3 else image.mean(2)
 
 
 def flat(settings: dict, prefix: str = "") -> dict[str, bool | int | float | str]:

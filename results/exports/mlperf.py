@@ -1,19 +1,20 @@
 """MLPerf's log of a trial, written by its own library (extra `mlperf`): `:::MLLOG` lines.
 
 The interval of the run is MLPerf's (training_policies, training_rules.adoc, "Timing"): whatever touches the data set is
-in it, evaluation too; starting, building and compiling are the initialisation before it. Our records keep durations and
-not moments, so that the moments count from when the run was created.
+in it, evaluation too; starting, building and compiling are the initialisation before it. Our records keep the durations
+of laps, so that the moments count from the beginning of the trial.
 """
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from results.extras import require
-from results.record import Run, TrialRecord
+from results.protocols import AFTER_TRAINING, COMMAND, command_rest
+from results.record import Lap, Run, TrialRecord
 
 INITIALISATION = ("startup", "build", "compile")
-BEFORE_EPOCHS = ("load", "transfer", "preprocess", "whiten")
-EPOCH = ("augment", "train")
+EVALUATION = ("evaluate", *AFTER_TRAINING)
 
 
 def write(run: Run, trial: TrialRecord, path: Path) -> None:
@@ -27,7 +28,8 @@ def write(run: Run, trial: TrialRecord, path: Path) -> None:
     sink = logging.Logger("mlperf", logging.INFO)
     sink.addHandler(handler)
     log = library.mllog.MLLogger(logger=sink, root_dir=str(Path(__file__).parents[2]))
-    start = 1000 * run.record.created.timestamp()
+    start = 1000 * (trial.started or run.record.created).timestamp()
+    laps = [lap for lap in trial.laps if lap.name not in (*INITIALISATION, COMMAND, "total")]
 
     def at(seconds: float) -> dict[str, int]:
         return {"time_ms": round(start + 1000 * seconds)}
@@ -41,21 +43,25 @@ def write(run: Run, trial: TrialRecord, path: Path) -> None:
         now = trial.seconds(*INITIALISATION)
         log.end(keys.INIT_STOP, **at(now))
         log.start(keys.RUN_START, **at(now))
-        now += trial.seconds(*BEFORE_EPOCHS)
+        stop = now + _seconds(laps) + command_rest(trial)
+        now += _seconds(lap for lap in laps if lap.epoch is None and lap.name not in AFTER_TRAINING)
+        now += command_rest(trial)
+        last = 0
         for result in trial.epochs:
+            own = [lap for lap in laps if lap.epoch is not None and last < lap.epoch <= result.epoch]
+            last = result.epoch
             of = {"metadata": {keys.EPOCH_NUM: result.epoch}}
             log.start(keys.EPOCH_START, **of, **at(now))
-            now += _seconds(trial, result.epoch, EPOCH)
+            now += _seconds(lap for lap in own if lap.name not in EVALUATION)
             log.end(keys.EPOCH_STOP, **of, **at(now))
-            now += _seconds(trial, result.epoch, ("evaluate",))
+            now += _seconds(lap for lap in own if lap.name in EVALUATION)
             if result.accuracy is not None:
                 log.event(keys.EVAL_ACCURACY, result.accuracy, **of, **at(now))
-        now += trial.seconds("final_evaluate")
         status = keys.SUCCESS if trial.outcome == "reached" else keys.ABORTED
-        log.end(keys.RUN_STOP, metadata={keys.STATUS: status}, **at(now))
+        log.end(keys.RUN_STOP, metadata={keys.STATUS: status}, **at(stop))
     finally:
         handler.close()
 
 
-def _seconds(trial: TrialRecord, epoch: int, names: tuple[str, ...]) -> float:
-    return sum(lap.seconds for lap in trial.laps if lap.epoch == epoch and lap.name in names)
+def _seconds(laps: Iterable[Lap]) -> float:
+    return sum(lap.seconds for lap in laps)

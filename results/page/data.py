@@ -5,6 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from results import fidelity, marks
@@ -68,11 +69,11 @@ def page_data(
         "recipes": recipes.values,
         "environments": environments.values,
         "styles": figures.STYLES,
-        "curves": {str(target): figures.curves_layouts(target) for target in targets},
+        "curves": {_goal(target): figures.curves_layouts(target) for target in targets},
         "lap_names": figures.LAPS,
         "lap_bars": figures.lap_bars(),
         "laps": figures.laps_layouts(),
-        "histories": histories(runs, data_sets, summaries, disturbed),
+        "histories": histories(runs, data_sets, summaries, samples, disturbed),
         "ladders": ladders(runs, data_sets, summaries),
         "scalings": scalings(runs, data_sets),
         "published": [published_data(one) for one in published],
@@ -144,7 +145,7 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "target": summary.target,
         "has_no_target": run.has_no_target,
         "rate": unit_of(run).rate,
-        "goal": _goal(run, summary),
+        "goal": "without a target" if run.has_no_target else _goal(summary.target),
         "smoke_test": record.smoke_test,
         "ranked": summary.reached > 0 and not record.smoke_test,
         "origin": origin,
@@ -159,10 +160,8 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
     }
 
 
-def _goal(run: Run, summary: RunSummary) -> str:
-    if run.has_no_target:
-        return "without a target"
-    return "no trial yet" if summary.target is None else f"to {form.target(summary.target)}"
+def _goal(target: float | None) -> str:
+    return "no trial yet" if target is None else f"to {form.target(target)}"
 
 
 def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
@@ -232,6 +231,9 @@ def data_set(run: Run) -> str:
     if not (name := data.get("name")):
         return run.record.recipe_name.partition("/")[0]
     parts = [str(name)]
+    if path := data.get("path"):  # which may be another one of the same data, or the same one of other data
+        hashes = run.record.data
+        parts.append(str(path) if hashes is None else f"{PurePath(str(path)).name} {hashes.digest}")
     if isinstance(made_up := data.get("made_up"), Mapping):
         parts.append(f"{made_up.get('size')} pixels wide")
     if (unit := unit_of(run)) != IMAGES:

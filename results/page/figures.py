@@ -25,7 +25,7 @@ from results.page.chart import (
     repeated,
     short,
 )
-from results.protocols import COMMAND, PROTOCOLS, elapsed, epoch_reaching, find_protocol
+from results.protocols import COMMAND, PROTOCOLS, command_rest, elapsed, epoch_reaching, find_protocol
 from results.record import LapName, Run, TrialRecord
 from results.scaling import Curves, Point
 from results.statistics import known_median
@@ -98,6 +98,7 @@ def curves(run: Run, protocols: Sequence[str]) -> list[Json]:
         middle = {
             name: [short(known_median(column)) for column in zip(*times, strict=True)]
             for name, times in seconds.items()
+            if any(map(any, times))
         }
         means = [short(fmean(column)) for column in zip(*accuracies, strict=True)]
         traces.append({"style": "middle", "x": {BY_PROTOCOL: middle}, "y": means})
@@ -142,8 +143,7 @@ def laps(trials: Sequence[TrialRecord]) -> dict[str, list[Any]]:
         for lap in trial.laps:
             own[lap.name] = own.get(lap.name, 0) + lap.seconds
         if COMMAND in own:
-            reported = sum(spent for name, spent in own.items() if name not in (COMMAND, "total"))
-            own[COMMAND] = max(0.0, own[COMMAND] - reported)
+            own[COMMAND] = command_rest(trial)
         for name, total in own.items():
             seconds.setdefault(name, []).append(total)
     means = {name: fmean(values) for name, values in seconds.items() if name != "total"}

@@ -35,12 +35,14 @@ def history(
     levels: Mapping[str, Sequence[Level]],
     enough: Sequence[bool],
     disturbed: Sequence[bool],
+    changed: Sequence[int],
 ) -> Json:
     """One run a point in the order of time, its trials behind it, and the levels between steps.
 
     figures: by protocol, of each run; levels: by protocol, starting at positions among the runs. enough: whether the
     mean accuracy of a run is at or over its target; else its point is hollow. disturbed: whether a trial of the run is
-    marked as busy or throttled; then its point is a diamond. Successive runs of one commit share one label.
+    marked as busy or throttled; then its point is a diamond. changed: positions of the runs that do not compare with
+    the one before. Successive runs of one commit share one label.
     """
     metric = figures[DEFAULT][0].metric
     is_share = metric.unit == "%"
@@ -65,7 +67,6 @@ def history(
         pairs = {name: pairwise(found) for name, found in levels.items()}
         return {BY_PROTOCOL: {name: [make(*pair) for pair in of] for name, of in pairs.items()}}
 
-    changed = [at - 0.5 for at in places[1:] if runs[at].record.recipe_hash != runs[at - 1].record.recipe_hash]
     data = [
         {
             "x": by_protocol(lambda name: repeated(places, dots[name])),
@@ -120,7 +121,7 @@ def history(
     lines = {
         name: [
             *(_upright(level.start - 0.5, step, "dot") for level in levels[name][1:]),
-            *(_upright(at, colour("muted"), "dash") for at in changed),
+            *(_upright(at - 0.5, colour("muted"), "dash") for at in changed),
         ]
         for name in PROTOCOLS
     }

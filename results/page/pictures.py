@@ -81,7 +81,7 @@ def curves(data: Json, runs: Sequence[Json]) -> Json:
         for one in run["curves"]:
             trace = merged(merged(data["styles"][one["style"]], one), own)
             traces.append({key: value for key, value in trace.items() if key not in ("style", "meta")})
-    return {"data": traces, "layout": data["curves"][str(runs[0]["target"])][""]}
+    return {"data": traces, "layout": data["curves"][runs[0]["goal"]][""]}
 
 
 def laps(data: Json, runs: Sequence[Json]) -> Json:

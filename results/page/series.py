@@ -1,10 +1,11 @@
 """What the page draws of several runs together: histories, ladders, scaling."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
 from results import change_points
+from results.compare import differences
 from results.format import target
 from results.metrics import (
     ACCURACY,
@@ -21,6 +22,7 @@ from results.page.chart import BY_PROTOCOL, Json, by_protocol, clocked
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS
 from results.record import Run
+from results.samples import Samples
 from results.scaling import Curves, curves, strategy_of
 from results.summary import Figure, RunSummary
 from results.tables.ladder import ladder_table
@@ -29,13 +31,19 @@ from results.tables.table import Table
 
 Summaries = Mapping[str, Mapping[str, RunSummary]]
 """by the id of a run, then by protocol"""
+SamplesOf = Mapping[str, Mapping[str, Samples]]
+"""likewise"""
 
 METRICS = (*DEFAULT, *(metric.name for metric in (EPOCH_TIME, *RATES, STEP_TIME, PEAK_MEMORY)))
 """those that the page shows of a run"""
 
 
 def histories(
-    runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries, disturbed: Collection[str] = ()
+    runs: Sequence[Run],
+    data_sets: Sequence[str],
+    summaries: Summaries,
+    samples: SamplesOf,
+    disturbed: Collection[str] = (),
 ) -> list[Json]:
     """Real runs of one recipe and target on one machine class, where there are several, the oldest first.
 
@@ -48,10 +56,20 @@ def histories(
             goal = target(summaries[run.record.id][DEFAULT_PROTOCOL].target)
             key = (run.record.recipe_name, data_set, run.machine, *strategy, goal)
             grouped.setdefault(key, []).append(run)
-    return [_history(key, members, summaries, disturbed) for key, members in grouped.items() if len(members) > 1]
+    several = {key: members for key, members in grouped.items() if len(members) > 1}
+    return [_history(key, members, summaries, samples, disturbed) for key, members in several.items()]
 
 
-def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries, disturbed: Collection[str]) -> Json:
+def _history(
+    key: Sequence[str], runs: Sequence[Run], summaries: Summaries, samples: SamplesOf, disturbed: Collection[str]
+) -> Json:
+    facts = [samples[run.record.id][DEFAULT_PROTOCOL] for run in runs]
+
+    def differs(one: int, other: int) -> str:
+        """Why two of the runs do not compare; empty if they do."""
+        return differences([facts[one]], [facts[other]])
+
+    changed = [at for at in range(1, len(runs)) if differs(at - 1, at)]
     marked = [run.record.id in disturbed for run in runs]
     enough = [_is_enough(next(iter(summaries[run.record.id].values()))) for run in runs]
     drawn, found = {}, {}
@@ -59,27 +77,28 @@ def _history(key: Sequence[str], runs: Sequence[Run], summaries: Summaries, dist
         of = {name: [summaries[run.record.id][name].figures[metric.name] for run in runs] for name in PROTOCOLS}
         smallest = 0.0 if metric is ACCURACY else change_points.SMALLEST
         levels = {name: _levels(figures_of, smallest) for name, figures_of in of.items()}
-        drawn[choice] = history.history(runs, of, levels, enough, marked)
-        found[choice] = by_protocol(lambda name, of=of, levels=levels: _steps(of[name], levels[name]))
-    changed = any(one.record.recipe_hash != runs[0].record.recipe_hash for one in runs)
+        drawn[choice] = history.history(runs, of, levels, enough, marked, changed)
+        found[choice] = by_protocol(lambda name, of=of, levels=levels: _steps(of[name], levels[name], differs))
     return {
         "key": " · ".join(key),
         "figures": drawn,
         "steps": found,
         "runs": [[run.record.id, run.record.commit, f"{run.record.created:%Y-%m-%d}"] for run in runs],
-        "changed": changed,
     }
 
 
-def _steps(of: Sequence[Figure], levels: Sequence[change_points.Level]) -> list[list[Any]]:
-    """Of each step: the positions of the last run before it and of the first run after it, its size in words, and
-    whether it is for the worse."""
+def _steps(
+    of: Sequence[Figure], levels: Sequence[change_points.Level], differs: Callable[[int, int], str]
+) -> list[list[Any]]:
+    """Of each step: the positions of the last run before it and of the first run after it, its size in words, whether
+    it is for the worse, and why the two runs do not compare."""
     found = []
     for before, after in pairwise(levels):
         last = max(place for place in range(after.start) if of[place].value is not None)
         metric = of[last].metric
         is_worse = (after.median < before.median) == metric.higher_is_better
-        found.append([last, after.start, history.step_size(metric, before.median, after.median), is_worse])
+        size = history.step_size(metric, before.median, after.median)
+        found.append([last, after.start, size, is_worse, differs(last, after.start)])
     return found
 
 

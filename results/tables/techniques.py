@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from results import format as form
 from results.record import Run
 from results.statistics import Change, adjust_for_many, difference_of_means
+from results.step_times import epochs_done
 from results.summary import summarize, time_to_accuracy
 from results.tables.table import Table, legend_of, legend_of_hosts, name_of
 
@@ -80,6 +81,8 @@ def time_to(run: Run, threshold: float, protocol: str) -> str:
 
 def epoch_labels(run: Run) -> str:
     """Labelled images in an epoch."""
-    if not run.trials or run.epochs is None or run.trials[0].outcome == "diverged":
+    first = next(iter(run.trials), None)
+    epochs = first and epochs_done(run, first)
+    if first is None or epochs is None or first.outcome == "diverged":
         return form.NOTHING
-    return f"{round(run.trials[0].samples / run.epochs):,}"
+    return f"{round(first.samples / epochs):,}"

@@ -12,10 +12,11 @@ from bench import bisection
 GATE = """
 import json, os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+arguments = [word for word in sys.argv[1:] if word != "--json"]
+words = dict(zip(arguments[::2], arguments[1::2]))
 accepted, new = (pathlib.Path(words[side], "slow.txt").read_text() for side in ("--against", "--checkout"))
 with open(pathlib.Path(__file__).with_name("calls"), "a") as calls:
-    print(new.strip(), words["--trials"], file=calls)
+    print(new.strip(), words["--trials"], words.get("--protocol", ""), words.get("--out", ""), file=calls)
 if "broken" in new:
     sys.exit(2)
 if "edited" in new:
@@ -81,6 +82,12 @@ def test_the_first_slow_commit_of_ten_is_found(history, tmp_path, capsys, first_
     assert len(calls(tmp_path)) <= 5
     assert git(repository, "worktree", "list").count("\n") == 0, "the worktrees are gone"
     assert git(repository, "status", "--porcelain") == ""
+
+
+def test_the_gate_counts_time_and_records_as_the_search_is_told(history, tmp_path):
+    repository = history([1.0, 1.1])
+    assert search(repository, "--protocol", "airbench", "--out", "elsewhere") == 1
+    assert {tuple(call[2:]) for call in calls(tmp_path)} == {("airbench", "elsewhere")}
 
 
 def test_trials_grow_until_the_gate_decides_and_stay_so(history, tmp_path):

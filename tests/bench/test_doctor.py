@@ -65,8 +65,9 @@ def test_wrong_use_is_one_line_and_exit_status_2(examine, arguments, message):
     assert message in ended.err
 
 
-def test_the_grid_has_a_row_for_each_class():
-    images = torch.rand(30, 1, 8, 8)
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_the_grid_has_a_row_for_each_class(channels):
+    images = torch.rand(30, channels, 8, 8)
     labels = torch.arange(30) % 3
     assert doctor_view.grid(images, labels).shape == (3, 3 * 9 + 1, 10 * 9 + 1)
 

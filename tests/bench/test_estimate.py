@@ -31,8 +31,16 @@ def test_davidnet_costs_what_its_publication_says(main, tmp_path):
     assert re.fullmatch(r"6,57\d,\d{3}", row(ended.out, "parameters"))
     assert row(ended.out, "forward pass") == "760.0 MFLOP per image"
     assert row(ended.out, "steps") == "970"
-    assert row(ended.out, "training") == "1,132.4 TFLOP per trial"
+    assert row(ended.out, "training") == "1,132 TFLOP per trial"
     assert list(tmp_path.iterdir()) == [], "nothing is downloaded or recorded"
+
+
+def test_the_costs_of_a_small_recipe_are_no_zeros(main):
+    ended = main("digits/short")
+    assert row(ended.out, "training") == "0.01068 TFLOP per trial"
+    memory = re.findall(r"│ memory: .*? │ ([\d.,]+) MiB", ended.out)
+    assert len(memory) == 4
+    assert all(float(part) > 0 for part in memory)
 
 
 def test_several_recipes_and_overrides(main):

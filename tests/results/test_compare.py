@@ -388,9 +388,12 @@ def test_other_metrics_are_compared_where_a_rule_asks_for_them():
     assert row(before, after, "peak-memory", rules=rules(["peak-memory:5%"])).verdict == "worse"
 
 
+REAL = dict.fromkeys(FACTS, "as ever") | {"smoke test": "no"}
+
+
 def test_published_figures_stand_beside_ours_and_are_not_ranked():
     figure = next(iter(published().values()))
-    ours = samples(STEADY, recipe=figure.recipe)
+    ours = samples(STEADY, recipe=figure.recipe, facts=REAL)
     found = row(of_figure(figure), ours)
     assert found.verdict == "not comparable"
     assert f"machine: {figure.hardware} → as ever" in found.reason
@@ -399,11 +402,14 @@ def test_published_figures_stand_beside_ours_and_are_not_ranked():
     assert (asked.verdict, asked.reason) == ("undecided", "a published figure is one number without a spread")
 
 
-def accuracy_row(figure, ours):
-    facts = of_figure(figure)
-    return row(
-        facts, samples([1.0] * len(ours), recipe=figure.recipe, accuracy=tuple(ours)), "accuracy", across=["machine"]
-    )
+def accuracy_row(figure, ours, facts=REAL):
+    own = samples([1.0] * len(ours), recipe=figure.recipe, accuracy=tuple(ours), facts=facts)
+    return row(of_figure(figure), own, "accuracy", across=["machine"])
+
+
+def test_a_smoke_test_is_not_compared_with_a_published_figure():
+    found = accuracy_row(published()["cifar10/hiverge"], [0.17, 0.18], REAL | {"smoke test": "yes"})
+    assert (found.verdict, found.reason) == ("not comparable", "smoke test: no → yes")
 
 
 def test_a_published_accuracy_is_compared_by_its_interval():

@@ -19,7 +19,7 @@ EPOCH = {"epochs": [{"epoch": 1, "accuracy": 0.95}]}
 
 
 def values(name, *trials, protocol="strict", **environment):
-    changes = {"recipe": {"epochs": 3.0}, "environment": {"machine_class": "a CPU"} | environment}
+    changes = {"recipe": {"epochs": 1.0}, "environment": {"machine_class": "a CPU"} | environment}
     return list(METRICS[name].samples(Run(record(**changes), trials, Path("runs")), protocol))
 
 
@@ -30,10 +30,10 @@ def values(name, *trials, protocol="strict", **environment):
         ("time-to-target", 6.0),
         ("accuracy", 0.95),
         ("compile-time", 7.0),
-        ("epoch-time", 2.0),
+        ("epoch-time", 6.0),
         ("images-per-second", 50.0),
         ("peak-memory", 3.0),
-        ("step-time", 600.0),
+        ("step-time", 200.0),
     ],
 )
 def test_what_a_trial_gives(name, expected):
@@ -88,3 +88,11 @@ def test_an_epoch_is_the_mean_over_all_image_sizes_of_the_recipe(epochs, expecte
     recipe = {"epochs": epochs, "augment": {"resolution": {"epochs": [0, 5], "sizes": [28, 32]}}}
     run = Run(record(recipe=recipe), (trial(laps=laps[: int(epochs)]),), Path("runs"))
     assert METRICS["epoch-time"].samples(run, "strict") == [expected and pytest.approx(expected)]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("epoch-time", 2000.0), ("step-time", 200_000.0)])
+def test_a_trial_that_early_stopping_ended_has_the_epochs_that_it_trained(name, expected):
+    """Three of ten epochs, of ten steps and 2,000 s each."""
+    laps = [Lap(name="train", epoch=epoch, seconds=2000.0) for epoch in (1, 2, 3)]
+    run = Run(record(recipe={"epochs": 10.0}), (trial(laps=laps, steps=30),), Path("runs"))
+    assert METRICS[name].samples(run, "strict") == [expected]

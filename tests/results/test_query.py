@@ -1,6 +1,7 @@
 """Flat tables of runs, and SQL over them, against the runs themselves."""
 
 import csv
+import json
 import math
 import sys
 
@@ -60,7 +61,32 @@ def test_sql(kept, capsys):
     assert "t" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["selct 1"], ["select 1", "--protocol", "mine"], ["select 1", "nowhere"]])
+def test_json_has_no_number_that_is_none_of_its_own(kept, capsys):
+    pytest.importorskip("duckdb")
+    asked = "select train_loss, ['inf'::double] as list from epochs where run = 'bbbb'"
+    assert command.main([asked, str(kept), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == [
+        {"train_loss": "NaN", "list": ["Infinity"]}
+    ]
+
+
+def test_an_answer_without_a_row_says_so(kept, capsys):
+    pytest.importorskip("duckdb")
+    assert command.main(["select * from trials where false", str(kept)]) == 0
+    assert "No row." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["selct 1"],
+        [""],
+        ["; -- nothing"],
+        ["select a.seed, b.seed from trials a, trials b", "--format", "json"],
+        ["select 1", "--protocol", "mine"],
+        ["select 1", "nowhere"],
+    ],
+)
 def test_what_can_not_be_answered_is_one_line(kept, capsys, arguments):
     pytest.importorskip("duckdb")
     sql, *rest = arguments

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.store import create, find, read
+from results import samples
+from results.store import create, find, read, with_scalings
 from tests.results.builders import record, trial
 
 
@@ -48,14 +49,35 @@ def test_find_takes_runs_folders_and_globs_once_each_and_the_oldest_first(tmp_pa
     assert [run.record.id for run in find([f"{tmp_path}/*"])] == ["early", "late"]
 
 
-def test_copies_of_a_run_count_once_and_the_longest_of_them(tmp_path):
-    """Such as accepted runs of a gate, which are copied into its baseline."""
-    run = create(tmp_path / "runs", record())
+@pytest.mark.parametrize("copy", ["a", "z"])
+def test_a_copy_of_a_run_is_no_other_run_and_the_one_with_more_trials_counts(tmp_path, copy):
+    run = create(tmp_path, record())
     run.append(trial(0))
-    shutil.copytree(run.path, tmp_path / "baseline" / run.path.name)
+    shutil.copytree(run.path, tmp_path / copy)
     run.append(trial(1))
-    for places in (("runs", "baseline"), ("baseline", "runs")):
-        assert [one.path for one in find([tmp_path / place for place in places])] == [run.path]
+    shutil.copytree(run.path, tmp_path / "backup" / run.path.name)
+    other = create(tmp_path, record(id="other"))
+    for one in (run, other):
+        one.finish("interrupted")
+    found = find([tmp_path, tmp_path / "backup"])
+    assert [(one.record.id, len(one.trials)) for one in found] == [("abcd1234", 2), ("other", 0)]
+    assert [len(one.seeds) for one in samples.resolve(f"{tmp_path}/*", "strict")] == [2, 0]
+
+
+@pytest.mark.parametrize("has_others", [True, False])
+def test_folders_of_a_scaling_are_places_where_they_have_runs(tmp_path, has_others):
+    create(tmp_path / "scaling_a", record(id="scaled"))
+    (tmp_path / "scaling_b").mkdir()
+    (tmp_path / "scaling.png").touch()
+    if has_others:
+        create(tmp_path, record(id="other"))
+    assert {run.record.id for run in find(with_scalings([tmp_path]))} == {"scaled", *["other"] * has_others}
+
+
+def test_a_folder_without_a_run_stays_an_error(tmp_path):
+    (tmp_path / "scaling_b").mkdir()
+    with pytest.raises(ValueError, match=f"{tmp_path}: no run there"):
+        find(with_scalings([tmp_path]))
 
 
 @pytest.mark.parametrize("place", ["nowhere", "nowhere/*", ""])

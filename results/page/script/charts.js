@@ -105,7 +105,7 @@ function drawCurves(body, chosen) {
       body.append(el("p", { class: "empty" }, "These runs have no target: there is no accuracy to draw."));
       return;
     }
-    const layout = resolved(data.curves[String(group[0].target)][state.axis]);
+    const layout = resolved(data.curves[group[0].goal][state.axis]);
     draw(body, `Accuracy over time, ${title}, of ${count(group.length, "run")}`, traces, layout);
   });
 }

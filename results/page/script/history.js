@@ -14,22 +14,22 @@ function drawHistory(body) {
   if (steps.length) body.append(stepsTable(chosen, steps));
 }
 
-/** Between which runs the level changed, and which commits lie between them. */
+/** Between which runs the level changed, and which commits lie between them; or what else changed. */
 function stepsTable({ key, runs: all }, steps) {
   const link = ([id, commit, date]) => el("a", { href: address({ run: id }) }, `${date}${commit ? `, ${commit.slice(0, 7)}` : ""}`);
-  const rows = steps.map(([last, first, size, isWorse]) => [
+  const rows = steps.map(([last, first, size, isWorse, differs]) => [
     [size, el("small", {}, isWorse ? "worse" : "better")],
     link(all[last]),
     link(all[first]),
-    range(all[last][1], all[first][1]),
+    [...range(all[last][1], all[first][1]), differs && el("small", {}, `not comparable: ${differs}`)],
   ]);
   return table({ title: `Steps of ${key}`, headers: ["step", "last run before", "first run after", "commits"], rows });
 }
 
 /** The commits after `before` up to `after`: a command that lists them, and a link where the repository is known. */
 function range(before, after) {
-  if (!before || !after) return "not recorded";
-  if (before === after) return "the same commit";
+  if (!before || !after) return ["not recorded"];
+  if (before === after) return ["the same commit"];
   const command = `git log --oneline ${before}..${after}`;
   const words = [before, after].map((commit) => commit.slice(0, 7)).join("...");
   const link = data.repository && el("a", { href: `${data.repository}/compare/${before}...${after}`, rel: "noreferrer" }, words);

@@ -19,12 +19,14 @@ const OF_THROUGHPUT = ["rate", "step"]; // and those of theirs
 /** Of a cell: its text, what stands smaller behind it, and what it is sorted by. */
 const cellOf = (row, name) => current(row.cells[name]) ?? ["–", "", null];
 
-/** Sorted by a column, `-` for the other way round; what has no such value comes last either way. */
+/** Sorted by a column, `-` for the other way round; what has no such value comes last either way. A published figure,
+ *  which has but one time, is ranked by that. */
 function sorted(rows) {
   const key = state.sort.replace(/^-/, "");
   const column = COLUMNS[key] ? key : "target";
   const sign = state.sort.startsWith("-") ? -1 : 1;
-  const value = (row, name) => (name in row.cells ? cellOf(row, name)[2] : (row[name] ?? null));
+  const found = (row, name) => (name in row.cells ? cellOf(row, name)[2] : (row[name] ?? null));
+  const value = (row, name) => found(row, name === "target" && row.source ? "total" : name);
   const compare = (a, b, way) => {
     if (a === null || b === null) return (b !== null) - (a !== null);
     return way * (a < b ? -1 : a > b ? 1 : 0);

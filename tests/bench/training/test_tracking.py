@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from bench.training import tracking
@@ -79,6 +80,15 @@ def test_a_network_that_no_process_has_the_whole_of_is_refused(strategy):
     with pytest.raises(ValueError, match=f"under {strategy} none has the whole of it"):
         tracking.check(SimpleNamespace(dataset=DATA, strategy=SimpleNamespace(name=strategy, has_whole_weights=False)))
     tracking.check(SimpleNamespace(dataset=DATA, strategy=SimpleNamespace(name="ZeRO-2", has_whole_weights=True)))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_images_of_any_number_of_channels_are_drawn(channels):
+    from matplotlib.figure import Figure
+
+    image = np.arange(64 * channels, dtype=np.uint8).reshape(8, 8, channels)
+    drawn = Figure().subplots().imshow(tracking.drawable(image)).get_array()
+    assert drawn.shape == ((8, 8, 3) if channels == 3 else (8, 8))
 
 
 def test_settings_become_dotted_keys():

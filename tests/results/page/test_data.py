@@ -86,6 +86,15 @@ def test_the_curve_ends_each_epoch_with_its_accuracy():
     assert curve["marker"]["size"] == [3, 7, 3]
 
 
+@pytest.mark.parametrize("target", [0.94, 1.0, 1e-5])
+def test_the_layout_of_its_curves_is_found_by_the_goal_of_a_run(target):
+    """Not by the target, whose digits Python and JavaScript write in different ways."""
+    trials = [builders.trial(target=target, accuracy=1.0)]
+    found = shown(Run(builders.record(), trials, run().path))
+    lines = found["curves"][found["runs"][0]["goal"]][""]["shapes"]
+    assert [line["y0"] for line in lines] == [100 * target]
+
+
 def test_three_trials_have_a_median_curve():
     trials = [builders.trial(seed, laps=builders.laps(build=8 + 10 * seed**2)) for seed in range(3)]
     curves = shown(Run(builders.record(), trials, run().path))["runs"][0]["curves"]
@@ -119,6 +128,18 @@ def test_laps_are_means_over_the_trials_that_have_them():
 )
 def test_runs_on_other_images_are_of_another_data_set(options, words):
     assert shown(run(recipe={"data": {"name": "mnist"} | options}))["runs"][0]["data_set"] == words
+
+
+def test_data_of_ones_own_is_told_apart_by_its_content_where_that_is_known():
+    def of(path, content=None):
+        parts = ("train_images", "train_labels", "test_images", "test_labels")
+        hashes = {"is_published": False} | dict.fromkeys(parts, content * 64) if content else None
+        one = run(recipe={"data": {"name": "folder", "path": path}}, data=hashes)
+        return shown(one)["runs"][0]["data_set"]
+
+    assert of("/here/cats", "a") == of("/there/cats", "a") != of("/here/cats", "b")
+    assert of("/here/cats", "a").startswith("folder, cats ")
+    assert of("/here/cats") == "folder, /here/cats"
 
 
 def test_an_imported_run_names_its_origin_and_has_times_by_one_protocol_alone(tmp_path):
@@ -163,7 +184,7 @@ def test_a_step_of_the_history_is_found_with_its_size():
         assert (note["x"], note["text"]) == (7.5, "+10.0%")
         assert [line["x0"] for line in by(protocol, layout["shapes"])] == [7.5]
     steps = {choice: by("strict", found) for choice, found in history["steps"].items()}
-    assert steps == {"": [[7, 8, "+10.0%", True]], "target": [[7, 8, "+10.0%", True]], "accuracy": []}
+    assert steps == {"": [[7, 8, "+10.0%", True, ""]], "target": [[7, 8, "+10.0%", True, ""]], "accuracy": []}
     assert history["runs"][8] == ["abcd0008", f"{8:040x}", "2026-11-29"]
     assert by("strict", history["figures"]["accuracy"]["layout"]["annotations"]) == []
 
@@ -172,7 +193,7 @@ def test_a_step_down_is_for_the_better_and_ends_at_runs_that_have_a_time():
     nights = [run(day, factor=1.0 - 0.1 * (day >= 8)) for day in range(16)]
     nights[7] = one_epoch(7)
     (history,) = shown(*nights)["histories"]
-    assert by("strict", history["steps"][""]) == [[6, 8, "-10.0%", False]]
+    assert by("strict", history["steps"][""]) == [[6, 8, "-10.0%", False, ""]]
 
 
 def test_successive_runs_of_one_commit_share_a_label():
@@ -235,10 +256,17 @@ def test_a_run_says_how_many_trials_it_has():
     assert [one["count"] for one in shown(run(trials=3), run(1, trials=2))["runs"]] == [3, 2]
 
 
-def test_a_change_of_the_recipe_is_marked_in_its_history():
-    (history,) = shown(run(0), run(1, recipe_hash="fedcba987654"))["histories"]
-    assert history["changed"]
-    assert [line["x0"] for line in by("strict", history["figures"][""]["layout"]["shapes"])] == [0.5]
+def test_a_step_between_runs_that_do_not_compare_says_why():
+    def threads(number):
+        return machine("AMD EPYC, 2 cores", threads={"intra_op": number, "inter_op": 2})
+
+    nights = [run(day, factor=2.0 - (day >= 8), environment=threads(1 + (day >= 8))) for day in range(16)]
+    nights[2] = run(2, factor=2.0, environment=threads(1), recipe_hash="fedcba987654")
+    (history,) = shown(*nights)["histories"]
+    (step,) = by("strict", history["steps"][""])
+    assert step == [7, 8, "-50.0%", False, "threads: 1 a process → 2 a process"]
+    lines = by("strict", history["figures"][""]["layout"]["shapes"])
+    assert [line["x0"] for line in lines if line["line"]["dash"] == "dash"] == [1.5, 2.5, 7.5]
 
 
 def test_a_ladder_is_the_newest_run_of_each_step_on_one_machine():

@@ -56,9 +56,10 @@ def test_trials_that_were_evaluated_at_other_epochs_have_none():
     assert [trace["style"] for trace in traces] == ["trial"] * 3
 
 
-def test_an_unknown_time_is_left_out_of_a_curve():
-    (trace,) = figures.curves(run(trials=1), list(PROTOCOLS))
-    assert "cold" not in trace["x"][BY_PROTOCOL]
+@pytest.mark.parametrize("trials", [1, 3])
+def test_an_unknown_time_is_left_out_of_a_curve(trials):
+    for trace in figures.curves(run(trials=trials), list(PROTOCOLS)):
+        assert "cold" not in trace["x"][BY_PROTOCOL]
 
 
 def test_laps_are_means_over_the_trials_that_have_them():
