@@ -1,6 +1,7 @@
 """What a training of the user's own is given: its seed, its device, and a clock with named laps. Imports no torch."""
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -149,10 +150,13 @@ class Run:
             self.on_epoch(self)
 
     def dataset(self) -> "Dataset":
-        """The data set that `data.name=…` names, in host memory. ScriptError where none is named."""
+        """The data set that `data.name=…` names, in host memory. ScriptError where none is named.
+
+        Each call makes a copy: a function may write into it, and the next trial begins with the same images.
+        """
         if self.load is None:
             raise ScriptError("run.dataset(): no data set is named; set data.name=cifar10 on the command line")
-        return self.load()
+        return copy.deepcopy(self.load())
 
     def check_ended(self) -> None:
         """ScriptError where a lap was begun and has not ended."""

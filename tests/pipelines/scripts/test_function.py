@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -263,6 +264,12 @@ def test_a_file_may_be_called_like_a_package(tmp_path):
 def test_the_data_set_is_handed_over(trainer):
     one = trainer("def train(run): return run.dataset() / 2", load=lambda: 1.0)
     assert one.run_trial(0).accuracy == 0.5
+
+
+def test_a_trial_begins_with_the_images_that_the_one_before_began_with(trainer):
+    images = np.array([0.25, 0.5])
+    one = trainer("def train(run): images = run.dataset(); images *= 2; return images[0]", load=lambda: images)
+    assert [one.run_trial(seed).accuracy for seed in range(2)] == [0.5, 0.5]
 
 
 def test_observers_hear_of_each_epoch(trainer):
