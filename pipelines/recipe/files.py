@@ -251,13 +251,19 @@ def _changed(settings: Mapping[str, object], changes: Iterable[Mapping[str, obje
     return _merge(settings, reduce(_together, changes, {}))
 
 
-def _together(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, object]:
+class _Anew(dict[str, object]):
+    """The changes of a group that was first set to null: they start from nothing."""
+
+
+def _together(first: dict[str, object], second: dict[str, object]) -> dict[str, object]:
     """Both changes as one. Of two values of one option the second counts."""
-    both = {**first, **second}
+    both = type(first)({**first, **second})
     for key in first.keys() & second.keys():
         old, new = first[key], second[key]
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             both[key] = _together(old, new)
+        elif old is None and isinstance(new, Mapping):
+            both[key] = _Anew(new)
     return both
 
 
@@ -265,7 +271,8 @@ def _merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[st
     merged = dict(base)
     for key, value in changes.items():
         old = base.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and (key in ONE_KIND or _same_kind(value, old)):
+        are_groups = isinstance(value, Mapping) and isinstance(old, Mapping) and not isinstance(value, _Anew)
+        if are_groups and (key in ONE_KIND or _same_kind(value, old)):
             merged[key] = _merge(old, value)
         else:
             merged[key] = value

@@ -50,7 +50,7 @@ class GatheringOptimizer(WrappedOptimizer):
         self._counts = counts
 
     def backward(self, loss: Tensor) -> None:
-        super().backward(self.share * loss)
+        super().backward(loss if self.share == 1 else self.share * loss)
 
     def step(self, step: int) -> None:
         if self._counts[step]:

@@ -153,7 +153,10 @@ def test_the_roofline_knows_attention():
         (["parallel.strategy=pipeline"], "parallel.strategy=pipeline cannot be combined with model.name=gpt2"),
         (["evaluation.every=1"], "data.name=made-up-tokens has no test images"),
         (["target=0.5"], "target=0.5 needs an evaluation"),
-        (["model={name: convnet}"], "model.name=convnet takes images, and data.name=made-up-tokens has tokens"),
+        (
+            ["model=null", "model={name: convnet}"],
+            "model.name=convnet takes images, and data.name=made-up-tokens has tokens",
+        ),
         (["model.heads=5"], "heads=5 does not divide width=32"),
         (["data={tokens: null}"], "data.name=made-up-tokens: set how many"),
     ],

@@ -23,11 +23,12 @@ OF_STRATEGIES = {
 def options_of_another_strategy(recipe: Recipe) -> str | None:
     parallel = recipe.parallel
     for option, value in parallel.model_dump(mode="json", exclude_defaults=True).items():
+        default = type(parallel).model_fields[option].default
         name, strategies = f"parallel.{option}={value}", OF_STRATEGIES.get(option)
         if strategies and parallel.strategy not in strategies:
             return (
                 f"{name} does nothing under parallel.strategy={parallel.strategy}: set parallel.strategy="
-                f"{strategies[0]}, or leave it out"
+                f"{strategies[0]} or parallel.{option}={'null' if default is None else default}"
             )
         if option.startswith("power_sgd_") and parallel.compression != "power_sgd":
             return f"{name} does nothing without parallel.compression=power_sgd: use it"

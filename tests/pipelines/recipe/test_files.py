@@ -90,6 +90,14 @@ def test_of_two_values_of_an_option_the_last_counts(write):
     assert recipe.load("a/base", ["optimizer.lr=1", "optimizer={lr: 2}", "epochs=3", "epochs=4"]).optimizer.lr == 2
 
 
+@pytest.mark.parametrize("overrides", [["augment={crop: 2}"], ["augment.crop=1", "augment.crop=2"]])
+def test_a_group_that_is_set_to_null_first_starts_from_nothing(write, overrides):
+    write("a/cut", "base: a/base\naugment: {crop: 4, cutout: 8}\n")
+    for first, cutout in (([], 8), (["augment=null"], 0)):
+        augment = recipe.load("a/cut", [*first, *overrides]).augment
+        assert (augment.crop, augment.cutout) == (2, cutout)
+
+
 def test_an_argument_called_name_is_like_any_other(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("entry: a.py:train\ntarget: 0.9\narguments: {name: resnet, lr: 0.3}\n")

@@ -31,7 +31,7 @@ because each copy normalises with its own share: hence norm=null where there are
 MIXED = "techniques={mixup: {}, cutmix: {}}"
 HALF = "model.dropout.head=0.5"
 
-ALEXNET = ["model={name: alexnet, kernel_size: 3, stride: 1, widths: [8, 12, 12, 12, 8], hidden: 10}"]
+ALEXNET = ["model=null", "model={name: alexnet, kernel_size: 3, stride: 1, widths: [8, 12, 12, 12, 8], hidden: 10}"]
 
 JOBS = {
     2: {
