@@ -166,7 +166,7 @@ def test_cuts_that_cannot_be(stages, names, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["parallel.size=2"], "parallel.size=2 does nothing under parallel.strategy=ddp: set .*=pipeline or parallel.size=null"),
+        (["parallel.size=2"], "does nothing under parallel.strategy=ddp: set .*=pipeline or parallel.size=null"),
         (["parallel.zero_stage=1"], "parallel.zero_stage=1 does nothing under .*=ddp: set .*=deepspeed"),
         (["parallel.local_sgd_period=2"], "parallel.local_sgd_period=2 does nothing"),
         (
