@@ -10,7 +10,6 @@ independent of each other: pairs where both sides have the same hosts. Interleav
 accuracies and times to target over several runs they are the seeds (`Metric.by_seed`).
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,17 +20,16 @@ from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
 from results import format as form
+from results.differences import differences, mixed
 from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import Rules
-from results.samples import DATA_HASH, Samples
+from results.samples import Samples
 from results.statistics import LEVEL, Change, Moments, difference_of_moments, fewest_trials
 from results.summary import by_seed, figure
 
 Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
-IMPLIED = {"recipe": ("kernels",), "machine": ("threads", "scheduling", "kernels"), "world": ("threads", "scheduling")}
-"""what may differ too, where these may"""
 FEW = 10
 """more trials up to which no wider limit is suggested"""
 
@@ -276,10 +274,10 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
     if cell.pairs:  # the difference of hosts is no part of a pair's
         sides = tuple([replace(one, hosts=()) for one in side] for side in sides)
     (before, why_before), (after, why_after) = (measure(cell.metric, side) for side in sides)
-    mixed = ""
+    several = ""
     if cell.recipe not in {one.recipe for one in cell.before} and "recipe" not in across:
         across = {*across, "recipe"}  # two recipes by name: their difference is the question
-        mixed = next(filter(None, map(_mixed, (cell.before, cell.after))), "")
+        several = next(filter(None, map(mixed, (cell.before, cell.after))), "")
     if cell.metric is ACCURACY:
         across = {*across, "protocol"}  # which is about times
 
@@ -287,7 +285,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         shown = (*notes(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
         return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown)
 
-    if differs := mixed or differences(cell.before, cell.after, across):
+    if differs := several or differences(cell.before, cell.after, across):
         return row("not comparable", differs)
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
@@ -427,50 +425,6 @@ def _none_finished(side: Sequence[Samples]) -> bool:
     """Whether every trial diverged or failed."""
     _, trials = _reached(side)
     return trials > 0 and sum(one.unfinished for one in side) == trials
-
-
-def differences(old: Sequence[Samples], new: Sequence[Samples], across: Collection[str] = ()) -> str:
-    """What differs that must not, with the values of both sides; empty if nothing does."""
-    found = []
-    across = {*across, *(fact for name in across for fact in IMPLIED.get(name, ()))}
-    for fact in FACTS:
-        has_hashes = fact == "data" and all(any(DATA_HASH in one.facts for one in side) for side in (old, new))
-        key = DATA_HASH if has_hashes else fact
-        values = [sorted({one.facts[key] for one in side if key in one.facts}) for side in (old, new)]
-        if fact not in across and all(values) and len({*values[0], *values[1]}) > 1:
-            shown = _options(old, new) if fact == "recipe" else ""
-            found.append(f"{key}: {' and '.join(values[0])} → {' and '.join(values[1])}{shown}")
-    return "; ".join(found)
-
-
-def _mixed(side: Sequence[Samples]) -> str:
-    """Says that runs of one name are of several recipes, if so: their trials together are a sample of none."""
-    by_hash = {one.facts["recipe"]: one for one in side if "recipe" in one.facts}
-    if len(by_hash) < 2:
-        return ""
-    first, second, *_ = by_hash.values()
-    hashes = " and ".join(by_hash)
-    remedy = "name the runs of one of them, or pass --across recipe"
-    return f"recipe: {first.recipe} is {hashes}{_options([first], [second])}; {remedy}"
-
-
-def _options(old: Iterable[Samples], new: Iterable[Samples], most: int = 3) -> str:
-    """The options in which the first recipes of both sides differ."""
-    flat = [_flat(next(iter(side)).options) for side in (old, new)]
-    keys = [
-        key
-        for key in {**flat[0], **flat[1]}
-        if flat[0].get(key) != flat[1].get(key) and key not in ("title", "source", "entry", "clock")
-    ]
-    shown = [f"{key} {flat[0].get(key, 'absent')} → {flat[1].get(key, 'absent')}" for key in keys[:most]]
-    return f" ({', '.join(shown)}{' …' if len(keys) > most else ''})" if shown else ""
-
-
-def _flat(options: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in options.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
-    return flat
 
 
 def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:

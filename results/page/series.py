@@ -5,7 +5,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from results import change_points
-from results.compare import differences
+from results.differences import differences
 from results.format import target
 from results.metrics import (
     ACCURACY,

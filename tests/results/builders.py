@@ -5,12 +5,15 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from results.compare import Comparison, compare
 from results.facts import FACTS
 from results.record import EpochResult, Lap, RunRecord, TrialRecord
 from results.samples import Samples
 
 NUMBERS = itertools.count()
 CREATED = datetime(2026, 11, 21, 10, 57, 31, tzinfo=UTC)
+STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
+"""seconds of trials that hardly differ"""
 
 
 def laps(epochs: int = 3, **seconds: float) -> tuple[Lap, ...]:
@@ -112,3 +115,14 @@ def benchmark_file(path: Path, changes: dict | None = None, **medians: float) ->
     }
     path.write_text(json.dumps(content | (changes or {})))
     return path
+
+
+def times_of(factor: float) -> list[float]:
+    """So many times as long as `STEADY`."""
+    return [factor * second for second in STEADY]
+
+
+def row(before: Samples, after: Samples, metric: str = "time", **given: object) -> Comparison:
+    """The comparison of one metric."""
+    found = compare([before], [after], **given)
+    return next(one for one in found if one.metric.name == metric)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from results.compare import differences
+from results.differences import differences
 from results.literature import published
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Run
