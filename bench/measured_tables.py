@@ -9,7 +9,7 @@ tables                          every run
 folder NAME                     the runs in results/measured/NAME
 strategies NAME                 runs of bench/scale.py --strategies in results/measured/strategies/NAME
 screening NAME                  accuracies of the trainings in results/measured/screening/NAME, by their options
-runs RECIPE ...                 the latest run of each recipe
+runs RECIPE ...                 the latest run of each recipe on each machine, those in results/measured/gpu too
 first-run                       what the first run prints
 first-hour                      how long the commands of docs/first-hour.md took
 json NAME                       the JSON schema of a class in bench/command_line/json_output.py
@@ -29,7 +29,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -45,7 +45,7 @@ from bench.command_line import cli, json_output
 from bench.command_line.options import Parser
 from results.protocols import DEFAULT
 from results.record import Run
-from results.store import find
+from results.store import find, runs_in
 from results.tables import Table
 from results.tables.overview import overview
 from results.tables.runs import summary_tables, trials_table
@@ -57,6 +57,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = REPOSITORY / "results" / "measured"
 SCALING = "scaling"
 """the folder under it of the runs of `bench/scale.py`, which are no runs of the recipes as they are"""
+GPU = "gpu"
+"""the folder under it of the runs on GPUs"""
 STRATEGIES = "strategies"
 """the folder under it of the runs of `bench/scale.py --strategies`, a folder for each table"""
 SCREENING = "screening"
@@ -190,9 +192,11 @@ def stripped(output: str) -> str:
 
 
 def latest_runs(measured: Path, recipes: Sequence[str]) -> str:
-    """One table of the latest run of each recipe."""
-    runs = {run.record.recipe_name: run for run in find([measured]) if not run.record.smoke_test}
-    return summaries(runs[name] for name in recipes if name in runs)
+    """One table of the latest run of each recipe on each machine, machine by machine."""
+    found = [run for place in (measured, measured / GPU) for run in runs_in(place) if not run.record.smoke_test]
+    latest = {(run.machine, run.record.recipe_name): run for run in found}
+    machines = dict.fromkeys(machine for machine, _ in latest)
+    return summaries(latest[key] for key in product(machines, recipes) if key in latest)
 
 
 def summaries(runs: Iterable[Run]) -> str:

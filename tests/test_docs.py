@@ -8,13 +8,14 @@ import re
 import runpy
 from collections import defaultdict
 from functools import cache
-from statistics import mean
+from statistics import fmean, mean, median
 
 import pytest
 import yaml
 
 from bench import __version__
 from bench.measured_tables import options_of
+from results.protocols import total_seconds
 from results.store import find
 from tests.test_architecture import REPOSITORY
 
@@ -106,6 +107,20 @@ def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record():
     readme = (REPOSITORY / "bench" / "micro" / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"0\.\d\d\b", readme.split("cpu-chain.json", 1)[1].split("Blocks in evaluation")[0])
     assert sorted(shown) == sorted(f"{found['ratio']:.2f}" for found in measured.values() if "ratio" in found)
+
+
+def test_the_figures_beside_the_authors_script_are_those_of_the_records():
+    theirs = json.loads((REPOSITORY / "results/measured/gpu/airbench94-of-its-author.json").read_text(encoding="utf-8"))
+    (ours,) = find([REPOSITORY / "results/measured/gpu/*_cifar10-airbench94_*"])
+    sides = {
+        "its author's script": [(trial["accuracy"], trial["seconds"]) for trial in theirs["trials"]],
+        "`cifar10/airbench94`": [(trial.accuracy, total_seconds(trial, "airbench")) for trial in ours.trials],
+    }
+    page = (DOCS / "gpu.md").read_text(encoding="utf-8")
+    for side, trials in sides.items():
+        accuracies, seconds = zip(*trials, strict=True)
+        figures = f"{100 * fmean(accuracies):.2f} | {median(seconds):.2f} | {min(seconds):.2f} to {max(seconds):.2f}"
+        assert f"| {side} | {figures} |" in page
 
 
 def test_the_figures_of_the_third_screening_of_e1_are_those_of_the_records():

@@ -67,6 +67,18 @@ def test_the_latest_run_of_each_recipe_has_a_row(measured):
     assert rows == [["| digits/quick", "3"], ["| cifar10/airnet", "4"]]
 
 
+def test_the_latest_run_on_each_machine_has_a_row_those_on_gpus_last(measured):
+    for number, machine in enumerate(("NVIDIA A100", "NVIDIA H100")):
+        options = {"recipe_name": "digits/quick", "environment": {"machine_class": machine}}
+        keep(measured / "gpu", builders.record(id=f"aaaa111{number}", **options))
+    keep(measured, builders.record(id="cccc1111", recipe_name="digits/quick"))
+    page = "<!-- measured: begin runs digits/quick cifar10/airnet -->\n<!-- measured: end -->\n"
+    rows = [line.split(" | ") for line in with_figures(page, measured).splitlines() if line.startswith("| ")][2:]
+    names = [(row[0], row[-1]) for row in rows]
+    assert [name for name, _ in names] == ["| digits/quick", "| cifar10/airnet", "| digits/quick", "| digits/quick"]
+    assert [machine for _, machine in names[2:]] == ["NVIDIA A100 |", "NVIDIA H100 |"]
+
+
 def test_a_screening_has_a_row_for_each_set_of_options(measured):
     page = "<!-- measured: begin screening one -->\n<!-- measured: end -->\n"
     every, plain, shorter = "data.evaluate=validation", {"epochs": 9, "data": {"evaluate": "validation"}}, {"epochs": 3}

@@ -1,12 +1,16 @@
-"""A CPU and a GPU train the same, up to float32's rounding."""
+"""A CPU and a GPU train the same, up to float32's rounding.
+
+A maximum of two values that are almost the same picks another one after a change of 1e-6, and a gradient takes another
+way. Weights may therefore differ by what such a change of the first weights does on the CPU.
+"""
 
 import pytest
 
-from tests.gpu.trials import CPU, CUDA, dataset_for, in_bulk, relative_difference, train
+from tests.gpu.trials import CPU, CUDA, dataset_for, in_bulk, nudge, relative_difference, train
 
 pytestmark = pytest.mark.gpu
 
-FLOAT32 = ["precision=float32", "epochs=4", "augment.crop=0", "compile=false"]
+FLOAT32 = ["precision=float32", "epochs=2", "augment.crop=0", "compile=false"]
 SMALL = [*FLOAT32, "batch_size=64", "evaluation.batch_size=64"]
 DAVIDNET = [*SMALL, "model.norm.group_size=16", "optimizer.lr=0.02", "schedule={name: constant}"]
 RECIPES = {
@@ -23,11 +27,13 @@ def test_loss_curves_are_those_of_the_cpu(name, kernels):
     chosen = in_bulk(name, *RECIPES[name], f"kernels={kernels}")
     dataset = dataset_for(chosen)
     cpu = train(chosen, dataset, CPU)
+    nudged = train(chosen, dataset, CPU, nudge(cpu.start))
     cuda = train(chosen, dataset, CUDA, cpu.start)
     assert cuda.losses == pytest.approx(cpu.losses, rel=2e-3)
     for key, weight in cpu.weights.items():
         if weight.is_floating_point():
-            assert relative_difference(cuda.weights[key], weight) < 0.02, key
+            chaos = relative_difference(nudged.weights[key], weight)
+            assert relative_difference(cuda.weights[key], weight) < max(0.02, 5 * chaos), key
 
 
 def test_muon_trains_as_on_the_cpu():

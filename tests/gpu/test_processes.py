@@ -43,10 +43,16 @@ def test_nccl_with_one_process():
         dist.destroy_process_group()
 
 
+def with_repository() -> dict[str, str]:
+    """The environment of a process that imports what lies in the repository, besides what this one imports."""
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path}
+
+
 def test_a_killed_process_gives_its_memory_back_and_leaves_whole_lines(tmp_path):
     before, _ = torch.cuda.mem_get_info(CUDA)
     command = [sys.executable, "bench/run.py", "digits/quick", "--trials", "500", "--device", "cuda", "--out", tmp_path]
-    started = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": "."})
+    started = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, env=with_repository())
     try:
         deadline = time.monotonic() + 120
         while not (lines := [path for path in tmp_path.rglob("trials.jsonl") if path.read_text().count("\n") > 2]):

@@ -52,6 +52,15 @@ def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
+def nudge(tensors: dict[str, Tensor], by: float = 1e-6) -> dict[str, Tensor]:
+    """Each value changed by about this share of it, the same way at each call."""
+    random = torch.Generator().manual_seed(0)
+    return {
+        name: tensor * (1 + by * torch.randn(tensor.shape, generator=random)) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+
+
 def in_bulk(name: str, *overrides: str) -> Recipe:
     """A recipe whose order and augmentation are drawn on the host, wherever it trains."""
     return recipes.load(name, ["loader={name: bulk}", *overrides])
