@@ -25,6 +25,7 @@ from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import Rules
 from results.samples import Samples
+from results.stability import drift
 from results.statistics import LEVEL, Change, Moments, difference_of_moments, fewest_trials
 from results.summary import by_seed, figure
 
@@ -282,7 +283,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         across = {*across, "protocol"}  # which is about times
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
-        shown = (*notes(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
+        shown = (*notes(cell), *_note_on_drift(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
         return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown)
 
     if differs := several or differences(cell.before, cell.after, across):
@@ -425,6 +426,19 @@ def _none_finished(side: Sequence[Samples]) -> bool:
     """Whether every trial diverged or failed."""
     _, trials = _reached(side)
     return trials > 0 and sum(one.unfinished for one in side) == trials
+
+
+def _note_on_drift(cell: Cell) -> list[str]:
+    """Which sides' trials became slower or faster one after the other, if those of the other side do not cancel it."""
+    if cell.metric.unit not in ("s", "ms") or cell.metric.counts == "trials that reached" or cell.pairs:
+        return []
+    found = []
+    for name, side in (("before", cell.before), ("after", cell.after)):
+        for one in side:
+            values = [value for _, value, _ in one.trials(cell.metric.name) if value is not None]
+            if len(set(one.hosts)) <= 1 and (text := drift(values)):
+                found.append(f"{name}: its trials became {text}")
+    return found
 
 
 def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:

@@ -12,8 +12,6 @@ many cards do so whenever they are busy."""
 
 BUSY = 0.1
 """share of the CPUs of a run from which work of other processes marks a trial"""
-TENFOLD = 10
-"""times the shortest training of a run: a machine on which another trial takes so long was not the same"""
 
 
 @dataclass(frozen=True)
@@ -72,17 +70,3 @@ def discard(run: Run, names: Collection[str]) -> Run:
     kept = tuple(trial for trial in run.trials if trial not in left_out)
     warning = f"{run.path}: {len(left_out)} of {len(run.trials)} trials are left out: {' or '.join(names)}"
     return replace(run, trials=kept, discarded=left_out, warnings=(*run.warnings, warning))
-
-
-def spread_warning(run: Run) -> str:
-    """Of a run whose trials trained for times that differ tenfold, with the likely cause; empty for any other."""
-    seconds = [time for trial in run.trials if (time := trial.seconds("train"))]
-    if not seconds or max(seconds) < TENFOLD * min(seconds):
-        return ""
-    is_cold = seconds[0] == max(seconds) and not run.trials[0].seconds("compile")
-    cause = (
-        "the first one came without a warm-up: give the file a function warm_up"
-        if is_cold and run.record.recipe.get("clock") == "author"
-        else "the machine was not the same for all of them"
-    )
-    return f"{run.record.recipe_name}: its trials trained for {min(seconds):.3g} to {max(seconds):.3g} s: {cause}"

@@ -22,6 +22,8 @@ TAIL = LEVEL / 2
 EXACT = 50
 """samples a side up to which ranks are counted exactly, and of unequal sides as many pairs of samples; over it the
 normal approximation is as good"""
+FEWEST_FOR_A_TREND = 8
+"""samples under which chance makes too many trends"""
 PAIRS = 4_000_000
 """pairs of samples over which the larger sets are thinned to evenly spaced order statistics"""
 
@@ -234,6 +236,23 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     p = 2 * float(special.stdtr(freedom, -abs(size) / error))
     return Change(size, (size - half, size + half), p, n, none=0.0)
+
+
+def trend(samples: Sequence[float]) -> Change | None:
+    """The ratio of the last to the first, along the trend of samples in their order; without an interval. None for
+    fewer than `FEWEST_FOR_A_TREND`.
+
+    Kendall's rank correlation with the order (Mann 1945), and the median of the slopes between all pairs, of logarithms
+    (Sen 1968).
+    """
+    if len(samples) < FEWEST_FOR_A_TREND:
+        return None
+    from scipy import stats
+
+    _check(samples)
+    order = np.arange(len(samples))
+    slope = stats.theilslopes(np.log(samples), order).slope
+    return Change(math.exp(slope * order[-1]), None, float(stats.kendalltau(order, samples).pvalue), len(samples))
 
 
 def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:

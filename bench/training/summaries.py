@@ -13,8 +13,8 @@ from bench.training import events
 from results.efficiency import is_known
 from results.error_split import error_lines
 from results.folds import fold_lines
-from results.marks import spread_warning
 from results.record import Run
+from results.stability import stability_warnings
 from results.summary import summarize
 from results.tables import comparison
 from results.tables.efficiency import efficiency_table
@@ -113,7 +113,7 @@ def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> No
 def print_lines(console: "Console", runs: Sequence[Run]) -> None:
     """What the runs show together, where their records are, and what to try next."""
     lines = [*fold_lines(runs), *error_lines(runs)]
-    lines += [f"warning: {text}" for run in runs if (text := spread_warning(run))]
+    lines += [f"warning: {text}" for run in runs for text in stability_warnings(run)]
     for run in runs:
         lines += [*outside_laps(run), f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
     if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):

@@ -20,6 +20,7 @@ from results.protocols import DEFAULT, PROTOCOLS, epoch_reaching, known_protocol
 from results.record import Run, TrialRecord
 from results.samples import Samples, of_run
 from results.scaling import strategy_of
+from results.stability import stability_warnings
 from results.summary import Figure, RunSummary, pooled
 from results.tables.table import seed_of
 from results.units import IMAGES, per_second, unit_of
@@ -177,7 +178,7 @@ def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked
             "total": _by_known(protocols, lambda name: [form.seconds(total_seconds(t, name)) for t in run.trials]),
         },
         "facts": facts(run, data_set, summaries, protocols, marked_trials),
-        "warnings": [*run.warnings, *filter(None, [marks.spread_warning(run)])],
+        "warnings": [*run.warnings, *stability_warnings(run)],
         "subtitle": " · ".join(word for word in (run.title, run.change) if word),
     }
 

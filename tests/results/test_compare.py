@@ -219,6 +219,8 @@ def test_interleaved_trials_are_compared_with_their_neighbours():
     apart = row(samples(drift, interleaved="t"), samples(times_of_drift(drift), interleaved="u"))
     assert (apart.verdict, apart.change.paired) == ("undecided", False)
     assert any("were not interleaved" in note for note in apart.notes)
+    assert any(note.startswith("before: its trials became 95% slower") for note in apart.notes)
+    assert not any("became" in note for note in found.notes)
 
 
 def test_pairs_show_times_whose_ratio_is_the_change():

@@ -7,7 +7,7 @@ import pytest
 from results import marks
 from results.flat import tables
 from results.gate import judge
-from results.record import Lap, Run, TrialRecord
+from results.record import Run, TrialRecord
 from results.samples import of_run
 from results.summary import pooled
 from results.tables import comparison, efficiency, gate, ladder, loaders, runs, scaling, strategies, techniques
@@ -110,22 +110,3 @@ def test_without_a_marked_trial_or_a_chosen_mark_the_run_stays_as_it_is():
 def test_a_run_without_a_trial_left_has_no_time():
     left = of_run(marks.discard(run(throttled()), ["throttled"]), "strict")
     assert pooled([left]).total_time.absent == "every trial is left out"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "recipe", "warm_up", "cause"),
-    [
-        ([30, 1, 1], {"clock": "author"}, [], "without a warm-up: give the file a function warm_up"),
-        ([30, 1, 1], {"clock": "author"}, [Lap(name="compile", seconds=1)], "the machine was not the same"),
-        ([1, 30, 1], {"clock": "author"}, [], "the machine was not the same"),
-        ([30, 1, 1], {}, [], "the machine was not the same"),
-        ([3, 1, 1], {"clock": "author"}, [], ""),
-    ],
-)
-def test_times_that_differ_tenfold_are_a_warning_with_its_cause(seconds, recipe, warm_up, cause):
-    laps = [[Lap(name="train", epoch=1, seconds=one)] for one in seconds]
-    laps[0] += warm_up
-    trials = tuple(trial(seed, laps=each) for seed, each in enumerate(laps))
-    warning = marks.spread_warning(Run(builders.record(recipe=recipe), trials, Path("run")))
-    assert cause in warning
-    assert bool(warning) == bool(cause)
