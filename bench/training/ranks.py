@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bench.command_line import cli
 from pipelines.distributed import failures, process_group
 from pipelines.distributed.process_group import World
-from pipelines.host.memory_limit import with_causes
+from pipelines.host.errors import with_causes
 
 
 @contextlib.contextmanager

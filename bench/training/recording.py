@@ -36,7 +36,7 @@ def record(
     ValueError for a device that is not there, a value that cannot be recorded, a run that is used wrongly, and a trial
     without an accuracy. The run's record says how it ended, also where an exception ended it.
     """
-    from bench.training import run_trials
+    from bench.training import records
     from pipelines.distributed import process_group
     from pipelines.host import environment
     from pipelines.host.devices import make_clock
@@ -54,7 +54,7 @@ def record(
     job = Job(name, config, (seed,))
     captured = [environment.capture(world.device)]
     trained = {"recipe": config.model_dump(mode="json"), "recipe_hash": config.hash, "command": ["paceline.record"]}
-    written = run_trials.new_record(job, world, captured, **trained)
+    written = records.new_record(job, world, captured, **trained)
     directory = store.create(Path(out), written)
     files.write_sources(directory.path, {"cell.py": text} if text else {})
     run = Run(seed, world.device, target, clock=make_clock(world.device))
@@ -65,7 +65,7 @@ def record(
         run.clock.synchronize()
         seconds = run.clock.now() - start
         run.check_ended()
-        directory.append(run_trials.to_record(finish(run, None, seconds, name, world), 0))
+        directory.append(records.to_record(finish(run, None, seconds, name, world), 0))
     except BaseException as error:
         is_stopped = isinstance(error, KeyboardInterrupt)
         directory.finish("interrupted" if is_stopped else "failed", f"{type(error).__name__}: {error}".strip(": "))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from pipelines.host import runtime
+from pipelines.host.errors import with_causes
 
 SHORTAGES = (
     "can't allocate memory",
@@ -113,13 +114,6 @@ def is_shortage(error: BaseException, *, is_limited: bool) -> bool:
     if not isinstance(error, RuntimeError):
         return False
     return any(text in str(error) for text in SHORTAGES) or (is_limited and bool(re.search(PRIMITIVE, str(error))))
-
-
-def with_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was raised from: a pipeline raises its own from that of a stage."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def written(size: int) -> str:

@@ -11,21 +11,18 @@ import pytest
 import torch
 
 from bench.command_line import cli, invocation, jobs
-from bench.training import events, run_trials, trainers
+from bench.training import events, records, run_trials, trainers
 from bench.training.live_view import make_views
 from pipelines import recipe, train
-from pipelines.clock import Lap
 from pipelines.data import sources, split
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.host import gpu_sampler
 from pipelines.recipe.training import Data
-from pipelines.trial import GpuActivity, Spread, Trial
 from results import store
 from results.writer import Writer
 from tests.bench import conftest
 from tests.bench.conftest import SMALL, measured, only_run
-from tests.results import builders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,14 +109,6 @@ def test_a_warning_about_clocks_comes_before_the_first_trial(trained, monkeypatc
     shown = "".join(capsys.readouterr())
     assert shown.count("warning: clocks") == 1
     assert shown.index("warning: clocks") < shown.index("trial 1/1")
-
-
-def test_what_gpus_did_is_in_the_record():
-    activity = GpuActivity(2, 0.01, sm_clock_mhz=Spread(900, 1755, 1980), throttle_reasons={"hw_slowdown": 0.5})
-    laps = (Lap("train", 1.0, 1),)
-    trial = Trial(0, "missed", 0.5, 0.5, 0.9, (), laps, 1, 1, peak_host_bytes=1, peak_device_bytes=2, gpus=(activity,))
-    (gpu,) = run_trials.to_record(trial, 0).gpus
-    assert gpu.model_dump(exclude_unset=True) == dataclasses.asdict(activity)
 
 
 def test_the_first_trial_alone_has_what_came_before_it(trained):
@@ -254,17 +243,6 @@ def test_a_finished_run_is_warmed_up_before_it_is_probed(trained, monkeypatch, p
     assert order == ["warm-up", probe]
 
 
-def test_a_damaged_run_does_not_keep_a_restart_from_its_own(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
-    record = builders.record(environment={"launcher": "17 since 1.00"})
-    kept = store.create(tmp_path, record)
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "run.json").write_text("{")
-    now = record.model_copy(update={"writer": Writer(host="another", pid=1, started=1.0)})
-    assert run_trials.last_attempt(tmp_path, now) == kept.path
-    assert "the run is left out" in capsys.readouterr().err
-
-
 def test_a_run_that_cannot_be_set_up_leaves_no_record(tmp_path, trained):
     with pytest.raises(ValueError, match="batch_size=5000 is more than"):
         trained("batch_size=5000")
@@ -372,36 +350,6 @@ def test_the_record_s_command_names_no_folder(arguments, kept):
     assert invocation.recorded("bench/run.py", arguments) == ["bench/run.py", *kept]
 
 
-def test_the_record_is_of_the_machines_of_all_processes():
-    trained = {"recipe": {"epochs": 1}, "recipe_hash": "0123456789ab", "data": None}
-    job = jobs.Job("digits/quick", recipe.load("digits/quick"), (0,))
-    captured = [{"machine_class": name, "device": "cpu"} for name in ("a CPU", "a faster CPU")]
-    made = run_trials.new_record(job, World(size=2), captured, command=["bench/run.py"], **trained)
-    assert made.environment.machine_class == "a CPU and a faster CPU"
-    assert [rank.get("machine_class") for rank in made.environment.ranks] == [None, "a faster CPU"]
-
-
-def test_a_process_that_torchrun_started_anew_goes_on_with_the_run(trained, at_seed, tmp_path, monkeypatch):
-    """Also where its count of restarts is 0, as on a machine none of whose processes has failed."""
-    torchrun = {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_MAX_RESTARTS": "1"}
-    for name, value in torchrun.items():
-        monkeypatch.setenv(name, value)
-    with monkeypatch.context() as before:
-        before.setattr(run_trials.writer, "this_process", lambda: Writer(host="another", pid=1, started=1.0))
-        at_seed(1, lambda: 1 / 0)
-        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-            trained("--trials", "2")
-    at_seed(None, None)
-    run = trained("--trials", "2")
-    assert only_run(tmp_path).record.id == run.record.id
-    assert [trial.seed for trial in run.trials] == [0, 1]
-    again = trained("--trials", "2")
-    assert again.record.id != run.record.id, "a second run of the process itself"
-    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
-    monkeypatch.setattr(store, "find", lambda *places, **options: pytest.fail("reads all runs"))
-    assert trained("--trials", "1").record.status == "finished"
-
-
 @pytest.mark.parametrize(
     ("options", "differing"),
     [
@@ -423,11 +371,22 @@ def test_the_processes_take_part_in_the_same(options, differing):
     assert next((name for name, value in theirs.items() if value != mine[name]), None) == differing
 
 
-@pytest.mark.parametrize(
-    ("interleaved", "by_gate", "names_others"), [(None, False, False), ("both", False, True), ("both", True, False)]
-)
-def test_a_run_is_resumed_with_those_of_its_process(tmp_path, monkeypatch, interleaved, by_gate, names_others):
-    if by_gate:
-        monkeypatch.setenv(events.INTERLEAVED, interleaved)
-    directory = store.create(tmp_path, builders.record(interleaved=interleaved))
-    assert ("one more --resume" in run_trials.how_to_resume(directory)) is names_others
+def test_a_process_that_torchrun_started_anew_goes_on_with_the_run(trained, at_seed, tmp_path, monkeypatch):
+    """Also where its count of restarts is 0, as on a machine none of whose processes has failed."""
+    torchrun = {"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_MAX_RESTARTS": "1"}
+    for name, value in torchrun.items():
+        monkeypatch.setenv(name, value)
+    with monkeypatch.context() as before:
+        before.setattr(records.writer, "this_process", lambda: Writer(host="another", pid=1, started=1.0))
+        at_seed(1, lambda: 1 / 0)
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            trained("--trials", "2")
+    at_seed(None, None)
+    run = trained("--trials", "2")
+    assert only_run(tmp_path).record.id == run.record.id
+    assert [trial.seed for trial in run.trials] == [0, 1]
+    again = trained("--trials", "2")
+    assert again.record.id != run.record.id, "a second run of the process itself"
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "0")
+    monkeypatch.setattr(store, "find", lambda *places, **options: pytest.fail("reads all runs"))
+    assert trained("--trials", "1").record.status == "finished"
