@@ -4,11 +4,12 @@ Strong scaling (all processes share the batch), the same steps without the gradi
 process has as many images as at the smallest size). Every process has the same number of threads.
 """
 
+import contextlib
 import secrets
 import shlex
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -38,7 +39,7 @@ from bench.command_line.option_groups import (
 from bench.command_line.options import Argument, positive
 from bench.training.launch import Children, Launch, torchrun
 from pipelines import recipe as recipes
-from pipelines.host import runtime
+from pipelines.host import extras, runtime
 from pipelines.recipe import Recipe, processes
 from pipelines.recipe.parallel import STRATEGIES
 
@@ -126,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.dry_run:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))
         return cli.OK
+    check_packages(given, [size for size, _ in launches])
     console = cli.make_console(to_stderr=given.json)
     print_line = partial(cli.print_line, console)
     status = cli.OK
@@ -190,10 +192,33 @@ def planned(given: ScaleOptions, recipe: Recipe, folder: Path) -> list[tuple[Siz
 
 def check(given: ScaleOptions, size: Size) -> None:
     """ValueError, before anything trains, where the recipe cannot be trained at this size."""
+    recipe = recipe_of(given, size)
+    with named(size):
+        processes.check(recipe, size.processes)
+
+
+def check_packages(given: ScaleOptions, sizes: Iterable[Size]) -> None:
+    """ValueError, before anything trains, where a strategy needs a package that is not installed here."""
+    for size in sizes:
+        package = recipe_of(given, size).parallel.package if size.processes > 1 else None
+        if package:
+            with named(size):
+                extras.check(package, package)
+
+
+def recipe_of(given: ScaleOptions, size: Size) -> Recipe:
+    """The recipe as it is trained at this size. ValueError for options that do not go together."""
     (name,) = recipes.select(given.names)
     changes = [change for change in size.changes if "=" in change]  # the others are options of bench/run.py
+    with named(size):
+        return jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test)
+
+
+@contextlib.contextmanager
+def named(size: Size) -> Iterator[None]:
+    """A ValueError within names the size."""
     try:
-        processes.check(jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test), size.processes)
+        yield
     except ValueError as error:
         raise ValueError(f"--processes {size.processes}, {size.label}: {error}") from None
 

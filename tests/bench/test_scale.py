@@ -9,6 +9,7 @@ from bench import scale
 from bench.command_line import jobs
 from bench.training.launch import Children
 from pipelines import recipe as recipes
+from pipelines.host import extras
 from pipelines.recipe.parallel import STRATEGIES
 from results import store
 from results.tables.scaling import scaling_tables
@@ -165,6 +166,16 @@ def test_sizes_are_two_different_numbers_or_more_without_strategies(capsys, size
 def test_what_cannot_be_scaled_is_refused(capsys, words, message):
     assert scale.main([*words, "--dry-run"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_strategy_without_its_package_is_refused_before_another_trains(statuses, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda package: None)
+    words = ["digits/quick", "--strategies", "ddp,zero-1", "--processes", "2", "--out", str(tmp_path)]
+    assert scale.main(words) == 2
+    needed = "--processes 2, zero-1: deepspeed is missing: pip install -e '.[deepspeed]' -c constraints.txt"
+    assert needed in capsys.readouterr().err
+    assert scale.main([*words, "--dry-run"]) == 0, "the commands may be for another machine"
+    assert scale.main(["digits/quick", "--strategies", "ddp", "--processes", "2", "--dry-run"]) == 0
 
 
 def test_processes_that_train_on_the_same_images_need_not_divide_the_batch(capsys):
