@@ -27,8 +27,9 @@ from results.units import IMAGES, per_second, unit_of
 
 TRIALS = 1000
 """trials that the page of a run lists"""
-DETAILED = 100
-"""runs of which the page has the curves, the trials and the environment"""
+DETAILED = 2000
+"""trials of all runs of which the page has the curves, the trials and the environment: that keeps a page of many runs
+small enough for a browser"""
 
 
 def page_data(
@@ -40,7 +41,8 @@ def page_data(
     """All that the page knows. Runs in the order given, the oldest first.
 
     samples: those of every run by its id and by protocol, where they are known already. repository: web page of the
-    code, to which commits are linked. Of more than `DETAILED` runs, the page shows the newest of each recipe in detail.
+    code, to which commits are linked. Of runs with more than `DETAILED` trials, the page shows the newest of each
+    recipe in detail.
     """
     data_sets = [data_set(run) for run in runs]
     if samples is None:
@@ -104,16 +106,24 @@ class _Distinct:
 
 
 def newest(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> set[str]:
-    """The ids of the runs that are shown in detail: the newest of every recipe, then the second newest, and so on."""
+    """The ids of the runs that are shown in detail: the newest of every recipe, then the second newest, and so on, with
+    `DETAILED` trials together; one at least."""
     seen: Counter[tuple[Any, ...]] = Counter()
     ranks = []
     for run, of in reversed(list(zip(runs, data_sets, strict=True))):
         record = run.record
         target = summaries[record.id][DEFAULT].target
         key = (record.recipe_name, of, run.machine, strategy_of(run), target, record.smoke_test)
-        ranks.append((seen[key], len(ranks), record.id))
+        ranks.append((seen[key], len(ranks), record.id, min(len(run.trials), TRIALS)))
         seen[key] += 1
-    return {identifier for _, _, identifier in sorted(ranks)[:DETAILED]}
+    found: set[str] = set()
+    trials = 0
+    for _, _, identifier, count in sorted(ranks):
+        trials += count
+        if found and trials > DETAILED:
+            break
+        found.add(identifier)
+    return found
 
 
 def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
