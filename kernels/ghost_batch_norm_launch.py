@@ -7,6 +7,7 @@ gradient; the others are over what was pooled.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ def memory_format_of(images: Tensor) -> torch.memory_format:
 
 @dataclass(frozen=True)
 class Launch:
-    """How the programs walk over the images that are normalised."""
+    """How the programs walk over the images that are normalised. Computed once for each shape, because a step of small
+    kernels takes as long as the host needs to launch them."""
 
     memory_format: torch.memory_format
     shape: tuple[int, ...]
@@ -54,6 +56,7 @@ class Launch:
     blocks: dict[str, int]
 
     @classmethod
+    @cache
     def over(cls, size: torch.Size, memory_format: torch.memory_format, group_size: int) -> Launch:
         count, channels, height, width = size
         pixels, groups = height * width, -(-count // group_size)
@@ -69,14 +72,18 @@ class Launch:
         return cls(memory_format, shape, count * pixels, group_rows, groups, tiles, triton.cdiv(tiles, splits), blocks)
 
     def grid(self, stretches: int) -> tuple[int, int, int]:
-        return stretches, self.groups, triton.cdiv(self.shape[1], self.blocks["CHANNELS"])
+        return stretches, self.groups, self.channel_blocks
 
-    @property
+    @cached_property
+    def channel_blocks(self) -> int:
+        return triton.cdiv(self.shape[1], self.blocks["CHANNELS"])
+
+    @cached_property
     def splits(self) -> int:
         """Stretches of a group."""
         return triton.cdiv(self.tiles, self.steps)
 
-    @property
+    @cached_property
     def powers(self) -> dict[str, int]:
         return {"GROUPS": triton.next_power_of_2(self.groups), "SPLITS": triton.next_power_of_2(self.splits)}
 
@@ -195,8 +202,10 @@ class _PooledAndFused(torch.autograd.Function):
 def _zero_the_rest(gradients: Tensor) -> None:
     """The last line and column of an odd height and width, which no pixel after the pool is from."""
     height, width = gradients.shape[2:]
-    gradients[:, :, height // 2 * 2 :] = 0
-    gradients[:, :, :, width // 2 * 2 :] = 0
+    if height % 2:
+        gradients[:, :, -1] = 0
+    if width % 2:
+        gradients[:, :, :, -1] = 0
 
 
 def fused(*arguments: Any) -> Tensor:
