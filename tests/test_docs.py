@@ -109,6 +109,14 @@ def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record():
     assert sorted(shown) == sorted(f"{found['ratio']:.2f}" for found in measured.values() if "ratio" in found)
 
 
+def test_the_accuracy_with_amx_is_that_of_the_record():
+    (run,) = find([REPOSITORY / "results/measured/amx"])
+    (trial,) = run.trials
+    assert "convolution_chain: amx" in trial.kernels
+    page = (DOCS / "cpu.md").read_text(encoding="utf-8")
+    assert f"reached {100 * trial.accuracy:.2f}% (`results/measured/amx/`)" in page
+
+
 def test_the_figures_beside_the_authors_script_are_those_of_the_records():
     theirs = json.loads((REPOSITORY / "results/measured/gpu/airbench94-of-its-author.json").read_text(encoding="utf-8"))
     (ours,) = find([REPOSITORY / "results/measured/gpu/*_cifar10-airbench94_*"])
