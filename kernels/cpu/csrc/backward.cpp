@@ -75,6 +75,7 @@ struct ChunkBackward {
           }
           const int64_t next = at + blocks * CELL + i * 32;  // the next pixel's: no stream that hardware sees
           _mm_prefetch((const char*)(in.g + next), _MM_HINT_T0), _mm_prefetch((const char*)(in.p + next), _MM_HINT_T0);
+          if (in.places && i % 2 == 0) _mm_prefetch((const char*)(in.places + next), _MM_HINT_T0);
           const __m512i g = load(in.g + at + i * 32), p = load(in.p + at + i * 32);
           const __m512 first = _mm512_fmadd_ps(low(g), factor[0][0], _mm512_fmadd_ps(low(p), factor[1][0], factor[2][0]));
           const __m512 last = _mm512_fmadd_ps(high(g), factor[0][1], _mm512_fmadd_ps(high(p), factor[1][1], factor[2][1]));
@@ -99,39 +100,59 @@ struct ChunkBackward {
       }
   }
 
-  // The gradient at the source in a row of tiles, from column `start` on.
-  void source_gradient(TileProducts& tiles, int tile_row, int start, int cells) {
-    const int blocks = shape.in_blocks(), end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
-    tiles.prepare(G, tile_row, start, images);
+  // Where a pixel of the source lies in a chunk's images.
+  int64_t cell(int y, int x, int block) const { return ((int64_t(y) * shape.width + x) * shape.in_blocks() + block) * CELL; }
+  int64_t first_cell() const { return chunk * shape.height * shape.width * shape.in_blocks() * CELL; }
+
+  // Has come, while products are computed, what `take_gradient` reads of a pixel.
+  void prefetch(int64_t cell) const {
+    for (int at = 0; at < images * 32; at += 32) {
+      _mm_prefetch((const char*)(slopes + cell + at), _MM_HINT_T0);
+      if (in.before_p) _mm_prefetch((const char*)(in.before_p + first_cell() + cell + at), _MM_HINT_T0);
+    }
+  }
+
+  // A pixel's products, of the images from `begin` on, to the gradient at the source.
+  void take_gradient(int64_t cell, int begin, int end, const float* product, ChannelSums& sum, ChannelSums& by_p) const {
+    for (int i = begin; i < end; i++, product += 32) {
+      const int64_t within = cell + i * 32, at = first_cell() + within;
+      __m512 first = _mm512_load_ps(product), last = _mm512_load_ps(product + 16);
+      if (in.extra) {
+        const __m512i extra = load(in.extra + at);
+        first = _mm512_add_ps(first, low(extra)), last = _mm512_add_ps(last, high(extra));
+      }
+      if (out.before) _mm512_store_si512(out.before + at, pack(first, last));
+      const __m512i slope = load(slopes + within);
+      first = _mm512_mul_ps(first, low(slope)), last = _mm512_mul_ps(last, high(slope));
+      sum.add(first, last);
+      if (out.before_g) _mm512_store_si512(out.before_g + at, pack(first, last));
+      if (!in.before_p) continue;
+      const __m512i p = load(in.before_p + at);
+      by_p.add_product(first, last, low(p), high(p));
+    }
+  }
+
+  // The gradient at the source in the rows of tiles [first_row, beyond), from column `start` on.
+  void source_gradient(TileProducts& tiles, int first_row, int beyond, int start, int cells) {
+    const int blocks = shape.in_blocks(), last = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
+    tiles.prepare(G, first_row, start, images);
     for (int block = 0; block < blocks; block++) {
       const bf16* weights = in.weights + int64_t(block) * cells * shape.out_blocks() * CELL;
-      ChannelSums sum, by_p;
-      for (int column = start; column < end; column++)
-        for (int begin = 0; begin < images; begin += tiles.images_at_once()) {
-          tiles.compute(weights, tile_row, column, begin);
-          tiles.for_each_pixel(tile_row, column, [&](int y, int x, const float* product) {
-            const int64_t within = ((int64_t(y) * shape.width + x) * blocks + block) * CELL;
-            const int64_t at = chunk * shape.height * shape.width * blocks * CELL + within;
-            for (int i = begin; i < std::min(begin + tiles.images_at_once(), images); i++, product += 32) {
-              __m512 first = _mm512_load_ps(product), last = _mm512_load_ps(product + 16);
-              if (in.extra) {
-                const __m512i extra = load(in.extra + at + i * 32);
-                first = _mm512_add_ps(first, low(extra)), last = _mm512_add_ps(last, high(extra));
-              }
-              if (out.before) _mm512_store_si512(out.before + at + i * 32, pack(first, last));
-              const __m512i slope = load(slopes + within + i * 32);
-              first = _mm512_mul_ps(first, low(slope)), last = _mm512_mul_ps(last, high(slope));
-              sum.add(first, last);
-              if (out.before_g) _mm512_store_si512(out.before_g + at + i * 32, pack(first, last));
-              if (!in.before_p) continue;
-              const __m512i p = load(in.before_p + at + i * 32);
-              by_p.add_product(first, last, low(p), high(p));
-            }
-          });
-        }
-      if (!out.before_sums) continue;
-      float* sums = out.before_sums + (chunk * 2 * blocks + block) * 32;
-      sum.add_to(sums), by_p.add_to(sums + blocks * 32);
+      for (int row = first_row; row < beyond; row++) {
+        ChannelSums sum, by_p;
+        for (int column = start; column < last; column++)
+          for (int begin = 0; begin < images; begin += tiles.images_at_once()) {
+            if (tiles.is_direct()) tiles.for_each_pixel(row, column, [&](int y, int x, const float*) { prefetch(cell(y, x, block)); });
+            tiles.compute(weights, row, column, begin);
+            const int end = std::min(begin + tiles.images_at_once(), images);
+            tiles.for_each_pixel(row, column, [&](int y, int x, const float* product) {
+              take_gradient(cell(y, x, block), begin, end, product, sum, by_p);
+            });
+          }
+        if (!out.before_sums) continue;
+        float* sums = out.before_sums + (chunk * 2 * blocks + block) * 32;
+        sum.add_to(sums), by_p.add_to(sums + blocks * 32);
+      }
     }
   }
 };
@@ -169,10 +190,13 @@ void backward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks&
             float* gradient = out.gradient + (slice * shape.out_blocks() + block) * block_gradient;
             weights_gradient.compute(G.get(), block, chunk > begin || y > 0, gradient);
           }
-          // tiles whose neighbours all have their gradient by now
-          for (; in.weights && tile_row < tiles.tile_rows() && (is_last || tiles.rows_for(tile_row) <= bottom); tile_row++)
+          int ready = tile_row;  // tiles whose neighbours all have their gradient by now
+          while (in.weights && ready < tiles.tile_rows() && (is_last || tiles.rows_for(ready) <= bottom)) ready++;
+          for (int beyond; tile_row < ready; tile_row = beyond) {
+            beyond = std::min(tile_row + tiles.rows_at_once(), ready);
             for (int column = 0; column < tiles.tile_columns(); column += tiles.columns_at_once())
-              work.source_gradient(tiles, tile_row, column, cells);
+              work.source_gradient(tiles, tile_row, beyond, column, cells);
+          }
         }
       }
     }

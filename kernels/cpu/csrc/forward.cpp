@@ -28,20 +28,17 @@ void take_maximum(const float* values, float* best, uint8_t* places, int place, 
   }
 }
 
-// The same of the four pixels of a square at once.
-void take_maximum_of_square(const float* const (&pixels)[4], float* best, uint8_t* places, int images) {
-  for (int at = 0; at < images * 32; at += 16) {
-    __m512 maximum = _mm512_load_ps(pixels[0] + at);
-    __m512i place = _mm512_setzero_si512();
-    for (int i = 1; i < 4; i++) {
-      const __m512 value = _mm512_load_ps(pixels[i] + at);
-      const __mmask16 wins = wins_over(value, maximum);
-      maximum = _mm512_mask_mov_ps(maximum, wins, value);
-      place = _mm512_mask_mov_epi32(place, wins, _mm512_set1_epi32(i));
-    }
-    _mm512_store_ps(best + at, maximum);
-    _mm_store_si128((__m128i*)(places + at), _mm512_cvtepi32_epi8(place));
+// The maximum of the four pixels of a square, and in `place` which it is.
+inline __m512 maximum_of_square(const float* const (&pixels)[4], int at, __m512i& place) {
+  __m512 maximum = _mm512_load_ps(pixels[0] + at);
+  place = _mm512_setzero_si512();
+  for (int i = 1; i < 4; i++) {
+    const __m512 value = _mm512_load_ps(pixels[i] + at);
+    const __mmask16 wins = wins_over(value, maximum);
+    maximum = _mm512_mask_mov_ps(maximum, wins, value);
+    place = _mm512_mask_mov_epi32(place, wins, _mm512_set1_epi32(i));
   }
+  return maximum;
 }
 
 // Takes what the convolution gives for one block of outputs of a chunk's images: pools it, stores it, sums it.
@@ -57,31 +54,41 @@ struct Outputs {
   int64_t cell(int y, int x, int first) const {
     return ((int64_t(y) * shape.pooled_width() + x) * shape.out_blocks() + block) * CELL + first * 32;
   }
+  void store(bf16* to, __m512 lower, __m512 upper) {
+    _mm512_store_si512(to, pack(lower, upper));
+    sum.add(lower, upper), squares.add_product(lower, upper, lower, upper);
+  }
   // result: images from `first` on.
   void store(int y, int x, int first, int images, const float* result) {
     bf16* const to = p + cell(y, x, first);
+    for (int at = 0; at < images * 32; at += 32) store(to + at, _mm512_load_ps(result + at), _mm512_load_ps(result + at + 16));
+  }
+  void store_square(int y, int x, int first, int images, const float* const (&pixels)[4]) {
+    const int64_t start = cell(y, x, first);
     for (int at = 0; at < images * 32; at += 32) {
-      const __m512 lower = _mm512_load_ps(result + at), upper = _mm512_load_ps(result + at + 16);
-      _mm512_store_si512(to + at, pack(lower, upper));
-      sum.add(lower, upper), squares.add_product(lower, upper, lower, upper);
+      __m512i lower_place, upper_place;
+      const __m512 lower = maximum_of_square(pixels, at, lower_place), upper = maximum_of_square(pixels, at + 16, upper_place);
+      store(p + start + at, lower, upper);
+      if (!places) continue;
+      _mm_store_si128((__m128i*)(places + start + at), _mm512_cvtepi32_epi8(lower_place));
+      _mm_store_si128((__m128i*)(places + start + at + 16), _mm512_cvtepi32_epi8(upper_place));
     }
   }
-  void store_window(int y, int x, int first, int images) {
-    store(y, x, first, images, best + first * 32);
-    if (places) memcpy(places + cell(y, x, first), best_places + first * 32, images * 32);
+  void store_window(int first, int images) {
+    store(0, 0, first, images, best + first * 32);
+    if (places) memcpy(places + cell(0, 0, first), best_places + first * 32, images * 32);
   }
   void take(const TileProducts& tiles, int tile_row, int tile_column, int first, int images) {
     if (shape.pools_squares())
       return tiles.for_each_square(tile_row, tile_column, [&](int y, int x, const float* const (&pixels)[4]) {
-        take_maximum_of_square(pixels, best + first * 32, best_places + first * 32, images);
-        store_window(y / 2, x / 2, first, images);
+        store_square(y / 2, x / 2, first, images, pixels);
       });
     const int last = shape.window() - 1;  // 0: no pool; else the window is the whole image
     tiles.for_each_pixel(tile_row, tile_column, [&](int y, int x, const float* result) {
       if (last == 0) return store(y, x, first, images, result);
       const int at = y * shape.width + x;
       take_maximum(result, best + first * 32, best_places + first * 32, at, images);
-      if (at == last) store_window(0, 0, first, images);
+      if (at == last) store_window(first, images);
     });
   }
 };
@@ -104,25 +111,27 @@ void forward(const MicroKernel& micro_kernel, const Shape& shape, const Chunks& 
       const int images = chunks.rows(chunk);
       float* const my_sums = sums ? sums + chunk * 2 * out_blocks * 32 : nullptr;
       if (sums) memset(my_sums, 0, 2 * out_blocks * 32 * sizeof(float));
-      for (int row = 0, made = 0; row < tiles.tile_rows(); row++) {
-        if (const int needed = tiles.rows_for(row); needed > made) {
+      for (int row = 0, beyond, made = 0; row < tiles.tile_rows(); row = beyond) {
+        beyond = std::min(row + tiles.rows_at_once(), tiles.tile_rows());
+        if (const int needed = tiles.rows_for(beyond - 1); needed > made) {
           source.rows(chunk, made, needed, values.get() + made * in_row, nullptr);
           made = needed;
         }
         for (int start = 0; start < tiles.tile_columns(); start += tiles.columns_at_once()) {
           tiles.prepare(values.get(), row, start, images);
           const int end = std::min(start + tiles.columns_at_once(), tiles.tile_columns());
-          for (int block = 0; block < out_blocks; block++) {
-            Outputs outputs{shape, block, p + chunk * out_image, places ? places + chunk * out_image : nullptr,
-                            best.get() + block * CELL, best_places.get() + block * CELL};
-            for (int column = start; column < end; column++)
-              for (int first = 0; first < images; first += tiles.images_at_once()) {
-                tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, row, column, first);
-                outputs.take(tiles, row, column, first, std::min(tiles.images_at_once(), images - first));
-              }
-            if (!sums) continue;
-            outputs.sum.add_to(my_sums + block * 32), outputs.squares.add_to(my_sums + (out_blocks + block) * 32);
-          }
+          for (int block = 0; block < out_blocks; block++)
+            for (int tile_row = row; tile_row < beyond; tile_row++) {
+              Outputs outputs{shape, block, p + chunk * out_image, places ? places + chunk * out_image : nullptr,
+                              best.get() + block * CELL, best_places.get() + block * CELL};
+              for (int column = start; column < end; column++)
+                for (int first = 0; first < images; first += tiles.images_at_once()) {
+                  tiles.compute(weights + int64_t(block) * cells * in_blocks * CELL, tile_row, column, first);
+                  outputs.take(tiles, tile_row, column, first, std::min(tiles.images_at_once(), images - first));
+                }
+              if (!sums) continue;
+              outputs.sum.add_to(my_sums + block * 32), outputs.squares.add_to(my_sums + (out_blocks + block) * 32);
+            }
         }
       }
     }

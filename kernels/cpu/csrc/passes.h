@@ -6,11 +6,16 @@
 
 namespace paceline {
 
+// Bytes that stay in the second-level cache beside what streams through it.
+inline int64_t cached_bytes() {
+  static const int64_t cache = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 1 << 20);
+  return cache * 3 / 4;
+}
+
 // Rows of the pool's output for a strip, so that what is made for it, `bytes` a row, stays in the second-level cache.
 inline int strip_rows(const Shape& shape, int64_t bytes) {
-  static const int64_t cache = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 1 << 20);
   int rows = shape.pooled_height();
-  while (rows > 1 && rows * shape.window_height * bytes > cache * 3 / 4) rows = (rows + 1) / 2;
+  while (rows > 1 && rows * shape.window_height * bytes > cached_bytes()) rows = (rows + 1) / 2;
   return std::max(rows, 1);
 }
 

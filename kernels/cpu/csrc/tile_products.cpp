@@ -1,5 +1,7 @@
 #include "tile_products.h"
 
+#include "passes.h"
+
 namespace paceline {
 namespace {
 
@@ -22,8 +24,13 @@ int taps_inside(int side, int out_side, int kernel) {
   return count;
 }
 
+// Rows of pixels that the second-level cache holds.
+int rows_in_cache(const Sides& sides, int blocks) {
+  return int(cached_bytes() / (int64_t(sides.width) * blocks * CELL * int64_t(sizeof(bf16))));
+}
+
 Cut cut_of(int out_side, bool transforms, bool keeps_squares) {
-  if (!transforms) return Cut::regular(out_side, 2);
+  if (!transforms) return Cut::regular(out_side, keeps_squares ? 2 : 1);
   return keeps_squares ? Cut::regular(out_side, winograd::TILE) : Cut::with_fewest_positions(out_side);
 }
 
@@ -40,6 +47,7 @@ TileProducts::TileProducts(const MicroKernel& micro_kernel, const Sides& sides, 
       pairs(channels < 32 ? (channels + 1) / 2 : 16), transforms(sides.is_winograd(micro_kernel)),
       rows(cut_of(sides.out_height, transforms, sides.keeps_squares)),
       columns(cut_of(sides.out_width, transforms, sides.keeps_squares)),
+      row_count(transforms ? 1 : std::clamp(rows_in_cache(sides, blocks) / rows.tile, 1, rows.count())),
       at_once(transforms ? std::clamp(8 / blocks, 1, columns.count()) : columns.count()),
       group(transforms && blocks == 1 ? 8 : 32),
       position_stride(blocks * CELL + 32),  // not a power of two, so that the positions do not evict one another

@@ -1,4 +1,5 @@
-// The output of a convolution by tiles of pixels: 2 x 2 tap by tap, or 4 x 4 by Winograd's minimal filtering.
+// The output of a convolution by tiles of pixels: 4 x 4 by Winograd's minimal filtering; tap by tap 2 x 2 where squares
+// are pooled, else one.
 #pragma once
 #include "cut.h"
 #include "layout.h"
@@ -27,11 +28,16 @@ class TileProducts {
   // Rows of the input that a row of tiles needs, from the top.
   int rows_for(int tile_row) const { return std::min(rows.end(tile_row) + sides.kernel / 2, sides.height); }
 
-  // As many columns of tiles as are prepared together, and then stay in the second-level cache.
+  // Whether the products are those of the taps, without a transform.
+  bool is_direct() const { return !transforms; }
+
+  // As many rows and columns of tiles as are prepared together, and then stay in the second-level cache. A block of
+  // weights is read once for all of them.
+  int rows_at_once() const { return row_count; }
   int columns_at_once() const { return at_once; }
   // As many images as are computed together, so that their products stay in the first-level cache.
   int images_at_once() const { return group; }
-  // Comes before `compute` of the tiles of a row from `column` on.
+  // Comes before `compute` of the tiles from row `tile_row` and column `column` on.
   // in: cells [height][width][blocks]; `images` of each cell's 32 are used.
   void prepare(const bf16* in, int tile_row, int column, int images);
   // One block of outputs, whose packed weights these are, for the images from `first` on that are computed together.
@@ -63,7 +69,7 @@ class TileProducts {
   const int blocks, pairs;
   const bool transforms;
   const Cut rows, columns;
-  const int at_once, group;
+  const int row_count, at_once, group;
   const int64_t position_stride, column_stride, product_stride;
   const bf16* in = nullptr;
   int first_column = 0, images = 0;

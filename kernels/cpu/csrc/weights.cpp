@@ -11,10 +11,6 @@ namespace {
 // where `multiply` looks for the value of a summed index and a column
 inline int place(int summed, int column) { return column / 16 * 512 + summed / 2 * 32 + column % 16 * 2 + summed % 2; }
 
-inline bf16 round_to_bf16(float value) {
-  return bf16(_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)), 0));
-}
-
 // The weights of one output for 32 inputs from `first_input` on, each tap or transformed position a vector.
 void load_weights(const Shape& shape, const bf16* weights, int output, int first_input, bool turned, bool transforms, __m512i* to) {
   using namespace winograd;
@@ -92,9 +88,19 @@ void collect_gradient(const Shape& shape, int slices, const float* sums, bf16* g
       for (int slice = 1; slice < slices; slice++)
         for (int i = 0; i < CELL; i++) sum[i] += sums[slice * size + cell * CELL + i];
       const int tap = int(cell % taps), i = int(cell / taps % in_blocks), o = int(cell / taps / in_blocks);
-      for (int output = 0; output < channels_in(shape.outputs, o); output++) {
-        bf16* to = gradient + ((int64_t(o) * 32 + output) * taps + tap) * shape.inputs + i * 32;
-        for (int input = 0; input < channels_in(shape.inputs, i); input++) to[input] = round_to_bf16(sum[input * 32 + output]);
+      const __mmask32 inputs = first_lanes(channels_in(shape.inputs, i));
+      for (int half = 0; half < 2; half++) {
+        __m512i pairs[16];  // of inputs
+        for (int pair = 0; pair < 16; pair++) {
+          const float* const from = sum + pair * 64 + half * 16;
+          pairs[pair] = zip_halves(pack(_mm512_load_ps(from), _mm512_load_ps(from + 32)));
+        }
+        alignas(64) bf16 turned[CELL / 2];  // 16 outputs x 32 inputs
+        transpose16(pairs, (uint32_t*)turned);
+        for (int row = 0; row < std::min(channels_in(shape.outputs, o) - half * 16, 16); row++) {
+          bf16* const to = gradient + ((int64_t(o) * 32 + half * 16 + row) * taps + tap) * shape.inputs + i * 32;
+          _mm512_mask_storeu_epi16(to, inputs, _mm512_load_si512(turned + row * 32));
+        }
       }
     }
   });

@@ -119,6 +119,8 @@ void WeightsGradient::multiply_taps(bool add, float* gradient) {
                              pairs() + (int64_t(y - top) * width + left) * CELL, right - left};
         if (count == 256) multiply();
       }
+      // the next tap's sums: of many channels they are larger than the second-level cache
+      for (int64_t at = 0; at < CELL; at += 16) _mm_prefetch((const char*)(gradient + CELL + at), _MM_HINT_T0);
       if (count || !adds) multiply();
     }
 }

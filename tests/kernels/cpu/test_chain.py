@@ -15,6 +15,10 @@ CASES = {
     "few channels": lambda: {"images": (5, 3, 6, 7), "blocks": [block(3, 5, activation=None)]},
     "odd sizes": lambda: {"images": (37, 17, 9, 7), "blocks": [block(17, 33, activation="celu", alpha=0.3)]},
     "pool leaves a row out": lambda: {"images": (33, 24, 11, 9), "blocks": [block(24, 64, pool=2), block(64, 40)]},
+    "larger than the second-level cache": lambda: {
+        "images": (3, 40, 33, 33),
+        "blocks": [block(40, 32, activation="silu"), block(32, 8, pool=2)],
+    },
     "whole image pooled": lambda: {"images": (40, 32, 6, 5), "blocks": [block(32, 48, pool=None, activation="silu")]},
     "large kernel": lambda: {"images": (20, 32, 9, 9), "blocks": [block(32, 32, 5, pool=2), block(32, 64, 1)]},
     "whitening": lambda: {
