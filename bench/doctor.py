@@ -2,7 +2,7 @@
 
 The checks: images and labels, initial loss, memorising a few images, a learning-rate range test, training and
 evaluation mode, gradients and updates of each layer, time. Each check is ok, suspicious or broken. Exit status 1 means
-that something is broken. A function of your own, my_file.py:train, gets those that can be made from outside.
+that something is broken. For a function of your own (my_file.py:train) only those checks run that need no recipe.
 """
 
 import sys

@@ -303,7 +303,7 @@ def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
         ),
         (
             ["techniques.contrastive={views: {flip: alternating}}"],
-            r"contrastive\.views\.flip=alternating goes by the epoch.*set techniques\.contrastive\.views\.flip=random",
+            r"contrastive\.views\.flip=alternating depends on the.*set techniques\.contrastive\.views\.flip=random",
         ),
     ],
 )
