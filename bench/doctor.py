@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(chosen, recipe.Command):
         raise ValueError(f"{given.recipe}: a command is timed from outside: there is nothing to examine")
     if chosen.target is None:
-        raise ValueError(f"{given.recipe}: has no target, and the doctor looks for what keeps a recipe from its target")
+        raise ValueError(f"{given.recipe}: has no target, and the doctor checks recipes that have one")
     runtime.prepare(given.threads)
     name = run_name(given.recipe)
     if isinstance(chosen, recipe.Function):

@@ -79,7 +79,7 @@ def print_fidelity(names: Sequence[str], *, as_json: bool) -> None:
 
     found = {name: statement for name in names if (statement := fidelity(name))}
     if not found:
-        raise ValueError(f"{', '.join(names)}: no source is named that a recipe could be compared with")
+        raise ValueError(f"{', '.join(names)}: the recipe names no source to compare it with")
     for name, statement in found.items():
         if as_json:
             cli.print_json({"name": name} | statement.model_dump(mode="json", exclude={"recipes"}))
