@@ -2,7 +2,7 @@
 
 The checks: images and labels, initial loss, memorising a few images, a learning-rate range test, training and
 evaluation mode, gradients and updates of each layer, time. Each check is ok, suspicious or broken. Exit status 1 means
-that something is broken. A function of your own, my_file.py:train, gets those that can be made from outside.
+that something is broken. For a function of your own (my_file.py:train) only those checks run that need no recipe.
 """
 
 import sys
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(chosen, recipe.Command):
         raise ValueError(f"{given.recipe}: a command is timed from outside: there is nothing to examine")
     if chosen.target is None:
-        raise ValueError(f"{given.recipe}: has no target, and the doctor looks for what keeps a recipe from its target")
+        raise ValueError(f"{given.recipe}: has no target, and the doctor checks recipes that have one")
     runtime.prepare(given.threads)
     name = run_name(given.recipe)
     if isinstance(chosen, recipe.Function):

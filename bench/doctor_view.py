@@ -68,7 +68,7 @@ def grid(images: Tensor, labels: Tensor) -> Tensor:
 def draw_sweep(sweep: Sweep, recipe: Recipe, path: Path) -> Path:
     """The loss over the learning rate. MissingExtraError without matplotlib. ValueError for a sweep without a loss."""
     if not sweep.losses:
-        raise ValueError("the loss is no number from the first step on")
+        raise ValueError("the loss is NaN or infinite from the first step on")
     figure = require("matplotlib.figure", "report").Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.semilogx(sweep.rates, sweep.losses)

@@ -46,7 +46,7 @@ class EstimateOptions(Suite, SmokeTest):
 
     def __post_init__(self) -> None:
         if self.run and (self.words or self.suite or self.smoke_test):
-            raise ValueError("--run has a recipe of its own: give no other, no option of one and no --smoke-test")
+            raise ValueError("--run takes the recipe of the run: leave out recipes, options and --smoke-test")
         jobs.check_suite(self)
 
 

@@ -54,7 +54,7 @@ help. Check out the accepted code and interleave both:
   python bench/gate.py --against ../accepted --suite nightly --cluster auto      each host trains both, in pairs
 
 If a change is meant to be slower or faster, train the suite with it on several nights again and accept these runs. They
-replace those of their recipes, in a commit. A single run has no noise floor, and nothing is judged by it:
+replace those of their recipes, in a commit. A baseline of a single run has no noise floor, so nothing is judged by it:
 
   python bench/gate.py baseline --accept nights/202601{02,03,04,05,06}*
 
@@ -80,7 +80,7 @@ class Reports(Options):
     benchmark_json: File | None = None
     """write JSON for github-action-benchmark"""
     undecided: Literal["fail", "ok"] = "fail"
-    """exit status of a night without a decision: 2, or 0 (ok). Of a recipe that did not train it is 2"""
+    """exit status of a night without a decision: 2 (fail) or 0 (ok). If a recipe did not train, it is 2 either way"""
     json: bool = False
     """print one JSON object per verdict on standard output, and everything else on standard error"""
 
@@ -119,7 +119,7 @@ class GateOptions(PassedOn, Records, Reports):
     checkout: Folder | None = None
     """with --against: the checkout to judge (default: this one)"""
     new: Annotated[Path, Argument(metavar="DIR")] | None = None
-    """judge these runs; train nothing, and so confirm nothing"""
+    """judge these runs; train nothing, so there is no confirmation run"""
     accept: Annotated[list[Path], Argument(metavar="RUN", several=True)] = field(default_factory=list)
     """let these runs replace those of their recipes and machines in the baseline, and commit it; judge nothing"""
     suite: Annotated[str, Argument(metavar="NAME")] = "nightly"

@@ -28,15 +28,15 @@ class RecipesOptions(Options):
     """The options of bench/recipes.py."""
 
     action: Annotated[Literal["list", "show"], Argument(positional=True)]
-    """list recipes with their titles, or show every option of some"""
+    """list recipes with their titles, or show every option of recipes"""
     words: Annotated[list[str], Argument(metavar="RECIPE | key=value ...", positional=True)] = field(
         default_factory=list
     )
-    """recipes by name, glob or path to a YAML file (list: all by default); show: also options of them to set"""
+    """recipes by name, glob or path to a YAML file (list: all by default); show: also options to set"""
     fidelity: bool = False
-    """list: how near each recipe is to the source that it names, and which test holds that"""
+    """list: how closely each recipe follows its source, and which test checks it"""
     json: bool = False
-    """print one JSON object per recipe: name and title; name, hash and resolved recipe; or its fidelity statement"""
+    """print one JSON object per recipe. list: name and title, or the fidelity statement; show: name, hash and recipe"""
 
     def __post_init__(self) -> None:
         names = [word for word in self.words if "=" not in word]
@@ -79,7 +79,7 @@ def print_fidelity(names: Sequence[str], *, as_json: bool) -> None:
 
     found = {name: statement for name in names if (statement := fidelity(name))}
     if not found:
-        raise ValueError(f"{', '.join(names)}: no source is named that a recipe could be compared with")
+        raise ValueError(f"{', '.join(names)}: the recipe names no source to compare it with")
     for name, statement in found.items():
         if as_json:
             cli.print_json({"name": name} | statement.model_dump(mode="json", exclude={"recipes"}))

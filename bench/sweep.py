@@ -67,7 +67,7 @@ class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, J
     timeout: Annotated[int, Argument(positive, "SECONDS")] | None = None
     """seconds after which a trial is stopped"""
     resume: bool = False
-    """train what the latest runs in --out lack; if none lacks a trial, begin anew"""
+    """train the missing trials of the latest runs in --out; if none is missing, begin new runs"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -220,18 +220,18 @@ def decide(
         return "same", ""
     needed = change.needed(limit, level)
     if needed is not None and change.interval is None:
-        return "undecided", f"at least {_trials(needed - change.n, seconds)} a side: so few cannot decide"
+        return "undecided", f"too few trials to decide: train at least {_trials(needed - change.n, seconds)}"
     if needed is None:
         reason = f"the change is too close to the limit of {metric.test.write_limit(limit)}"
     else:
         more = needed - change.n
-        reason = f"{_trials(more, seconds)} a side would decide, if the change stays as it is"
+        reason = f"{_trials(more, seconds)} would decide if the change stays the same"
     return "undecided", reason + _suggestion(change, metric, limit, level, seconds, needed)
 
 
 def _trials(more: int, seconds: float | None) -> str:
     wait = f" (about {form.duration(more * seconds)})" if seconds else ""
-    return f"{more:,} more trial{'s' * (more > 1)}{wait}"
+    return f"{more:,} more trial{'s' * (more > 1)} per side{wait}"
 
 
 def _suggestion(
@@ -243,10 +243,10 @@ def _suggestion(
     for wider in (one for one in metric.test.wider if one > limit):
         rule = metric.write_rule(wider)
         if change.within(wider):
-            return f"; with {rule} it is the same"
+            return f"; with the limit {rule} the verdict is same"
         fewer = change.needed(wider, level)
         if fewer is not None and (needed is None or (fewer - change.n) * 10 <= needed - change.n):
-            return f"; with {rule} {_trials(fewer - change.n, seconds)}"
+            return f"; with the limit {rule}, {_trials(fewer - change.n, seconds)}"
     return ""
 
 
@@ -375,7 +375,7 @@ def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, s
     if figures:
         value = {"time": figures[0].seconds, "accuracy": figures[0].accuracy}.get(metric.name)
         if value is None or len(side) > 1:
-            return None, "the published figures are several, or say nothing of it"
+            return None, "no single published figure has this metric"
         return Measured(value, figures[0].runs or 1), ""
     found = figure(metric, side)
     if found.value is None:
@@ -437,7 +437,7 @@ def _note_on_drift(cell: Cell) -> list[str]:
         for one in side:
             values = [value for _, value, _ in one.trials(cell.metric.name) if value is not None]
             if len(set(one.hosts)) <= 1 and (text := drift(values)):
-                found.append(f"{name}: its trials became {text}")
+                found.append(f"{name}: the trials became {text}")
     return found
 
 
@@ -446,7 +446,7 @@ def _note_on_hosts(cell: Cell, change: Change | None) -> list[str]:
     if not cell.by_host:
         return []
     if change:
-        return ["of times over several hosts the samples are the hosts, each with the geometric mean of its trials"]
+        return ["times over several hosts: each host is one sample, the geometric mean of its trials"]
     sides = [side for side in (cell.before, cell.after) if not any(one.published for one in side)]
     is_pooled = any(figure(cell.metric, side).hosts for side in sides)
     return ["a time over several hosts is the geometric mean of the hosts' medians"] * is_pooled
@@ -456,7 +456,7 @@ def _note_on_seeds(cell: Cell) -> list[str]:
     """What the samples are where runs share seeds."""
     repeats = any(_seeds(side) < sum(len(one.seeds) for one in side) for side in (cell.before, cell.after))
     shown = cell.metric.by_seed and repeats
-    found = ["of accuracies and times to target, trials of one seed in several runs count as one sample"] * shown
+    found = ["accuracies and times to target: trials of one seed in several runs count as one sample"] * shown
     return found + ["every seed ended with the same accuracy on both sides"] * cell.trained_the_same
 
 
@@ -470,7 +470,7 @@ def notes(cell: Cell) -> tuple[str, ...]:
             found.append(f"{key} {values[0]} → {values[1]}")
     hosts = [{host for one in side for host in one.hosts if host} for side in (cell.before, cell.after)]
     if cell.metric.is_timed and not cell.by_host and all(hosts) and hosts[0] != hosts[1]:
-        found.append("the sides were trained on different hosts, whose difference counts as a change")
+        found.append("the sides were trained on different hosts: a difference between the hosts counts as a change")
     ids = [{one.interleaved for one in side} for side in (cell.before, cell.after)]
     if None in ids[0] | ids[1] or ids[0] != ids[1]:
         found.append("the trials were not interleaved: drift of the machine between the runs counts as a change")

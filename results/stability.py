@@ -26,11 +26,12 @@ def spread_warning(run: Run) -> str:
         return ""
     is_cold = seconds[0] == max(seconds) and not run.trials[0].seconds("compile")
     cause = (
-        "the first one came without a warm-up: give the file a function warm_up"
+        "the first trial had no warm-up: add a function warm_up to the file"
         if is_cold and run.record.recipe.get("clock") == "author"
-        else "the machine was not the same for all of them"
+        else "the machine changed between trials"
     )
-    return f"{run.record.recipe_name}: its trials trained for {min(seconds):.3g} to {max(seconds):.3g} s: {cause}"
+    times = f"one trial trained for {min(seconds):.3g} s and another for {max(seconds):.3g} s"
+    return f"{run.record.recipe_name}: {times}: {cause}"
 
 
 def drift_warning(run: Run) -> str:
@@ -42,7 +43,7 @@ def drift_warning(run: Run) -> str:
         return ""
     trials = [trial for trial in run.trials if trial.seconds("train")]
     text = drift([trial.seconds("train") / max(trial.steps, 1) for trial in trials])
-    return f"{run.record.recipe_name}: its trials became {text}: the machine changed meanwhile" if text else ""
+    return f"{run.record.recipe_name}: trials became {text}: the machine changed during the run" if text else ""
 
 
 def drift(times: Sequence[float]) -> str:

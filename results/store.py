@@ -380,13 +380,13 @@ def _read_trials(path: Path, record: RunRecord, warnings: list[str]) -> Iterator
             trial = TrialRecord.model_validate_json(line)
         except pydantic_core.ValidationError as error:
             if _is_impossible(error):
-                raise ValueError(f"{path}:{number}: cannot be: {_first(error)}") from error
+                raise ValueError(f"{path}:{number}: is impossible: {_first(error)}") from error
             warnings.append(f"{path}:{number}: skipped a damaged line: {_first(error)}")
             continue
         try:
             record.check(trial)
         except ValueError as error:
-            raise ValueError(f"{path}:{number}: cannot be: {error}") from error
+            raise ValueError(f"{path}:{number}: is impossible: {error}") from error
         if trial.seed in first:
             same = "equal to" if trial == first[trial.seed][1] else "which differs from"
             warnings.append(

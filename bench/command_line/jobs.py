@@ -90,7 +90,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     interleave: bool = False
     """alternate the recipes' trials, then compare them"""
     across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
-    """what the comparison lets differ; may be repeated"""
+    """what may differ in the comparison; may be repeated"""
     wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
     """seconds to wait at most for idle CPUs"""
     resume: Annotated[list[Path], Argument(metavar="RUN")] = field(default_factory=list)

@@ -21,15 +21,15 @@ class TrialObject(_Object):
     outcome: Outcome
     """how it ended"""
     accuracy: float | None
-    """at its end, as a fraction"""
+    """after the last epoch, as a fraction"""
     time_to_target: float | None
     """seconds; null if it did not reach the target"""
     total_time: float | None
     """seconds; null if it did not finish"""
     rate: float | None
-    """images or tokens a second, over augmentation and training; null if they are not known"""
+    """images or tokens per second of augmentation and training; null if unknown"""
     marks: list[str]
-    """what disturbed it, such as `busy` or `throttled`"""
+    """what disturbed the trial, such as `busy` or `throttled`"""
 
 
 class RunObject(_Object):
@@ -40,21 +40,21 @@ class RunObject(_Object):
     path: str
     """directory of the record"""
     status: Status
-    """`running`, or how it ended"""
+    """`running`, or how the run ended"""
     smoke_test: bool
-    """true: its numbers carry no information"""
+    """true for a smoke test, whose numbers mean nothing"""
     processes: int
-    """that trained together"""
+    """number of processes that trained together"""
     protocol: str
-    """laps that the times count"""
+    """which laps the times count"""
     target: float | None
     """accuracy to reach, as a fraction; null where the recipe has none, and before a trial has ended"""
     unit: str
-    """of the rates: `images/s` or `tokens/s`"""
+    """unit of `rate`: `images/s` or `tokens/s`"""
     missing_seeds: list[int]
     """seeds without a trial"""
     trials: list[TrialObject]
-    """in the order in which they ended"""
+    """the trials in the order in which they ended"""
 
 
 class VerdictObject(_Object):
@@ -67,17 +67,17 @@ class VerdictObject(_Object):
     decision: Decision
     """what the gate decided"""
     reason: str
-    """why, in words; empty where the numbers say it"""
+    """reason for the decision; empty if the numbers show it"""
     baseline: float | None
     """median in the unit of the metric, or mean accuracy as a fraction"""
     new: float | None
-    """the same of the new runs"""
+    """the same for the new runs"""
     change: float | None
     """ratio of times, or difference of accuracies"""
     low: float | None
-    """lower end of its 95% interval"""
+    """lower end of the 95% interval of `change`"""
     high: float | None
-    """upper end of its 95% interval"""
+    """upper end of the 95% interval of `change`"""
     confirmation: float | None
     """change in the confirmation run"""
     noise_floor: float | None

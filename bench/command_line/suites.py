@@ -39,7 +39,7 @@ def load(name: str) -> list[Entry]:
     """The suite of a name, or of a path to a YAML file. ValueError for one that is missing or wrong."""
     is_path = name.endswith((".yaml", ".yml"))
     if not is_path and name not in names():
-        raise ValueError(f"no suite is called {name!r}; there are {', '.join(names())}, or give a path ending in .yaml")
+        raise ValueError(f"no suite is called {name!r}: use one of {', '.join(names())}, or a path ending in .yaml")
     path = Path(name) if is_path else FOLDER / f"{name}.yaml"
     try:
         entries = TypeAdapter(list[Entry]).validate_python(yaml_reader.read_file(path))

@@ -1,6 +1,6 @@
 """What a search may try: ranges and choices, as they are written on the command line. Imports neither torch nor Optuna.
 
-optimizer.lr=log:1e-4..1e-1     a range, even in the logarithm
+optimizer.lr=log:1e-4..1e-1     a logarithmic range
 optimizer.momentum=0.5..0.99    a range
 batch_size=log:16..256          two whole numbers: only whole numbers between them
 schedule.name=cosine|constant   choices
@@ -73,7 +73,7 @@ def parse(key: str, text: str) -> Range | Choices | None:
         if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)) or low >= high:
             raise ValueError(f"{key}={text}: a range goes from a number to a larger one, such as log:1e-4..1e-1")
         if colon and low <= 0:
-            raise ValueError(f"{key}={text}: a range in the logarithm begins above 0")
+            raise ValueError(f"{key}={text}: a logarithmic range must begin above 0")
         return Range(low, high, bool(colon), isinstance(low, int) and isinstance(high, int))
     if "|" in text:
         return Choices(tuple(_scalar(key, part) for part in text.split("|")))

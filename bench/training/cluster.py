@@ -170,7 +170,7 @@ def joined(address: str | None, *, cpus: int | None = None, gpus: int | None = N
     except (ConnectionError, ray.exceptions.RayError) as error:  # the latter also without a token
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"no Ray cluster answers at {address}: is it up, and does it want RAY_AUTH_MODE=token? ({reason})"
+            f"no Ray cluster answers at {address}: check that it runs; it may need RAY_AUTH_MODE=token ({reason})"
         ) from None
     for number, handler in handlers.items():  # Ray's own would end this process before it records how its runs ended
         signal.signal(number, keeping(raised, handler) if callable(handler) else handler)

@@ -43,7 +43,7 @@ def room_here(wanted: Wanted) -> dict[str, int]:
     processes = wanted.workers * wanted.processes
     cores = runtime.cores()
     if processes * (wanted.threads or 1) > cores:
-        raise ValueError(f"--workers {wanted.workers}: their threads need more than the {cores} cores that there are")
+        raise ValueError(f"--workers {wanted.workers}: their threads need more than the {cores} cores of this machine")
     gpus = 0 if wanted.device == "cpu" else len(nvml.visible(os.environ))
     needed = math.ceil(processes / places(1, wanted.gpu_share or 1))
     if gpus and needed > gpus:

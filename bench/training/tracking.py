@@ -37,7 +37,7 @@ def check(setup: TrainingSetup) -> None:
         raise ValueError(f"--track evaluates on test images, and {setup.dataset.name} has none: leave --track out")
     if not setup.strategy.has_whole_weights:
         raise ValueError(
-            f"--track looks at the network in one process, and under {setup.strategy.name} none has the whole of it: "
+            f"--track needs the whole network in one process, and under {setup.strategy.name} none has it: "
             "leave --track out, or set parallel.strategy=ddp"
         )
 

@@ -58,7 +58,7 @@ def fold_held_out(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset
     labels = dataset.train_labels
     fewest = np.unique(labels, return_counts=True)[1].min()
     if folds > fewest:
-        raise ValueError(f"data.folds={folds}: a class has only {fewest} training images; use at most so many folds")
+        raise ValueError(f"data.folds={folds}: a class has only {fewest} training images; use at most {fewest} folds")
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
     return _with_validation(dataset, *list(parts)[fold])
 

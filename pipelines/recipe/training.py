@@ -89,17 +89,17 @@ class Data(Config):
     @model_validator(mode="after")
     def _is_somewhere(self) -> "Data":
         if (self.path is None) == (self.name in OWN):
-            remedy = "set the path: data.path=…" if self.path is None else f"data.path goes with {', '.join(OWN)}"
+            remedy = "set the path: data.path=…" if self.path is None else f"data.path is for {', '.join(OWN)}"
             raise ValueError(f"data.name={self.name}: {remedy}")
         if self.resize is not None and self.name != "folder":
-            raise ValueError(f"data.resize={self.resize} resizes the images of data.name=folder alone")
+            raise ValueError(f"data.resize={self.resize} is only for data.name=folder")
         if (self.made_up is None) == (self.name == MADE_UP):
             size = "data.made_up={images: 1024, size: 224}"
-            remedy = f"set how many and how large: {size}" if self.made_up is None else "data.made_up goes with made-up"
+            remedy = f"set how many and how large: {size}" if self.made_up is None else "data.made_up is for made-up"
             raise ValueError(f"data.name={self.name}: {remedy}")
         if (self.tokens is None) == self.is_tokens:
             size = "data.tokens={sequences: 96, length: 1024}"
-            remedy = f"set how many: {size}" if self.tokens is None else f"data.tokens goes with {MADE_UP_TOKENS}"
+            remedy = f"set how many: {size}" if self.tokens is None else f"data.tokens is for {MADE_UP_TOKENS}"
             raise ValueError(f"data.name={self.name}: {remedy}")
         return self
 

@@ -90,11 +90,11 @@ class CommandTrainer:
                 reported.add(read(line))
             laps = reported.laps
             if reported.accuracy is None and not reason:
-                reason = "said no accuracy" + (f"; its last line is {tail[-1]!r}" if tail else ", nor anything else")
+                reason = "gave no accuracy" + (f"; its last line is {tail[-1]!r}" if tail else ", and no output at all")
         except _EndedError as error:
             reason = reason or str(error)
         except ScriptError as error:
-            reason = reason or f"said what cannot be: {error}"
+            reason = reason or f"impossible result: {error}"
         return self._to_trial(seed, reported, usage, laps, reason)
 
     def _run(self, seed: int, take: Callable[[str], None], usage: Usage, watch: Callable[[int], None]) -> int:

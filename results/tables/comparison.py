@@ -33,8 +33,10 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
         for row in comparisons
     )
     limits = dict.fromkeys(row.metric.write_rule(row.limit) for row in comparisons)
+    has_pairs = any(row.change and row.change.paired for row in comparisons)
+    of_pairs = " In rows marked paired: of a typical pair." * has_pairs
     caption = (
-        f"{clock(protocol)} Of interleaved trials: of a typical pair. Change: [95% interval], p. "
+        f"{clock(protocol)}{of_pairs} Change: estimate [95% interval], p. "
         f"+ worse, - better, = same, ? undecided, x not comparable. Limits: {', '.join(limits)}."
     )
     marked = {name for row in comparisons for one in (row.before, row.after) if one for name in one.marks}

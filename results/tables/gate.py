@@ -43,7 +43,7 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
         for one in judgements
     )
     caption = (
-        f"Times: median, of interleaved trials of a typical pair; {protocol} protocol. + worse, ~ not confirmed, "
+        f"Times: median, {protocol} protocol; in rows marked paired: of a typical pair. + worse, ~ not confirmed, "
         "= passed, - better, ! unstable (noise floor over the limit), ? undecided, x missing."
     )
     sides = (row for one in judgements for row in (one.first, one.again) if row)

@@ -50,8 +50,9 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
     )
     over_hosts = legend_of_hosts(one.figures[name] for one in summaries for name in METRICS)
     caption = (
-        f"Times: median{over_hosts}; total s by the {protocol} protocol; an epoch: the mean over all image sizes. "
-        "Gain: change from the step above, if both were trained on as many images and alike machines; not tested. "
+        f"Times: median{over_hosts}. Total s: {protocol} protocol. S an epoch: mean over all image sizes. "
+        "Gain: change from the step above, if both used as many images and the same class of machine; not tested for "
+        "significance. "
         "Published: on other hardware (results/published). "
         "Steps trained on part of the images (data.limit) show no accuracy."
     )

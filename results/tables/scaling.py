@@ -59,7 +59,8 @@ def strong(scaling: Curves) -> Table:
                 percent(found),
             )
         )
-    caption = f"Medians. Efficiency: speed-up over the ratio of processes [95% interval]. {threads_of(base)}".rstrip()
+    efficiency_is = "Efficiency: speed-up divided by the ratio of processes [95% interval]."
+    caption = f"Medians. {efficiency_is} {threads_of(base)}".rstrip()
     title = f"{scaling.recipe_name}: strong scaling, {base.batch_size} {unit.sample} a step"
     return Table(title, headers, tuple(rows), caption)
 
@@ -129,8 +130,8 @@ def all_reduce(scaling: Curves) -> Table:
         if point.processes in synchronised
     )
     caption = (
-        "Without: parallel.sync_gradients=false. Share: what does not overlap with the backward pass. Modelled: ring, "
-        "fitted to all-reduces measured alone."
+        "Without all-reduce: parallel.sync_gradients=false. Its share: the part that the backward pass does not hide. "
+        "Modelled: a ring, fitted to all-reduces that were timed alone."
     )
     return Table(f"{scaling.recipe_name}: gradient all-reduce", headers, rows, caption)
 
@@ -154,7 +155,7 @@ def prediction(scaling: Curves) -> Table:
     bandwidth = f"{form.number(1e-9 / link.seconds_per_byte, 3)} GB/s" if link.seconds_per_byte else "no bound"
     caption = (
         f"Model: {form.milliseconds(base.step)} ms of computation, {form.number(size / 1e6, 3)} MB of gradients, "
-        f"ring of {form.number(1e6 * link.latency, 3)} µs and {bandwidth}."
+        f"ring with a latency of {form.number(1e6 * link.latency, 3)} µs and {bandwidth}."
     )
     return Table(title, headers, rows, caption)
 

@@ -18,6 +18,10 @@ PLAIN = "DDP"
 """the strategy that the others are compared with"""
 SENT = ("MB sent a step", "by formula")
 """headers of what `sent` returns"""
+SENT_CAPTION = (
+    "MB sent: by one process, counted in its collective operations as a ring sends them. By formula: what the strategy "
+    "should send."
+)
 
 
 def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
@@ -63,11 +67,11 @@ def scaling_by_strategy(runs: Sequence[Run], protocol: str) -> Table:
     headers = [name for name in (rows[0] if rows else ()) if any(row[name] != form.NOTHING for row in rows)]
     cells = tuple(tuple(row[name] for name in headers) for row in rows)
     caption = (
-        "Medians. Efficiency: speed-up over the ratio of processes, against the first row. Sent: by a process, counted "
-        "in its collectives, for a ring; and by the strategy's formula. Memory: peak of the largest process."
+        f"Medians. Efficiency: speed-up over the first row, divided by the ratio of processes. {SENT_CAPTION} "
+        "Memory: peak of the process that used most."
     )
     if "bubble" in headers:
-        caption += " Bubble: share of a step in which processes wait or send; (p-1)/(vm+p-1) in theory."
+        caption += " Bubble: share of a step in which processes wait or send. In theory: (p-1)/(vm+p-1)."
     title = f"{shown[0].record.recipe_name}: strategies" if shown else "strategies"
     return Table(title, tuple(headers), cells, caption + legend_of(shown))
 
@@ -119,8 +123,7 @@ def with_sent(table: Table, runs: Sequence[Run]) -> Table:
     if not any(counted):
         return table
     rows = tuple((*row, *sent(one)) for row, one in zip(table.rows, counted, strict=True))
-    caption = " Sent: by a process, counted in its collectives, for a ring; and from the size of the gradients."
-    return Table(table.title, (*table.headers, *SENT), rows, table.caption + caption)
+    return Table(table.title, (*table.headers, *SENT), rows, f"{table.caption} {SENT_CAPTION}")
 
 
 def sent(counted: Communication | None) -> tuple[str, str]:

@@ -121,4 +121,4 @@ def test_a_recorded_run_is_estimated(main, recorded):
 def test_a_recorded_run_has_a_recipe_of_its_own(main, more):
     ended = main("--run", "x", *more)
     assert ended.status == 2
-    assert "--run has a recipe of its own" in ended.err
+    assert "--run takes the recipe of the run" in ended.err

@@ -84,7 +84,7 @@ def test_fidelity_of_every_recipe_that_names_a_source(printed):
 
 def test_fidelity_of_a_recipe_without_a_source_is_refused(capsys):
     assert recipes.main(["list", "--fidelity", "digits/quick"]) == 2
-    assert "digits/quick: no source is named" in capsys.readouterr().err
+    assert "digits/quick: the recipe names no source" in capsys.readouterr().err
 
 
 def test_the_list_does_not_wait_for_torch():

@@ -221,7 +221,7 @@ def test_tracking_without_test_images_is_refused(main):
         (["evaluation.every=null"], "target=0.97 needs an evaluation"),
         (["data={name: made-up, made_up: {images: 64, size: 8}}"], "made-up has no test images"),
         (["data={name: made-up}"], "set how many and how large"),
-        (["data.made_up={images: 64, size: 8}"], "data.made_up goes with made-up"),
+        (["data.made_up={images: 64, size: 8}"], "data.made_up is for made-up"),
     ],
 )
 def test_what_does_not_go_with_a_target_is_refused(main, overrides, message):

@@ -147,7 +147,7 @@ def test_sizes_are_two_different_numbers_or_more_without_strategies(capsys, size
         (("mnist/*",), "takes one recipe, not "),
         (
             ("mnist/base", "techniques.ema={}", "--strategies", "ddp,fsdp2"),
-            "--processes 2, fsdp2: mnist/base: techniques.ema needs weights and gradients as they are without",
+            "--processes 2, fsdp2: mnist/base: techniques.ema needs the same weights and gradients as without",
         ),
         (
             ("digits/quick", "--strategies", "ddp,pipeline-2x2", "--processes", "2,4,5"),

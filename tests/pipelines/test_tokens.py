@@ -172,7 +172,7 @@ def test_what_is_for_images_is_refused(overrides, message):
     ("override", "message"),
     [
         ("model={name: gpt2}", "model.name=gpt2 takes tokens, and data.name=digits has images: set data="),
-        ("data.tokens={sequences: 4, length: 8}", "data.tokens goes with made-up-tokens"),
+        ("data.tokens={sequences: 4, length: 8}", "data.tokens is for made-up-tokens"),
     ],
 )
 def test_images_have_no_tokens(override, message):

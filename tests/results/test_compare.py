@@ -76,7 +76,7 @@ def test_interleaved_trials_of_one_host_are_pairs_whatever_the_hosts():
 
 
 def test_single_hosts_that_differ_are_noted():
-    note = "the sides were trained on different hosts, whose difference counts as a change"
+    note = "the sides were trained on different hosts: a difference between the hosts counts as a change"
     first, second = (samples(STEADY, hosts=(host,) * 8) for host in "ab")
     assert (row(first, second).verdict, note in row(first, second).notes) == ("same", True)
     assert note not in row(first, samples(STEADY, hosts=("a",) * 8)).notes
@@ -106,7 +106,7 @@ def test_a_large_change_that_may_be_chance_is_undecided():
     found = row(samples(noisy), samples([1.05 * second for second in noisy]))
     assert found.verdict == "undecided"
     more = found.change.needed(0.02) - 8
-    assert found.reason.startswith(f"{more} more trials (about {duration(2.02 * more)}) a side would decide, if the")
+    assert found.reason.startswith(f"{more} more trials per side (about {duration(2.02 * more)}) would decide if the")
 
 
 def test_no_significant_change_is_not_yet_the_same():
@@ -127,7 +127,7 @@ def test_a_small_significant_change_is_the_same_only_if_its_interval_is_inside_t
 def test_a_change_at_the_limit_cannot_be_decided_by_more_trials():
     verdict, reason = decide(Change(1.01999, (0.99, 1.05), 0.2, 50), METRICS["time"], 0.02)
     assert (verdict, reason.partition(";")[0]) == ("undecided", "the change is too close to the limit of 2%")
-    assert reason.endswith("; with time:3% 400 more trials")
+    assert reason.endswith("; with the limit time:3%, 400 more trials per side")
 
 
 @pytest.mark.parametrize(
@@ -135,22 +135,22 @@ def test_a_change_at_the_limit_cannot_be_decided_by_more_trials():
     [
         (
             Change(1.0, (0.96, 1.04), 0.9, 20),  # narrows as the square root: ± 1% from 320 trials on, 3% from 36
-            "300 more trials (about 10 min) a side would decide, if the change stays as it is; "
-            "with time:3% 16 more trials (about 32 s)",
+            "300 more trials per side (about 10 min) would decide if the change stays the same; "
+            "with the limit time:3%, 16 more trials per side (about 32 s)",
         ),
         (
             Change(1.0, (0.985, 1.015), 0.9, 20),
-            "25 more trials (about 50 s) a side would decide, if the change stays as it is; "
-            "with time:2% it is the same",
+            "25 more trials per side (about 50 s) would decide if the change stays the same; "
+            "with the limit time:2% the verdict is same",
         ),
         (
             Change(1.0, (0.9, 1.1), 0.9, 20),  # 1% from 2,000 on, 5% from 80
-            "1,980 more trials (about 66 min) a side would decide, if the change stays as it is; "
-            "with time:5% 60 more trials (about 2 min)",
+            "1,980 more trials per side (about 66 min) would decide if the change stays the same; "
+            "with the limit time:5%, 60 more trials per side (about 2 min)",
         ),
         (
             Change(1.0, (0.988, 1.012), 0.9, 20),
-            "9 more trials (about 18 s) a side would decide, if the change stays as it is",
+            "9 more trials per side (about 18 s) would decide if the change stays the same",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_what_would_decide_is_a_time_and_where_that_is_long_a_wider_limit(change
 
 def test_accuracy_is_suggested_a_limit_in_points():
     reason = decide(Change(0.0, (-0.004, 0.004), 0.9, 20, none=0.0), METRICS["accuracy"], 0.001)[1]
-    assert reason.endswith("; with accuracy:0.3 16 more trials")
+    assert reason.endswith("; with the limit accuracy:0.3, 16 more trials per side")
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_the_metric_knows_which_direction_is_worse(name, change, verdict):
 def test_so_few_trials_that_no_p_could_be_small_enough():
     found = row(samples([1.0, 1.001, 0.999]), samples([2.0, 2.001, 1.999]))
     assert (found.verdict, found.change.interval) == ("undecided", None)
-    assert found.reason == "at least 1 more trial (about 3 s) a side: so few cannot decide"
-    assert row(samples([1.0]), samples([2.0])).reason.startswith("at least 3 more trials (about 9 s) a side")
+    assert found.reason == "too few trials to decide: train at least 1 more trial per side (about 3 s)"
+    assert row(samples([1.0]), samples([2.0])).reason.endswith("at least 3 more trials per side (about 9 s)")
 
 
 def test_a_run_without_a_trial_says_nothing_of_the_others():
@@ -219,7 +219,7 @@ def test_interleaved_trials_are_compared_with_their_neighbours():
     apart = row(samples(drift, interleaved="t"), samples(times_of_drift(drift), interleaved="u"))
     assert (apart.verdict, apart.change.paired) == ("undecided", False)
     assert any("were not interleaved" in note for note in apart.notes)
-    assert any(note.startswith("before: its trials became 95% slower") for note in apart.notes)
+    assert any(note.startswith("before: the trials became 95% slower") for note in apart.notes)
     assert not any("became" in note for note in found.notes)
 
 

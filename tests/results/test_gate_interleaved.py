@@ -45,7 +45,7 @@ def test_too_few_trials_are_undecided():
     train, _ = trainer(1.0, trials=4)
     (judgement,) = judge_interleaved(["some"], train, RULES)
     assert (judgement.decision, status([judgement])) == ("undecided", 2)
-    assert "a side: so few cannot decide" in judgement.reason
+    assert "too few trials to decide" in judgement.reason
 
 
 def test_what_is_slower_is_trained_again_once_for_all_its_metrics():

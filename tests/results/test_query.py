@@ -171,7 +171,7 @@ def test_laps_that_no_number_can_add_up_are_one_line_with_file_and_field(kept, c
         words = {command.main: ["select 1 from runs", str(path)], compare.main: [str(path), str(kept)]}
         assert main(words.get(main, [str(path)])) == 2
         said = capsys.readouterr().err
-        assert "trials.jsonl:1: cannot be: laps" in said or "laps: their seconds add up" in said
+        assert "trials.jsonl:1: is impossible: laps" in said or "laps: their seconds add up" in said
         assert said.count("\n") == 1
 
 

@@ -24,10 +24,10 @@ def run(seconds, changes=lambda seed: {}):
 @pytest.mark.parametrize(
     ("seconds", "recipe", "warm_up", "cause"),
     [
-        ([30, 1, 1], {"clock": "author"}, [], "without a warm-up: give the file a function warm_up"),
-        ([30, 1, 1], {"clock": "author"}, [Lap(name="compile", seconds=1)], "the machine was not the same"),
-        ([1, 30, 1], {"clock": "author"}, [], "the machine was not the same"),
-        ([30, 1, 1], {}, [], "the machine was not the same"),
+        ([30, 1, 1], {"clock": "author"}, [], "had no warm-up: add a function warm_up to the file"),
+        ([30, 1, 1], {"clock": "author"}, [Lap(name="compile", seconds=1)], "the machine changed between trials"),
+        ([1, 30, 1], {"clock": "author"}, [], "the machine changed between trials"),
+        ([30, 1, 1], {}, [], "the machine changed between trials"),
         ([3, 1, 1], {"clock": "author"}, [], ""),
     ],
 )
@@ -63,7 +63,7 @@ def test_few_runs_without_a_trend_are_said_to_have_one():
 
 def test_a_run_whose_trials_became_slower_is_told():
     (warning,) = stability_warnings(run(RISING))
-    assert warning.startswith("cifar10/airnet: its trials became 90% slower")
+    assert warning.startswith("cifar10/airnet: trials became 90% slower")
 
 
 def test_trials_that_end_early_are_no_trend():

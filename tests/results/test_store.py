@@ -146,7 +146,7 @@ def lap(name, seconds):
 def test_a_whole_line_that_can_not_be_true_is_refused_by_name(written, changes, told):
     path = written.path / "trials.jsonl"
     path.write_bytes(path.read_bytes() + as_json(**changes) + b"\n")
-    with pytest.raises(ValueError, match=re.escape(f"{path}:3: cannot be: ") + ".*" + re.escape(told)):
+    with pytest.raises(ValueError, match=re.escape(f"{path}:3: is impossible: ") + ".*" + re.escape(told)):
         read(written.path)
 
 

@@ -22,8 +22,8 @@ def what_single_images_cannot_have(recipe: Recipe) -> str | None:
         return "augment.draw=even is not drawn image by image; set loader.choices=bulk or augment.draw=independent"
     if recipe.techniques.swa and not loader.repeats_epochs:
         return (
-            f"techniques.swa goes through an epoch's batches once more, and loader.name={loader.name} would draw "
-            "others: set loader={name: resident} or {name: bulk}"
+            f"techniques.swa reads the batches of an epoch a second time, and loader.name={loader.name} would draw "
+            "different ones: set loader={name: resident} or {name: bulk}"
         )
     return None
 
@@ -60,7 +60,7 @@ def views_that_are_not_of_epochs(recipe: Recipe) -> str | None:
         if views.resolution:
             return f"{key}.resolution does nothing: these views have the size of the images; leave it out"
         if views.flip == "alternating":
-            return f"{key}.flip=alternating goes by the epoch, and these views are drawn anew: set {key}.flip=random"
+            return f"{key}.flip=alternating depends on the epoch, which these views do not know: set {key}.flip=random"
     return None
 
 

@@ -10,8 +10,8 @@ from pipelines.recipe.techniques import GrowingBatch
 def scale_that_is_divided_out(recipe: Recipe) -> str | None:
     if recipe.loss.reduction == "sum" and recipe.optimizer.scale_free:
         return (
-            f"loss.reduction=sum does nothing under optimizer.name={recipe.optimizer.name}, which divides the "
-            "gradient's scale out; set loss.reduction=mean"
+            f"loss.reduction=sum does nothing under optimizer.name={recipe.optimizer.name}, whose steps do "
+            "not depend on the scale of the gradient; set loss.reduction=mean"
         )
     return None
 

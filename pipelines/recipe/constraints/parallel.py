@@ -50,7 +50,7 @@ def what_local_steps_cannot_have(recipe: Recipe) -> str | None:
     if using_weights := recipe.techniques.where(lambda technique: technique.weight_access != "none"):
         return (
             f"techniques.{using_weights[0]} needs the same weights and gradients on all processes, which "
-            f"parallel.strategy=local_sgd has every few steps alone: set techniques.{using_weights[0]}=null or "
+            f"parallel.strategy=local_sgd gives only every few steps: set techniques.{using_weights[0]}=null or "
             "parallel.strategy=ddp"
         )
     if recipe.precision == "half":
@@ -73,7 +73,7 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
 
     if impossible := recipe.techniques.where(is_impossible):
         return (
-            f"techniques.{impossible[0]} needs weights and gradients as they are without {name}: set "
+            f"techniques.{impossible[0]} needs the same weights and gradients as without {name}: set "
             f"techniques.{impossible[0]}=null or parallel.strategy=ddp"
         )
     if recipe.optimizer.needs_whole_tensors:
@@ -83,7 +83,8 @@ def what_cannot_be_sharded(recipe: Recipe) -> str | None:
         )
     if recipe.precision == "half":
         return (
-            f"precision=half cannot be combined with {name}, which wants one dtype: set precision=autocast or float32"
+            f"precision=half cannot be combined with {name}, which needs weights of one dtype: set "
+            "precision=autocast or float32"
         )
     if recipe.compile:
         return (
@@ -99,8 +100,8 @@ def micro_batches_that_are_not_equally_many(recipe: Recipe) -> str | None:
         return None
     name = "model.norm.sync=true" if parallel.is_replicated else f"parallel.strategy={parallel.strategy}"
     return (
-        f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: of the last batch one "
-        "process may have more micro-batches than another, and would wait for it in vain; set drop_last=true"
+        f"accumulation={recipe.accumulation} and drop_last=false do not go with {name}: in the last batch one "
+        "process may have more micro-batches than another, and would wait for it forever; set drop_last=true"
     )
 
 

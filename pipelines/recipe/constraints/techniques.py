@@ -36,14 +36,14 @@ def dropout_that_goes_nowhere(recipe: Recipe) -> str | None:
     if not progressive:
         return None
     if isinstance(model, networks.Torchvision):
-        return "techniques.progressive_dropout has no rates of model.name=torchvision to change: set it to null"
+        return "techniques.progressive_dropout cannot change the dropout of model.name=torchvision: set it to null"
     rates = model.dropout
     if not any(dict(rates).values()):
-        return "techniques.progressive_dropout needs a rate to go to: set model.dropout={head: 0.5}"
+        return "techniques.progressive_dropout needs a final rate: set model.dropout={head: 0.5}"
     for place, rate in progressive.start:
         if rate and not getattr(rates, place):
             return (
-                f"techniques.progressive_dropout.start.{place}={rate} does nothing without a rate to go to: "
+                f"techniques.progressive_dropout.start.{place}={rate} does nothing without a final rate: "
                 f"set model.dropout.{place}=0.5"
             )
     return None
@@ -78,8 +78,8 @@ def two_that_decide_what_is_evaluated(recipe: Recipe) -> str | None:
     techniques = recipe.techniques
     if techniques.lookahead and (techniques.early_stopping or techniques.ensemble):
         return (
-            "techniques.lookahead pulls the weights back to those of earlier epochs, also where early_stopping or "
-            "ensemble has put others: keep one, and switch the other off with null"
+            "techniques.lookahead moves the weights back towards earlier ones, even after early_stopping or ensemble "
+            "has replaced them: keep one, and set the other to null"
         )
     return None
 
@@ -93,8 +93,8 @@ def what_new_weights_undo(recipe: Recipe) -> str | None:
     ):
         if options and names:
             return (
-                f"techniques.{names[0]} {does}, and {options[0]} draws new weights in the course of it: set "
-                f"techniques.{names[0]}=null, or leave the other out"
+                f"techniques.{names[0]} {does}, and {options[0]} draws new weights during the training: set "
+                f"techniques.{names[0]}=null, or leave {options[0]} out"
             )
     return None
 
@@ -165,7 +165,7 @@ def what_changes_a_frozen_backbone(recipe: Recipe) -> str | None:
     if getattr(recipe.model, "norm", None):
         return (
             f"techniques.linear_probe keeps the backbone as it is, and model.name={recipe.model.name} has norms, whose "
-            "statistics would move: set model={name: convnet} without a norm"
+            "statistics would change: set model={name: convnet} without a norm"
         )
     distillation = recipe.techniques.distillation
     if distillation and distillation.feature_weight:

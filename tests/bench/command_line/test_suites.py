@@ -50,7 +50,7 @@ def test_a_wrong_suite_is_refused_by_its_file(tmp_path, text, message):
 
 
 def test_a_missing_suite_is_refused():
-    with pytest.raises(ValueError, match="no suite is called 'weekly'; there are nightly"):
+    with pytest.raises(ValueError, match="no suite is called 'weekly': use one of nightly"):
         suites.load("weekly")
     with pytest.raises(ValueError, match=r"nowhere\.yaml: there is no such file"):
         suites.load("nowhere.yaml")

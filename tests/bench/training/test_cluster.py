@@ -232,7 +232,7 @@ def test_a_cluster_that_cannot_be_joined_is_one_line(monkeypatch, error):
 
     fake = SimpleNamespace(init=init, exceptions=FakeRay.exceptions)
     monkeypatch.setattr(cluster.extras, "require", lambda *names: fake)
-    words = rf"no Ray cluster answers at auto: .*RAY_AUTH_MODE=token\? \({' '.join(str(error).split())}\)$"
+    words = rf"no Ray cluster answers at auto: .*RAY_AUTH_MODE=token \({' '.join(str(error).split())}\)$"
     with pytest.raises(ValueError, match=words), cluster.joined("auto"):
         pass
 

@@ -216,8 +216,8 @@ def test_mnist_s_own_files_give_mnist():
     ("settings", "words"),
     [
         ({"name": "folder"}, "data.name=folder: set the path: data.path"),
-        ({"name": "mnist", "path": "x"}, "data.path goes with folder, idx, arrays"),
-        ({"name": "arrays", "path": "x", "resize": 3}, "resizes the images of data.name=folder alone"),
+        ({"name": "mnist", "path": "x"}, "data.path is for folder, idx, arrays"),
+        ({"name": "arrays", "path": "x", "resize": 3}, "data.resize=3 is only for data.name=folder"),
     ],
 )
 def test_settings_that_do_not_go_together(settings, words):

@@ -103,13 +103,13 @@ def test_metrics_can_be_in_a_file(tmp_path):
         (
             'print(\'{"epoch": 1, "seconds": NaN}\')',
             "failed",
-            "said what cannot be: seconds=nan is not a finite number",
+            "impossible result: seconds=nan is not a finite number",
         ),
-        ("print('training')", "failed", "said no accuracy; its last line is 'training'"),
-        ("pass", "failed", "said no accuracy, nor anything else"),
+        ("print('training')", "failed", "gave no accuracy; its last line is 'training'"),
+        ("pass", "failed", "gave no accuracy, and no output at all"),
         ("import sys; sys.exit('no data')", "failed", "ended with status 1: no data"),
         ("import os; os.kill(os.getpid(), 9)", "failed", "ended with status 137"),
-        ('print(\'{"epoch": 2}\\n{"epoch": 1}\')', "failed", "said what cannot be: epoch 1 is reported after epoch 2"),
+        ('print(\'{"epoch": 2}\\n{"epoch": 1}\')', "failed", "impossible result: epoch 1 is reported after epoch 2"),
     ],
 )
 def test_what_comes_out_of_it_is_one_outcome(code, outcome, reason):

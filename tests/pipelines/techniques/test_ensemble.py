@@ -133,7 +133,7 @@ def test_members_have_each_a_seed_of_their_own():
     ("overrides", "message"),
     [
         (["techniques.ensemble={members: 30}"], "epochs=20 is less: set epochs=30 or more"),
-        (["techniques={ensemble: {}, lookahead: {}}"], "lookahead pulls the weights back"),
+        (["techniques={ensemble: {}, lookahead: {}}"], "lookahead moves the weights back"),
     ],
 )
 def test_what_does_not_go_together_is_refused(overrides, message):

@@ -279,7 +279,7 @@ def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["techniques.linear_probe={}", "model.norm={}"], "model.name=convnet has norms, whose statistics would move"),
+        (["techniques.linear_probe={}", "model.norm={}"], "convnet has norms, whose statistics would change"),
         (
             ["techniques={linear_probe: {}, distillation: {feature_weight: 0.5}}"],
             r"linear_probe keeps the backbone as it is, and techniques\.distillation\.feature_weight=0\.5 trains",
@@ -303,7 +303,7 @@ def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
         ),
         (
             ["techniques.contrastive={views: {flip: alternating}}"],
-            r"contrastive\.views\.flip=alternating goes by the epoch.*set techniques\.contrastive\.views\.flip=random",
+            r"contrastive\.views\.flip=alternating depends on the.*set techniques\.contrastive\.views\.flip=random",
         ),
     ],
 )

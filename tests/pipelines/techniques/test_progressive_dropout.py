@@ -87,10 +87,10 @@ def test_rates_that_stay_where_they_are_change_nothing(digits):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["techniques.progressive_dropout={end_epoch: 3}"], r"needs a rate to go to: set model.dropout={head: 0.5}"),
+        (["techniques.progressive_dropout={end_epoch: 3}"], r"needs a final rate: set model.dropout={head: 0.5}"),
         (
             ["model.dropout.head=0.5", "techniques.progressive_dropout={start: {input: 0.1}, end_epoch: 3}"],
-            r"progressive_dropout.start.input=0.1 does nothing without a rate to go to: set model.dropout.input=0.5",
+            r"progressive_dropout.start.input=0.1 does nothing without a final rate: set model.dropout.input=0.5",
         ),
         (["model.dropout.head=0.5", "techniques.progressive_dropout={}"], r"set either end_epoch"),
         (

@@ -150,7 +150,7 @@ def test_statistics_are_the_same_by_blocks_and_by_layers(monkeypatch):
 
 def test_a_loader_that_hands_its_batches_out_once_is_refused():
     load("digits/quick", ["techniques.swa={}", "loader={name: bulk}"])
-    with pytest.raises(RecipeError, match="loader.name=torchvision would draw others"):
+    with pytest.raises(RecipeError, match="loader.name=torchvision would draw different ones"):
         load("digits/quick", ["techniques.swa={}", "loader={name: torchvision}"])
 
 

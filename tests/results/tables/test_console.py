@@ -97,7 +97,7 @@ def test_a_table_without_rows_is_no_error():
     assert "recipe" in shown(Table("", HEADERS, ()), 20) + shown(Table("", HEADERS, ()), 160)
 
 
-REASON = "47 more trials (about 9.1 s) a side would decide, if the change stays as it is; with time:5% it is the same"
+REASON = "47 more trials per side (about 9.1 s) would decide if the change stays the same; with the limit time:5% …"
 
 
 def judged(*verdicts):
