@@ -87,41 +87,38 @@ class Launch:
     def powers(self) -> dict[str, int]:
         return {"GROUPS": triton.next_power_of_2(self.groups), "SPLITS": triton.next_power_of_2(self.splits)}
 
-    def two(self, *trailing: int, like: Tensor) -> Tensor:
-        """Two float32 tensors, (channels, groups, *trailing) each."""
-        return like.new_empty(2, self.shape[1], self.groups, *trailing, dtype=torch.float32)
+    def pairs(self, *trailing: int, like: Tensor) -> Tensor:
+        """Room for two float32 numbers of each channel and group: (channels, 2, groups, *trailing)."""
+        return like.new_empty(self.shape[1], 2, self.groups, *trailing, dtype=torch.float32)
 
     def normalize(
         self, images: Tensor, parts: Tensor, scale: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor,
         grouping: Grouping,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Outputs, means and inverse deviations, from the statistics of the stretches."""
-        means, inverse_stds = self.two(like=images)
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Outputs, and the statistics of the groups, from those of the stretches."""
+        statistics = self.pairs(like=images)
         combine_statistics[(len(scale),)](
-            *parts, means, inverse_stds, running_mean, running_var, grouping.momentum, grouping.eps,
+            parts, statistics, running_mean, running_var, grouping.momentum, grouping.eps,
             self.rows, self.group_rows, self.steps * self.blocks["ROWS"], self.groups, self.splits, **self.powers,
         )  # fmt: skip
         outputs = torch.empty_like(images)
         normalize[self.grid(self.tiles)](
-            images, outputs, means, inverse_stds, scale, bias, grouping.alpha, self.rows, self.group_rows, *self.shape,
+            images, outputs, statistics, scale, bias, grouping.alpha, self.rows, self.group_rows, *self.shape,
             ACTIVATION=grouping.activation, **self.blocks,
         )  # fmt: skip
-        return outputs, means, inverse_stds
+        return outputs, statistics
 
     def sum_up(
-        self, images: Tensor, gradients: Tensor, saved: list[Tensor], grouping: Grouping
+        self, images: Tensor, gradients: Tensor, statistics: Tensor, scale: Tensor, bias: Tensor, grouping: Grouping
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Both sums of each group that the gradient of the images needs, and the gradients of scale and bias."""
-        scale = saved[2]
-        parts, sums = self.two(self.splits, like=images), self.two(like=images)
+        parts, sums = self.pairs(self.splits, like=images), self.pairs(like=images)
         scale_gradient, bias_gradient = torch.empty_like(scale), torch.empty_like(scale)
         sum_up_gradients[self.grid(self.splits)](
-            images, gradients, *parts, *saved, grouping.alpha, self.rows, self.group_rows, self.steps, *self.shape,
-            ACTIVATION=grouping.activation, **self.blocks,
+            images, gradients, parts, statistics, scale, bias, grouping.alpha, self.rows, self.group_rows, self.steps,
+            *self.shape, ACTIVATION=grouping.activation, **self.blocks,
         )  # fmt: skip
-        combine_sums[(len(scale),)](
-            *parts, *sums, scale_gradient, bias_gradient, self.groups, self.splits, **self.powers
-        )
+        combine_sums[(len(scale),)](parts, sums, scale_gradient, bias_gradient, self.groups, self.splits, **self.powers)
         return sums, scale_gradient, bias_gradient
 
 
@@ -133,12 +130,12 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         launch = Launch.over(images.shape, memory_format_of(images), grouping.size)
         images = images.contiguous(memory_format=launch.memory_format)
-        parts = launch.two(launch.splits, like=images)
+        parts = launch.pairs(launch.splits, like=images)
         sum_up_images[launch.grid(launch.splits)](
-            images, *parts, launch.rows, launch.group_rows, launch.steps, *launch.shape, **launch.blocks
+            images, parts, launch.rows, launch.group_rows, launch.steps, *launch.shape, **launch.blocks
         )
-        outputs, *statistics = launch.normalize(images, parts, scale, bias, running_mean, running_var, grouping)
-        ctx.save_for_backward(images, *statistics, scale, bias)
+        outputs, statistics = launch.normalize(images, parts, scale, bias, running_mean, running_var, grouping)
+        ctx.save_for_backward(images, statistics, scale, bias)
         ctx.launch, ctx.grouping = launch, grouping
         return outputs
 
@@ -148,10 +145,10 @@ class _Fused(torch.autograd.Function):
         images, *saved = ctx.saved_tensors
         launch = ctx.launch
         gradients = gradients.contiguous(memory_format=launch.memory_format)
-        sums, *others = launch.sum_up(images, gradients, saved, ctx.grouping)
+        sums, *others = launch.sum_up(images, gradients, *saved, ctx.grouping)
         outputs = torch.empty_like(images)
         differentiate[launch.grid(launch.tiles)](
-            images, gradients, outputs, *sums, *saved, ctx.grouping.alpha, launch.rows, launch.group_rows,
+            images, gradients, outputs, sums, *saved, ctx.grouping.alpha, launch.rows, launch.group_rows,
             *launch.shape, ACTIVATION=ctx.grouping.activation, **launch.blocks,
         )  # fmt: skip
         return outputs, *others, *[None] * 3
@@ -170,15 +167,15 @@ class _PooledAndFused(torch.autograd.Function):
         pooled = torch.empty(size, dtype=images.dtype, device=images.device, memory_format=memory_format)
         places = torch.empty_like(pooled, dtype=torch.uint8)
         launch = Launch.over(pooled.shape, memory_format, grouping.size)
-        parts = launch.two(launch.splits, like=images)
+        parts = launch.pairs(launch.splits, like=images)
         by_channel, by_pixel = (1, channels) if memory_format == torch.channels_last else (height * width, 1)
         source = (width // 2, channels * height * width, width * by_pixel, by_pixel, by_channel)
         pool_and_sum_up[launch.grid(launch.splits)](
-            images, pooled, places, *parts, launch.rows, launch.group_rows, launch.steps,
+            images, pooled, places, parts, launch.rows, launch.group_rows, launch.steps,
             *source, *launch.shape, **launch.blocks,
         )  # fmt: skip
-        outputs, *statistics = launch.normalize(pooled, parts, scale, bias, running_mean, running_var, grouping)
-        ctx.save_for_backward(pooled, places, *statistics, scale, bias)
+        outputs, statistics = launch.normalize(pooled, parts, scale, bias, running_mean, running_var, grouping)
+        ctx.save_for_backward(pooled, places, statistics, scale, bias)
         ctx.launch, ctx.grouping = launch, grouping
         ctx.source, ctx.size = source, images.shape
         return outputs
@@ -189,11 +186,11 @@ class _PooledAndFused(torch.autograd.Function):
         pooled, places, *saved = ctx.saved_tensors
         launch = ctx.launch
         gradients = gradients.contiguous(memory_format=launch.memory_format)
-        sums, *others = launch.sum_up(pooled, gradients, saved, ctx.grouping)
+        sums, *others = launch.sum_up(pooled, gradients, *saved, ctx.grouping)
         outputs = torch.empty(ctx.size, dtype=pooled.dtype, device=pooled.device, memory_format=launch.memory_format)
         _zero_the_rest(outputs)
         differentiate_pooled[launch.grid(launch.tiles)](
-            pooled, places, gradients, outputs, *sums, *saved, ctx.grouping.alpha, launch.rows, launch.group_rows,
+            pooled, places, gradients, outputs, sums, *saved, ctx.grouping.alpha, launch.rows, launch.group_rows,
             *ctx.source, *launch.shape, ACTIVATION=ctx.grouping.activation, **launch.blocks,
         )  # fmt: skip
         return outputs, *others, *[None] * 3

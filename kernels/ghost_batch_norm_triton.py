@@ -2,6 +2,10 @@
 
 Images are seen as rows (a pixel of an image) and channels; a group is a run of rows. Each pass is a grid of stretches
 of a group, groups, and blocks of channels; the stretches of a group are then combined, a channel a program.
+
+Both numbers of a group that a pass computes lie in one tensor, (channels, 2, groups), because each tensor costs the
+host time at every launch. `statistics`: mean and inverse standard deviation. `sums`: of the gradients, and of their
+products with the normalised images. `parts`: what is combined to one of these, (channels, 2, groups, stretches).
 """
 
 from __future__ import annotations
@@ -33,18 +37,44 @@ def mean_of_rows(values, count):
 
 
 @jit
-def store_statistics(means, squares, shift, total, square, count, columns, channels):
+def load_pair(values, place, distance, inside):
+    """Both numbers at `place`, the second of which lies `distance` after the first."""
+    return tl.load(values + place, inside, 0.0), tl.load(values + place + distance, inside, 0.0)
+
+
+@jit
+def store_pair(values, place, distance, first, second, inside):
+    """Write both numbers at `place`."""
+    tl.store(values + place, first, inside)
+    tl.store(values + place + distance, second, inside)
+
+
+@jit
+def load_of_group(values, columns, inside):
+    """Both numbers of some channels in the group of this program."""
+    groups = tl.num_programs(1)
+    return load_pair(values, columns * 2 * groups + tl.program_id(1), groups, inside)
+
+
+@jit
+def store_part(parts, columns, first, second, inside):
+    """Both numbers of some channels in the stretch of this program."""
+    splits, groups = tl.num_programs(0), tl.num_programs(1)
+    place = (columns * 2 * groups + tl.program_id(1)) * splits + tl.program_id(0)
+    store_pair(parts, place, groups * splits, first, second, inside)
+
+
+@jit
+def store_statistics(parts, shift, total, square, count, columns, channels):
     """Mean and sum of squared deviations, from the sums of `count` deviations from `shift` and of their squares."""
     deviation = tl.sum(total, 0) / tl.maximum(count, 1.0)
     square_sum = tl.sum(square, 0) - deviation * tl.sum(total, 0)
-    places = (columns * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
-    tl.store(means + places, shift + deviation, columns < channels)
-    tl.store(squares + places, tl.where(square_sum < 0, 0.0, square_sum), columns < channels)
+    store_part(parts, columns, shift + deviation, tl.where(square_sum < 0, 0.0, square_sum), columns < channels)
 
 
 @jit
 def sum_up_images(
-    images, means, squares, rows, group_rows, steps,
+    images, parts, rows, group_rows, steps,
     pixels, channels, by_image, by_pixel, by_channel, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Mean and sum of squared deviations of each channel over a stretch of a group."""
@@ -64,20 +94,20 @@ def sum_up_images(
         deviations = tl.where(inside, values - shift[None, :], 0.0)
         total += deviations
         square += deviations * deviations
-    store_statistics(means, squares, shift, total, square, rows_between(first, end, steps * ROWS), columns, channels)
+    store_statistics(parts, shift, total, square, rows_between(first, end, steps * ROWS), columns, channels)
 
 
 @jit
 def combine_statistics(
-    split_means, split_squares, means, inverse_stds, running_mean, running_var, momentum, eps,
+    parts, statistics, running_mean, running_var, momentum, eps,
     rows, group_rows, split_rows, groups, splits, GROUPS: tl.constexpr, SPLITS: tl.constexpr,
 ):  # fmt: skip
     """Mean and inverse standard deviation of each group of a channel, and the channel's running statistics."""
     channel = tl.program_id(0)
     group, split = tl.arange(0, GROUPS), tl.arange(0, SPLITS)
     inside = (group < groups)[:, None] & (split < splits)[None, :]
-    places = (channel * groups + group)[:, None] * splits + split[None, :]
-    split_mean, square = tl.load(split_means + places, inside, 0.0), tl.load(split_squares + places, inside, 0.0)
+    place = channel * 2 * groups + group
+    split_mean, square = load_pair(parts, place[:, None] * splits + split[None, :], groups * splits, inside)
     first = (group * group_rows)[:, None] + (split * split_rows)[None, :]
     end = tl.minimum((group + 1) * group_rows, rows)[:, None]
     count = tl.where(inside, rows_between(first, end, split_rows), 0.0)
@@ -85,8 +115,7 @@ def combine_statistics(
     mean = tl.sum(split_mean * count, 1) / total
     deviation = split_mean - mean[:, None]
     square_sum = tl.sum(square + count * deviation * deviation, 1)
-    tl.store(means + channel * groups + group, mean, group < groups)
-    tl.store(inverse_stds + channel * groups + group, 1 / tl.sqrt(square_sum / total + eps), group < groups)
+    store_pair(statistics, place, groups, mean, 1 / tl.sqrt(square_sum / total + eps), group < groups)
     new_mean = tl.sum(mean, 0) / groups
     new_var = tl.sum(square_sum / tl.maximum(total - 1, 1.0), 0) / groups  # unbiased, as in BatchNorm2d
     old_mean, old_var = tl.load(running_mean + channel), tl.load(running_var + channel)
@@ -96,7 +125,7 @@ def combine_statistics(
 
 @jit
 def normalize(
-    images, outputs, means, inverse_stds, scales, biases, alpha, rows, group_rows,
+    images, outputs, statistics, scales, biases, alpha, rows, group_rows,
     pixels, channels, by_image, by_pixel, by_channel,
     ACTIVATION: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
@@ -105,8 +134,8 @@ def normalize(
     first = group * group_rows + tl.program_id(0) * ROWS
     end = tl.minimum((group + 1) * group_rows, rows)
     offsets, inside, columns = tile(first, end, pixels, channels, by_image, by_pixel, by_channel, ROWS, CHANNELS)
-    valid, place = columns < channels, columns * tl.num_programs(1) + group
-    mean, inverse_std = tl.load(means + place, valid, 0.0), tl.load(inverse_stds + place, valid, 0.0)
+    valid = columns < channels
+    mean, inverse_std = load_of_group(statistics, columns, valid)
     scale, bias = tl.load(scales + columns, valid, 0.0), tl.load(biases + columns, valid, 0.0)
     values = tl.load(images + offsets, inside, 0.0).to(tl.float32)
     z = (values - mean[None, :]) * (inverse_std * scale)[None, :] + bias[None, :]
@@ -115,7 +144,7 @@ def normalize(
 
 @jit
 def sum_up_gradients(
-    images, gradients, sums, products, means, inverse_stds, scales, biases, alpha, rows, group_rows, steps,
+    images, gradients, parts, statistics, scales, biases, alpha, rows, group_rows, steps,
     pixels, channels, by_image, by_pixel, by_channel,
     ACTIVATION: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
@@ -124,8 +153,8 @@ def sum_up_gradients(
     first = group * group_rows + split * steps * ROWS
     end = tl.minimum((group + 1) * group_rows, rows)
     columns = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
-    valid, place = columns < channels, columns * tl.num_programs(1) + group
-    mean, inverse_std = tl.load(means + place, valid, 0.0), tl.load(inverse_stds + place, valid, 0.0)
+    valid = columns < channels
+    mean, inverse_std = load_of_group(statistics, columns, valid)
     scale, bias = tl.load(scales + columns, valid, 0.0), tl.load(biases + columns, valid, 0.0)
     total = tl.zeros((ROWS, CHANNELS), tl.float32)
     product = tl.zeros((ROWS, CHANNELS), tl.float32)
@@ -139,39 +168,37 @@ def sum_up_gradients(
         gradient *= derivative(normalised * scale[None, :] + bias[None, :], alpha, ACTIVATION)
         total += tl.where(inside, gradient, 0.0)
         product += tl.where(inside, gradient * normalised, 0.0)
-    places = place * tl.num_programs(0) + split
-    tl.store(sums + places, tl.sum(total, 0), valid)
-    tl.store(products + places, tl.sum(product, 0), valid)
+    store_part(parts, columns, tl.sum(total, 0), tl.sum(product, 0), valid)
 
 
 @jit
 def combine_sums(
-    split_sums, split_products, sums, products, scale_gradient, bias_gradient, groups, splits,
+    parts, sums, scale_gradient, bias_gradient, groups, splits,
     GROUPS: tl.constexpr, SPLITS: tl.constexpr,
 ):  # fmt: skip
     """Both sums over each group of a channel, and over all: the gradients of its bias and scale."""
     channel = tl.program_id(0)
     group, split = tl.arange(0, GROUPS), tl.arange(0, SPLITS)
     inside = (group < groups)[:, None] & (split < splits)[None, :]
-    places = (channel * groups + group)[:, None] * splits + split[None, :]
-    total = tl.sum(tl.load(split_sums + places, inside, 0.0), 1)
-    product = tl.sum(tl.load(split_products + places, inside, 0.0), 1)
-    tl.store(sums + channel * groups + group, total, group < groups)
-    tl.store(products + channel * groups + group, product, group < groups)
+    place = channel * 2 * groups + group
+    total, product = load_pair(parts, place[:, None] * splits + split[None, :], groups * splits, inside)
+    total, product = tl.sum(total, 1), tl.sum(product, 1)
+    store_pair(sums, place, groups, total, product, group < groups)
     tl.store(bias_gradient + channel, tl.sum(total, 0))
     tl.store(scale_gradient + channel, tl.sum(product, 0))
 
 
 @jit
 def image_gradient(
-    images, gradients, sums, products, means, inverse_stds, scales, biases, alpha, count,
+    images, gradients, sums, statistics, scales, biases, alpha, count,
     offsets, inside, columns, channels, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a tile of the images, from both sums of their group of `count` rows."""
-    valid, place = columns < channels, columns * tl.num_programs(1) + tl.program_id(1)
-    mean, inverse_std = tl.load(means + place, valid, 0.0), tl.load(inverse_stds + place, valid, 0.0)
+    valid = columns < channels
+    mean, inverse_std = load_of_group(statistics, columns, valid)
     scale, bias = tl.load(scales + columns, valid, 0.0), tl.load(biases + columns, valid, 0.0)
-    total, product = tl.load(sums + place, valid, 0.0) / count, tl.load(products + place, valid, 0.0) / count
+    total, product = load_of_group(sums, columns, valid)
+    total, product = total / count, product / count
     values = tl.load(images + offsets, inside, 0.0).to(tl.float32)
     gradient = tl.load(gradients + offsets, inside, 0.0).to(tl.float32)
     normalised = (values - mean[None, :]) * inverse_std[None, :]
@@ -181,7 +208,7 @@ def image_gradient(
 
 @jit
 def differentiate(
-    images, gradients, outputs, sums, products, means, inverse_stds, scales, biases, alpha, rows, group_rows,
+    images, gradients, outputs, sums, statistics, scales, biases, alpha, rows, group_rows,
     pixels, channels, by_image, by_pixel, by_channel,
     ACTIVATION: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
@@ -191,7 +218,7 @@ def differentiate(
     end = tl.minimum((group + 1) * group_rows, rows)
     offsets, inside, columns = tile(first, end, pixels, channels, by_image, by_pixel, by_channel, ROWS, CHANNELS)
     gradient = image_gradient(
-        images, gradients, sums, products, means, inverse_stds, scales, biases, alpha,
+        images, gradients, sums, statistics, scales, biases, alpha,
         rows_between(group * group_rows, end, group_rows), offsets, inside, columns, channels, ACTIVATION,
     )  # fmt: skip
     tl.store(outputs + offsets, gradient.to(outputs.dtype.element_ty), inside)

@@ -49,20 +49,25 @@ def orthogonalize(
     torch._foreach_copy_([place for batch in batches for place in batch], [matrices[index] for index in order])
     norms = [torch.linalg.vector_norm(batch, dim=(1, 2), keepdim=True) for batch in batches]
     torch._foreach_add_(norms, 1e-7)
-    results = [
-        result
-        for batch, norm in zip(batches, norms, strict=True)
-        for result in _newton_schulz(batch.div_(norm), polynomials)
-    ]
+    scaled = [batch.div_(norm) for batch, norm in zip(batches, norms, strict=True)]
+    results = [result for batch in _newton_schulz(scaled, polynomials) for result in batch]
     return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
 
 
-def _newton_schulz(batch: Tensor, polynomials: Sequence[Polynomial]) -> Tensor:
-    """The iteration on (count, rows, columns) matrices, whose singular values are at most 1."""
-    is_tall = batch.shape[1] > batch.shape[2]
-    wide = batch.mT if is_tall else batch
+def _newton_schulz(batches: Sequence[Tensor], polynomials: Sequence[Polynomial]) -> list[Tensor]:
+    """The iteration on batches of (count, rows, columns) matrices, whose singular values are at most 1.
+
+    `torch.baddbmm` copies what it adds to, unless the result goes into it. To copy all batches at once is one kernel.
+    """
+    is_tall = [batch.shape[1] > batch.shape[2] for batch in batches]
+    wide = [batch.mT if tall else batch for batch, tall in zip(batches, is_tall, strict=True)]
     for a, b, c in polynomials:
-        gram = wide @ wide.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        wide = torch.baddbmm(wide, polynomial, wide, beta=a)
-    return wide.mT if is_tall else wide
+        grams = [torch.bmm(x, x.mT) for x in wide]
+        copies = [torch.empty_like(tensor) for tensor in (*grams, *wide)]
+        torch._foreach_copy_(copies, [*grams, *wide])
+        factors, results = copies[: len(grams)], copies[len(grams) :]
+        for x, gram, factor, result in zip(wide, grams, factors, results, strict=True):
+            torch.baddbmm(factor, gram, gram, beta=b, alpha=c, out=factor)
+            torch.baddbmm(result, factor, x, beta=a, out=result)
+        wide = results
+    return [x.mT if tall else x for x, tall in zip(wide, is_tall, strict=True)]

@@ -35,7 +35,7 @@ def largest(images, offsets, inside, by_line, by_pixel):
 
 @jit
 def pool_and_sum_up(
-    images, pooled, places, means, squares, rows, group_rows, steps, width, by_image, by_line, by_pixel, by_channel,
+    images, pooled, places, parts, rows, group_rows, steps, width, by_image, by_line, by_pixel, by_channel,
     pixels, channels, by_pooled_image, by_pooled_pixel, by_pooled_channel, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Pool a stretch of a group: its pixels, which of four each was, and the mean and sum of squared deviations."""
@@ -62,12 +62,12 @@ def pool_and_sum_up(
         deviations = tl.where(inside, values - shift[None, :], 0.0)
         total += deviations
         square += deviations * deviations
-    store_statistics(means, squares, shift, total, square, rows_between(first, end, steps * ROWS), columns, channels)
+    store_statistics(parts, shift, total, square, rows_between(first, end, steps * ROWS), columns, channels)
 
 
 @jit
 def differentiate_pooled(
-    pooled, places, gradients, outputs, sums, products, means, inverse_stds, scales, biases, alpha, rows, group_rows,
+    pooled, places, gradients, outputs, sums, statistics, scales, biases, alpha, rows, group_rows,
     width, by_image, by_line, by_pixel, by_channel,
     pixels, channels, by_pooled_image, by_pooled_pixel, by_pooled_channel,
     ACTIVATION: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -80,7 +80,7 @@ def differentiate_pooled(
         first, end, pixels, channels, by_pooled_image, by_pooled_pixel, by_pooled_channel, ROWS, CHANNELS
     )
     gradient = image_gradient(
-        pooled, gradients, sums, products, means, inverse_stds, scales, biases, alpha,
+        pooled, gradients, sums, statistics, scales, biases, alpha,
         rows_between(group * group_rows, end, group_rows), offsets, inside, columns, channels, ACTIVATION,
     )  # fmt: skip
     place = tl.load(places + offsets, inside, 0)

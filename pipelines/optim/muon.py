@@ -61,8 +61,9 @@ class Muon(torch.optim.Optimizer):
             if not self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
-        torch._foreach_mul_(buffers, momentum)
-        torch._foreach_add_(buffers, gradients)
+        buffers = torch._foreach_add(gradients, buffers, alpha=momentum)  # in one pass; in place it takes two
+        for parameter, buffer in zip(parameters, buffers, strict=True):
+            self.state[parameter]["momentum_buffer"] = buffer
         return torch._foreach_add(gradients, buffers, alpha=momentum)
 
 

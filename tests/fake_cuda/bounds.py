@@ -12,10 +12,10 @@ EXTRA_OF = {"cifar10/airbench96-faster": 45}
 """by recipe, where a step has more to do: its proxy learns in one of every few"""
 LAUNCHES = {
     "cifar10/airbench94": 65,
-    "cifar10/airbench94-muon": 150,
+    "cifar10/airbench94-muon": 130,
     "cifar10/davidnet-10": 90,
-    "cifar10/e1": 150,
-    "cifar10/hiverge": 150,
+    "cifar10/e1": 130,
+    "cifar10/hiverge": 130,
     "cifar10/ladder/00-resnet18": 170,
     "mnist/base": 30,
 }

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch._ops import OpOverload
 from torch._prims_common import is_non_overlapping_and_dense_or_false
+from torch.utils._python_dispatch import TorchDispatchMode
 
 ALLOCATIONS = {
     "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted", "set_", "resize_",
@@ -26,6 +27,20 @@ CHUNK = 65536
 """elements a block"""
 
 
+class Counted(TorchDispatchMode):
+    """Counts the kernels that the operations within it would launch on CUDA."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches = 0
+
+    def __torch_dispatch__(
+        self, operation: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        self.launches += launches(operation, args, kwargs or {})
+        return operation(*args, **(kwargs or {}))
+
+
 def launches(operation: OpOverload, arguments: Sequence[Any], keywords: dict[str, Any]) -> int:
     """Kernels of one call whose tensors are on CUDA."""
     name = operation._schema.name.split("::")[1]
@@ -37,7 +52,8 @@ def launches(operation: OpOverload, arguments: Sequence[Any], keywords: dict[str
     if name == "convolution_backward":
         return sum(map(bool, arguments[10]))  # of images, weights, bias
     if name in ("baddbmm", "addmm"):
-        is_copied = arguments[0].dim() > 1 and keywords.get("beta", 1) != 0
+        is_elsewhere = keywords.get("out") is not arguments[0]
+        is_copied = is_elsewhere and arguments[0].dim() > 1 and keywords.get("beta", 1) != 0
         return 1 + is_copied  # a matrix that is added to is first copied to where the result goes
     return 1
 

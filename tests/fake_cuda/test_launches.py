@@ -27,6 +27,12 @@ def test_launches_of_an_operation(operation, arguments, expected):
     assert launches(operation, arguments, {}) == expected
 
 
+def test_a_product_that_goes_into_what_it_is_added_to_copies_nothing():
+    one, other = torch.ones(1, 2, 2), torch.ones(1, 2, 2)
+    assert launches(aten.baddbmm.out, (one, other, other), {"out": one}) == 1
+    assert launches(aten.baddbmm.out, (one, other, other), {"out": torch.ones(1, 2, 2)}) == 2
+
+
 @pytest.mark.parametrize(
     ("tensors", "expected"),
     [

@@ -14,8 +14,8 @@ from kernels import pooled_ghost_batch_norm_triton as pooled
 H100 = GPUTarget("cuda", 90, 32)
 TYPES = {
     "*bf16": "images outputs gradients pooled logits padded out",
-    "*fp32": "means squares sums products inverse_stds scales biases split_means split_squares split_sums "
-    "split_products running_mean running_var scale_gradient bias_gradient losses gradient shift scale",
+    "*fp32": "parts statistics sums scales biases running_mean running_var scale_gradient bias_gradient losses "
+    "gradient shift scale",
     "*i64": "order top left cutout_top cutout_left labels",
     "*u8": "places",
     "*i1": "flip",

@@ -53,6 +53,16 @@ def test_a_program_sums_up_several_tiles(version, monkeypatch):
     check(version, torch.float32, (7, 4, 3, 5), 4, torch.channels_last, "silu", seed=0, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("version", [with_triton(fused)])
+def test_statistics_are_not_cut_into_views(version):
+    """Each of which costs the host as long as a small kernel."""
+    images, scale, bias = draw((4, 2, 3, 3))
+    with torch.profiler.profile() as trace:
+        outputs, _, _ = run(version, (images.requires_grad_(), scale, bias), 2)
+        outputs.backward(torch.ones_like(outputs))
+    assert {event.name for event in trace.events()}.isdisjoint({"aten::unbind", "aten::select"})
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_mean_far_from_zero_costs_no_precision(version):
     images, scale, bias = draw((6, 3, 5, 5))

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.orthogonalize import POLAR_EXPRESS, QUINTIC, orthogonalize
+from tests.fake_cuda.launches import Counted
 from tests.kernels.versions import DEVICE
 
 
@@ -50,6 +51,16 @@ def test_an_iteration_is_three_matrix_products():
         orthogonalize([draw(8, 12), draw(8, 12)], 2 * [QUINTIC])
     products = [event.name for event in trace.events() if event.name in ("aten::bmm", "aten::baddbmm", "aten::mm")]
     assert len(products) == 6
+
+
+def test_an_iteration_copies_the_matrices_of_all_shapes_at_once():
+    matrices = [draw(8, 12), draw(8, 16), draw(8, 16), draw(12, 8)]
+    counts = []
+    for iterations in (1, 2):
+        with Counted() as counted:
+            orthogonalize(matrices, iterations * [QUINTIC])
+        counts.append(counted.launches)
+    assert counts[1] - counts[0] == 3 * 3 + 1  # products of each shape, and the copy
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])

@@ -5,6 +5,7 @@ import torch
 
 from kernels.orthogonalize import QUINTIC, orthogonalize
 from pipelines.optim.muon import Muon, renormalizations, renormalize
+from tests.fake_cuda.launches import Counted
 
 
 def filters(*shapes):
@@ -51,6 +52,17 @@ def test_the_memory_order_of_filters_changes_a_step_by_rounding_alone():
         ends.append(parameters)
     for one, other in zip(*ends, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0.1 * 2**-6)
+
+
+def test_the_momentum_of_all_filters_takes_two_kernels():
+    parameters = filters((8, 3, 3, 3), (8, 8, 3, 3))
+    optimizer = Muon(parameters, **options())
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    with Counted() as counted, torch.no_grad():
+        optimizer._nesterov(parameters, 0.6)
+    assert counted.launches == 2
 
 
 def test_renormalize():
