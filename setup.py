@@ -61,6 +61,7 @@ setup(
         "configs": ["**/*.yaml"],
         "kernels.cpu": ["csrc/*"],
         "paceline": ["py.typed"],
+        "pipelines": ["data/sources/*.txt"],
         "results": ["**/*.json", "**/*.jsonl", "peaks.yaml", "page/page.*", "page/script/*.js", "published/**/*.yaml"],
     },
     install_requires=[

@@ -273,10 +273,13 @@ def reached_interval(reached: int, n: int) -> tuple[float, float]:
 
     ValueError for no trials.
     """
-    from scipy import stats
+    from scipy import special
 
-    interval = stats.binomtest(reached, n).proportion_ci(CONFIDENCE, method="exact")
-    return float(interval.low), float(interval.high)
+    if n < 1:
+        raise ValueError("the share of trials that reach the target needs one trial at least")
+    low = special.betaincinv(reached, n - reached + 1, TAIL) if reached else 0.0
+    high = special.betaincinv(reached + 1, n - reached, 1 - TAIL) if reached < n else 1.0
+    return float(low), float(high)
 
 
 def fewest_trials(level: float = LEVEL, *, paired: bool = False) -> int:
@@ -317,9 +320,9 @@ def _pair_means(values: np.ndarray) -> np.ndarray:
 @cache
 def _left_out_of_median(n: int) -> int | None:
     """Ordered samples beyond each end of the interval of the median."""
-    from scipy import stats
+    from scipy import special  # scipy.stats takes longer to import than a short run to train
 
-    left_out = int(stats.binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)) - 1
+    left_out = int(np.searchsorted(special.bdtr(np.arange(n + 1), n, 0.5), TAIL)) - 1
     return left_out if left_out >= 0 else None
 
 

@@ -9,9 +9,11 @@ from tests.bench.conftest import ROOT
 
 SECTIONS = page_commands.commands(ROOT / "docs" / "first-hour.md")
 SHORTER = {
+    "'cifar10/ladder/2[0-2]*'": "'cifar10/ladder/22*' model.widths=[8,8,16,16]",
+    "--trials 10 --threads": "--trials 3 --threads",
+    "--interleave --trials 20": "--interleave --trials 6",
     "trials: 20": "trials: 5",
     "--fail-on time:50%": "--fail-on time:50% --trials 6",  # the fewest that can be significant
-    "cifar10/ladder/2[0-2]*": "cifar10/ladder/22*",
 }
 """parts of commands, and what the test puts in their place to train less"""
 

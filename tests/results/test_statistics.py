@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -137,6 +139,27 @@ def test_the_share_that_reaches_is_clopper_and_pearsons():
     low, high = reached_interval(8, 10)
     assert stats.binom.sf(7, 10, low) == pytest.approx(0.025)
     assert stats.binom.cdf(8, 10, high) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 40])
+def test_the_share_that_reaches_agrees_with_scipy(n):
+    for reached in range(n + 1):
+        expected = stats.binomtest(reached, n).proportion_ci(0.95, method="exact")
+        assert reached_interval(reached, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_no_trials_have_no_share_that_reaches():
+    with pytest.raises(ValueError, match="one trial at least"):
+        reached_interval(0, 0)
+
+
+def test_what_a_run_ends_with_does_not_wait_for_the_import_of_scipy_stats():
+    code = (
+        "import sys; from results.statistics import accuracy_summary, median_summary, reached_interval;"
+        "accuracy_summary([0.93, 0.94], 0.935); median_summary([1.0, 2.0]); reached_interval(1, 2);"
+        "assert 'scipy.special' in sys.modules and 'scipy.stats' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # --- times of two sides -----------------------------------------------------------------------------------------------

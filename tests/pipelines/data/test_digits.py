@@ -30,6 +30,18 @@ def test_every_image_is_in_one_part_and_classes_are_in_proportion() -> None:
     assert share == pytest.approx(0.2, abs=0.005)
 
 
+def test_the_split_is_that_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    originals, dataset = load_digits(), digits.read(Path())
+    images, labels = originals.images[..., np.newaxis] * 15, originals.target
+    parts = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
+    ours = (dataset.train_images, dataset.test_images, dataset.train_labels, dataset.test_labels)
+    for own, part in zip(ours, parts, strict=True):
+        np.testing.assert_array_equal(own, part)
+
+
 def test_constants_are_those_of_the_training_part() -> None:
     dataset = digits.read(Path())
     assert dataset.train_images.mean() == pytest.approx(dataset.mean[0], abs=5e-5)

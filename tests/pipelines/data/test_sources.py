@@ -147,10 +147,10 @@ def test_catalogues_name_checksums_and_paths_inside_the_folder() -> None:
     assert set(archive.members) == {f"cifar-10-batches-py/{name}" for name in cifar10.MD5}
 
 
-def test_importing_and_reading_need_no_torch() -> None:
+def test_importing_and_reading_need_neither_torch_nor_scikit_learn() -> None:
     code = (
         "import sys; from pathlib import Path; from pipelines.data import sources, split, fingerprint;"
         "[sources.source(name) for name in sources.SOURCES]; sources.load('digits', Path('x'));"
-        "assert not {'torch', 'torchvision'} & set(sys.modules)"
+        "assert not {'torch', 'torchvision', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -78,13 +78,18 @@ def test_every_batch_is_mixed_by_a_share_of_its_own(digits):
     assert shares == pytest.approx(drawn, abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def plain(digits):
+    """What a trial without either was trained on."""
+    return trial_of(digits)[1]
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 @pytest.mark.parametrize(
     ("window", "epochs"), [("from_epoch: 1", {1, 2}), ("until: 2", {0, 1}), ("{from_epoch: 1, until: 2}", {1})]
 )
-def test_it_acts_within_its_epochs_alone(digits, name, window, epochs):
+def test_it_acts_within_its_epochs_alone(digits, plain, name, window, epochs):
     """Outside of them the batches are the very ones of a training without it."""
-    _, plain = trial_of(digits)
     _, mixed = trial_of(digits, f"techniques.{name}={{{window.strip('{}')}}}")
     for (epoch, images, labels), (_, mixed_images, mixed_labels) in zip(plain, mixed, strict=True):
         assert (mixed_labels.ndim == 2) == (epoch in epochs)

@@ -58,7 +58,9 @@ def test_trials_that_were_evaluated_at_other_epochs_have_none():
 
 @pytest.mark.parametrize("trials", [1, 3])
 def test_an_unknown_time_is_left_out_of_a_curve(trials):
-    for trace in figures.curves(run(trials=trials), list(PROTOCOLS)):
+    traces = figures.curves(run(trials=trials), list(PROTOCOLS))
+    assert traces
+    for trace in traces:
         assert "cold" not in trace["x"][BY_PROTOCOL]
 
 
