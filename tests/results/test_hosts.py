@@ -114,7 +114,7 @@ def test_captions_say_what_a_time_over_hosts_is(factors, is_pooled):
 
 def test_a_comparison_says_what_its_times_over_hosts_are():
     two, three, one, other = run_over(1.0, 1.05), run_over(1.0, 1.05, 1.02), run_over(1.0), run_over(1.0)
-    samples = "the samples are the hosts, each with the geometric mean of its trials"
+    samples = "each host is one sample, the geometric mean of its trials"
     assert samples in comparison.of_runs(two, three, "strict").caption
     assert samples not in comparison.of_runs(one, other, "strict").caption
     faster = run_over(1.0, 1.05, environment={"machine_class": "NVIDIA H100", "machine_id": "m"})

@@ -34,7 +34,7 @@ def test_what_is_written_is_what_is_searched(text, expected):
     [
         ("1..0.1", "to a larger one"),
         ("a..b", "from a number"),
-        ("log:0..1", "begins above 0"),
+        ("log:0..1", "must begin above 0"),
         ("log:-1..1", "above 0"),
     ],
 )

@@ -18,7 +18,7 @@ from pipelines.data.torchvision_loader import attach_to_training
 worker.MP_STATUS_CHECK_INTERVAL = float(sys.argv[1])  # seconds after which a worker looks up from its queue
 loader = DataLoader(range(4), num_workers=2, persistent_workers=True, worker_init_fn=attach_to_training)
 batches = iter(loader)
-next(batches)
+next(batches), next(batches)  # one of each worker, which is set up by then
 print(*(each.pid for each in batches._workers), flush=True)
 for each in batches._workers:
     each.join()

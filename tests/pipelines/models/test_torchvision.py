@@ -70,7 +70,7 @@ def test_the_last_layer_is_the_head():
     [
         (["precision=half"], "set precision=autocast"),
         (["techniques={linear_probe: {}}"], "techniques.linear_probe needs the layers"),
-        (["techniques={progressive_dropout: {end_epoch: 1}}"], "progressive_dropout has no rates"),
+        (["techniques={progressive_dropout: {end_epoch: 1}}"], "progressive_dropout cannot change the dropout"),
         (["model.architecture=squeezenet1_1", "techniques={mixup: {}}"], "mixup needs a linear last layer"),
     ],
 )

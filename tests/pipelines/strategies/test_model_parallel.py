@@ -188,7 +188,7 @@ def test_cuts_that_cannot_be(stages, names, message):
         ),
         (["parallel={strategy: pipeline}", "precision=autocast"], "set precision=float32"),
         (["parallel={strategy: pipeline}", "model.norm={sync: true}"], "set sync=false"),
-        (["parallel={strategy: pipeline}", "techniques.ema={}"], "techniques.ema needs weights"),
+        (["parallel={strategy: pipeline}", "techniques.ema={}"], "techniques.ema needs the same weights"),
         (["parallel={strategy: pipeline, schedule: interleaved}"], "stages_per_process=2"),
         (["parallel={strategy: tensor}", "model.drop_connect=0.5"], "set model.drop_connect=0"),
         (["parallel={strategy: columns}"], "needs a network in two columns: set model.name=alexnet"),
