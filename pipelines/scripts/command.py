@@ -177,12 +177,14 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while True:
+            has_ended = process.poll() is not None
             is_ready, now = selector.select(INTERVAL), time.monotonic()
-            if process.poll() is not None:
+            if has_ended:
                 ended = ended or now
-                if now - ended > PATIENCE:
-                    break
+            is_last = ended is not None and now - ended > PATIENCE  # still reads what is in the pipe by now
             if not is_ready:
+                if is_last:
+                    break
                 if ended is None and now - last > timeout:
                     raise silence
                 continue
@@ -195,6 +197,8 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
             begun = begun[:LONGEST_LINE]
             yield from map(_text, whole)
             last = time.monotonic()
+            if is_last:
+                break
     if begun:
         yield _text(begun)
     try:  # a command may close its output and go on

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import selectors
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -201,6 +203,28 @@ print('{"accuracy": 0.7}')
 """
     trial = train(code)
     assert (trial.outcome, trial.notes["left_running"]) == ("reached", 1)
+
+
+def test_what_it_printed_before_it_ended_is_read_however_late(monkeypatch):
+    """A busy machine may not let the reader run for longer than its patience."""
+
+    class Late(selectors.DefaultSelector):
+        looks = 0
+
+        def select(self, timeout=None):
+            self.looks += 1
+            if self.looks == 1:  # it prints and ends just after this look
+                process.wait()
+                return []
+            time.sleep(0.1)
+            return super().select(timeout)
+
+    monkeypatch.setattr(command, "PATIENCE", 0.05)
+    monkeypatch.setattr(command.selectors, "DefaultSelector", Late)
+    code = "import os, time\nif not os.fork(): time.sleep(60)\nprint('last')\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert list(command._lines(process, 60)) == ["last"]
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_progress_bar_is_output():
