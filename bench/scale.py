@@ -199,7 +199,7 @@ def check(given: ScaleOptions, size: Size) -> None:
 
 def check_packages(given: ScaleOptions, sizes: Iterable[Size]) -> None:
     """ValueError, before anything trains, where a strategy needs a package that is not installed here."""
-    for size in sizes:
+    for size in dict.fromkeys(sizes):
         package = recipe_of(given, size).parallel.package if size.processes > 1 else None
         if package:
             with named(size):

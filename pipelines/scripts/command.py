@@ -174,17 +174,16 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
     silence = _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
     pipe, begun, seen = process.stdout.fileno(), b"", 0
     last, ended = time.monotonic(), None
+    is_over = False  # whether patience has run out; the pipe is read once more, for what came before
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while True:
+        while not is_over:
             has_ended = process.poll() is not None
             is_ready, now = selector.select(INTERVAL), time.monotonic()
             if has_ended:
                 ended = ended or now
-            is_last = ended is not None and now - ended > PATIENCE  # still reads what is in the pipe by now
+            is_over = ended is not None and now - ended > PATIENCE
             if not is_ready:
-                if is_last:
-                    break
                 if ended is None and now - last > timeout:
                     raise silence
                 continue
@@ -197,8 +196,6 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
             begun = begun[:LONGEST_LINE]
             yield from map(_text, whole)
             last = time.monotonic()
-            if is_last:
-                break
     if begun:
         yield _text(begun)
     try:  # a command may close its output and go on

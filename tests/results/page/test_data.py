@@ -345,7 +345,7 @@ def test_published_figures_name_their_data_set():
 
 
 def test_of_many_runs_the_newest_of_each_recipe_are_shown_in_detail(monkeypatch):
-    monkeypatch.setattr(data, "DETAILED", sum(len(run().trials) for _ in range(3)))
+    monkeypatch.setattr(data, "DETAILED", 3 * len(run().trials))
     runs = [run(number, recipe_name=name) for number, name in enumerate(["a/old", "b/x", "b/x", "b/x", "c/y"])]
     shown = page_data(runs, [])
     assert [bool(one["trials"]) for one in shown["runs"]] == [True, False, False, True, True]
