@@ -221,13 +221,16 @@ def check_all_end(numbers, patience=PATIENCE):
 
 
 PARENT = """
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from bench.training.launch import Children, Launch
 launch = Launch((), checkout=Path(sys.argv[1]))
+def show(event):
+    os.write(1, f"{event.text}\\n".encode())  # in one part, which the other thread's cannot split
 with Children() as children, ThreadPoolExecutor(2) as pool:
-    list(pool.map(lambda number: children.run(launch, lambda event: print(event.text, flush=True)), range(2)))
+    list(pool.map(lambda number: children.run(launch, show), range(2)))
 """
 
 
