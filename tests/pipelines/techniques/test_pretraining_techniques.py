@@ -279,6 +279,10 @@ def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ["techniques.linear_probe={}", "optimizer={name: muon, lr: 0.1, bias_lr: 0.05, head_lr: 0.05}"],
+            r"muon is for convolutions, and techniques\.linear_probe trains none: set optimizer=\{name: sgd",
+        ),
         (["techniques.linear_probe={}", "model.norm={}"], "convnet has norms, whose statistics would change"),
         (
             ["techniques={linear_probe: {}, distillation: {feature_weight: 0.5}}"],
