@@ -40,32 +40,46 @@ def warm_up(setup: TrainingSetup) -> Lap:
         return dataset.noise(counts)
 
     clock = make_clock(setup.world.device)
+    steps = warm_up_steps(recipe, images)
     with clock.lap("compile"):
         rest = 0 if recipe.drop_last else images % recipe.batch_size
         for count in filter(None, (images, rest)):
-            for warm_up_recipe in warm_up_recipes(recipe, count):
+            for warm_up_recipe in warm_up_recipes(recipe, count, steps):
                 run_trial(replace(setup, recipe=warm_up_recipe, dataset=noise(count)), seed=0)
     return clock.laps[0]
 
 
-def warm_up_recipes(recipe: Recipe, images: int) -> Iterator[Recipe]:
-    """The recipe in a few steps over so many images, once for each size that `augment.resolution` gives them.
+def warm_up_steps(recipe: Recipe, images: int) -> int:
+    """Steps of each training of the warm-up, no more than the recipe has over so many images.
 
-    The steps are enough for everything that a technique, and the exchange of gradients, do in the course of a training.
+    They are enough for everything that a technique, and the exchange of gradients, do in the course of a training.
+    """
+    parts = (recipe.parallel, *recipe.techniques.chosen().values())
+    return min(recipe.steps(images), max(STEPS, *(part.warm_up_steps for part in parts)))
+
+
+def warm_up_recipes(recipe: Recipe, images: int, steps: int) -> Iterator[Recipe]:
+    """The recipe in so many steps over so many images, once for each size that `augment.resolution` gives them.
+
+    Under CUDA graphs it comes twice: torch records a graph only when a shape comes for the second time, and the
+    warm-up evaluates once.
     """
     steps_per_epoch = recipe.steps_per_epoch(images)
-    chosen = recipe.techniques.chosen()
-    steps = max(STEPS, *(part.warm_up_steps for part in (recipe.parallel, *chosen.values())))
+    chosen, weights = recipe.techniques.chosen(), recipe.data.class_weights
     shortened = {name: technique.shortened(steps_per_epoch) for name, technique in chosen.items()}
+    equal_weights = weights and (1.0,) * len(weights)  # those of all random labels of a small batch may be 0
     changes = {
-        "epochs": min(steps / steps_per_epoch, recipe.epochs),
+        "epochs": steps / steps_per_epoch,
         "techniques": recipe.techniques.model_copy(update=shortened),
+        "data": recipe.data.model_copy(update={"class_weights": equal_weights}),
     }
     stages = [changes]
     if "self_training" in chosen:  # its batches are larger from the first labelling on, here that of the first epoch
         labelling = chosen["self_training"].model_copy(update={"start_epoch": -1, "end_epoch": 1, "cycle": 1})
         techniques = changes["techniques"].model_copy(update={"self_training": labelling})
         stages.append(changes | {"techniques": techniques})
+    if recipe.compile_mode != "default":
+        stages *= 2
     augment, resolution = recipe.augment, recipe.augment.resolution
     for alone in [resolution.of_epoch(epoch) for epoch in resolution.epochs] if resolution else [None]:
         for stage in stages:

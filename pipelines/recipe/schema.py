@@ -161,8 +161,7 @@ class Recipe(Config):
 
     def steps(self, images: int) -> int:
         """Optimizer steps in the whole training over so many images."""
-        steps = self.epochs * self.steps_per_epoch(images)
-        return max(1, math.ceil(round(steps, 6)))  # 1.1 epochs of 100 steps are 110, in floating point a bit more
+        return whole_steps(self.epochs * self.steps_per_epoch(images))
 
     def samples(self, steps: int, images: int) -> int:
         """Training images seen in the first so many steps, each epoch over so many images."""
@@ -170,6 +169,11 @@ class Recipe(Config):
         epochs, rest = divmod(steps, per_epoch)
         whole = per_epoch * self.batch_size if self.drop_last else images
         return epochs * whole + min(rest * self.batch_size, whole)
+
+
+def whole_steps(steps: float) -> int:
+    """Rounded up, at least 1. 1.1 epochs of 100 steps are 110 steps, in floating point a bit more."""
+    return max(1, math.ceil(round(steps, 6)))
 
 
 def _without_default_nulls(whole: dict[str, Any], changed: dict[str, Any]) -> dict[str, object]:

@@ -26,17 +26,23 @@ class UnevenBatch:
     """Makes an epoch's last batch exact where the processes have unequal shares of it.
 
     The processes average the gradients of their mean losses, each with the same weight. The mean over the batch weighs
-    them by their images. The value of the loss stays as it is.
+    them by their images, those included that a technique has added. The value of the loss stays as it is.
     """
 
     def __init__(self, images: int, world: World) -> None:
         """images: in the last batch, over all processes."""
-        share = images // world.size + (world.rank < images % world.size)
-        self._last = share * world.size / images
+        self._images, self._processes = images, world.size
+        self._share = images // world.size + (world.rank < images % world.size)
         self._weight = 1.0
 
     def batch_ready(self, state: State) -> None:
-        self._weight = self._last if (state.step + 1) % state.steps_per_epoch == 0 else 1.0
+        assert state.labels is not None
+        if (state.step + 1) % state.steps_per_epoch:
+            self._weight = 1.0
+            return
+        count = len(state.labels)
+        added = count - self._share  # on each of the processes
+        self._weight = count * self._processes / (self._images + added * self._processes)
 
     def weighted(self, loss_function: LossFunction) -> LossFunction:
         """The mean loss, with its gradient multiplied by this process's weight in the batch."""

@@ -1,12 +1,12 @@
 """A small training loop for what comes before the training: the pretraining of a network, or of its teacher."""
 
-import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipelines.recipe.schema import whole_steps
 from pipelines.recipe.techniques.pretraining import Pretraining
 
 
@@ -26,7 +26,7 @@ def fit(
     parameters = list(parameters)
     batch_size = min(config.batch_size, images)
     per_epoch = images // batch_size
-    steps = max(1, math.ceil(config.epochs * per_epoch))
+    steps = whole_steps(config.epochs * per_epoch)
     rates = np.interp(np.arange(steps) + 1, [0, 0.1 * steps, steps + 1], [0, config.lr, 0])
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     losses = []

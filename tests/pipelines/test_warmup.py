@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import recipe
+from pipelines import recipe, warmup
 from pipelines.data import split
 from pipelines.techniques import lookahead
 from pipelines.techniques.growing_batch import gathered_batches
 from pipelines.train import run_trial
-from pipelines.warmup import STEPS, warm_up, warm_up_recipes
+from pipelines.warmup import STEPS, warm_up, warm_up_steps
 from tests.pipelines.calling import calling
 from tests.pipelines.test_trials_in_a_row import OneOfMany, quick, setup_for
+
+
+def warm_up_recipes(chosen, images):
+    return warmup.warm_up_recipes(chosen, images, warm_up_steps(chosen, images))
 
 
 def test_a_warm_up_is_a_few_steps_of_the_recipe():
@@ -81,6 +85,30 @@ def test_a_warm_up_has_a_step_of_two_batches_whenever_the_batch_grows(growth):
 def test_a_warm_up_is_no_longer_than_the_recipe():
     (short,) = warm_up_recipes(quick("epochs=0.1", "techniques.ema={every: 100}"), 1437)
     assert short.steps(1437) == quick("epochs=0.1").steps(1437) == 3
+
+
+def test_a_smaller_last_batch_is_warmed_up_for_as_many_steps(digits, monkeypatch):
+    """Its trainings have an epoch a step, and may have more epochs than the recipe."""
+    steps = []
+    counted = lambda setup, seed: steps.append(setup.recipe.steps(len(setup.dataset.train_images)))  # noqa: E731
+    monkeypatch.setattr(warmup, "run_trial", counted)
+    warm_up(setup_for(quick("drop_last=false", "batch_size=200", "techniques.ema={every: 7}"), digits))
+    assert steps == [7, 7]
+
+
+def test_a_warm_up_draws_its_images_whatever_the_weights_of_their_classes(digits):
+    """The random labels of the last three images are 2, 6 and 7."""
+    only_0_and_1 = "data.class_weights=[1, 1, 0, 0, 0, 0, 0, 0, 0, 0]"
+    warm_up(setup_for(quick("drop_last=false", "batch_size=239", only_0_and_1), digits))
+
+
+def test_a_warm_up_under_cuda_graphs_has_each_shape_twice():
+    """With the first call of a shape torch records nothing."""
+    overrides = ["compile=true", "augment.resolution={epochs: [0, 1], sizes: [6, 8]}"]
+    once = list(warm_up_recipes(quick(*overrides), 1437))
+    twice = list(warm_up_recipes(quick(*overrides, "compile_mode=reduce-overhead"), 1437))
+    sizes = [[short.augment.resolution.sizes for short in shorts] for shorts in (once, twice)]
+    assert sizes == [[(6,), (8,)], [(6,), (6,), (8,), (8,)]]
 
 
 def test_a_warm_up_has_the_recipe_once_for_each_size_of_its_images():

@@ -159,6 +159,15 @@ def gradients_that_are_still_added_up(recipe: Recipe) -> str | None:
     return None
 
 
+def optimizer_of_a_frozen_backbone(recipe: Recipe) -> str | None:
+    if recipe.techniques.linear_probe and recipe.optimizer.name == "muon":
+        return (
+            "optimizer.name=muon is for convolutions, and techniques.linear_probe trains none: set optimizer={name: "
+            "sgd, lr: 0.05}"
+        )
+    return None
+
+
 def what_changes_a_frozen_backbone(recipe: Recipe) -> str | None:
     if not recipe.techniques.linear_probe:
         return None
@@ -190,5 +199,6 @@ CONSTRAINTS: tuple[Callable[[Recipe], str | None], ...] = (
     sum_over_added_images,
     images_of_two_sizes,
     gradients_that_are_still_added_up,
+    optimizer_of_a_frozen_backbone,
     what_changes_a_frozen_backbone,
 )

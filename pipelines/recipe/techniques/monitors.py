@@ -26,7 +26,7 @@ class ReduceOnPlateau(Technique):
 
 class EarlyStopping(Technique):
     """End the training when the accuracy on the held-out images has stopped rising. It is measured after each epoch,
-    in the training's time."""
+    in the lap `evaluate`."""
 
     evaluates_other_weights = True
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.recipe.config import NonNegative, Positive
 from pipelines.recipe.networks import ConvNet, Network
@@ -74,6 +74,15 @@ class Contrastive(Pretraining):
     """share of the key encoder that stays at each step"""
     temperature: Positive = 0.1
     """divisor of the similarities"""
+
+    @model_validator(mode="after")
+    def _has_room_for_a_step(self) -> Self:
+        if self.queue < self.batch_size:
+            raise ValueError(
+                f"queue={self.queue} has no room for the {self.batch_size} keys of a step: set queue={self.batch_size} "
+                "or more"
+            )
+        return self
 
 
 class Distillation(Pretraining):

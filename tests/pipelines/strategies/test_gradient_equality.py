@@ -1,5 +1,7 @@
 """One and four real processes train the same parameters, up to float32's rounding; shares are exact."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -131,22 +133,23 @@ def test_an_evaluation_counts_exactly_n_images(count, size, batch_size, tta):
     assert sorted(seen) == sorted(list(range(count)) * views)
 
 
-@given(images=st.integers(1, 100), size=st.integers(2, 8), batch_size=st.integers(1, 40))
-def test_the_weights_of_an_uneven_batch_make_the_mean_over_its_images(images, size, batch_size):
+@given(images=st.integers(1, 100), size=st.integers(2, 8), added=st.integers(0, 20))
+def test_the_weights_of_an_uneven_batch_make_the_mean_over_its_images(images, size, added):
+    """added: images that a technique gives each process beside its share."""
     if images < size:
         return
-    losses = np.random.default_rng(images).random(images)
-    shares = np.array_split(losses, size)
+    losses, more = (np.random.default_rng(images).random(shape) for shape in (images, (size, added)))
     total = 0.0
-    for rank, share in enumerate(shares):
+    for rank, share in enumerate(np.array_split(losses, size)):
+        share = np.concatenate([share, more[rank]])
         uneven = UnevenBatch(images, World(rank, size))
-        uneven._weight = uneven._last
+        uneven.batch_ready(SimpleNamespace(step=9, steps_per_epoch=5, labels=share))
         logits = torch.tensor(float(share.mean()), requires_grad=True)
         loss = uneven.weighted(lambda value, _: value * 1.0)(logits, None)
         loss.backward()
         assert loss.item() == pytest.approx(share.mean())
         total += logits.grad.item() * share.mean() / size
-    assert total == pytest.approx(losses.mean())
+    assert total == pytest.approx(np.append(losses, more).mean())
 
 
 def test_only_unequal_shares_are_weighted():

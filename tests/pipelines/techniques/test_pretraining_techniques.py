@@ -125,7 +125,7 @@ def test_the_teacher_gets_no_gradient():
     assert teacher.grad is None
 
 
-@pytest.mark.parametrize(("epochs", "steps"), [(1e-9, 1), (0.5, 5), (1.0, 10), (2.0, 20)])
+@pytest.mark.parametrize(("epochs", "steps"), [(1e-9, 1), (0.5, 5), (1.0, 10), (1.1, 11), (2.0, 20)])
 def test_fit_takes_so_many_steps_over_each_image_once_an_epoch(epochs, steps):
     seen, weight = [], nn.Parameter(torch.ones(1))
 
@@ -279,6 +279,10 @@ def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            ["techniques.linear_probe={}", "optimizer={name: muon, lr: 0.1, bias_lr: 0.05, head_lr: 0.05}"],
+            r"muon is for convolutions, and techniques\.linear_probe trains none: set optimizer=\{name: sgd",
+        ),
         (["techniques.linear_probe={}", "model.norm={}"], "convnet has norms, whose statistics would change"),
         (
             ["techniques={linear_probe: {}, distillation: {feature_weight: 0.5}}"],
@@ -304,6 +308,10 @@ def test_a_network_with_whitening_is_pretrained_behind_it(coloured, technique):
         (
             ["techniques.contrastive={views: {flip: alternating}}"],
             r"contrastive\.views\.flip=alternating depends on the.*set techniques\.contrastive\.views\.flip=random",
+        ),
+        (
+            ["techniques.contrastive={views: {}, queue: 100}"],
+            r"techniques\.contrastive: queue=100 has no room for the 128 keys of a step: set queue=128 or more",
         ),
     ],
 )
