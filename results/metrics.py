@@ -74,7 +74,7 @@ class Metric:
     """the header of a column"""
     meaning: str
     unit: str
-    samples: Callable[[Run, str], Samples]
+    values: Callable[[Run, str], Samples]
     """of a run, under a protocol"""
     limit: float
     """the smallest change that counts, where no rule says another: a share of a ratio, a fraction of a difference"""
@@ -95,6 +95,11 @@ class Metric:
     cost: tuple[str, str, Callable[[float], float]] | None = None
     """of a metric of which more is better: the name, unit and value of what is better if smaller, for tools that know
     no other"""
+
+    def samples(self, run: Run, protocol: str) -> Samples:
+        """One value a trial. A ratio needs numbers over zero: a trial with another one has none."""
+        values = self.values(run, protocol)
+        return [value if value and value > 0 else None for value in values] if self.test is RATIO else values
 
     @property
     def is_timed(self) -> bool:
@@ -155,7 +160,7 @@ def _mean_epoch(run: Run, trial: TrialRecord) -> float | None:
     last_size_starts = max(resolution["epochs"]) if resolution else 0
     if not trial.came_to_its_end or epochs is None or not last_size_starts < epochs < LONGEST:
         return None
-    return trial.seconds("augment", "train") / epochs or None
+    return trial.seconds("augment", "train") / epochs
 
 
 def _energy(run: Run, protocol: str) -> Samples:
@@ -209,7 +214,7 @@ METRICS = {
             "compile s",
             "warm-up and compilation, once a process",
             "s",
-            _each(lambda trial: trial.seconds("compile") or None),
+            _each(lambda trial: trial.seconds("compile")),
             0.1,
         ),
         Metric(

@@ -77,7 +77,7 @@ def compare(
     across: what may differ. fail_on: rules such as "time:2%". ValueError where a side has no run, or as
     `results.compare.compare`.
     """
-    chosen = rules.rules(fail_on)
+    protocol, chosen = protocols.parse(protocol), rules.rules(fail_on)
 
     def side(given: str | Path | Run) -> list[samples.Samples]:
         if isinstance(given, Run):

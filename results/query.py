@@ -49,6 +49,7 @@ def database(
     find_protocol(protocol)
     paths = store.locate(places)
     encoded = cache.derived(paths, f"rows {protocol}", partial(_encode, protocol=protocol), workers)
+    found = [one if isinstance(one, ValueError) else (path, one) for path, one in zip(paths, encoded, strict=True)]
     connection = duckdb.connect()
     with tempfile.TemporaryDirectory() as folder:
         sources = {name: Path(folder) / f"{name}.json" for name in ("runs", "trials", "files")}
@@ -57,14 +58,14 @@ def database(
             sources["trials"].open("wb") as trials,
             sources["files"].open("wb") as files,
         ):
-            for one in store.without_unreadable(paths, encoded, places, skip):
+            for path, one in store.without_unreadable(paths, found, places, skip):
                 head, run, rows = one.split(b"\n", 2)
-                found = json.loads(head)
-                for warning in found["warnings"]:
+                file = json.loads(head) | {"file": str(path.with_name(store.TRIALS))}
+                for warning in file["warnings"]:
                     warn(warning)
-                runs.write(run + b"\n")
+                runs.write(_line(json.loads(run) | {"path": str(path.parent)}))
                 trials.write(rows)
-                files.write(head + b"\n")
+                files.write(json.dumps(file).encode() + b"\n")
         for name in ("runs", "trials"):
             if name in names:
                 _create(connection, name, sources[name])
@@ -74,21 +75,30 @@ def database(
 
 
 def _encode(path: Path, protocol: str) -> bytes:
-    """Lines: what `_create_nested` needs to read the trials, the row of the run, and the rows of its trials."""
+    """Lines: what `_create_nested` needs to read the trials, the row of the run, and the rows of its trials.
+
+    The reader adds the paths. They change with the reader's folder and when the runs are moved, and warnings have them.
+    """
     run = store.read(path)
-    is_ended = run.record.status != "running"
     found = tables([run], protocol, ("runs", "trials"))
     head = {
-        "file": str(path.with_name(store.TRIALS)),
         "run": run.record.id,
         "recipe": run.record.recipe_name,
-        "as_it_stands": is_ended and not run.warnings,
+        "as_it_stands": run.record.status != "running" and not run.warnings,
         "warnings": run.warnings,
     }
-    rows = (json.dumps(_finite(row), ensure_ascii=False) for row in (*found.runs, *found.trials))
-    # a byte of a path that is no UTF-8 is a question mark in the rows; the head keeps it, to find the file again
-    lines = "\n".join([json.dumps(head), *rows, ""]).encode("utf-8", "replace")
-    return lines if is_ended else cache.Passing(lines)
+    lines = json.dumps(head).encode() + b"\n" + b"".join(map(_line, (*found.runs, *found.trials)))
+    return lines if head["as_it_stands"] else cache.Passing(lines)
+
+
+def _line(row: Row) -> bytes:
+    """A row as JSON. A byte of a path that is no UTF-8 becomes a question mark. A loss that is NaN or infinite is the
+    text that DuckDB reads as that number."""
+    finite = {
+        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return json.dumps(finite, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def _create(connection: "duckdb.DuckDBPyConnection", name: str, path: Path) -> None:
@@ -185,14 +195,6 @@ def _cell(column: Column) -> str:
         return column.name
     text = f"regexp_replace({column.name}, '[[:cntrl:]]', ' ', 'g')"
     return rf"regexp_replace({text}, '^([{FORMULA}].)', '''\1') AS {column.name}"
-
-
-def _finite(row: Row) -> Row:
-    """A loss that is NaN or infinite as the text that DuckDB reads as that number."""
-    return {
-        key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in row.items()
-    }
 
 
 def _text(value: object) -> str:

@@ -286,10 +286,17 @@ class RunRecord(_Kept):
             raise ValueError(f"seeds {repeated} come more than once: trials of one seed are one trial")
         return seeds
 
+    @property
+    def has_no_target(self) -> bool:
+        """Whether the recipe asks for no accuracy, so that throughput is what counts."""
+        return "target" in self.recipe and self.recipe["target"] is None
+
     def check(self, trial: TrialRecord) -> None:
         """ValueError for a trial that cannot be of this run."""
         if trial.seed not in self.seeds:
             raise ValueError(f"seed={trial.seed} is not among the seeds of run {self.id}")
+        if trial.target is None and not self.has_no_target:
+            raise ValueError(f"seed={trial.seed}: target is missing, and the recipe does not say that there is none")
         # A lap is the maximum over the ranks, so that with several of them the sum may rightly exceed the total.
         total = trial.seconds("total") if self.world_size == 1 else 0
         if total and (parts := sum(lap.seconds for lap in trial.laps if lap.name != "total")) > total + CLOCK_TOLERANCE:
@@ -357,7 +364,7 @@ class Run:
     @property
     def has_no_target(self) -> bool:
         """Whether the recipe asks for no accuracy, so that throughput is what counts."""
-        return "target" in self.record.recipe and self.record.recipe["target"] is None
+        return self.record.has_no_target
 
     @property
     def is_out_of_memory(self) -> bool:

@@ -300,14 +300,16 @@ NOT_CACHED = ("origin", "published")
 
 
 def _encode(path: Path) -> bytes:
-    """A run's samples by every protocol and metric, as JSON."""
+    """A run's samples by every protocol and metric, as JSON. Warnings have the path in them, so that a run with some is
+    read again."""
     run = store.read(path)
     default = of_run(run, DEFAULT_PROTOCOL, METRICS)
     timed = [name for name, metric in METRICS.items() if metric.by_protocol]
     values = {protocol: {name: find_metric(name).samples(run, protocol) for name in timed} for protocol in PROTOCOLS}
     shared = {each.name: getattr(default, each.name) for each in fields(Samples) if each.name not in NOT_CACHED}
     shared["warnings"] = [printable(warning) for warning in default.warnings]
-    return json.dumps({"shared": shared, "by_protocol": values}).encode()
+    encoded = json.dumps({"shared": shared, "by_protocol": values}).encode()
+    return cache.Passing(encoded) if run.warnings else encoded
 
 
 def _decode(path: Path, encoded: bytes) -> dict[str, Samples]:

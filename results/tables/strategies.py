@@ -1,5 +1,6 @@
 """The table of strategies: one training shared by several processes in several ways, and what a step costs in each."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,10 +28,10 @@ SENT_CAPTION = (
 def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run, in the order given. ValueError for an unknown protocol."""
     headers = ("recipe", "strategy", "processes", "accuracy %", "ms a step", f"times {PLAIN}", "MiB a process")
-    plain = next((step_seconds([run]) for run in runs if strategy(run) == PLAIN), None)
+    plain = {conditions(run): step_seconds([run]) for run in reversed(runs) if strategy(run) == PLAIN}
     rows = []
     for run in runs:
-        seconds = step_seconds([run])
+        seconds, of_plain = step_seconds([run]), plain.get(conditions(run))
         rows.append(
             (
                 name_of(run),
@@ -38,7 +39,7 @@ def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
                 str(run.record.world_size),
                 summarize(run, protocol).accuracy_text,
                 form.milliseconds(seconds),
-                form.NOTHING if seconds is None or not plain else f"{seconds / plain:.2f}",
+                form.NOTHING if seconds is None or not of_plain else f"{seconds / of_plain:.2f}",
                 form.number(peak([run])),
             )
         )
@@ -132,6 +133,12 @@ def sent(counted: Communication | None) -> tuple[str, str]:
         return form.NOTHING, form.NOTHING
     found = (counted.bytes_per_step, counted.formula_bytes)
     return tuple(form.number(None if one is None else one / 1e6, 3) for one in found)
+
+
+def conditions(run: Run) -> str:
+    """What must be equal for steps to be compared: network, data, batch, number of processes and class of machine."""
+    options = [run.record.recipe.get(name) for name in ("model", "data", "batch_size")]
+    return json.dumps([options, run.machine], sort_keys=True)
 
 
 def strategy(run: Run) -> str:

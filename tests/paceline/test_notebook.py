@@ -90,6 +90,8 @@ def test_two_runs_are_compared_and_shown():
     assert "better" in str(found)
     runs = {run.record.recipe_name: run for run in store.find(["runs"])}
     assert paceline.compare(runs["idea"], runs["other"]).rows[0].recipe == "idea → other"
+    by_old_name = paceline.compare(runs["idea"], "other", protocol="record")
+    assert (by_old_name.protocol, by_old_name.verdicts["time"]) == ("strict", "undecided")
 
 
 def test_what_differs_is_not_comparable_unless_it_may():

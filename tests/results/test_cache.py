@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,15 @@ def test_a_folder_is_looked_up_once_where_the_runs_of_two_alternate_in_time(runs
     assert [len(one["strict"].seeds) for one in found] == [2, 1] * 3
 
 
+def test_a_warning_names_the_file_where_it_is_now(runs):
+    with (next(runs.glob("*id01")) / "trials.jsonl").open("a") as file:
+        file.write("torn {\n")
+    kept(runs)
+    moved = runs.rename(runs.with_name("moved"))
+    (warning,) = kept(moved)[1]["strict"].warnings
+    assert warning.startswith(f"{moved}/")
+
+
 def test_little_is_not_kept(runs, monkeypatch):
     monkeypatch.setattr(cache, "KEEP_FROM", 1 << 30)
     kept(runs)
@@ -149,3 +159,23 @@ def test_sql_answers_alike_with_and_without_the_cache(runs):
     rows = query.ask(query.database([runs], "strict"), "select count(*), sum(seconds) from laps")[1]
     trials = [one for run in store.find([runs]) for one in run.trials]
     assert rows == [(sum(len(one.laps) for one in trials), sum(lap.seconds for one in trials for lap in one.laps))]
+
+
+def test_sql_finds_what_is_kept_from_another_folder_and_after_a_move(tmp_path, monkeypatch):
+    pytest.importorskip("duckdb")
+    monkeypatch.setattr(cache, "KEEP_FROM", 1)
+    run = store.create(tmp_path / "runs", record())
+    run.append(trial(0))
+    run.finish("interrupted")
+
+    def answer(place):
+        return query.ask(query.database([place], "strict"), "select path, (select count(*) from laps) from runs")[1]
+
+    monkeypatch.chdir(tmp_path)
+    expected = len(trial(0).laps)
+    assert answer("runs") == [(str(Path("runs", run.path.name)), expected)]
+    assert (tmp_path / "runs" / cache.NAME).exists()
+    (tmp_path / "runs").rename("moved")
+    assert answer("moved") == [(str(Path("moved", run.path.name)), expected)]
+    monkeypatch.chdir("moved")
+    assert answer(".") == [(run.path.name, expected)]

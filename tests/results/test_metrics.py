@@ -60,6 +60,12 @@ def test_a_trial_that_diverged_has_no_time(name):
     assert values(name, trial(outcome="diverged", reason="loss", laps=LAPS)) == [None]
 
 
+@pytest.mark.parametrize("name", ["time", "time-to-target", "compile-time", "epoch-time", "step-time", "peak-memory"])
+def test_a_number_that_no_ratio_can_have_is_none(name):
+    stopped_clock = [Lap(name=lap.name, epoch=lap.epoch, seconds=0) for lap in LAPS]
+    assert values(name, trial(laps=stopped_clock, peak_host_bytes=0, **EPOCH)) == [None]
+
+
 def test_a_miss_has_a_total_time_and_no_time_to_target():
     one = missed(laps=LAPS, **{"epochs": [{"epoch": 1, "accuracy": 0.9}]})
     assert values("time", one) == [8.0]

@@ -141,6 +141,7 @@ def lap(name, seconds):
         ({"laps": [lap("total", 1.0), lap("train", 0.6), lap("build", 0.6)]}, "its laps add up to 1.2 s, more than"),
         ({"outcome": "missed"}, "outcome=missed, but accuracy=0.95 is not under the target 0.94"),
         ({"seed": 99}, "seed=99 is not among the seeds of run abcd1234"),
+        ({"target": None, "outcome": "finished"}, "target is missing, and the recipe does not say that there is none"),
     ],
 )
 def test_a_whole_line_that_can_not_be_true_is_refused_by_name(written, changes, told):

@@ -27,6 +27,15 @@ def test_a_step_is_compared_with_ddp_s():
     assert alone["times DDP"] == "–"
 
 
+def test_a_step_is_compared_with_ddp_under_the_same_conditions_alone():
+    runs = [of_strategy(name, name, seconds) for name, seconds in (("DDP", 0.4), ("FSDP2", 1.2))]
+    more_processes = [of_strategy(name, name, seconds, 4) for name, seconds in (("FSDP2", 0.3), ("DDP", 0.1))]
+    recipe = {"epochs": 3, "model": {"name": "alexnet"}}
+    network = of_strategy("alexnet", "columns", 9.0)
+    network = Run(network.record.model_copy(update={"recipe": recipe}), network.trials, network.path)
+    assert [row["times DDP"] for row in rows(*runs, *more_processes, network)] == ["1.00", "3.00", "3.00", "1.00", "–"]
+
+
 def test_memory_is_the_device_s_if_it_was_measured():
     host = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=None)
     device = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=2**20)
