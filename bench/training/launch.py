@@ -19,8 +19,9 @@ from bench.training import events
 from bench.training.events import Event
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
-"""seconds that children have to end after SIGTERM, before they are killed"""
+PATIENCE = 45.0
+"""seconds that children have to end after SIGTERM, before they are killed. torchrun kills its processes after 30; they
+are in sessions of their own, where killing the group of torchrun does not reach them"""
 REPEATED = 1.0
 """seconds after a signal from which another one counts as the second: GNU `timeout` sends its signal twice at once"""
 

@@ -1,5 +1,6 @@
 """Children that are no trainings: how they are started, what they report, and how they end."""
 
+import inspect
 import json
 import os
 import signal
@@ -212,6 +213,12 @@ def test_a_second_signal_kills_a_child_that_does_not_end(tmp_path, monkeypatch, 
 
     with Children() as children:
         assert children.run(launch_of(tmp_path, DEAF), signal_twice) == 128 + signal.SIGKILL
+
+
+def test_torchrun_kills_its_processes_before_it_is_killed_itself():
+    from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+
+    assert inspect.signature(LocalElasticAgent).parameters["shutdown_timeout"].default + 5 < launch.PATIENCE
 
 
 def test_one_process_starts_the_children(monkeypatch):
