@@ -108,11 +108,12 @@ class Child:
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self._is_stopped = False
+        is_interleaved = events.INTERLEAVED in launch.variables  # any other has an empty input: nobody would answer it
         with launch.errors.open("wb") if launch.errors else contextlib.nullcontext() as errors:
             self._process = subprocess.Popen(  # noqa: S603  no shell
                 ending_with_us(launch.command),
                 env=launch.environment(os.environ),
-                stdin=subprocess.PIPE,
+                stdin=subprocess.PIPE if is_interleaved else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=launch.folder,

@@ -63,6 +63,10 @@ def test_a_child_that_prints_no_whole_line_before_its_first_event_is_heard(tmp_p
     assert capfd.readouterr().err == "loading"
 
 
+def test_a_child_that_asks_for_input_does_not_wait_for_ever(tmp_path):
+    assert seen_by(tmp_path, "os.path.sameopenfile(0, os.open(os.devnull, os.O_RDONLY))")
+
+
 def test_a_launcher_that_is_not_there_is_one_line(tmp_path, capfd):
     with Children() as children:
         assert children.run(launch_of(tmp_path, "", launcher=("nosuch",)), print) == 2
