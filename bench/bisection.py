@@ -210,6 +210,7 @@ def check_order(given: BisectionOptions, good: str, bad: str) -> None:
 
 def commit_of(repository: Path, name: str) -> str:
     """The hash of a commit. ValueError where there is none of that name."""
+    git.output(repository, "rev-parse", "--git-dir")
     commit = git.run(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").stdout.strip()
     if not commit:
         raise ValueError(f"{repository}: there is no commit {name}")

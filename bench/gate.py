@@ -198,12 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_ones = {one.first.recipe for one in judgements if one.decision in ("undecided", "unstable")}
         cli.warn(f"no decision on {', '.join(sorted(open_ones))}; the exit status is 0 because of --undecided ok")
         status = cli.OK
-    try:
-        write_reports(given, judgements, table)
-    except OSError as error:
-        failed = cli.print_error(PROG, error)
-        return status or failed  # what is worse stays worse
-    return status
+    failed = write_reports(given, judgements, table)
+    return status or failed  # what is worse stays worse
 
 
 def by_recipe(suite: str) -> dict[str, "Entry"]:
@@ -221,17 +217,24 @@ def by_recipe(suite: str) -> dict[str, "Entry"]:
     return found
 
 
-def write_reports(given: Reports, judgements: Sequence["Judgement"], table: "Table") -> None:
-    """Write the files that are asked for."""
+def write_reports(given: Reports, judgements: Sequence["Judgement"], table: "Table") -> int:
+    """Write the files that are asked for. Returns 2, with a line for each that cannot be written, else 0."""
     from results.tables import gate as gate_reports
 
-    if given.summary:
-        with given.summary.open("a", encoding="utf-8") as file:
-            file.write(table.markdown())
-    if given.junit:
-        given.junit.write_text(gate_reports.junit(judgements), encoding="utf-8")
-    if given.benchmark_json:
-        given.benchmark_json.write_text(gate_reports.benchmark_json(judgements), encoding="utf-8")
+    reports = (
+        (given.summary, "a", table.markdown()),
+        (given.junit, "w", gate_reports.junit(judgements)),
+        (given.benchmark_json, "w", gate_reports.benchmark_json(judgements)),
+    )
+    status = cli.OK
+    for path, mode, text in reports:
+        try:
+            if path:
+                with path.open(mode, encoding="utf-8") as file:
+                    file.write(text)
+        except OSError as error:
+            status = cli.print_error(PROG, error)
+    return status
 
 
 def judge_by_baseline(
@@ -294,12 +297,13 @@ def trained(given: GateOptions, out: Path, *words: str) -> list["Samples"]:
 def judge_interleaved(
     given: GateOptions, entries: Mapping[str, "Entry"], chosen: "Rules", own: Mapping[str, "Rules"]
 ) -> list["Judgement"]:
-    """Train the suite with both checkouts, interleaved. ValueError where the other one is no checkout of Paceline."""
+    """Train the suite with both checkouts, interleaved. ValueError where one is no checkout of Paceline."""
     from results import gate
 
     assert given.against
-    if not any((given.against / place).is_file() for place in ("bench/training/launch.py", "bench/launch.py")):
-        raise ValueError(f"--against {given.against}: no checkout of a Paceline whose trials can be interleaved")
+    for option, checkout in (("--against", given.against), ("--checkout", given.checkout or ROOT)):
+        if not any((checkout / place).is_file() for place in ("bench/training/launch.py", "bench/launch.py")):
+            raise ValueError(f"{option} {checkout}: no checkout of a Paceline whose trials can be interleaved")
     checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)

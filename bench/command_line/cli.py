@@ -82,10 +82,13 @@ def command(main: Main) -> Callable[..., int]:
 
     @functools.wraps(main)
     def guarded(arguments: Sequence[str] | None = None) -> int:
-        if sys.stdout is sys.__stdout__:  # not under a test that captures it
-            make_streams_safe()
+        output = make_streams_safe() if sys.stdout is sys.__stdout__ else None  # None under a test that captures it
         try:
-            return main(arguments)
+            status = main(arguments)
+            sys.stdout.flush()
+            if status == OK and output and output.error:
+                raise output.error
+            return status
         except Terminated as end:
             return 128 + end.signal
         except KeyboardInterrupt:
@@ -141,9 +144,22 @@ def warn(text: str) -> None:
     print(as_typed(f"warning: {printable(text)}"), file=sys.stderr)
 
 
-def kept_for_json(wanted: bool) -> contextlib.AbstractContextManager[object]:
-    """With --json, what a training prints on standard output goes to standard error: a user's own code, or Ray."""
-    return contextlib.redirect_stdout(sys.stderr) if wanted else contextlib.nullcontext()
+@contextlib.contextmanager
+def kept_for_json(wanted: bool) -> Iterator[None]:
+    """With --json, what a training prints on standard output goes to standard error: a user's own code, Ray, a library
+    in C, and the processes that they start."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def print_json(value: Any) -> None:
@@ -164,32 +180,39 @@ def print_line(console: "Console", text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def make_streams_safe() -> None:
-    """Let no output end a command: a stream may be closed, its reader gone, its encoding without our characters."""
+def make_streams_safe() -> "_Output":
+    """Let no output end a command: a stream may be closed, on a full disk, its reader gone, its encoding without our
+    characters. Returns what writes standard output."""
     while (free := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file that is opened would be standard output
         pass
     os.close(free)
     codecs.register_error("paceline", _replace)
     sys.stdin = sys.stdin or Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
-    for name, number in (("stdout", 1), ("stderr", 2)):
+    outputs = {"stdout": _Output(1, "w", closefd=False), "stderr": _Output(2, "w", closefd=False)}
+    for name, output in outputs.items():
         stream = getattr(sys, name)
-        encoding, buffered = (stream.encoding, not stream.isatty()) if stream else ("utf-8", True)
+        encoding, by_line = "utf-8", False
         if stream:
             stream.flush()
-        raw = _Output(number, "w", closefd=False)
-        safe = io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding, "paceline", line_buffering=number == 2 or not buffered
-        )
+            encoding = stream.encoding
+            by_line = stream.line_buffering or stream.write_through  # the latter with PYTHONUNBUFFERED
+        safe = io.TextIOWrapper(io.BufferedWriter(output), encoding, "paceline", line_buffering=by_line)
         setattr(sys, name, safe)
+    return outputs["stdout"]
 
 
 class _Output(io.FileIO):
-    """A file whose reader may go away: what is written after that is dropped."""
+    """A file that takes whatever is written. What comes after a write that failed is dropped."""
+
+    error: OSError | None = None
+    """why it failed; None where only the reader went away"""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.error = OSError(error.errno, error.strerror, "standard output")
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)

@@ -12,8 +12,10 @@ REMOTE = re.compile(
 
 
 def web_page(folder: Path) -> str | None:
-    """Of the remote `origin` of the repository in `folder`; None without git, a repository or a remote on a host."""
+    """Of the remote `origin` of the repository that `folder` is a part of; None without git, a repository or a remote
+    on a host. An installed copy may lie in a repository of the user's own, which keeps no file of it."""
     try:
+        git.output(folder, "ls-files", "--error-unmatch", ".")
         return web_address(git.output(folder, "remote", "get-url", "origin").strip())
     except (OSError, ValueError):
         return None

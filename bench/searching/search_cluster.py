@@ -113,10 +113,12 @@ def train_stage(
             ray.get(pruner.follow.remote(trial))  # before its worker reports
             yield ScoreTask(plan, values, trial.number, pruner, data_dir.absolute(), Path.cwd(), threads, gpus)
 
-    for task, found in cluster.train(asked(), at_most=max(1, cluster.places(threads, gpus))):
-        trial = trials.pop(task.number)
-        if isinstance(found, Failure):
+    try:
+        for task, found in cluster.train(asked(), at_most=max(1, cluster.places(threads, gpus))):
+            if isinstance(found, Failure):
+                raise ValueError(f"trial {task.number + 1}: {found.reason}")
+            state = TrialState.PRUNED if found is None else TrialState.COMPLETE
+            report(study, study.tell(trials.pop(task.number), found, state=state))
+    finally:  # else a search that goes on would keep away from their values, as from those of trials that run
+        for trial in trials.values():
             study.tell(trial, state=TrialState.FAIL)
-            raise ValueError(f"trial {task.number + 1}: {found.reason}")
-        state = TrialState.PRUNED if found is None else TrialState.COMPLETE
-        report(study, study.tell(trial, found, state=state))

@@ -89,9 +89,14 @@ def how_to_resume(directory: store.RunDirectory) -> str:
 
 
 def keep_traceback(directory: store.RunDirectory | None, error: ScriptError) -> str:
-    """Write the traceback of the user's own code beside the record; where it is, for the message."""
+    """Write the traceback of the user's own code beside the record; where it is, for the message. A full disk must not
+    replace the error."""
     if directory is None or error.__cause__ is None:
         return ""
     path = directory.path / "traceback.txt"
-    path.write_text("".join(traceback.format_exception(error.__cause__)), encoding="utf-8", errors="backslashreplace")
+    text = "".join(traceback.format_exception(error.__cause__))
+    try:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as failure:
+        return f"; the traceback could not be written: {failure}"
     return f"; the traceback is in {path}"

@@ -78,6 +78,8 @@ class Waiting:
 
 Event = TrialFinished | RunRecorded | Message | Waiting
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
+BEGIN = '{"event": '
+"""how each event begins"""
 
 
 def encode(event: Event) -> str:
@@ -85,13 +87,17 @@ def encode(event: Event) -> str:
     return json.dumps({"event": type(event).__name__, **asdict(event)})
 
 
-def decode(line: str) -> Event | None:
-    """The event of a line; None for a line that is no event."""
+def decode(line: str) -> tuple[str, Event | None]:
+    """What stands in a line before its event, and the event. All of the line and None where it has none.
+
+    Another process, or the user's own code before the first event, may have begun the line and not ended it.
+    """
+    before, begin, rest = line.rpartition(BEGIN)
     try:
-        fields = json.loads(line)
-        return KINDS[fields.pop("event")](**fields)
+        fields = json.loads(begin + rest)
+        return before, KINDS[fields.pop("event")](**fields)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return line, None
 
 
 def are_wanted(variables: Mapping[str, str]) -> bool:

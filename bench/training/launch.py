@@ -19,14 +19,16 @@ from bench.training import events
 from bench.training.events import Event
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
-"""seconds that children have to end after SIGTERM, before they are killed"""
+PATIENCE = 45.0
+"""seconds that children have to end after SIGTERM, before they are killed. torchrun kills its processes after 30; they
+are in sessions of their own, where killing the group of torchrun does not reach them"""
 REPEATED = 1.0
 """seconds after a signal from which another one counts as the second: GNU `timeout` sends its signal twice at once"""
 
-LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS", events.REPORTS, events.INTERLEAVED)
 LAUNCHER_PREFIXES = ("ACCELERATE_", "MASTER_", "TORCHELASTIC_", "GROUP_", "LOCAL_", "ROLE_")
-"""What `accelerate launch` and torchrun set for the processes that they start. Our children must not see ours."""
+"""What `accelerate launch`, torchrun and we set for the processes that are started. Our children must not see ours: a
+`--command` may start a Paceline of its own."""
 
 STARTER = """
 import os, signal, sys
@@ -36,7 +38,10 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, which execve keeps
 if os.getppid() != int(parent):
     sys.exit(143)
-os.execvp(command[0], command)
+try:
+    os.execvp(command[0], command)
+except OSError as error:
+    sys.exit(f"{command[0]}: cannot be started: {error.strerror}")
 """
 """Becomes the command, after it has asked for SIGTERM at its parent's death."""
 
@@ -103,11 +108,12 @@ class Child:
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self._is_stopped = False
+        is_interleaved = events.INTERLEAVED in launch.variables  # any other has an empty input: nobody would answer it
         with launch.errors.open("wb") if launch.errors else contextlib.nullcontext() as errors:
             self._process = subprocess.Popen(  # noqa: S603  no shell
                 ending_with_us(launch.command),
                 env=launch.environment(os.environ),
-                stdin=subprocess.PIPE,
+                stdin=subprocess.PIPE if is_interleaved else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=launch.folder,
@@ -117,14 +123,13 @@ class Child:
             )
 
     def events(self) -> Iterator[Event]:
-        """What it reports until it ends. A line that is no event goes to standard error."""
+        """What it reports until it ends. Anything else that it prints goes to standard error."""
         assert self._process.stdout
         for line in self._process.stdout:
-            event = events.decode(line)
+            other, event = events.decode(line)
+            print(other, end="", file=sys.stderr)
             if event:
                 yield event
-            else:
-                print(line, end="", file=sys.stderr)
 
     def permit_trial(self) -> None:
         """Let a child that waits train its next trial."""

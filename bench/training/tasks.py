@@ -101,8 +101,7 @@ class TrialTask:
                 return Failure(NO_VERDICT, f"did not end within --timeout {self.timeout:g} s")
             except OSError as error:
                 return Failure(NO_VERDICT, f"could not be started: {error}")
-            if status > SIGNALS:
-                number = status - SIGNALS
+            if (number := status - SIGNALS) in signal.valid_signals():
                 return Failure(status, f"was ended by signal {number} ({signal.strsignal(number)})")
             if status:
                 return Failure(status, last_line(out / "stderr") or f"ended with status {status}")

@@ -171,6 +171,13 @@ def test_wrong_commits_are_one_line(history, capsys):
         assert error.count("\n") == 1
 
 
+def test_a_folder_that_is_no_repository_is_one_line(tmp_path, capsys):
+    assert bisection.main(["HEAD~1", "HEAD", "--repository", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"bench/bisection.py: error: {tmp_path}: git rev-parse: fatal: not a git repository")
+    assert error.count("\n") == 1
+
+
 def test_the_gate_gets_the_options_that_concern_it(history, tmp_path, capfd):
     words = ("--device", "cpu", "--threads", "1", "--fail-on", "time:2%", "--suite", "nightly")
     assert search(history([1.0] * 2 + [1.1]), *words) == 1

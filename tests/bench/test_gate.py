@@ -123,6 +123,13 @@ def test_a_report_that_cannot_be_written_does_not_hide_the_verdict(tmp_path, bas
     assert "bench/gate.py: error: [Errno 21] Is a directory" in said.err
 
 
+def test_a_report_that_cannot_be_written_holds_up_no_other(tmp_path, baseline):
+    (tmp_path / "summary").mkdir()
+    files = ["--summary", str(tmp_path / "summary"), "--junit", str(tmp_path / "gate.xml")]
+    assert gate.main([str(baseline), "--new", str(doctored(tmp_path, 1.05)), *files]) == 1
+    assert ElementTree.parse(tmp_path / "gate.xml").getroot().get("failures") == "1"
+
+
 @pytest.mark.parametrize(("undecided", "status"), [("fail", 2), ("ok", 0)])
 def test_a_night_without_a_decision_is_a_failure_or_a_warning(tmp_path, monkeypatch, capsys, undecided, status):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -331,9 +338,13 @@ def test_what_does_not_go_together_is_refused(capsys, words, message):
     assert message in capsys.readouterr().err
 
 
-def test_another_checkout_must_be_one(tmp_path, capsys):
-    assert gate.main(["--against", str(tmp_path)]) == 2
-    assert "no checkout of a Paceline whose trials can be interleaved" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--against", "--checkout"])
+def test_another_checkout_must_be_one(tmp_path, monkeypatch, capsys, option):
+    monkeypatch.setattr(gate, "Children", lambda: pytest.fail("trained"))
+    words = {"--against": str(gate.ROOT)} | {option: str(tmp_path)}
+    assert gate.main([word for pair in words.items() for word in pair]) == 2
+    error = capsys.readouterr().err
+    assert f"{option} {tmp_path}: no checkout of a Paceline whose trials can be interleaved" in error
 
 
 def test_throttled_trials_can_be_left_out(tmp_path, baseline, capsys):

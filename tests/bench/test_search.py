@@ -277,6 +277,26 @@ def test_a_trial_that_no_worker_could_train_ends_the_search_and_says_why(tmp_pat
     assert [trial.state.name for trial in study.trials] == ["FAIL"]
 
 
+class InterruptedCluster(FailingCluster):
+    """Gets Ctrl-C while a trial trains."""
+
+    def train(self, tasks, at_most):
+        next(tasks)
+        raise KeyboardInterrupt
+        yield
+
+
+def test_a_trial_that_was_interrupted_on_a_worker_does_not_count_as_running(tmp_path, monkeypatch):
+    """The sampler keeps away from the values of trials that run, also in a search that goes on."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference))
+    plan = Plan("digits/quick", {"optimizer.lr": search_study.Range(1e-3, 1)})
+    study = optuna.create_study(direction="maximize")
+    study.set_user_attr("space", search_study.search_space.to_json(plan.space))
+    with pytest.raises(KeyboardInterrupt):
+        search_cluster.train_stage(plan, InterruptedCluster(), (0, 1), tmp_path, study, 2, lambda study, trial: None)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -167,6 +167,37 @@ def test_closed_streams_are_no_error(closed):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+def test_a_full_disk_under_standard_output_is_one_line_and_status_2():
+    ended = shell("$PYTHON bench/recipes.py list > /dev/full")
+    message = "bench/recipes.py: error: [Errno 28] No space left on device: 'standard output'\n"
+    assert (ended.returncode, ended.stderr.decode()) == (2, message)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+def test_a_full_disk_under_standard_error_leaves_the_status_as_it_is():
+    assert shell("$PYTHON bench/recipes.py show nosuch 2> /dev/full").returncode == 2
+
+
+def test_unbuffered_output_is_not_kept_back():
+    program = "import os; from bench.command_line import cli; cli.make_streams_safe(); print('seen'); os._exit(0)"
+    assert shell(f'$PYTHON -c "{program}"', PYTHONUNBUFFERED="1").stdout == b"seen\n"
+
+
+def test_only_json_is_on_standard_output():
+    """Also where a process that the training starts prints there, as the compiler of a library does."""
+    program = (
+        "import os; from bench.command_line import cli; cli.make_streams_safe()\n"
+        "with cli.kept_for_json(True): print('a function', flush=True); os.system('echo a process')\n"
+        "cli.print_json(1)"
+    )
+    ended = shell(f'$PYTHON -c "{program}"')
+    assert (ended.stdout, ended.stderr) == (b"1\n", b"a function\na process\n")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_console_without_our_characters_is_no_error(encoding):
     program = "from bench.command_line import cli; cli.make_streams_safe(); print('± 1 × 2 → 3 … ‡ †')"

@@ -3,7 +3,8 @@
 import pytest
 
 from bench.training import events
-from bench.training.ending import how_to_resume
+from bench.training.ending import how_to_resume, keep_traceback
+from pipelines.scripts.run import ScriptError
 from results import store
 from tests.results import builders
 
@@ -16,3 +17,13 @@ def test_a_run_is_resumed_with_those_of_its_process(tmp_path, monkeypatch, inter
         monkeypatch.setenv(events.INTERLEAVED, interleaved)
     directory = store.create(tmp_path, builders.record(interleaved=interleaved))
     assert ("one more --resume" in how_to_resume(directory)) is names_others
+
+
+def test_a_traceback_that_cannot_be_written_does_not_replace_the_error(tmp_path):
+    directory = store.create(tmp_path, builders.record())
+    error = ScriptError("mine.py:train: ZeroDivisionError")
+    error.__cause__ = ZeroDivisionError()
+    assert keep_traceback(directory, error) == f"; the traceback is in {directory.path / 'traceback.txt'}"
+    (directory.path / "traceback.txt").unlink()
+    (directory.path / "traceback.txt").mkdir()
+    assert keep_traceback(directory, error).startswith("; the traceback could not be written: ")

@@ -19,12 +19,18 @@ EVENTS = [
 def test_an_event_is_one_line_that_is_read_back(event):
     line = events.encode(event)
     assert "\n" not in line
-    assert events.decode(f"{line}\n") == event
+    assert events.decode(f"{line}\n") == ("", event)
+
+
+@pytest.mark.parametrize("before", ["loading … ", '{"event": '])
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_counts_in_a_line_that_something_else_has_begun(event, before):
+    assert events.decode(f"{before}{events.encode(event)}\n") == (before, event)
 
 
 @pytest.mark.parametrize("line", ["", "text", "[]", "1", "{}", '{"event": "Other"}', '{"event": "Waiting", "more": 1}'])
 def test_any_other_line_is_no_event(line):
-    assert events.decode(line) is None
+    assert events.decode(line) == (line, None)
 
 
 def test_a_trial_as_a_person_reads_it():

@@ -1,5 +1,6 @@
 """Children that are no trainings: how they are started, what they report, and how they end."""
 
+import inspect
 import json
 import os
 import signal
@@ -53,6 +54,25 @@ def test_a_child_reports_events_and_its_status(tmp_path, capfd):
     assert capfd.readouterr().err == "noise\n"
 
 
+def test_a_child_that_prints_no_whole_line_before_its_first_event_is_heard(tmp_path, capfd):
+    found = []
+    child = launch_of(tmp_path, f"print('loading', end='', flush=True)\n{report(events.Waiting())}")
+    with Children() as children:
+        assert children.run(child, found.append) == 0
+    assert found == [events.Waiting()]
+    assert capfd.readouterr().err == "loading"
+
+
+def test_a_child_that_asks_for_input_does_not_wait_for_ever(tmp_path):
+    assert seen_by(tmp_path, "os.path.sameopenfile(0, os.open(os.devnull, os.O_RDONLY))")
+
+
+def test_a_launcher_that_is_not_there_is_one_line(tmp_path, capfd):
+    with Children() as children:
+        assert children.run(launch_of(tmp_path, "", launcher=("nosuch",)), print) == 2
+    assert capfd.readouterr().err == "nosuch: cannot be started: No such file or directory\n"
+
+
 def test_a_child_that_a_signal_ended_has_the_status_of_a_shell(tmp_path):
     with Children() as children:
         assert children.run(launch_of(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)"), print) == 137
@@ -72,11 +92,18 @@ def test_a_child_sees_its_variables_and_not_those_of_our_launcher(tmp_path, monk
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "ACCELERATE_MIXED_PRECISION", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setenv(events.INTERLEAVED, "ours")
     found = seen_by(tmp_path, "dict(os.environ)", variables={"OWN": "1"})
-    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"}.isdisjoint(found)
+    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", events.INTERLEAVED}.isdisjoint(found)
     assert not any(name.startswith("ACCELERATE_") for name in found)
     assert (found["OMP_WAIT_POLICY"], found["OWN"]) == ("passive", "1")
     assert found[events.REPORTS] == "1"
+
+
+def test_a_command_of_the_user_does_not_report_to_our_parent():
+    """It may be bench/run.py: with these it would print events, and wait for permission at a closed input."""
+    given = {events.REPORTS: "1", events.INTERLEAVED: "ours", "OWN": "1"}
+    assert launch.without_launcher(given) == {"OWN": "1"}
 
 
 def test_a_child_has_its_folder_and_a_file_for_its_errors(tmp_path):
@@ -190,6 +217,12 @@ def test_a_second_signal_kills_a_child_that_does_not_end(tmp_path, monkeypatch, 
 
     with Children() as children:
         assert children.run(launch_of(tmp_path, DEAF), signal_twice) == 128 + signal.SIGKILL
+
+
+def test_torchrun_kills_its_processes_before_it_is_killed_itself():
+    from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+
+    assert inspect.signature(LocalElasticAgent).parameters["shutdown_timeout"].default + 5 < launch.PATIENCE
 
 
 def test_one_process_starts_the_children(monkeypatch):

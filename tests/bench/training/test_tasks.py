@@ -53,6 +53,10 @@ def test_a_trial_that_is_killed_says_so(task_of):
     assert task_of(program).train() == Failure(137, "was ended by signal 9 (Killed)")
 
 
+def test_a_high_status_that_is_of_no_signal_is_a_status(task_of):
+    assert task_of("os._exit(255)").train() == Failure(255, "ended with status 255")
+
+
 def test_a_trial_that_hangs_is_stopped(task_of, tmp_path):
     program = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(1000)"
     assert task_of(program, timeout=2).train() == Failure(2, "did not end within --timeout 2 s")
