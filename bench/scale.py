@@ -5,6 +5,7 @@ process has as many images as at the smallest size). Every process has the same 
 """
 
 import contextlib
+import os
 import secrets
 import shlex
 import sys
@@ -39,7 +40,7 @@ from bench.command_line.option_groups import (
 from bench.command_line.options import Argument, positive
 from bench.training.launch import Children, Launch, torchrun
 from pipelines import recipe as recipes
-from pipelines.host import extras, runtime
+from pipelines.host import extras, nvml, runtime
 from pipelines.recipe import Recipe, processes
 from pipelines.recipe.parallel import STRATEGIES
 
@@ -128,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(shlex.join(launch.command) for _, launch in launches))
         return cli.OK
     check_packages(given, [size for size, _ in launches])
+    check_gpus(given)
     console = cli.make_console(to_stderr=given.json)
     print_line = partial(cli.print_line, console)
     status = cli.OK
@@ -204,6 +206,16 @@ def check_packages(given: ScaleOptions, sizes: Iterable[Size]) -> None:
         if package:
             with named(size):
                 extras.check(package, package)
+
+
+def check_gpus(given: ScaleOptions) -> None:
+    """ValueError, before anything trains, where there are GPUs, but not one for each process."""
+    gpus = 0 if given.device == "cpu" else len(nvml.visible(os.environ))
+    if 0 < gpus < max(given.processes):
+        raise ValueError(
+            f"--processes {max(given.processes)}: each process takes a GPU of its own, and there are {gpus}: use at "
+            f"most {gpus}, or --device cpu"
+        )
 
 
 def recipe_of(given: ScaleOptions, size: Size) -> Recipe:

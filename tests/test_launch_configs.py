@@ -83,6 +83,11 @@ def test_a_step_of_slurm_has_the_cpus_of_its_job(name):
     assert all('--cpus-per-task="$SLURM_CPUS_PER_TASK"' in line for line in starts)
 
 
+def test_the_array_says_that_it_has_one_task():
+    """Without that sbatch refuses --gpus-per-task, which the script's first lines recommend."""
+    assert "\n#SBATCH --ntasks=1\n" in (LAUNCH / "slurm-array.sh").read_text(encoding="utf-8")
+
+
 def ray_job():
     return yaml.safe_load(RAY_JOB.read_text(encoding="utf-8"))
 

@@ -3,6 +3,7 @@
 # On GPUs: sbatch --gpus-per-task=1 configs/launch/slurm-array.sh mnist/base --device cuda
 #SBATCH --job-name=paceline
 #SBATCH --array=0-19
+#SBATCH --ntasks=1
 #SBATCH --cpus-per-task=8
 #SBATCH --exclusive
 #SBATCH --time=01:00:00

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from torch import Tensor
+from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from pipelines.distributed.launch_variables import REMEDY
@@ -208,6 +209,8 @@ def init_process_group(device: torch.device, rank: int, size: int, timeout: floa
     """torch's process group of all processes: NCCL between GPUs, gloo between CPUs. JoinError if they do not meet."""
     limit = timedelta(seconds=timeout)
     is_cuda = device.type == "cuda"
+    # groups that are made later, of a mesh or by DeepSpeed, would have torch's own: 10 minutes for NCCL, 30 for gloo
+    distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = limit
     try:
         dist.init_process_group(
             "nccl" if is_cuda else "gloo",

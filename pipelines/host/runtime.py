@@ -37,15 +37,16 @@ def cores() -> int:
 
 
 def share_of_cores() -> int:
-    """Cores for this process, where the launcher started several: an equal part of all, or what it was bound to.
+    """Cores for this process, where the launcher started several: its part of those that it may use.
 
-    It was bound if it may use no more CPUs than its part of those that the launcher, its parent, may use.
+    The launcher, its parent, may use the cores of all. It may have bound each process to cores of its own, or several
+    to those of a NUMA node.
     """
-    processes = processes_on_host()
-    is_bound = hasattr(os, "sched_getaffinity") and (
-        len(os.sched_getaffinity(0)) * processes <= len(os.sched_getaffinity(os.getppid()))
-    )
-    return cores() if is_bound else cores() // processes or 1
+    processes, own, of_all = processes_on_host(), 1, 1
+    if hasattr(os, "sched_getaffinity"):
+        of_all = len(os.sched_getaffinity(os.getppid()))
+        own = min(len(os.sched_getaffinity(0)), of_all)
+    return max(1, min(cores(), cores() * of_all // (own * processes)))
 
 
 def processes_on_host() -> int:

@@ -4,7 +4,6 @@ Every collective operation of torch passes its dispatcher, DDP's and FSDP2's too
 ring sends a known share of them. What the connection adds, such as headers, is not counted.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import distributed_c10d
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves
 
 from pipelines.distributed.ring import all_reduce, once, to_all_others
@@ -77,7 +76,8 @@ COLLECTIVES: Mapping[str, tuple[int, Share]] = {
 class BytesSent(TorchDispatchMode):
     """While it is entered, counts what this process sends. KeyError for a collective that `COLLECTIVES` lacks.
 
-    A dispatch mode sees its own thread alone. PowerSGD calls `all_reduce` in a callback of gloo's thread.
+    A dispatch mode sees its own thread, and those of autograd in which a GPU's backward pass runs. PowerSGD calls
+    `all_reduce` in a callback of gloo's thread too.
     """
 
     def __init__(self, sent: list[float] | None = None) -> None:
@@ -91,11 +91,11 @@ class BytesSent(TorchDispatchMode):
 
     @contextmanager
     def in_all_threads(self) -> Iterator[None]:
-        """Counts the all-reduces of other threads too."""
-        thread, original = threading.get_ident(), dist.all_reduce
+        """Counts the all-reduces of threads too that the mode does not see."""
+        original = dist.all_reduce
 
         def counted(*arguments: Any, **options: Any) -> Any:
-            if threading.get_ident() == thread:
+            if any(isinstance(mode, BytesSent) for mode in _get_current_dispatch_mode_stack()):
                 return original(*arguments, **options)
             with BytesSent(self._sent):
                 return original(*arguments, **options)

@@ -42,6 +42,9 @@ class DeepSpeed(Materialized):
         super().__init__(recipe, network, world)
         os.environ.setdefault("DS_ACCELERATOR", world.device.type)
         self._deepspeed = require("deepspeed", "deepspeed")
+        if world.device.type == "cuda":
+            # which DeepSpeed takes for the number of this process's GPU; where each process sees one alone, that is 0
+            os.environ["LOCAL_RANK"] = str(world.device.index)
         if world.device.type == "cpu":
             # it would be compiled, in half a minute and by a compiler that must be there, for inference alone
             require("deepspeed.ops", "deepspeed").__compatible_ops__["deepspeed_shm_comm"] = False

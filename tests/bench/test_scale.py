@@ -178,6 +178,17 @@ def test_a_strategy_without_its_package_is_refused_before_another_trains(statuse
     assert scale.main(["digits/quick", "--strategies", "ddp", "--processes", "2", "--dry-run"]) == 0
 
 
+def test_more_processes_than_gpus_are_refused_before_any_trains(statuses, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scale.nvml, "visible", lambda variables: ["GPU-a", "GPU-b"])
+    words = ["digits/quick", "--processes", "1,2,4", "--out", str(tmp_path)]
+    assert scale.main(words) == 2
+    refused = "--processes 4: each process takes a GPU of its own, and there are 2: use at most 2, or --device cpu"
+    assert refused in capsys.readouterr().err
+    assert scale.main([*words, "--dry-run"]) == 0, "the commands may be for another machine"
+    scale.check_gpus(scale.parse([*words, "--device", "cpu"]))
+    scale.check_gpus(scale.parse(["--processes", "1,2"]))
+
+
 def test_processes_that_train_on_the_same_images_need_not_divide_the_batch(capsys):
     words = ("mnist/strategies/ddp", "accumulation=4", "--strategies", "pipeline,model", "--processes", "3")
     assert [after(words, "--nproc_per_node") for words in planned(capsys, *words)] == ["3", "3"]
@@ -187,6 +198,7 @@ def test_processes_that_train_on_the_same_images_need_not_divide_the_batch(capsy
 def statuses(monkeypatch):
     """What the launches return, in their order. Each records a run."""
     left = []
+    monkeypatch.setattr(scale.nvml, "visible", lambda variables: [])
 
     def run(self, launch, show):
         folder = jobs.parse(list(launch.arguments)).out

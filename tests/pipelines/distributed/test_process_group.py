@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from pipelines import recipe
 from pipelines.distributed import process_group
@@ -50,6 +51,18 @@ def test_processes_are_data_parallel_or_share_a_network(tmp_path):
     for rank, found in enumerate(in_processes(tmp_path, dimensions)):
         everyone, alone = (rank, 2, 3.0, [0, 1]), (0, 1, 1.0 + rank, [rank])
         assert found == [everyone, everyone, alone, everyone, alone, everyone]
+
+
+def patience(world):
+    """Seconds that the group of all processes, and those of a mesh, wait for a process."""
+    meshed = process_group.with_mesh(world, 1)
+    groups = (dist.group.WORLD, meshed.data.group, meshed.model.group)
+    return [group._get_backend(CPU).options._timeout.total_seconds() for group in groups]
+
+
+def test_the_groups_of_a_mesh_wait_as_long_as_that_of_all_processes(tmp_path):
+    """torch's own default for them is half an hour."""
+    assert in_processes(tmp_path, patience) == [[process_group.TIMEOUT] * 3] * 2
 
 
 def wait_for_main(world, folder):
@@ -169,6 +182,8 @@ def test_a_process_without_a_gpu_of_its_own_says_so_before_it_joins_whatever_its
 def test_the_process_group_is_made_here_and_a_gpu_connects_at_once(monkeypatch, device, backend):
     """Accelerate would hand what it does not know to DeepSpeed, which does not know it either."""
     calls = []
+    for name in ("default_pg_timeout", "default_pg_nccl_timeout"):
+        monkeypatch.setattr(distributed_c10d, name, None)
     monkeypatch.setattr(
         process_group.dist, "init_process_group", lambda *names, **options: calls.append((names, options))
     )
@@ -176,7 +191,8 @@ def test_the_process_group_is_made_here_and_a_gpu_connects_at_once(monkeypatch, 
     ((names, options),) = calls
     assert names == (backend,)
     assert options["device_id"] == (device if device.type == "cuda" else None)
-    assert options["timeout"].total_seconds() == 30
+    limits = [options["timeout"], distributed_c10d.default_pg_timeout, distributed_c10d.default_pg_nccl_timeout]
+    assert [limit.total_seconds() for limit in limits] == [30] * 3
 
 
 def work(world, jobs):

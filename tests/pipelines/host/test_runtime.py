@@ -70,7 +70,8 @@ subprocess.run([sys.executable, "-c", program.format(first=first, second=second)
         ("[first, second]", "[{first}]", "2", "6"),  # the launcher has bound each process to its part
         ("[first, second]", "[{first}, {second}]", "2", "3"),  # taskset or a container's cpuset around the launcher
         ("[first]", "[{first}]", "2", "3"),
-        ("[first, second]", "[{first}]", "3", "2"),
+        ("[first, second]", "[{first}]", "3", "4"),  # to a half, as `torchrun --numa-binding=node` does: 12 cores for 3
+        ("[first, second]", "[{first}]", "4", "3"),
         ("[first]", "[{first}]", "1", "6"),
     ],
 )

@@ -1,6 +1,8 @@
 """The bytes of real collectives between two processes."""
 
+import contextlib
 import importlib.util
+import threading
 
 import pytest
 import torch
@@ -96,6 +98,29 @@ def test_what_a_process_sends_in_each_collective(tmp_path):
             "functional": 40,
         }
     )
+
+
+def reduce_under(mode):
+    with mode:
+        dist.all_reduce(torch.ones(10))
+
+
+def reduced_in_a_thread(world):
+    """What is counted of 10 numbers of 4 bytes that another thread sends: one that the mode does not see, such as
+    gloo's, and one that it sees, such as autograd's for a GPU, to which it is passed on."""
+    found = []
+    for is_seen in (False, True):
+        sent = communication.BytesSent()
+        with sent.in_all_threads():
+            thread = threading.Thread(target=reduce_under, args=(sent if is_seen else contextlib.nullcontext(),))
+            thread.start()
+            thread.join()
+        found.append(sent.total)
+    return found
+
+
+def test_what_another_thread_sends_is_counted_once(tmp_path):
+    assert in_processes(tmp_path, reduced_in_a_thread) == [[40, 40]] * 2
 
 
 def measured(world, strategies, dataset):

@@ -1,6 +1,7 @@
 """Which strategy trains, and what it refuses; test_strategies_train.py has real processes."""
 
 import importlib
+import os
 import sys
 import typing
 from functools import partial
@@ -13,7 +14,7 @@ from pipelines import models, preflight, recipe
 from pipelines.distributed.process_group import World
 from pipelines.recipe import networks
 from pipelines.recipe.parallel import Parallel
-from pipelines.strategies import fsdp2, make_strategy
+from pipelines.strategies import deepspeed, fsdp2, make_strategy
 from pipelines.strategies.ddp import EveryParameterUsed
 from pipelines.strategies.strategy import compiled
 
@@ -123,6 +124,15 @@ def test_a_missing_deepspeed_is_a_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepspeed", None)
     with pytest.raises(ValueError, match=r"deepspeed is missing: pip install -e '\.\[deepspeed\]'"):
         preflight.packages(quick(DEEPSPEED), None, World(0, 2))
+
+
+def test_deepspeed_uses_the_gpu_of_the_process_where_each_process_sees_one_alone(monkeypatch):
+    """As srun binds them: the fourth process of a host has cuda:0. DeepSpeed would use cuda:3."""
+    monkeypatch.setattr(deepspeed, "require", lambda module, extra: None)
+    monkeypatch.setenv("DS_ACCELERATOR", "cuda")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    deepspeed.DeepSpeed(quick(DEEPSPEED), nn.Linear(1, 1), World(3, 4, torch.device("cuda", 0)))
+    assert os.environ["LOCAL_RANK"] == "0"
 
 
 def test_a_parameter_that_a_network_stops_using_keeps_a_gradient_of_zero_under_ddp():
