@@ -5,6 +5,7 @@ name: idx      PATH/{train,t10k}-images-idx3-ubyte[.gz] and …-labels-idx1-ubyt
 name: arrays   PATH.npz with train_images, train_labels, test_images, test_labels and, if wanted, class_names
 """
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -134,6 +135,7 @@ def _read_arrays(path: Path, config: Data) -> Parts:
         MemoryError,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
     ) as error:
         raise DataError(f"{path}: is no .npz file of plain arrays: {error}") from None
     return found[0], found[1], found[2], found[3], names

@@ -165,6 +165,21 @@ def test_damaged_arrays_are_named(tmp_path, save):
             read("arrays", path)
 
 
+def test_damaged_arrays_that_another_program_packed_are_named(tmp_path):
+    """NumPy reads what zipfile unpacks, LZMA too."""
+    path, packed = tmp_path / "x.npz", tmp_path / "y.npz"
+    write_arrays(path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as file:
+        for name in plain.namelist():
+            file.writestr(name, plain.read(name))
+    whole = packed.read_bytes()
+    assert read("arrays", packed).class_names == ("0", "1", "2")
+    properties = len("train_images.npy") + 34  # of the first array, behind its header in the archive
+    packed.write_bytes(whole[:properties] + b"\xff" + whole[properties + 1 :])
+    with pytest.raises(DataError, match=r"y\.npz: is no \.npz file of plain arrays"):
+        read("arrays", packed)
+
+
 def test_an_array_that_no_memory_holds_is_named(tmp_path):
     path = tmp_path / "x.npz"
     arrays = write_arrays(path)
