@@ -8,7 +8,7 @@ Operations are timed one by one by torch's profiler in an eager step. Fusion can
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,7 +170,7 @@ def part_of(operation: OpOverload) -> str | None:
     return next((part for part, pattern in PARTS.items() if re.search(pattern, name)), REST)
 
 
-def bytes_moved(operation: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], result: object) -> int:
+def bytes_moved(operation: OpOverload, args: Sequence[Any], kwargs: dict[str, Any], result: object) -> int:
     """What an operation reads, and what it writes: new tensors, or arguments that it changes."""
     schema = operation._schema
     given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | kwargs

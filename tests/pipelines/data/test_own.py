@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from pipelines import recipe
 from pipelines.data import sources
 from pipelines.data.files import DataError
+from pipelines.data.sources import own
 from pipelines.recipe.training import Data
 
 
@@ -113,6 +115,16 @@ def test_arrays_are_taken_as_they_are(tmp_path):
     assert dataset.mean == pytest.approx(arrays["train_images"].mean((0, 1, 2)))
     assert dataset.std == pytest.approx(arrays["train_images"].std((0, 1, 2)))
     assert dataset.train_labels.dtype == np.int64
+
+
+def test_the_mean_of_many_images_takes_little_memory():
+    many = images(4000, (32, 32))
+    tracemalloc.start()
+    mean, std = own._statistics(many[..., np.newaxis])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * many.nbytes, "not 8 bytes a pixel of all images"
+    assert (mean[0], std[0]) == (pytest.approx(many.mean()), pytest.approx(many.std()))
 
 
 def test_arrays_without_channels_have_one(tmp_path):
