@@ -97,7 +97,8 @@ def table(name: str, found: "Roofline") -> Table:
     caption = (
         f"Limit: the longer of FLOPs at {form.number(found.rates.flops / 1e12)} TFLOP/s (a large matrix product) and "
         f"bytes at {form.number(found.rates.bytes / 1e9)} GB/s (a large copy), summed over the operations; both were "
-        "measured on this machine just before. Bytes: every tensor that an operation reads or writes, once. "
+        "measured on this machine just before. Bytes: what an operation reads and what it writes, a tensor that it "
+        "changes for both. "
         "A fused or compiled step moves less, and Winograd's filtering multiplies less, so that a step can be faster "
         "than the sum of the limits."
     )

@@ -62,7 +62,7 @@ def draw(
     cutout_top, cutout_left = None, None
     if config.cutout:
         cutout_top, cutout_left = places(height - config.cutout + 1, width - config.cutout + 1)
-    affine = warp.draw_affine(config.affine, count, generator) if config.affine else None
+    affine = warp.draw_affine(config.affine, count, size, generator) if config.affine else None
     elastic = warp.draw_elastic(config.elastic, count, size, generator) if config.elastic else None
     shift, scale = around(0, config.brightness), around(1, config.contrast)
     return Choices(top, left, flip, shift, scale, cutout_top, cutout_left, config.cutout, affine, elastic)

@@ -10,16 +10,20 @@ from pipelines.host.torchvision_import import import_torchvision
 from pipelines.recipe.training import Affine, Elastic
 
 
-def draw_affine(config: Affine, count: int, generator: torch.Generator) -> Tensor:
-    """`count` random rotations, scalings and shears as (count, 2, 3) matrices for `F.affine_grid`, without shift."""
+def draw_affine(config: Affine, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """`count` random rotations, scalings and shears of images of `size` (height, width), as (count, 2, 3) matrices for
+    `F.affine_grid`, without shift. Its units are half a width and half a height, which differ unless images are square.
+    """
 
     def uniform(limit: float) -> Tensor:
         return (2 * torch.rand(count, generator=generator, device=generator.device) - 1) * limit
 
+    height, width = size
     angle, shear = uniform(math.radians(config.rotate)), uniform(math.tan(math.radians(config.shear)))
-    size = torch.exp(uniform(math.log1p(config.scale)))
-    cosine, sine, zero = angle.cos() / size, angle.sin() / size, torch.zeros_like(angle)
-    rows = [torch.stack([cosine, shear * cosine - sine, zero], 1), torch.stack([sine, shear * sine + cosine, zero], 1)]
+    scale = torch.exp(uniform(math.log1p(config.scale)))
+    cosine, sine, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros_like(angle)
+    across, down = (shear * cosine - sine) * (height / width), sine * (width / height)
+    rows = [torch.stack([cosine, across, zero], 1), torch.stack([down, shear * sine + cosine, zero], 1)]
     return torch.stack(rows, 1)
 
 

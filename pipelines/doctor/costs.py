@@ -13,12 +13,14 @@ class Costs:
     """Seconds, from the second epoch of a short trial."""
 
     data_per_step: float
-    """drawing and augmenting a batch"""
+    """drawing and augmenting a batch, as far as that is done before an epoch"""
     compute_per_step: float
     steps: int
     """of the whole training"""
     evaluations: float
     """of the whole training together"""
+    loads_meanwhile: bool = False
+    """the loader works while the network trains: what waits for it is in `compute_per_step`"""
 
     @property
     def training(self) -> float:
@@ -40,6 +42,7 @@ def measure(setup: TrainingSetup, observed: Observed) -> Costs:
         compute_per_step=seconds["train", epoch] / timed,
         steps=steps,
         evaluations=rounds * seconds.get(("evaluate", 1), 0.0) * tests / min(tests, TEST_IMAGES),
+        loads_meanwhile=not recipe.loader.augments_epochs,
     )
 
 
@@ -47,8 +50,9 @@ def check_costs(costs: Costs) -> Finding:
     """A step should compute for longer than it waits for its data."""
     step = costs.data_per_step + costs.compute_per_step
     data = costs.data_per_step / step
+    share = "loading included" if costs.loads_meanwhile else f"{data:.0%} of it for data"
     sentence = (
-        f"a step takes {1000 * step:.3g} ms, {data:.0%} of it for data; {costs.steps:,} steps about "
+        f"a step takes {1000 * step:.3g} ms, {share}; {costs.steps:,} steps about "
         f"{costs.training:,.0f} s, evaluations about {costs.evaluations:,.0f} s"
     )
     return Finding("time", "suspicious" if data > 0.5 else "ok", sentence)

@@ -16,6 +16,7 @@ import torch
 
 from pipelines.host import nvml, runtime, scheduling
 from pipelines.host.git_variables import without_places
+from pipelines.host.quota import within_quota
 from pipelines.host.unknown import attempt, unknown
 
 Known = TypeVar("Known", str, int)
@@ -45,8 +46,9 @@ GPU_PROPERTIES = {
 """What torch knows of a GPU, without NVML."""
 
 VARIABLES = re.compile(
-    r"(OMP|GOMP|KMP|MKL|OPENBLAS|CUDA|CUDNN|CUBLAS|NCCL|NVIDIA|PYTORCH|TORCH|TORCHINDUCTOR|TRITON|GLOO|ACCELERATE|DALI"
-    r"|MALLOC)_|(LOCAL_)?WORLD_SIZE$|LD_PRELOAD$|LOKY_MAX_CPU_COUNT$"
+    r"(OMP|GOMP|KMP|MKL|ONEDNN|DNNL|OPENBLAS|ATEN|CUDA|CUDNN|CUBLAS|CUBLASLT|NCCL|NVIDIA|PYTORCH|TORCH|TORCHDYNAMO"
+    r"|TORCHINDUCTOR|TRITON|GLOO|ACCELERATE|DALI|MALLOC)_|(LOCAL_)?WORLD_SIZE$|LD_PRELOAD$|GLIBC_TUNABLES$"
+    r"|LOKY_MAX_CPU_COUNT$"
 )
 """Environment variables that change how fast or how exactly a training computes. No others are kept."""
 
@@ -159,7 +161,7 @@ def _cpu() -> dict[str, object]:
         "model": attempt(_cpu_model),
         "physical_cores": attempt(lambda: _known(psutil.cpu_count(logical=False))),
         "logical_cores": attempt(lambda: _known(psutil.cpu_count())),
-        "usable_cores": attempt(joblib.cpu_count),  # logical, within affinity and the container's quota
+        "usable_cores": attempt(lambda: within_quota(joblib.cpu_count())),  # logical, within affinity and quota
         "torch_capability": torch.backends.cpu.get_cpu_capability(),
         "flags": attempt(lambda: sorted((X86_FLAGS | ARM_FLAGS) & set(_cpu_info("flags", "Features").split()))),
     }
@@ -180,7 +182,13 @@ def _shared(kind: object) -> object:
 
 
 def _cpu_model() -> str:
-    return _cpu_info("model name") if platform.system() == "Linux" else _known(platform.processor())
+    """Where Linux names none, as on ARM, the numbers of maker and model."""
+    if platform.system() != "Linux":
+        return _known(platform.processor())
+    try:
+        return _cpu_info("model name")
+    except ValueError:
+        return f"ARM implementer {_cpu_info('CPU implementer')} part {_cpu_info('CPU part')}"
 
 
 def _cpu_info(*keys: str) -> str:

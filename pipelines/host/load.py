@@ -27,7 +27,7 @@ class Reading:
     busy: Mapping[int, float]
     """CPU seconds of all processes on each CPU that this process may use"""
     own: float
-    """CPU seconds of this process and its children"""
+    """CPU seconds of this process and of all below it"""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,16 @@ def read() -> Reading | None:
         times = dict(zip(numbers, psutil.cpu_times(percpu=True), strict=True))
         chosen = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else numbers
         busy = {number: _busy(times[number]) for number in chosen}
-        own = time.process_time() + sum(_of_child(child) for child in psutil.Process().children(recursive=True))
+        return Reading(time.perf_counter(), busy, cpu_seconds())
     except (psutil.Error, OSError, KeyError, ValueError):
         return None
-    finished = os.times()
-    return Reading(time.perf_counter(), busy, own + finished.children_user + finished.children_system)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of all below it, user and system, including those that have ended."""
+    ended = os.times()
+    below = sum(map(_of_child, psutil.Process().children(recursive=True)))
+    return time.process_time() + ended.children_user + ended.children_system + below
 
 
 def cpu_numbers() -> list[int]:
@@ -114,8 +119,9 @@ def _busy(times: object) -> float:
 
 
 def _of_child(child: psutil.Process) -> float:
+    """With what its own children used that have ended: a compiler that a worker of torch.compile started."""
     try:
         used = child.cpu_times()
     except psutil.NoSuchProcess:
         return 0.0
-    return used.user + used.system
+    return used.user + used.system + used.children_user + used.children_system

@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import Mapping
 
+from pipelines.host.quota import within_quota
+
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
@@ -30,10 +32,10 @@ def prepare(threads: int | None = None) -> None:
 
 
 def cores() -> int:
-    """Physical cores that this process may use, within its affinity and its container's quota."""
+    """Cores that this process may use: the physical ones, or what its affinity or its quota leave of all CPUs."""
     from joblib import cpu_count
 
-    return cpu_count(only_physical_cores=True)
+    return within_quota(cpu_count(only_physical_cores=True))
 
 
 def share_of_cores() -> int:

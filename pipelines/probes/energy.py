@@ -52,13 +52,14 @@ def gpu_counter(uuid: str) -> Counter:
 
 
 def packages(root: Path = POWERCAP) -> list[Counter]:
-    """Of each package of the processor. A container may show links to zones that it hides."""
+    """Of each package of the processor. A container may show links to zones that it hides. Laptops have the zone `psys`
+    beside them, which counts the packages and the rest of the machine."""
     found = []
     for zone in sorted(root.glob("intel-rapl:[0-9]*")):
         if zone.name.count(":") == 1:  # what lies below is part of it
             with contextlib.suppress(OSError):
                 found.append(package(zone))
-    return found
+    return [counter for counter in found if counter.name.startswith("package")]
 
 
 def package(zone: Path) -> Counter:

@@ -3,18 +3,12 @@
 from collections import deque
 from typing import Any
 
-import psutil
 import torch
 
 from pipelines.events import State
 from pipelines.host.devices import make_clock, make_timer
+from pipelines.host.load import cpu_seconds
 from pipelines.recipe import techniques
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and of all below it, user and system, including those that have ended."""
-    process = psutil.Process()
-    return sum(sum(one.cpu_times()[:4]) for one in (process, *process.children(recursive=True)))
 
 
 def drained(state: State) -> tuple[int, float]:

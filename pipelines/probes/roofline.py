@@ -1,7 +1,7 @@
 """What the time of a training step leaves to the machine's limit, part by part (Williams, Waterman & Patterson 2009).
 
 The limit of an operation is the longer of two times: its floating-point operations at the rate of a large matrix
-product, and its bytes, each tensor read or written once, at the rate of a large copy. Both rates are measured here.
+product, and the bytes that it reads and writes at the rate of a large copy. Both rates are measured here.
 Operations are timed one by one by torch's profiler in an eager step. Fusion can beat the sum of their limits.
 """
 
@@ -44,6 +44,8 @@ PARTS = {
 }
 """by the names of operations; the first that is found in a name counts"""
 REST = "other operations"
+OVERWRITING = re.compile(r"aten::(_foreach_)?(copy|fill|zero)_")
+"""operations that do not read the tensors that they change"""
 aten = torch.ops.aten
 for suffix in ("", "_backward"):  # torch 2.13 counts the attention of CUDA alone
     of_cuda, of_cpu = (getattr(aten, f"_scaled_dot_product_flash_attention{on}{suffix}") for on in ("", "_for_cpu"))
@@ -109,7 +111,7 @@ class Counted(TorchDispatchMode):
             result = operation(*args, **kwargs)
         count = flop_registry.get(operation.overloadpacket)
         flops = count(*args, **kwargs, out_val=result) if count else 0
-        moved = sum(map(size, tree_leaves((args, kwargs)))) + sum(map(size, tree_leaves(result)))
+        moved = bytes_moved(operation, args, kwargs, result)
         part = self.parts[name]
         part.calls += 1
         part.flops += flops
@@ -168,9 +170,21 @@ def part_of(operation: OpOverload) -> str | None:
     return next((part for part, pattern in PARTS.items() if re.search(pattern, name)), REST)
 
 
-def size(value: object) -> int:
-    """Bytes of a tensor in memory, where an expanded one counts once; 0 of anything else."""
-    return min(value.nbytes, value.untyped_storage().nbytes()) if isinstance(value, Tensor) else 0
+def bytes_moved(operation: OpOverload, args: Sequence[Any], kwargs: dict[str, Any], result: object) -> int:
+    """What an operation reads, and what it writes: new tensors, or arguments that it changes."""
+    schema = operation._schema
+    given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | kwargs
+    is_written = {argument.name: argument.is_write for argument in schema.arguments}
+    changed = [value for name, value in given.items() if is_written[name]]
+    read = [value for name, value in given.items() if not (is_written[name] and OVERWRITING.fullmatch(schema.name))]
+    is_new = all(returned.alias_info is None for returned in schema.returns)
+    return size(read) + size(changed) + (size(result) if is_new else 0)
+
+
+def size(values: object) -> int:
+    """Bytes of all tensors in memory, where an expanded one counts once."""
+    tensors = [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+    return sum(min(tensor.nbytes, tensor.untyped_storage().nbytes()) for tensor in tensors)
 
 
 def examine(recipe: Recipe, dataset: Dataset, world: World) -> Roofline:

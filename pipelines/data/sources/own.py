@@ -5,6 +5,7 @@ name: idx      PATH/{train,t10k}-images-idx3-ubyte[.gz] and …-labels-idx1-ubyt
 name: arrays   PATH.npz with train_images, train_labels, test_images, test_labels and, if wanted, class_names
 """
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 DEEP = ("I", "F")
 """how the names of Pillow's modes with more than 8 bits a channel begin; it clips such images to 8 bits"""
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+CHUNK = 1000
+"""images whose pixels are counted at a time"""
 
 
 def read(config: Data) -> Dataset:
@@ -134,6 +137,7 @@ def _read_arrays(path: Path, config: Data) -> Parts:
         MemoryError,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
     ) as error:
         raise DataError(f"{path}: is no .npz file of plain arrays: {error}") from None
     return found[0], found[1], found[2], found[3], names
@@ -163,9 +167,17 @@ def _check(path: Path, images: tuple[np.ndarray, np.ndarray], labels: tuple[np.n
 
 def _statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, 0 to 255; a channel that is constant has 1."""
-    counts = [np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(images.shape[-1])]
+    counts = [_histogram(images[..., channel]) for channel in range(images.shape[-1])]
     values = np.arange(256)
     means = [float((count * values).sum() / count.sum()) for count in counts]
     squares = [float((count * values**2).sum() / count.sum()) for count in counts]
     deviations = [max(square - mean**2, 0.0) ** 0.5 for square, mean in zip(squares, means, strict=True)]
     return tuple(means), tuple(one or 1.0 for one in deviations)
+
+
+def _histogram(values: np.ndarray) -> np.ndarray:
+    """How often each byte occurs. NumPy counts in a copy of 8 bytes each, which is made of CHUNK images at a time."""
+    found = np.zeros(256, np.int64)
+    for start in range(0, len(values), CHUNK):
+        found += np.bincount(values[start : start + CHUNK].ravel(), minlength=256)
+    return found

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from pipelines import recipe
 from pipelines.data import sources
 from pipelines.data.files import DataError
+from pipelines.data.sources import own
 from pipelines.recipe.training import Data
 
 
@@ -115,6 +117,16 @@ def test_arrays_are_taken_as_they_are(tmp_path):
     assert dataset.train_labels.dtype == np.int64
 
 
+def test_the_mean_of_many_images_takes_little_memory():
+    many = images(4000, (32, 32))
+    tracemalloc.start()
+    mean, std = own._statistics(many[..., np.newaxis])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * many.nbytes, "not 8 bytes a pixel of all images"
+    assert (mean[0], std[0]) == (pytest.approx(many.mean()), pytest.approx(many.std()))
+
+
 def test_arrays_without_channels_have_one(tmp_path):
     write_arrays(tmp_path / "x.npz", train_images=images(6, (5, 4)), test_images=images(3, (5, 4)))
     dataset = read("arrays", tmp_path / "x.npz")
@@ -163,6 +175,21 @@ def test_damaged_arrays_are_named(tmp_path, save):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         with contextlib.suppress(DataError):
             read("arrays", path)
+
+
+def test_damaged_arrays_that_another_program_packed_are_named(tmp_path):
+    """NumPy reads what zipfile unpacks, LZMA too."""
+    path, packed = tmp_path / "x.npz", tmp_path / "y.npz"
+    write_arrays(path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as file:
+        for name in plain.namelist():
+            file.writestr(name, plain.read(name))
+    whole = packed.read_bytes()
+    assert read("arrays", packed).class_names == ("0", "1", "2")
+    properties = len("train_images.npy") + 34  # of the first array, behind its header in the archive
+    packed.write_bytes(whole[:properties] + b"\xff" + whole[properties + 1 :])
+    with pytest.raises(DataError, match=r"y\.npz: is no \.npz file of plain arrays"):
+        read("arrays", packed)
 
 
 def test_an_array_that_no_memory_holds_is_named(tmp_path):

@@ -31,7 +31,7 @@ def test_a_displacement_by_one_pixel_shifts():
 
 def test_maps_stay_within_their_limits():
     config = Affine(rotate=20.0, scale=0.25, shear=10.0)
-    maps = draw_affine(config, 2000, generator())
+    maps = draw_affine(config, 2000, (28, 28), generator())
     linear = maps[:, :, :2].double()
     assert maps[:, :, 2].abs().max() == 0
     size = linear.det().abs().sqrt()  # a rotation and a shear keep the area
@@ -44,9 +44,15 @@ def test_maps_stay_within_their_limits():
 
 def test_images_have_maps_of_their_own_that_the_seed_repeats():
     config = Affine(rotate=20.0)
-    first, again = (draw_affine(config, 5, generator(3)) for _ in range(2))
+    first, again = (draw_affine(config, 5, (28, 28), generator(3)) for _ in range(2))
     assert torch.equal(first, again)
     assert len(first.flatten(1).unique(dim=0)) == 5
+
+
+def test_a_rotation_keeps_lengths_where_images_are_not_square():
+    half = torch.tensor([32 / 2, 9 / 2])  # `F.affine_grid` counts in halves of the width and of the height
+    in_pixels = half[:, None] * draw_affine(Affine(rotate=30.0), 50, (9, 32), generator())[:, :, :2] / half
+    torch.testing.assert_close(in_pixels @ in_pixels.mT, torch.eye(2).expand(50, 2, 2))
 
 
 @pytest.mark.parametrize("size", [(28, 28), (8, 8), (9, 32)])

@@ -276,6 +276,13 @@ def test_costs_add_up():
     assert "75% of it for data" in costs.check_costs(found).sentence
 
 
+def test_the_share_of_a_loader_that_works_meanwhile_is_not_known(healthy):
+    setup, seen = healthy
+    chosen = quick("loader={name: torchvision, workers: 0}")
+    for one, said in ((setup, "of it for data"), (replace(setup, recipe=chosen), "ms, loading included; ")):
+        assert said in costs.check_costs(costs.measure(one, seen)).sentence
+
+
 def test_the_worst_verdict_counts():
     found = [Finding("a", "ok", ""), Finding("b", "broken", ""), Finding("c", "suspicious", "")]
     assert worst(found) == "broken"

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from pipelines.host import environment
+from pipelines.host import environment, quota
 from pipelines.host.unknown import unknown
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def test_this_machine():
     assert captured["threads"] == {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()}
     assert captured["memory_bytes"] == psutil.virtual_memory().total
     assert captured["cpu"]["logical_cores"] == os.cpu_count()
-    assert captured["cpu"]["usable_cores"] == joblib.cpu_count()
+    assert captured["cpu"]["usable_cores"] == quota.within_quota(joblib.cpu_count())
     assert captured["versions"]["torch"] == torch.__version__
     assert captured["versions"]["numpy"] == metadata.version("numpy")
     assert measured["load_average"] == pytest.approx(os.getloadavg(), abs=1)
@@ -41,19 +41,22 @@ def test_this_machine():
 def test_cores_are_told_apart(monkeypatch):
     monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 64 if logical else 32)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 4)
+    monkeypatch.setattr(quota, "cpu_quota", lambda: None)
     cpu = environment.capture(CPU)["cpu"]
     assert (cpu["logical_cores"], cpu["physical_cores"], cpu["usable_cores"]) == (64, 32, 4)
 
 
 X86 = "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Platinum 8481C\nflags\t\t: fpu avx2 amx_bf16 avx512f amx_bf16x\n"
-ARM = "processor\t: 0\nFeatures\t: fp asimd bf16 crc32\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd bf16 crc32\nCPU implementer\t: 0x41\nCPU part\t: 0xd4f\n"
+OTHER = "processor\t: 0\nFeatures\t: fp asimd\n"
 
 
 @pytest.mark.parametrize(
     ("text", "model", "flags"),
     [
         (X86, "Intel(R) Xeon(R) Platinum 8481C", ["amx_bf16", "avx2", "avx512f"]),
-        (ARM, {"unknown"}, ["asimd", "bf16"]),
+        (ARM, "ARM implementer 0x41 part 0xd4f", ["asimd", "bf16"]),
+        (OTHER, {"unknown"}, ["asimd"]),
         ("", {"unknown"}, {"unknown"}),
     ],
 )
@@ -62,10 +65,11 @@ def test_the_cpu(tmp_path, monkeypatch, text, model, flags):
     monkeypatch.setattr(environment, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
     monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
+    monkeypatch.setattr(quota, "cpu_quota", lambda: None)
     captured = environment.capture(CPU)
     for value, expected in ((captured["cpu"]["model"], model), (captured["cpu"]["flags"], flags)):
         assert set(value) == expected if isinstance(expected, set) else value == expected
-    assert captured["machine_class"] == (f"{model}, 3 cores" if text == X86 else captured["cpu"]["model"])
+    assert captured["machine_class"] == (f"{model}, 3 cores" if isinstance(model, str) else captured["cpu"]["model"])
 
 
 @pytest.mark.parametrize(
@@ -153,6 +157,7 @@ def test_only_variables_that_matter_are_kept_and_no_secrets(monkeypatch):
         "PYTORCH_CUDA_ALLOC_CONF": "x",
         "NCCL_P2P_DISABLE": "1",
     }
+    kept |= {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16", "ATEN_CPU_CAPABILITY": "avx2", "TORCHDYNAMO_DISABLE": "1"}
     kept |= {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     withheld = {"ACCELERATE_TOKEN": "hunter2", "TORCH_api_key": "hunter2", "NCCL_NET": "https://me:hunter2@proxy/"}
     others = {"HOME": "/home/me", "AWS_SECRET_ACCESS_KEY": "hunter2", "MY_OMP_NUM_THREADS": "1", "WORLD_SIZES": "1"}

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import psutil
@@ -109,6 +110,26 @@ def test_what_a_hypervisor_gives_to_others_is_foreign():
         guest: float = 1.0
 
     assert load._busy(Linux()) == 3.0 + 2.0
+
+
+def test_what_a_living_child_s_children_used_is_own(monkeypatch):
+    """A worker of torch.compile lives on, and the compilers that it started have ended."""
+
+    class Worker(NamedTuple):
+        user: float = 1.0
+        system: float = 2.0
+        children_user: float = 40.0
+        children_system: float = 8.0
+        iowait: float = 100.0
+
+    class Ended:
+        def cpu_times(self):
+            raise psutil.NoSuchProcess(2)
+
+    below = [SimpleNamespace(cpu_times=Worker), Ended()]
+    before = load.cpu_seconds()
+    monkeypatch.setattr(psutil.Process, "children", lambda process, recursive: below)
+    assert load.cpu_seconds() - before == pytest.approx(1 + 2 + 40 + 8, abs=1)
 
 
 def test_this_process_uses_cpus_that_are_counted():

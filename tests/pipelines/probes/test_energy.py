@@ -15,11 +15,11 @@ from pipelines.probes.energy import Counter, added_up, counters, measure, packag
 from tests.pipelines.host.test_nvml import UUIDS, gpus  # noqa: F401  a fixture
 
 
-def zone(root, name, joules, wraps_at=1000.0):
+def zone(root, name, joules, wraps_at=1000.0, called=None):
     """A zone of powercap, as Linux shows it."""
     folder = root / name
     folder.mkdir(parents=True)
-    (folder / "name").write_text(f"{name.replace('intel-rapl:', 'package-')}\n")
+    (folder / "name").write_text(f"{called or name.replace('intel-rapl:', 'package-')}\n")
     (folder / "energy_uj").write_text(f"{round(1e6 * joules)}\n")
     (folder / "max_energy_range_uj").write_text(f"{round(1e6 * wraps_at)}\n")
 
@@ -28,6 +28,7 @@ def test_packages_count_and_what_is_part_of_them_does_not(tmp_path):
     zone(tmp_path, "intel-rapl:0", 12.5)
     zone(tmp_path, "intel-rapl:0:0", 4.0)
     zone(tmp_path, "intel-rapl:1", 3.0)
+    zone(tmp_path, "intel-rapl:2", 40.0, called="psys")  # both packages, and the rest of a laptop
     assert [(counter.name, counter.read(), counter.wraps_at) for counter in packages(tmp_path)] == [
         ("package-0", 12.5, 1000),
         ("package-1", 3.0, 1000),

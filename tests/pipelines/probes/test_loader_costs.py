@@ -9,8 +9,9 @@ import torch
 from pipelines import recipe
 from pipelines.data.resident import Epoch
 from pipelines.distributed.process_group import World
+from pipelines.host.load import cpu_seconds
 from pipelines.probes import loader_costs
-from pipelines.probes.loader_costs import LoaderCosts, cpu_seconds
+from pipelines.probes.loader_costs import LoaderCosts
 from pipelines.train import run_trial, set_up
 
 SPINNING = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"

@@ -84,6 +84,24 @@ def test_views_cost_nothing_and_an_expanded_tensor_counts_once():
     assert counted(lambda: row.expand(100, 8) * 1)[REST].bytes == 4 * 8 + 4 * 800
 
 
+@pytest.mark.parametrize(
+    ("function", "tensors"),
+    [
+        (lambda one, other: one + other, 3),
+        (lambda one, other: one.add_(other), 3),
+        (lambda one, other: one.copy_(other), 2),
+        (lambda one, other: one.zero_(), 1),
+        (lambda one, other: torch._foreach_mul_([one, other], 2.0), 4),
+        (lambda one, other: torch._foreach_copy_([one], [other]), 2),
+        (lambda one, other: torch._foreach_zero_([one, other]), 2),
+    ],
+)
+def test_a_tensor_that_is_changed_is_read_and_written_and_one_that_is_overwritten_is_written(function, tensors):
+    one, other = torch.ones(1000), torch.ones(1000)
+    (part,) = counted(function, one, other).values()
+    assert part.bytes == tensors * one.nbytes
+
+
 def test_a_step_is_examined():
     found = examine(recipe.load("digits/quick"), sources.blank("digits"), World())
     assert isinstance(found, Roofline)
