@@ -80,7 +80,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     """The options of bench/run.py."""
 
     command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
-    """start a command once per trial, with the seed for {seed}"""
+    """command to start once per trial; {seed} is the seed"""
     metrics: Annotated[str, Argument(metrics_of, "HOW")] = "json"
     """where its figures are: json, json:FILE or a regex"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
