@@ -56,9 +56,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser("bench/report.py", __doc__)
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUNS", help="run directories, folders of them, globs (default: runs)")
-    add("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: %(default)s)")
+    add("-o", "--out", type=Path, default=Path("report"), metavar="DIR", help="where to write (default: %(default)s)")
     add("--repository", metavar="URL", help="web page of the code, for links of commits (default: that of `origin`)")
-    add("--title", default="Paceline", help="of the page (default: %(default)s)")
+    add("--title", default="Paceline", help="title of the page (default: %(default)s)")
     add(
         "--png",
         dest="formats",

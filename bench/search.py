@@ -46,7 +46,7 @@ class SearchOptions(Machine, Data, Executor):
     words: Annotated[list[str], Argument(metavar="key=SPACE", positional=True)] = field(default_factory=list)
     """what may be tried, or one value for all trials"""
     space: File | None = None
-    """YAML file of `key: SPACE` lines; the command line goes before it"""
+    """YAML file of `key: SPACE` lines; an option of the command line replaces its line"""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """what draws the values of a trial"""
     pruner: Literal["median", "hyperband", "none"] = "median"
@@ -64,7 +64,7 @@ class SearchOptions(Machine, Data, Executor):
     study: File | None = None
     """the journal of the study (default: runs/search/RECIPE.journal)"""
     out: File | None = None
-    """the best recipe (default: runs/search/RECIPE.yaml)"""
+    """where the best recipe is written (default: runs/search/RECIPE.yaml)"""
 
 
 @cli.command

@@ -69,7 +69,7 @@ def usage() -> str:
     """The commands with a line each."""
     width = max(map(len, COMMANDS))
     lines = (f"  {name.ljust(width)}  {what}" for name, what in COMMANDS.items())
-    return "\n".join(["usage: paceline COMMAND ...", "", *lines, "", "paceline COMMAND --help says more of each"])
+    return "\n".join(["usage: paceline COMMAND ...", "", *lines, "", "paceline COMMAND --help prints its options"])
 
 
 if __name__ == "__main__":

@@ -50,8 +50,9 @@ LapName = Literal[
     "total",
     "command",
 ]
-"""`startup` runs from the start of the process to its first trial, `total` to the end of that trial, all included.
-`command` is a whole process that was started for a trial; the other laps of such a trial are what it says itself."""
+"""`startup` runs from the start of the process until its first run begins to load its data, `total` from the start of
+the process to the end of that run's first trial, all included. `command` is a whole process that was started for a
+trial; the other laps of such a trial are what it says itself."""
 
 Outcome = Literal["reached", "missed", "finished", "diverged", "failed"]
 """`finished`: came to its end, and the recipe has no target"""

@@ -80,9 +80,9 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     """The options of bench/run.py."""
 
     command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
-    """start a command per trial, with its {seed}"""
+    """command to start once per trial; {seed} is the seed"""
     metrics: Annotated[str, Argument(metrics_of, "HOW")] = "json"
-    """its figures: json, json:FILE or a regex"""
+    """where its figures are: json, json:FILE or a regex"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
     """accuracy to reach (default: the recipe's)"""
     folds: Annotated[int, Argument(at_least(2), "K")] | None = None

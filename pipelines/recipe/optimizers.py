@@ -108,7 +108,7 @@ class RMSProp(BiasFactors):
     momentum: Momentum = 0.0
     """momentum of the step"""
     centered: bool = False
-    """take the square of the mean from the mean of the squares"""
+    """subtract the square of the mean gradient from the mean of its squares"""
 
 
 class Adadelta(BiasFactors):

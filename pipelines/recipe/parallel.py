@@ -16,7 +16,7 @@ class Scaling(Config):
     reference_batch: Annotated[int, Field(ge=1)]
     """the batch size that `optimizer.lr` is meant for"""
     lr: Literal["linear", "sqrt", "none"] = "linear"
-    """multiply the learning rate by k, by its square root, or by nothing"""
+    """multiply the learning rate by k, by its square root, or not at all"""
     warmup: Literal["gradual", "constant", "none"] = "gradual"
     """how the scaled rate is reached: in a straight line from the unscaled rate; in one step after a phase at the
     unscaled rate; or from the first step"""

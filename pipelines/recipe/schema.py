@@ -42,7 +42,7 @@ class Recipe(Config):
     source: str | None = None
     """where the recipe comes from"""
     table: Literal["ladder", "techniques", "loaders", "strategies"] | None = None
-    """the table that it and others of the same table end with; null: a row in the summary"""
+    """kind of table in which runs of such recipes are shown together; null: a row in the summary"""
     data: Data
     """the data set"""
     target: Annotated[float, Field(gt=0, lt=1)] | None
@@ -91,7 +91,7 @@ class Recipe(Config):
     schedule: Schedule = Constant(name="constant")
     """factor on the learning rate, a pure function of the epochs done so far"""
     scaling: Scaling | None = None
-    """the learning rate of a batch of another size than it was found for; null: `optimizer.lr` is for this batch"""
+    """how the learning rate changes with the batch size; null: `optimizer.lr` is for this batch size"""
     parallel: Parallel = Parallel()
     """how several processes train together"""
     evaluation: Evaluation = Evaluation()

@@ -217,7 +217,7 @@ class Augment(Config):
     0: off"""
     resolution: Resolution | None = None
     """resize the augmented images of early epochs, bilinearly: cropping and all else happens at full size, so that a
-    small image shows the whole scene. The test images keep their size; null: the training images too"""
+    small image shows the whole scene. The test images keep their size; null: no resizing"""
 
 
 class Initialization(Config):

@@ -27,7 +27,7 @@ class SelfTraining(Technique):
     ratio: Positive = 3.0
     """pseudo-labelled images in a step for each labelled one"""
     views: Augment = Augment()
-    """their augmentation, which the labels did not see (noisy student, Xie et al. 2020)"""
+    """their augmentation; the labels are made without it (noisy student, Xie et al. 2020)"""
     reinitialize: bool = False
     """draw the weights anew after each labelling, so that early mistakes are forgotten"""
 
@@ -71,8 +71,8 @@ class FixMatch(Technique):
 
 
 class MeanTeacher(Technique):
-    """Agree with a moving average of oneself on other views of unlabelled images (Tarvainen & Valpola 2017). The
-    average is what is evaluated."""
+    """Train the network to agree with a moving average of its own weights on other views of unlabelled images
+    (Tarvainen & Valpola 2017). The average is what is evaluated."""
 
     evaluates_other_weights = True
     averages_weights = True
