@@ -12,9 +12,28 @@ if not torch.cuda.is_available():
 
 from hypothesis import HealthCheck, settings
 
+from pipelines.host.git_variables import PLACES
+
 # a neighbour may take the processor at any moment
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+OF_THE_CALLER = (
+    *("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # what a console shows
+    *("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"),  # the tests of the gate would write into their own job's summary
+    "PYTHONUNBUFFERED",  # two processes on one pipe would mix their lines, which are written in parts
+    *PLACES,  # a git hook that runs the tests has set them: what tests commit would go to its repository
+)
+"""variables that change what is printed, and where"""
+for name in OF_THE_CALLER:
+    os.environ.pop(name, None)
+os.environ["TERM"] = "xterm"
+
+GIT = {"commit.gpgSign": "false", "core.autocrlf": "false", "core.hooksPath": os.devnull}
+"""what the repositories that tests make do not take from the developer's configuration"""
+for number, (key, value) in enumerate(GIT.items(), start=int(os.environ.get("GIT_CONFIG_COUNT", "0"))):
+    variables = {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    os.environ |= variables | {"GIT_CONFIG_COUNT": str(number + 1)}
 
 
 LONGEST = {"test_first_hour.py"}

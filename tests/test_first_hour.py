@@ -13,7 +13,9 @@ SHORTER = {
     "--trials 10 --threads": "--trials 3 --threads",
     "--interleave --trials 20": "--interleave --trials 6",
     "trials: 20": "trials: 5",
-    "--fail-on time:50%": "--fail-on time:50% --trials 6",  # the fewest that can be significant
+    "for night in 1 2 3 4 5": "for night in 1 2",
+    "time.sleep(0.3)": "time.sleep(0.15)",
+    "--fail-on time:50%": "--fail-on time:20% --trials 6",  # the fewest that can be significant
 }
 """parts of commands, and what the test puts in their place to train less"""
 

@@ -183,7 +183,8 @@ def make_views(
         console = cli.make_console(to_stderr=True)
         return [EventSender(console, interleaved=interleaved or events.INTERLEAVED in os.environ) for _ in range(count)]
     console = cli.make_console(to_stderr=as_json)
-    if not quiet and console.is_terminal:
+    is_redrawn = console.file.isatty() and console.is_interactive  # rich takes a log for a terminal under FORCE_COLOR
+    if is_redrawn and not quiet:
         shared = Bars(console)
         return [LiveBar(console, shared, interleaved=interleaved) for _ in range(count)]
     kind = TrialLines if quiet or interleaved else EpochLines

@@ -17,7 +17,8 @@ def joined(device: str, timeout: float | None) -> Iterator[World]:
     """The processes of this run. Raises as `process_group.join`.
 
     Where another process is lost, this one cannot leave the group in order, which would wait for the lost one. It
-    prints why and ends at once.
+    prints why and ends at once. What the caller can mend is printed here too where there are several processes: the
+    launcher stops rank 0 as soon as another one has ended.
     """
     world = process_group.join(device, timeout or process_group.TIMEOUT)
     try:
@@ -27,10 +28,12 @@ def joined(device: str, timeout: float | None) -> Iterator[World]:
         sys.stdout.flush()
         os._exit(cli.INTERNAL)
     except BaseException as error:
-        if isinstance(error, ValueError | OSError):
-            failures.wait_for_report_of_main(world)
         _drop_locals(error)
-        raise
+        if world.size == 1 or not isinstance(error, ValueError | OSError):
+            raise
+        status = cli.print_error("bench/run.py", error)
+        failures.wait_for_report_of_main(world)
+        raise SystemExit(status) from None
     finally:
         process_group.leave()
 

@@ -25,8 +25,12 @@ from results.record import Run, TrialRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "bench" / "run.py"
+TRAPPED = Path(__file__).with_name("trap.py")
+"""bench/run.py in which something happens in the middle of a trial"""
 TIMEOUT = 400
 """seconds until a process counts as hung, on a machine that has other work to do"""
+MANY = 1000
+"""trials that do not end before a test has seen the first and sends a signal, however late it gets to run"""
 
 ONE_THREAD = ("--threads", "1", "--device", "cpu")
 SMALL = ("model.widths=[4]", "epochs=2")

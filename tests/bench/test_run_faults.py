@@ -7,28 +7,34 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.bench.conftest import EVERY_RANK_WAS_STOPPED, RUN, SMALL, environment, launch, only_run, wait
+from tests.bench.conftest import (
+    EVERY_RANK_WAS_STOPPED,
+    MANY,
+    RUN,
+    SMALL,
+    TRAPPED,
+    environment,
+    launch,
+    only_run,
+    wait,
+    wait_for_a_trial,
+)
 
 pytestmark = pytest.mark.slow
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node")
-TRAPPED = Path(__file__).with_name("trap.py")
-QUIET = (*SMALL, "--device", "cpu", "--threads", "1", "--quiet", "--trials", "3")
-SECONDS = 180
-"""in which everything must have ended: starting up takes most of it on a busy machine"""
+QUIET = (*SMALL, "--device", "cpu", "--threads", "1", "--quiet", "--trials", "3", "--timeout", "3600")
+"""a run that ended after its --timeout alone would count as hung"""
 
 
 def trapped(folder, what, *options, rank=1, size=2, launcher=TORCHRUN):
-    """A run in which something happens to a process in its second trial: how it ended, and how long that took."""
+    """How a run ended in which something happened to a process in its second trial."""
     variables = environment(TRAP=what, TRAP_RANK=str(rank), TRAP_SEED="1", OMP_NUM_THREADS="1")
-    start = time.monotonic()
     process = launch(*launcher, size, TRAPPED, *QUIET, *options, cwd=folder, variables=variables)
     ended = wait(process)
-    assert time.monotonic() - start < SECONDS
     assert ended.status != 0
     check_nobody_is_left(process.pid)
     return ended
@@ -58,7 +64,7 @@ def check_resumed(folder, run):
 
 
 def test_the_other_rank_says_which_one_hangs(tmp_path):
-    ended = trapped(tmp_path, "hang", "--timeout", "5")
+    ended = trapped(tmp_path, "hang and be given up")
     cause = r"rank 1 \(process \d+\) did not answer: it hangs, or .*[Tt]imed out"
     run = only_run(tmp_path / "runs")
     assert run.record.status == "failed"
@@ -120,10 +126,11 @@ def test_one_of_three_raises(tmp_path):
 
 
 def test_unlike_processes_are_refused_before_anything_is_written(tmp_path):
+    """Each says why, unless the launcher stops it before because the other has ended."""
     ended = trapped(tmp_path, "data")
     message = "the processes must have the same data: rank 0 has '"
-    for rank in (0, 1):
-        assert ended.err.count(f"[rank{rank}]: bench/run.py: error: {message}") == 1, ended.err
+    counts = [ended.err.count(f"[rank{rank}]: bench/run.py: error: {message}") for rank in (0, 1)]
+    assert set(counts) in ({1}, {0, 1}), ended.err
     assert not (tmp_path / "runs").exists()
 
 
@@ -138,14 +145,9 @@ def test_one_process_where_two_were_asked_for(tmp_path):
 
 
 def test_a_sigterm_to_torchrun_is_no_failure(tmp_path):
-    process = launch(*TORCHRUN, 2, RUN, *QUIET, "epochs=400", cwd=tmp_path)
+    process = launch(*TORCHRUN, 2, RUN, *QUIET, "epochs=20", "--trials", MANY, cwd=tmp_path)
     try:
-        end = time.monotonic() + SECONDS
-        while not list(tmp_path.glob("runs/*/run.json")):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        time.sleep(1)
+        wait_for_a_trial(tmp_path, process)
         process.send_signal(signal.SIGTERM)
         ended = wait(process)
     finally:

@@ -79,12 +79,10 @@ def test_a_link_that_is_cut_ends_both_sides_and_the_first_keeps_the_record(machi
             assert processes[0].poll() is None, wait(processes[0])
             time.sleep(0.05)
         ip("-n", machines[0], "link", "set", machines[0], "down")
-        began = time.monotonic()
         ended = [wait(process) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert time.monotonic() - began < TIMEOUT
     assert all(one.status != 0 for one in ended)
     run = only_run(tmp_path / "0" / "runs")
     assert (run.record.status, run.record.world_size, run.record.environment.strategy) == ("failed", 2, "DDP")

@@ -1,4 +1,4 @@
-"""bench/run.py with something that happens to one process in the middle of a trial. Run by test_run_faults.py.
+"""bench/run.py with something that happens to one process in the middle of a trial. Other files run it.
 
 Variables: TRAP what happens, TRAP_RANK to whom, TRAP_SEED in which trial.
 """
@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from bench import run
 from results import store
 
 TRAP, RANK = os.environ["TRAP"], os.environ["TRAP_RANK"]
-IS_MINE = os.environ["RANK"] == RANK
+IS_MINE = os.environ.get("RANK", "0") == RANK
 KILLED = Path("killed")
 """a file that stays when the processes are started anew"""
 
@@ -31,6 +32,15 @@ def hang():
     time.sleep(10_000)
 
 
+def hang_or_give_up():
+    """The others wait for it a second, and not as long as the processes may take to come together."""
+    if IS_MINE:
+        hang()
+    from torch import distributed
+
+    distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+
+
 def kill_or_wait():
     """The others wait, as in one of NCCL's collective operations, and do not fail."""
     if not IS_MINE:
@@ -39,7 +49,9 @@ def kill_or_wait():
     kill()
 
 
-ACTIONS = {"kill": kill, "raise": fail, "hang": hang, "kill one and let the others wait": kill_or_wait}
+OF_ONE = {"kill": kill, "raise": fail, "hang": hang}
+OF_ALL = {"hang and be given up": hang_or_give_up, "kill one and let the others wait": kill_or_wait}
+ACTIONS = OF_ONE | OF_ALL
 
 
 class Trap:
@@ -56,7 +68,7 @@ def spring(options, planned):
     whole_trial, whole_load = trainers.run_trial, sources.load
 
     def run_trial(bench, seed, observers):
-        is_trapped = (IS_MINE or ACTIONS[TRAP] is kill_or_wait) and not (RESTARTED or KILLED.exists())
+        is_trapped = (IS_MINE or TRAP in OF_ALL) and not (RESTARTED or KILLED.exists())
         is_due = is_trapped and seed == int(os.environ["TRAP_SEED"])
         return whole_trial(bench, seed, [*observers, *([Trap()] if is_due else [])])
 

@@ -5,6 +5,7 @@ import os
 import statistics
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def reports(tmp_path_factory):
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
     def made(kernels, names):
-        path = folder / f"fake-cuda-{kernels}-{len(names)}.json"
+        path = folder / f"fake-cuda-{kernels}-{zlib.crc32(' '.join(names).encode()):08x}.json"
         with FileLock(f"{path}.lock"):
             if not path.exists():
                 command = [sys.executable, "-m", "tests.fake_cuda.simulate", kernels, path, *names]

@@ -275,7 +275,7 @@ def test_all_of_a_local_ray_ends_with_a_driver_that_is_killed(tmp_path):
 @pytest.mark.slow
 def test_nodes_of_unequal_size_train_one_run_and_a_full_disk_keeps_its_trials(nodes, tmp_path):
     added = [nodes.add_node(num_cpus=cpus) for cpus in (1, 2)]
-    driver = sweep(nodes, tmp_path, "--trials", "4")
+    driver = sweep(nodes, tmp_path, "--trials", "20")
     wait_for_trials(tmp_path, 1, driver)
     (written,) = tmp_path.glob("runs/*/trials.jsonl")
     full = written.stat().st_size
@@ -284,7 +284,7 @@ def test_nodes_of_unequal_size_train_one_run_and_a_full_disk_keeps_its_trials(no
     assert ended.status == 2
     assert "could not be written (File too large); the trials before it are kept" in ended.err
     run = only_run(tmp_path / "runs")
-    assert 1 <= len(run.trials) < 4
+    assert 1 <= len(run.trials) < 20
     assert run.warnings == ()
     for node in added:
         nodes.remove_node(node)

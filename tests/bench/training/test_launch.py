@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,11 +15,11 @@ import pytest
 from bench.command_line import cli
 from bench.training import events, launch
 from bench.training.launch import Children, Launch, LaunchError
-from tests.bench.conftest import ROOT, environment
+from tests.bench.conftest import ROOT, TIMEOUT, environment
 from tests.bench.conftest import launch as start
 
-PATIENCE = 5.0
-"""seconds in which children end after their parent has been killed"""
+PATIENCE = 60.0
+"""seconds in which children end after their parent has been killed, on a machine that has other work to do"""
 
 
 def launch_of(tmp_path, program, *arguments, **more):
@@ -186,7 +187,8 @@ while True:
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, cli.Terminated)])
-def test_a_signal_is_passed_on_once_and_ends_the_command(tmp_path, number, error):
+def test_a_signal_is_passed_on_once_and_ends_the_command(tmp_path, monkeypatch, number, error):
+    monkeypatch.setattr(launch, "REPEATED", math.inf)  # else a pause between the two would make it a second signal
     handler = signal.getsignal(number)
     with pytest.raises(error), Children() as children:
 
@@ -295,7 +297,7 @@ def test_trainings_end_when_their_command_is_killed(tmp_path, command):
     script, *words = command
     first = script if script == "-m" else ROOT / "bench" / script
     parent = start(first, *words, "--device", "cpu", cwd=tmp_path)
-    end = time.monotonic() + 120
+    end = time.monotonic() + TIMEOUT
     while not any(tmp_path.rglob("run.json")):
         assert parent.poll() is None
         assert time.monotonic() < end
@@ -308,6 +310,6 @@ def test_trainings_end_when_their_command_is_killed(tmp_path, command):
 
 
 def test_the_starter_ends_where_its_parent_has_ended_before():
-    nobody = "1" if os.getppid() != 1 else "2"
+    nobody = "0"  # the number of no process; this one may be process 1 of a container
     ended = subprocess.run([sys.executable, "-c", launch.STARTER, nobody, "true"], check=False)
     assert ended.returncode == 143

@@ -35,13 +35,20 @@ def clock(monkeypatch):
     return fake
 
 
+class Screen(io.StringIO):
+    """What a terminal shows."""
+
+    def isatty(self):
+        return True
+
+
 def log():
     """A console that is no terminal."""
     return Console(file=io.StringIO(), width=160)
 
 
 def terminal(width=160):
-    return Console(file=io.StringIO(), force_terminal=True, width=width)
+    return Console(file=Screen(), force_terminal=True, width=width)
 
 
 def written(console):
@@ -172,13 +179,13 @@ def test_the_steps_of_an_epoch_that_is_cut_short_are_counted_right():
 def test_the_bar_moves_with_the_steps_and_leaves_only_the_lines(clock):
     console = terminal()
     view = LiveBar(console)
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     view.start_run("digits/quick", 2)
     assert "warming up" in written(console)
     view.trial_start(state(step=0))
     clock.now += 1
     view.step_end(state(step=11))
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
     drawn = len(written(console))
     clock.now += live_view.REFRESH_INTERVAL - 0.1
     view.step_end(state(step=12))
@@ -293,6 +300,17 @@ def test_the_bar_is_taken_down_when_a_trial_fails(tmp_path, monkeypatch, error):
 def test_the_view_is_for_a_person_or_for_a_log(monkeypatch, is_terminal, quiet, kind):
     monkeypatch.setattr(cli, "make_console", lambda to_stderr: terminal() if is_terminal else log())
     assert type(live_view.make_views(1, is_main=True, quiet=quiet)[0]) is kind
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "console"),
+    [("FORCE_COLOR", "1", log), ("TTY_COMPATIBLE", "1", log), ("TERM", "dumb", terminal)],
+)
+def test_a_bar_is_drawn_where_it_can_be_redrawn(monkeypatch, variable, value, console):
+    """Workflows of CI set the first two for the colours of their logs."""
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(cli, "make_console", lambda to_stderr: console())
+    assert type(live_view.make_views(1, is_main=True)[0]) is EpochLines
 
 
 def test_interleaved_runs_in_a_log_have_a_line_for_each_trial(monkeypatch):
