@@ -12,6 +12,11 @@ if not torch.cuda.is_available():
 
 from hypothesis import HealthCheck, settings
 
+from pipelines.host.git_variables import PLACES
+
+for name in PLACES:  # of a git hook that runs the tests: git would work on its repository
+    os.environ.pop(name, None)
+
 # a neighbour may take the processor at any moment
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
