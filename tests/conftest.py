@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from pipelines.host.git_variables import PLACES
 
-for name in PLACES:  # of a git hook that runs the tests: git would work on its repository
+OF_THE_CALLER = {*PLACES, "COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"}
+"""a hook's, by which git would work on the repository of the hook, and a terminal's, which change what is printed"""
+for name in OF_THE_CALLER:
     os.environ.pop(name, None)
 
 # a neighbour may take the processor at any moment
