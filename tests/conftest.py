@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
@@ -10,6 +11,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton, where it is installed
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from pipelines.host.git_variables import PLACES
@@ -44,10 +46,26 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
-def pytest_collection_finish(session):
-    """Leave the collected tests and the libraries out of garbage collection, which every trial does once."""
+MODULES = pytest.StashKey[int]()
+"""that were imported when the heap was frozen"""
+MANY = 50
+
+
+def freeze(config):
+    """Leave what there is out of garbage collection, which every trial does once."""
     gc.collect()
     gc.freeze()
+    config.stash[MODULES] = len(sys.modules)
+
+
+def pytest_collection_finish(session):
+    freeze(session.config)  # the collected tests, and the libraries
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    if len(sys.modules) > item.config.stash[MODULES] + MANY:
+        freeze(item.config)  # libraries that a test was the first to need, such as the compiler of torch
 
 
 def pytest_sessionfinish(session):

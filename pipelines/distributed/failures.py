@@ -76,11 +76,11 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
     _report(world.rank, "")
     end = time.monotonic() + patience
     while True:
-        reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
+        reports, gone = _look(world, places)
         if cause := _reported(_decided(reports)):
             return cause, []
         silent = [rank for rank in range(world.size) if rank not in reports and rank != world.rank]
-        if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
+        if gone:
             return _gone(gone, places), []
         if not silent or time.monotonic() > end:
             return None, silent
@@ -98,13 +98,13 @@ def stopped(world: World, places: Sequence[Place], signal: str, patience: float)
     _report(world.rank, report + UNDECIDED)
     end = time.monotonic() + patience
     while True:
-        reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
+        reports, gone = _look(world, places)
         if cause := _reported(_decided(reports)):
             return cause
         silent = [rank for rank in range(world.size) if rank not in reports]
         if not silent:
             return None
-        if gone := [rank for rank in silent if _is_gone(places[rank], places[world.rank])]:
+        if gone:
             return _gone(gone, places)
         if time.monotonic() > end:
             _report(world.rank, report)
@@ -164,13 +164,15 @@ class Watcher:
         count = 0
         while not self._left.wait(self._interval):
             count += 1
+            ended = _ended(self._world, self._places, others)  # before it reads the store, as in `_look`
             reports, latest, left = _at_store(lambda store, count=count: self._exchange(store, count)) or ({}, {}, {})
             for rank in others:
                 if latest.get(rank, beats[rank]) != beats[rank]:
                     beats[rank], heard[rank] = latest[rank], time.monotonic()
             heard = {rank: since for rank, since in heard.items() if rank not in left}
             others = list(heard)
-            if (cause := self._cause(reports, heard)) and not (is_stop(cause) and self._left.wait(self._interval)):
+            cause = self._cause(reports, heard, ended)
+            if cause and not (is_stop(cause) and self._left.wait(self._interval)):
                 self._on_failure(cause)
                 os._exit(1)
 
@@ -180,11 +182,11 @@ class Watcher:
         ranks = range(self._world.size)
         return _read(store, _KEY, ranks), _read(store, self._alive_key, ranks), _read(store, self._left_key, ranks)
 
-    def _cause(self, reports: dict[int, str], heard: dict[int, float]) -> str | None:
+    def _cause(self, reports: dict[int, str], heard: dict[int, float], ended: Sequence[int]) -> str | None:
         """Why the run cannot go on; None: it can."""
         if cause := _reported(_decided(reports)):
             return cause
-        if gone := [rank for rank in heard if _is_gone(self._places[rank], self._places[self._world.rank])]:
+        if gone := [rank for rank in ended if rank in heard]:
             return _gone(gone, self._places)
         if lost := [rank for rank in heard if time.monotonic() - heard[rank] > self._silence]:
             return f"{_names(lost, self._places)} gave no sign of life for {self._silence:g} s"
@@ -204,6 +206,16 @@ def wait_for_report_of_main(world: World) -> None:
 
 def _report(rank: int, text: str) -> None:
     _at_store(lambda store: _write(store, _KEY, rank, text))
+
+
+def _look(world: World, places: Sequence[Place]) -> tuple[dict[int, str], list[int]]:
+    """What the processes have reported, and which have ended without a report.
+
+    Who has ended is found out before the reports are read: a process reports before it ends.
+    """
+    ended = _ended(world, places, range(world.size))
+    reports = _at_store(lambda store: _read(store, _KEY, range(world.size))) or {}
+    return reports, [rank for rank in ended if rank not in reports]
 
 
 def _write(store: dist.Store, key: str, rank: int, text: str) -> None:
@@ -259,6 +271,11 @@ def _at_store(action: Callable[[dist.Store], Result]) -> Result | None:
     thread.start()
     thread.join(STORE_PATIENCE)
     return results[0] if results else None
+
+
+def _ended(world: World, places: Sequence[Place], ranks: Iterable[int]) -> list[int]:
+    """Those of the other processes that this one can see and that have ended."""
+    return [rank for rank in ranks if rank != world.rank and _is_gone(places[rank], places[world.rank])]
 
 
 def _is_gone(theirs: Place, mine: Place) -> bool:

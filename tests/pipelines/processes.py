@@ -1,14 +1,16 @@
 """Real processes on this machine, joined by gloo."""
 
+import contextlib
 import gc
 import os
 import queue
-import socket
 import time
 import traceback
 
+import psutil
 import pytest
 import torch
+import torch.distributed as dist
 
 from pipelines.distributed import process_group
 from pipelines.train import run_trial, set_up
@@ -46,16 +48,41 @@ def train(chosen, dataset, world):
     }
 
 
+def meeting_place():
+    """A store in which processes meet, and the variables by which they find it, as torchrun has them.
+
+    The store listens before they start. A port that was free a moment ago may be taken when rank 0 wants it.
+    """
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    return store, variables
+
+
+def wait_for_end(numbers, seconds=60):
+    """Return when the processes with these numbers have ended.
+
+    One whose parent has ended may stay as a zombie: in a container often nobody fetches its status.
+    """
+    end = time.monotonic() + seconds
+    while running := [number for number in numbers if is_running(number)]:
+        assert time.monotonic() < end, f"{running} still run"
+        time.sleep(0.02)
+
+
+def is_running(number):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 class Processes:
     """Processes that have joined each other and do one job after another: starting them takes longer than most jobs."""
 
     def __init__(self, size):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        self._store, variables = meeting_place()
         self._jobs = [FORKS.Queue() for _ in range(size)]
         self._results = FORKS.Queue()
-        arguments = [(rank, size, port, jobs, self._results) for rank, jobs in enumerate(self._jobs)]
+        arguments = [(rank, size, variables, jobs, self._results) for rank, jobs in enumerate(self._jobs)]
         self._processes = [FORKS.Process(target=life, args=each, daemon=True) for each in arguments]
         for process in self._processes:
             process.start()
@@ -87,10 +114,10 @@ class Processes:
             process.kill()
 
 
-def life(rank, size, port, jobs, results):
+def life(rank, size, variables, jobs, results):
     """The life of one process: join, and do one job after another."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= variables
     torch.set_num_threads(1)
     world = process_group.join("cpu")
     gc.freeze()  # every trial collects garbage, and the libraries are none

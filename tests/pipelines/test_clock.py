@@ -90,11 +90,11 @@ def test_the_device_s_own_seconds_are_kept_beside():
 
 
 def test_without_a_device_clock_there_are_no_device_seconds():
-    clock = Clock()
+    clock, before = Clock(), time.perf_counter()
     with clock.lap("train"):
         sum(range(1000))
     assert clock.laps[0].device_seconds is None
-    assert 0 < clock.laps[0].seconds < 1
+    assert 0 < clock.laps[0].seconds <= time.perf_counter() - before
 
 
 def test_the_processes_begin_a_lap_together():

@@ -1,6 +1,7 @@
 """A writer that is killed at any moment loses no trial that it had finished."""
 
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -8,17 +9,19 @@ from results.store import create, read, resume
 from tests.forks import FORKS
 from tests.results.builders import record, trial
 
-SEEDS = 10_000
+SEEDS, MOST = 2_000, 100
+"""of a run, and of a writer, which then waits for its end: twenty writers leave some to write"""
 LARGE = {"history": ["x" * 100] * 60}  # a line longer than a block of the file system
 
 
 def write(path, ends) -> None:
-    """Append all missing trials and send each seed after its trial is said to be on the disk."""
+    """Append missing trials and send each seed after its trial is said to be on the disk."""
     run = resume(Path(path), record(seeds=list(range(SEEDS))))
     ends.send("ready")
-    for seed in run.missing_seeds:
+    for seed in run.missing_seeds[:MOST]:
         run.append(trial(seed, notes=LARGE))
         ends.send(seed)
+    signal.pause()
 
 
 def kill_writers(root, times: int, seed: int = 0) -> None:
@@ -30,7 +33,8 @@ def kill_writers(root, times: int, seed: int = 0) -> None:
         writer.start()
         theirs.close()
         assert ours.recv() == "ready"
-        time.sleep(generator.uniform(0, 0.02))
+        said += [ours.recv() for _ in range(generator.randrange(4))]
+        time.sleep(generator.uniform(0, 0.005))  # into the next
         writer.kill()
         writer.join()
         assert writer.exitcode == -9
@@ -44,7 +48,6 @@ def kill_writers(root, times: int, seed: int = 0) -> None:
         assert set(said) <= set(kept)
         assert kept == list(range(len(kept)))
         assert all(one.notes == LARGE for one in run.trials)
-    assert len(said) > times / 4, "the writers were killed before they wrote"
 
 
 def test_twenty_killed_writers(tmp_path):

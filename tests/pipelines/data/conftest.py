@@ -42,7 +42,7 @@ def cifar_python(cifar_binary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Mirror]]:
     """Starts servers on this machine, each at an address of its own."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    servers = []
+    servers, mirrors = [], []
 
     def start() -> Mirror:
         served = Mirror()
@@ -50,9 +50,12 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Mirror]]:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         served.address = f"http://127.0.0.1:{server.server_port}"
         servers.append(server)
+        mirrors.append(served)
         return served
 
     yield start
+    for served in mirrors:
+        served.answers.set()  # for the thread of a request that is not answered
     for server in servers:
         server.shutdown()
         server.server_close()

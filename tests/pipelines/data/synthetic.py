@@ -3,9 +3,9 @@
 import contextlib
 import hashlib
 import pickle
-import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -76,8 +76,9 @@ class Mirror:
         """whether it understands Range"""
         self.break_after: int | None = None
         """close the connection after so many bytes of the next answer"""
-        self.delay = 0.0
-        """seconds before an answer"""
+        self.answers = Event()
+        """cleared: it takes requests, and answers when this is set"""
+        self.answers.set()
         self.requests: list[tuple[str, str | None]] = []
         """path and Range of every request"""
 
@@ -88,7 +89,7 @@ class Mirror:
         """Serve one GET."""
         asked = request.headers.get("Range")
         self.requests.append((request.path, asked))
-        time.sleep(self.delay)
+        self.answers.wait()
         content = self.files.get(request.path.lstrip("/"))
         if content is None:
             request.send_error(404)

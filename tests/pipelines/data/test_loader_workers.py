@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
-import psutil
 import pytest
+
+from tests.pipelines.processes import wait_for_end
 
 PARENT = """
 import os, sys, time
@@ -51,7 +51,4 @@ def test_they_end_when_it_is_killed(training):
     parent, workers = training
     parent.kill()
     parent.wait()
-    end = time.monotonic() + 60
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in workers):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_for_end(workers)

@@ -28,6 +28,7 @@ from pipelines.data.preprocess import preprocess
 from pipelines.distributed.process_group import World, summary_line
 from pipelines.recipe.config import configs_in
 from tests.bench.conftest import ONE_THREAD, RUN, environment, only_run
+from tests.pipelines.processes import wait_for_end
 
 PER_IMAGE = "{name: torchvision, workers: %d, preprocess: %s, choices: %s}"
 RESIDENT, BULK = "{name: resident}", "{name: bulk}"
@@ -291,10 +292,7 @@ def test_workers_end_with_the_process_that_trains(number, to_group):
     assert len(workers) >= 2
     (os.killpg if to_group else os.kill)(program.pid, number)
     program.wait(60)
-    deadline = time.monotonic() + 60
-    while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(psutil.pid_exists, workers))
+    wait_for_end(workers)
 
 
 NO_ROOM = "unable to allocate shared memory(shm) for file </torch_1_2_0>: No space left on device (28)"

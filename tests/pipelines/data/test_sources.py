@@ -97,7 +97,7 @@ def test_what_came_while_waiting_is_not_downloaded_again(mnist_folder: Path, mon
         thread.start()
         thread.join(0.3)
         elsewhere.rename(raw)
-    thread.join(10)
+    thread.join(60)
     assert len(loaded) == 1
 
 

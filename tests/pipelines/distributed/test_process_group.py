@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,20 +65,29 @@ def test_the_groups_of_a_mesh_wait_as_long_as_that_of_all_processes(tmp_path):
     assert in_processes(tmp_path, patience) == [[process_group.TIMEOUT] * 3] * 2
 
 
-def wait_for_main(world, folder):
-    """What each process sees of what rank 0 did, which took longer than a collective operation of the group may."""
-    patient = replace(world, group=dist.new_group(timeout=timedelta(seconds=2)))
+@dataclass(frozen=True)
+class Noting(World):
+    """Notes what has been done by the time that this process comes to a collective operation."""
 
-    def act(number, seconds):
-        time.sleep(seconds)
+    folder: Path = Path()
+    noted: list = field(default_factory=list)
+
+    def barrier(self):
+        self.noted.append(sorted(path.name for path in self.folder.glob("* by *")))
+        super().barrier()
+
+
+def wait_for_main(world, folder):
+    """What each process sees of what rank 0 did, which takes longer than the others take to come."""
+    noting = Noting(world.rank, world.size, world.device, folder=Path(folder))
+
+    def act(number):
+        time.sleep(0.3)
         Path(folder, f"{number} by {world.rank}").touch()
 
-    seen = []
-    for number, seconds in enumerate((3, 0)):
-        patient.wait_for_main(lambda number=number, seconds=seconds: act(number, seconds))
-        seen.append(sorted(path.name for path in Path(folder).glob("* by *")))
-        world.barrier()
-    return seen
+    for number in range(2):
+        noting.wait_for_main(lambda number=number: act(number))
+    return noting.noted
 
 
 def test_processes_wait_for_the_first_one_outside_of_collective_operations(tmp_path):

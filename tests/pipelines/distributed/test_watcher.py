@@ -5,8 +5,9 @@ import ctypes
 import itertools
 import os
 import signal
-import socket
 import subprocess
+import sys
+import threading
 import time
 
 import pytest
@@ -15,26 +16,31 @@ import torch.distributed as dist
 from pipelines.distributed import failures, process_group
 from pipelines.distributed.process_group import World
 from tests.forks import FORKS
+from tests.pipelines.processes import meeting_place
 
-READY = 120
-"""seconds until both processes have begun, on a machine that has other work to do"""
+PATIENCE = 120
+"""seconds until each pair has ended, on a machine that has other work to do"""
 
 
-def life(what, rank, port, ready, errors):
-    """One of two processes to which something happens once both, and the test, are ready."""
+def life(what, rank, variables, errors):
+    """One of two processes to which something happens."""
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= place | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= place | variables
     world = process_group.join("cpu")
     mine = (f"host of {rank}", os.getpid()) if what == "silent" else failures.place()
     places = world.gather(mine)
     with failures.Watcher(world, places, print):
         world.barrier()  # an earlier run, which both have left in good order
+    errors.with_suffix(".begins").touch()
+    silence = 4 if what == "silent" else failures.SILENCE  # the others may have to wait for a processor
     with (
         contextlib.suppress(ZeroDivisionError),
-        failures.Watcher(world, places, errors.write_text, silence=4, interval=0.2),
+        failures.Watcher(world, places, errors.write_text, silence=silence, interval=0.2),
     ):
         world.barrier()
-        ready.wait(READY)
+        errors.with_suffix(".watches").touch()
+        while not errors.with_name(f"{what} 0.watches").exists():
+            time.sleep(0.01)
         if rank == 1 and what == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if rank == 1 and what == "raises":
@@ -53,18 +59,15 @@ CAUSES = {
 
 
 def start(what, folder):
-    """Two processes, and the barrier at which they wait in their block for this one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ready = FORKS.Barrier(3)
+    """Two processes, and the store in which they meet."""
+    store, variables = meeting_place()
     pair = [
-        FORKS.Process(target=life, args=(what, rank, port, ready, folder / f"{what} {rank}"), daemon=True)
+        FORKS.Process(target=life, args=(what, rank, variables, folder / f"{what} {rank}"), daemon=True)
         for rank in (0, 1)
     ]
     for process in pair:
         process.start()
-    return pair, ready
+    return pair, store
 
 
 @pytest.mark.slow
@@ -72,17 +75,16 @@ def test_a_blocked_process_ends_and_says_which_one_failed_and_how(tmp_path):
     started = {what: start(what, tmp_path) for what in (*CAUSES, "ends")}
     pairs = {what: pair for what, (pair, _) in started.items()}
     try:
-        for _, ready in started.values():
-            ready.wait(READY)
+        while not (tmp_path / "silent 1.begins").exists():
+            assert pairs["silent"][1].is_alive()
+            time.sleep(0.01)
         os.kill(pairs["silent"][1].pid, signal.SIGSTOP)
-        began = time.monotonic()
         for what, cause in CAUSES.items():
             first, second = pairs[what]
-            first.join(60)
+            first.join(PATIENCE)
             assert first.exitcode == 1, what
             assert (tmp_path / f"{what} 0").read_text() == cause.format(second.pid)
-        assert time.monotonic() - began < 60
-        pairs["ends"][0].join(60)
+        pairs["ends"][0].join(PATIENCE)
         assert pairs["ends"][0].exitcode == 0
     finally:
         for process in (process for pair in pairs.values() for process in pair):
@@ -133,3 +135,43 @@ def test_a_process_of_another_machine_is_not_looked_for_here(monkeypatch):
     assert failures._is_gone((here[0], ended.pid), here)
     monkeypatch.setattr(failures, "process_table", lambda: "another machine of the same name")
     assert not failures._is_gone((failures.place()[0], ended.pid), here)
+
+
+LIVES = [("host", 1), ("host", 2)]
+"""where two processes run"""
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """The store of all processes, in this one."""
+    made = dist.HashStore()
+    monkeypatch.setattr(failures, "_at_store", lambda action: action(made))
+    return made
+
+
+@pytest.mark.parametrize("wait", [failures.find_cause, failures.stopped])
+def test_a_process_that_reports_its_error_and_ends_during_a_look_is_the_cause(monkeypatch, store, wait):
+    def is_gone(theirs, mine):
+        failures._write(store, failures._KEY, 1, "ZeroDivisionError: planted")
+        return True
+
+    monkeypatch.setattr(failures, "_is_gone", is_gone)
+    arguments = ("SIGTERM",) if wait is failures.stopped else ()
+    found = wait(World(0, 2), LIVES, *arguments, patience=0)
+    assert (found if wait is failures.stopped else found[0]) == "rank 1: ZeroDivisionError: planted"
+
+
+def test_a_process_that_leaves_in_good_order_and_ends_during_a_look_is_no_failure(monkeypatch, store):
+    causes, looked = [], threading.Event()
+    watcher = failures.Watcher(World(0, 2), LIVES, causes.append, interval=0.01)
+
+    def is_gone(theirs, mine):
+        failures._write(store, watcher._left_key, 1, "")
+        looked.set()
+        return True
+
+    monkeypatch.setattr(failures, "_is_gone", is_gone)
+    monkeypatch.setattr(failures.os, "_exit", sys.exit)  # it ends the thread alone
+    with watcher:
+        assert looked.wait(PATIENCE)
+    assert causes == []

@@ -99,7 +99,10 @@ def test_what_a_trial_leaves_behind_is_seen(found):
 
 
 def test_time_outside_laps_is_seen(found):
-    findings, _ = found(("    return accuracy", "    import time\n    time.sleep(0.1)\n    return accuracy"))
+    """As long as that within, however fast the machine is."""
+    begin = ("def train(run):\n", "import time\n\ndef train(run):\n    begun = time.perf_counter()\n")
+    end = ("    return accuracy", "    time.sleep(time.perf_counter() - begun)\n    return accuracy")
+    findings, _ = found(begin, end)
     assert findings["laps"].verdict == "suspicious"
     assert "of the time is outside" in findings["laps"].sentence
 

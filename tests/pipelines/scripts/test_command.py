@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import command
-from pipelines.scripts.command import CommandTrainer
+from pipelines.scripts.command import CommandTrainer, Usage
+from tests.pipelines.processes import wait_for_end
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,27 +31,52 @@ def train(code, seed=3, timeout=60, **settings):
     return CommandTrainer(Command(command=python(code), target=0.6, **settings), timeout).run_trial(seed)
 
 
+@pytest.fixture
+def seen(monkeypatch, tmp_path):
+    """Makes a file that is there as soon as a look at the processes of a command has found what the test waits for."""
+
+    def make(is_found):
+        path = tmp_path / "seen"
+
+        class Watched(Usage):
+            def __setattr__(self, name, value):
+                super().__setattr__(name, value)
+                if name == "processes" and is_found(self):  # the last that a look sets
+                    path.touch()
+
+        monkeypatch.setattr(command, "Usage", Watched)
+        return path
+
+    return make
+
+
+def wait_for(path):
+    """A line of Python code."""
+    return f"while not os.path.exists({str(path)!r}): time.sleep(0.01)"
+
+
 PARENT = """
 import sys
+from pathlib import Path
 from pipelines.recipe.scripts import Command
 from pipelines.scripts.command import CommandTrainer
-CommandTrainer(Command(command=sys.argv[1], target=0.6), 60).run_trial(0)
+trainer = CommandTrainer(Command(command=sys.argv[1], target=0.6), 60)
+trainer.run_trial(0, lambda reported: Path("read").touch())
 """
 
 
 def test_a_command_and_its_children_end_when_its_parent_is_killed(tmp_path):
     code = "import os, subprocess, time; child = subprocess.Popen(['sleep', '1000']); "
-    code += "open('new', 'w').write(f'{os.getpid()} {child.pid}'); os.rename('new', 'numbers'); time.sleep(1000)"
+    code += "open('numbers', 'w').write(f'{os.getpid()} {child.pid}'); print('{\"epoch\": 1}'); time.sleep(1000)"
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, python(code)], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
-    while not (tmp_path / "numbers").exists():
+    while not (tmp_path / "read").exists():
         assert parent.poll() is None
-        time.sleep(0.05)
-    processes = [psutil.Process(int(number)) for number in (tmp_path / "numbers").read_text().split()]
+        time.sleep(0.02)
     parent.kill()
     parent.wait()
-    assert psutil.wait_procs(processes, timeout=60)[1] == []
+    wait_for_end([int(number) for number in (tmp_path / "numbers").read_text().split()])
 
 
 def test_a_trial_is_the_whole_process_and_what_it_says():
@@ -70,21 +97,22 @@ def test_the_seed_is_in_the_environment_too():
     assert train('import os; print(\'{"accuracy": 0.\' + os.environ["PACELINE_SEED"] + "}")').accuracy == 0.3
 
 
-def test_time_and_memory_are_of_all_its_processes():
-    code = """
+def test_time_and_memory_are_of_all_its_processes(seen):
+    path = seen(lambda usage: usage.processes == 2 and usage.peak_bytes > 200_000_000)
+    code = f"""
 import os, time
 if not os.fork():
     block = bytearray(200_000_000)
     start = time.process_time()
-    while time.process_time() < start + 0.5: pass
-    time.sleep(0.3)
+    while time.process_time() < start + 0.2: pass
+    {wait_for(path)}
     os._exit(0)
 os.wait()
-print('{"accuracy": 0.7}')
+print('{{"accuracy": 0.7}}')
 """
     trial = train(code)
     assert trial.peak_host_bytes > 200_000_000
-    assert trial.notes["user_seconds"] + trial.notes["system_seconds"] > 0.5
+    assert trial.notes["user_seconds"] + trial.notes["system_seconds"] > 0.2
     assert trial.notes["processes"] == 2
     assert trial.notes["left_running"] == 0
 
@@ -145,27 +173,28 @@ def test_an_endless_flood_is_ended(monkeypatch, end):
     assert (trial.outcome, trial.reason) == ("failed", "printed more than 1,000,000 bytes, and was ended")
 
 
-def test_processes_that_outlive_it_are_killed_and_counted(monkeypatch):
+def test_processes_that_outlive_it_are_killed_and_counted(monkeypatch, tmp_path, seen):
     monkeypatch.setattr(command, "PATIENCE", 0.5)
-    code = """
-import os, sys, time
+    code = f"""
+import os, time
+left = []
 for _ in range(2):
-    if not os.fork():
+    if not (number := os.fork()):
         os.setsid()
         time.sleep(600)
         os._exit(0)
-time.sleep(0.5)
-print('{"accuracy": 0.7}')
+    left.append(number)
+open({str(tmp_path / "numbers")!r}, 'w').write(f'{{left[0]}} {{left[1]}}')
+{wait_for(seen(lambda usage: usage.processes == 3))}
+print('{{"accuracy": 0.7}}')
 """
-    earlier = set(psutil.Process(os.getpid()).children(recursive=True))
     before = time.monotonic()
     trial = train(code)
     lasted = time.monotonic() - before
     assert (trial.outcome, trial.notes["left_running"]) == ("reached", 2)
     assert lasted < 60
     assert trial.laps[0].seconds < lasted - command.PATIENCE, "the time ends with the command"
-    mine = set(psutil.Process(os.getpid()).children(recursive=True)) - earlier
-    assert [one for one in mine if one.status() != psutil.STATUS_ZOMBIE] == []
+    wait_for_end([int(number) for number in (tmp_path / "numbers").read_text().split()])
 
 
 def test_a_daemon_that_holds_the_output_open_is_not_waited_for(monkeypatch, tmp_path):
@@ -189,17 +218,17 @@ os.wait()
         psutil.Process(int((tmp_path / "daemon").read_text())).kill()
 
 
-def test_a_process_that_it_leaves_and_that_prints_on_is_not_waited_for(monkeypatch):
+def test_a_process_that_it_leaves_and_that_prints_on_is_not_waited_for(monkeypatch, seen):
     monkeypatch.setattr(command, "PATIENCE", 0.5)
     monkeypatch.setattr(command, "MOST_BYTES", 1_000_000)
-    code = """
+    code = f"""
 import os, time
 if not os.fork():
     while True:
-        os.write(1, b"y\\n")  # print writes a line in two parts, and the other process's may come between them
+        os.write(1, b"y\\n")  # print writes a line in two parts, between which the other process's may come
         time.sleep(0.01)
-time.sleep(0.5)
-print('{"accuracy": 0.7}')
+{wait_for(seen(lambda usage: usage.processes == 2))}
+os.write(1, b'{{"accuracy": 0.7}}\\n')
 """
     trial = train(code)
     assert (trial.outcome, trial.notes["left_running"]) == ("reached", 1)
@@ -227,9 +256,21 @@ def test_what_it_printed_before_it_ended_is_read_however_late(monkeypatch):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_a_progress_bar_is_output():
-    code = "import time\nfor step in range(20): print(f'\\r{step}', end=''); time.sleep(0.1)\n"
-    trial = train(code + "print('\\r', end='')\nprint('{\"accuracy\": 0.7}')", timeout=1.5)
+def test_a_progress_bar_is_output(monkeypatch):
+    """A look takes 25 s of this clock, and every other one comes before there is something to read."""
+
+    class Looks(selectors.DefaultSelector):
+        seconds = 0
+
+        def select(self, timeout=None):
+            Looks.seconds += 25
+            return [] if Looks.seconds % 50 else super().select(60)
+
+    clock = SimpleNamespace(monotonic=lambda: Looks.seconds, perf_counter=time.perf_counter)
+    monkeypatch.setattr(command, "time", clock)
+    monkeypatch.setattr(command.selectors, "DefaultSelector", Looks)
+    code = "import time\nfor step in range(20): print(f'\\r{step}', end=''); time.sleep(0.01)\n"
+    trial = train(code + "print('\\r', end='')\nprint('{\"accuracy\": 0.7}')", timeout=60)
     assert (trial.outcome, trial.reason) == ("reached", None)
 
 

@@ -334,11 +334,15 @@ HANGS = """
 
 
 def test_a_function_that_hangs_is_ended(trainer):
-    with pytest.raises(
-        ScriptError, match=r"line 7: no lap began or ended, and nothing was reported, for 0\.2 s \(--tim"
-    ):
+    with pytest.raises(ScriptError, match=r"no lap began or ended, and nothing was reported, for 0\.2 s \(--timeout"):
         trainer(HANGS, timeout=0.2).run_trial(0)
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_line_at_which_it_hangs_is_named(trainer):
+    text = "import signal\ndef train(run):\n    signal.raise_signal(signal.SIGALRM)  # as the alarm that is set does"
+    with pytest.raises(ScriptError, match=r"line 3: no lap began or ended, and nothing was reported, for 600 s"):
+        trainer(text, timeout=600.0).run_trial(0)
 
 
 def test_a_function_that_reports_goes_on(trainer):

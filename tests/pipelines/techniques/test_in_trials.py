@@ -12,6 +12,7 @@ from pipelines.train import run_trial, set_up
 from pipelines.warmup import warm_up
 from tests.pipelines.calling import calling
 from tests.pipelines.distributed.test_process_group import in_processes
+from tests.pipelines.techniques.repeated import graphs
 from tests.pipelines.techniques.test_swa import PLAIN
 from tests.pipelines.test_trials_in_a_row import outcome, same
 
@@ -75,7 +76,9 @@ def test_warm_up_sees_none_of_the_held_out_images(coloured):
 def test_a_compiled_network_is_compiled_in_warm_up_alone(coloured, without_inductor, name):
     overrides = [*QUICKLY_COMPILED, "precision=float32", LINES[name]]
     setup = setup_for(coloured, *overrides, "compile=true", "evaluation.batch_size=7")
+    before = graphs()
     warm_up(setup)
+    assert graphs() > before
     with torch.compiler.set_stance("fail_on_recompile"):
         compiled = run_trial(setup, seed=0)
     eager = run_trial(setup_for(coloured, *overrides), seed=0)
