@@ -18,6 +18,7 @@ from results.protocols import epoch_reaching
 from results.record import Run, TrialRecord
 from results.samples import of_run
 from results.statistics import known_median, ratio_of_times
+from results.step_times import mean_step_seconds
 from results.summary import Figure, pooled
 from results.units import Unit, unit_of
 
@@ -42,7 +43,7 @@ class Point:
     @property
     def step_seconds(self) -> list[float]:
         """Seconds a step, augmentation included, of each trial."""
-        return [trial.seconds("augment", "train") / trial.steps for trial in self.trials if trial.steps]
+        return [seconds for trial in self.trials if (seconds := mean_step_seconds(trial)) is not None]
 
     @property
     def step(self) -> float:

@@ -31,6 +31,11 @@ def step_seconds(run: Run, trial: TrialRecord) -> list[float]:
     return [seconds[epoch] / steps[epoch] for epoch in sorted(seconds) if steps[epoch] > 0]
 
 
+def mean_step_seconds(trial: TrialRecord) -> float | None:
+    """Of all steps of a trial, also of one that did not come to its end; None without a step."""
+    return trial.seconds("augment", "train") / trial.steps if trial.steps else None
+
+
 def median_milliseconds(run: Run, trial: TrialRecord) -> float | None:
     """Of the epochs of a trial."""
     seconds = step_seconds(run, trial)

@@ -11,6 +11,7 @@ from results.record import Run, TrialRecord
 from results.samples import of_run
 from results.scaling import label
 from results.statistics import known_median
+from results.step_times import mean_step_seconds
 from results.summary import pooled, summarize
 from results.tables.table import Table, legend_of, name_of
 from results.units import unit_of
@@ -147,8 +148,8 @@ def strategy(run: Run) -> str:
 
 
 def step_seconds(runs: Sequence[Run]) -> float | None:
-    """Median seconds of a step's training; None without a step."""
-    return known_median(trial.seconds("train") / trial.steps for trial in trials_of(runs) if trial.steps)
+    """Median over the trials, augmentation included; None without a step."""
+    return known_median(map(mean_step_seconds, trials_of(runs)))
 
 
 def trials_of(runs: Sequence[Run]) -> list[TrialRecord]:

@@ -8,7 +8,8 @@ from tests.results.builders import record, trial
 
 
 def of_strategy(name, strategy, seconds=1.0, world_size=2, communication=None, **memory):
-    laps = (Lap(name="train", epoch=1, seconds=seconds),)
+    """seconds: of 100 steps, a quarter of them for augmentation."""
+    laps = tuple(Lap(name=lap, epoch=1, seconds=share * seconds) for lap, share in (("augment", 0.25), ("train", 0.75)))
     environment = {"strategy": strategy} | ({"communication": communication} if communication else {})
     made = record(recipe_name=f"mnist/strategies/{name}", environment=environment, world_size=world_size)
     return Run(made, (trial(0, laps=laps, steps=100, **memory),), Path("runs"))
