@@ -24,7 +24,7 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench.command_line import cli, git, options
 from bench.command_line.option_groups import PassedOn, Records
-from bench.command_line.options import Argument, Count
+from bench.command_line.options import Argument, CommandLine, Count
 from bench.training.launch import ROOT, LaunchError, ending_with_us
 
 PROG = "bench/bisection.py"
@@ -63,7 +63,7 @@ class BisectionOptions(PassedOn, Records):
     """trials of each side, to begin with"""
     most_trials: Count = 64
     """trials of each side after which a commit is skipped"""
-    launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
+    launcher: CommandLine | None = None
     """what starts bench/run.py, as in bench/gate.py"""
     repository: Annotated[Path, Argument(metavar="DIR")] = ROOT
     """the repository of the commits"""

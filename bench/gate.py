@@ -24,7 +24,7 @@ from bench import baselines
 from bench.command_line import cli, options
 from bench.command_line.invocation import recorded
 from bench.command_line.option_groups import PassedOn, Records
-from bench.command_line.options import Argument, Count, File, Folder, Options
+from bench.command_line.options import Argument, CommandLine, Count, File, Folder, Options
 from bench.training.events import Event
 from bench.training.launch import ROOT, Children, Launch, LaunchError
 
@@ -133,7 +133,7 @@ class GateOptions(PassedOn, Records, Reports):
     """leave out the trials during which a GPU was throttled"""
     cluster: Annotated[str, Argument(metavar="auto|ADDRESS")] | None = None
     """with --against: pairs of trials over a Ray cluster, each pair on one host (extra `cluster`)"""
-    launcher: Annotated[str, Argument(metavar="COMMAND")] | None = None
+    launcher: CommandLine | None = None
     """what starts bench/run.py, such as 'accelerate launch --multi_gpu --num_processes 8' (default: this Python)"""
 
     def __post_init__(self) -> None:

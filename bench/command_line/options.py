@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -27,6 +28,7 @@ from bench.command_line.invocation import as_typed
 
 EXIT_STATUS = "exit status: 0 ok, 1 worse, 2 wrong usage or no verdict, 3 internal error, 130 Ctrl-C, 143 SIGTERM"
 MAXIMUM_WIDTH = 120
+LARGEST_SEED = 2**53 - 1
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,23 @@ def at_least(least: int) -> Callable[[str], int]:
 positive = at_least(1)
 
 
+def seed(text: str) -> int:
+    """A whole number that every reader of JSON holds exactly."""
+    value = at_least(0)(text)
+    if value > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"must be at most {LARGEST_SEED}")
+    return value
+
+
+def command_line(text: str) -> str:
+    """Words as a shell takes them, of which every quotation ends."""
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    return text
+
+
 def share(text: str) -> float:
     """A number over 0 and under 1."""
     try:
@@ -81,7 +100,8 @@ def size(text: str) -> int:
 
 
 Count = Annotated[int, Argument(positive, "N")]
-Seed = Annotated[int, Argument(at_least(0), "S")]
+Seed = Annotated[int, Argument(seed, "S")]
+CommandLine = Annotated[str, Argument(command_line, "COMMAND")]
 Folder = Annotated[Path, Argument(metavar="DIR")]
 File = Annotated[Path, Argument(metavar="FILE")]
 

@@ -327,6 +327,7 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
         (["baseline", "--new", "runs", "--launcher", "x"], "--new trains nothing: leave out --launcher"),
         (["baseline", "--new", "runs", "--out", "x"], "--new trains nothing: leave out --out"),
         (["--against", ".", "--trials", "0"], "must be at least 1"),
+        (["--against", ".", "--launcher", "'x"], 'argument --launcher: "\'x": No closing quotation'),
         (["baseline", "--cluster", "auto"], "--cluster needs --against"),
         (["--against", ".", "--cluster", "auto", "--launcher", "x"], "give one of them"),
     ],

@@ -156,6 +156,7 @@ def test_resume_of_a_recipe_that_no_longer_exists_names_the_run(kept):
         (("--trials", "many"), "--trials: 'many' is not a whole number"),
         (("--trials", "1.5"), "--trials: '1.5' is not a whole number"),
         (("--trials", "-1"), "--trials: '-1' is not a whole number"),
+        (("--seed", str(2**53)), "--seed: must be at most 9007199254740991"),
         (("--seed", "-1"), "--seed: '-1' is not a whole number"),
         (("--seed", ""), "--seed: '' is not a whole number"),
         (("--threads", "0"), "--threads: must be at least 1"),
