@@ -126,9 +126,10 @@ def test_what_a_living_child_s_children_used_is_own(monkeypatch):
         def cpu_times(self):
             raise psutil.NoSuchProcess(2)
 
-    below = [SimpleNamespace(cpu_times=Worker), Ended()]
-    before = load.cpu_seconds()
+    below = []
     monkeypatch.setattr(psutil.Process, "children", lambda process, recursive: below)
+    before = load.cpu_seconds()
+    below += [SimpleNamespace(cpu_times=Worker), Ended()]
     assert load.cpu_seconds() - before == pytest.approx(1 + 2 + 40 + 8, abs=1)
 
 

@@ -28,7 +28,7 @@ TECHNIQUES = {
     "fixmatch": "{ratio: 1, threshold: 0.1, strong: {crop: 1, cutout: 3}}",
     "mean_teacher": "{ratio: 1, ramp_up_epochs: 1, views: {crop: 1}}",
     "masked_image": "{epochs: 1, patch: 2}",
-    "contrastive": "{epochs: 1, queue: 64, views: {crop: 2}}",
+    "contrastive": "{epochs: 1, queue: 128, views: {crop: 2}}",
 }
 
 
