@@ -155,7 +155,8 @@ REQUESTED = """
 import os, sys
 from bench import run
 from pipelines.distributed import launch_options
-print(*(f"{option}={value}" for option, value in launch_options.requested(os.environ).items()), flush=True)
+found = " ".join(f"{option}={value}" for option, value in launch_options.requested(os.environ).items())
+os.write(1, f"{found}\\n".encode())  # in one part: the lines of two processes that print came mixed
 sys.exit(run.main())
 """
 
