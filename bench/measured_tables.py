@@ -182,7 +182,7 @@ def first_hour(measured: Path) -> str:
         table.append(f"| {section} | {len(seconds)} | {sum(seconds) / 60:.1f} min |")
     loads = [float(row["load_average"]) for row in rows]
     (run, *_) = find([measured / "first-hour"])
-    caption = f"{run.machine}, load average {min(loads):.0f} to {max(loads):.0f}; without the installation"
+    caption = f"{run.machine}, load average up to {max(loads):.0f}; without the installation"
     return "\n".join([*table, "", f"{caption} (`results/measured/first-hour/commands.csv`).", ""])
 
 

@@ -119,7 +119,7 @@ def test_the_commands_of_the_first_hour_are_summed_by_session(measured):
     (measured / "first-hour" / "commands.csv").write_text("\n".join(rows))
     text = with_figures("<!-- measured: begin first-hour -->\n<!-- measured: end -->\n", measured)
     assert "| A student | 2 | 2.0 min |\n| A reader | 1 | 0.1 min |\n" in text
-    assert "load average 1 to 4" in text
+    assert "load average up to 4" in text
 
 
 def test_only_what_is_between_the_markers_is_replaced(measured):

@@ -52,3 +52,8 @@ def train(run: trial.Run, lr: float = 0.1, epochs: int = 6, batch_size: int = 64
         run.evaluated(epoch, accuracy=accuracy, loss=torch.stack(losses).mean())
         run.samples += len(train_set)
     return accuracy
+
+
+def warm_up(run: trial.Run, lr: float, epochs: int, batch_size: int) -> None:
+    """Called once per process, before the first trial, which would take a second longer: torch imports much late."""
+    train(run, lr, 1, batch_size)
