@@ -38,10 +38,7 @@ for number, (key, value) in enumerate(GIT.items(), start=int(os.environ.get("GIT
     os.environ |= variables | {"GIT_CONFIG_COUNT": str(number + 1)}
 
 
-LONGEST = {
-    *("test_first_hour.py", "test_sanitizers.py", "test_two_machines.py", "test_search.py", "test_run_faults.py"),
-    *("test_cluster.py", "test_launch_configs.py", "test_strategies_train.py"),
-}
+LONGEST = {"test_first_hour.py"}
 """files that come first: one that a worker began last would let the others wait for it"""
 
 
