@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.command_line.cli import cause_of, print_error, rank_prefix
 from bench.command_line.invocation import as_typed
+from bench.command_line.jobs import PROG
 from bench.training import events
 from bench.training.live_view import TrialLines
 from pipelines.distributed import failures
@@ -43,7 +44,7 @@ def ending(
 
     def lost(cause: str) -> None:
         finish_badly("interrupted" if failures.is_stop(cause) else "failed", cause)
-        print_error("bench/run.py", RuntimeError(f"{cause}{kept}"))
+        print_error(PROG, RuntimeError(f"{cause}{kept}"))
 
     try:
         with failures.Watcher(world, places, lost):
@@ -56,7 +57,7 @@ def ending(
             raise failures.PeerError(cause + kept) from None
         finish_badly("interrupted", cause or name)
         if cause:
-            print(as_typed(f"{rank_prefix(os.environ)}bench/run.py: {cause}"), file=sys.stderr, flush=True)
+            print(as_typed(f"{rank_prefix(os.environ)}{PROG}: {cause}"), file=sys.stderr, flush=True)
         if directory:
             view.line(f"interrupted{kept}")
         raise

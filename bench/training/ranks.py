@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 
-from bench.command_line import cli
+from bench.command_line import cli, jobs
 from pipelines.distributed import failures, process_group
 from pipelines.distributed.process_group import World
 from pipelines.host.errors import with_causes
@@ -24,14 +24,14 @@ def joined(device: str, timeout: float | None) -> Iterator[World]:
     try:
         yield world
     except failures.PeerError as error:
-        cli.print_error("bench/run.py", error)
+        cli.print_error(jobs.PROG, error)
         sys.stdout.flush()
         os._exit(cli.INTERNAL)
     except BaseException as error:
         _drop_locals(error)
         if world.size == 1 or not isinstance(error, ValueError | OSError):
             raise
-        status = cli.print_error("bench/run.py", error)
+        status = cli.print_error(jobs.PROG, error)
         failures.wait_for_report_of_main(world)
         raise SystemExit(status) from None
     finally:

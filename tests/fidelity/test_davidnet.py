@@ -11,13 +11,13 @@ from tests.fidelity.trajectory import follow, largest_difference
 NAME = "cifar10/davidnet-10"
 STEPS_PER_EPOCH, EPOCHS, BATCH = 7, 2, 64
 KNOTS, VALUES = (0, 0.4, 1.6), (0, 1.0, 0.1)
-SMALL = [
+SMALL = (
     f"batch_size={BATCH}",
     f"epochs={EPOCHS}",
     f"schedule.epochs={list(KNOTS)}",
     "model.widths=[6,6,8,8]",
     "model.whitening.images=100",
-]
+)
 EMA_EVERY, EMA_SHARE = 5, 0.99**5
 
 
@@ -48,8 +48,7 @@ def train(trajectory):
 @pytest.fixture(scope="module")
 def both():
     """Our trajectory, and the file's steps."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        trajectory = follow(NAME, SMALL, STEPS_PER_EPOCH * BATCH + 9, monkeypatch)
+    trajectory = follow(NAME, SMALL, STEPS_PER_EPOCH * BATCH + 9)
     return trajectory, list(train(trajectory))
 
 

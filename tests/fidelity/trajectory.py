@@ -1,9 +1,10 @@
 """What a recipe does on a few images: every batch, learning rate and weight, in float64."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pytest
@@ -95,8 +96,9 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def follow(name: str, overrides: Sequence[str], images: int, monkeypatch: pytest.MonkeyPatch) -> Trajectory:
-    """Train a recipe on so many images of noise."""
+@cache
+def follow(name: str, overrides: tuple[str, ...], images: int) -> Trajectory:
+    """Train a recipe on so many images of noise. Tests that ask for the same training share it."""
     chosen = recipe.load(name, [*overrides, "precision=float32", "compile=false"])
     initialized = []
     initialize = models.initialize
@@ -107,7 +109,7 @@ def follow(name: str, overrides: Sequence[str], images: int, monkeypatch: pytest
             if initialized[-1] is not state.network:
                 trajectory.proxy_start = copied(initialized[-1])
 
-    with float64(monkeypatch):
+    with pytest.MonkeyPatch.context() as monkeypatch, float64(monkeypatch):
         monkeypatch.setattr(
             models, "initialize", lambda network, *rest: initialized.append(network) or initialize(network, *rest)
         )
