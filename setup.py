@@ -59,7 +59,7 @@ setup(
     packages=[*find_packages(include=["bench*", "kernels*", "paceline*", "pipelines*", "results*"]), "configs"],
     package_data={
         "configs": ["**/*.yaml"],
-        "kernels.cpu": ["csrc/*"],
+        "kernels.cpu": ["csrc/*", "csrc/*/*"],
         "paceline": ["py.typed"],
         "pipelines": ["data/sources/*.txt"],
         "results": ["**/*.json", "**/*.jsonl", "peaks.yaml", "page/page.*", "page/script/*.js", "published/**/*.yaml"],

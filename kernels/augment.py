@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Self
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.choice import is_for_triton, is_wanted, note
+from kernels.cpu import build
 from kernels.cpu.fused import extension
 from kernels.triton_import import jit, tl, triton
 
@@ -68,7 +70,7 @@ def augment(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: 
         version = by_rows
         if padded.dtype == torch.bfloat16 and extension() is not None:
             version = fused
-            note("augment: avx512_bf16")
+            note(fused_version())
     version(padded, order, out, choices, size)
 
 
@@ -137,6 +139,14 @@ def fused(padded: Tensor, order: Tensor, out: Tensor, choices: Choices, size: Si
     kernels = extension()
     assert kernels
     kernels.augment(padded, order.contiguous(), out, *size, *_drawn(choices), choices.cutout)
+
+
+@cache
+def fused_version() -> str:
+    """What a record says of `fused`: with the instructions that it is compiled for."""
+    instructions = build.instructions()
+    assert instructions
+    return f"augment: {instructions.name}"
 
 
 def _drawn(choices: Choices) -> list[Tensor | None]:

@@ -40,7 +40,7 @@ def may_compile() -> bool:
 
 
 def note(version: str) -> None:
-    """Note that a version ran that this machine has compiled, such as `convolution_chain: avx512_bf16`."""
+    """Note that a version ran that this machine has compiled, such as `convolution_chain: avx2_winograd_4x4`."""
     _ran.add(version)
 
 

@@ -29,22 +29,22 @@ POLAR_EXPRESS: tuple[Polynomial, ...] = (
 )
 """of one iteration after the other, each the best after those before it for singular values of [0.001, 1]; later
 iterations repeat the last (Amsel et al. 2025, arXiv 2505.16932, Algorithm 1, which divides the matrix by SAFETY too)"""
-DTYPE = torch.bfloat16
-"""what the iteration is computed in"""
 
 
 def orthogonalize(
-    matrices: Sequence[Tensor], polynomials: Sequence[Polynomial] = (QUINTIC, QUINTIC, QUINTIC)
+    matrices: Sequence[Tensor],
+    polynomials: Sequence[Polynomial] = (QUINTIC, QUINTIC, QUINTIC),
+    dtype: torch.dtype = torch.bfloat16,
 ) -> list[Tensor]:
     """Each matrix with all singular values moved towards 1: X ← aX + (bA + cA²)X with A = XXᵀ for each polynomial.
 
-    matrices: of two dimensions and any one floating dtype. Those of one shape are computed in one batch. Works in
-    bfloat16, and returns bfloat16.
+    matrices: of two dimensions and any one floating dtype. Those of one shape are computed in one batch.
+    dtype: what is computed in, and returned; bfloat16 as published.
     """
     groups: dict[torch.Size, list[int]] = defaultdict(list)
     for index, matrix in enumerate(matrices):
         groups[matrix.shape].append(index)
-    batches = [matrices[indices[0]].new_empty(len(indices), *shape, dtype=DTYPE) for shape, indices in groups.items()]
+    batches = [matrices[indices[0]].new_empty(len(indices), *shape, dtype=dtype) for shape, indices in groups.items()]
     order = [index for indices in groups.values() for index in indices]
     torch._foreach_copy_([place for batch in batches for place in batch], [matrices[index] for index in order])
     norms = [torch.linalg.vector_norm(batch, dim=(1, 2), keepdim=True) for batch in batches]

@@ -6,7 +6,10 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
+from kernels import choice
+from kernels.cpu import build, chain, fused
 from pipelines import models
 from pipelines.data.dataset import Dataset
 from pipelines.data.order import sample_weights
@@ -14,6 +17,7 @@ from pipelines.distributed import launch_options as launched
 from pipelines.distributed.process_group import World, with_mesh
 from pipelines.host.devices import has_bfloat16, number_formats
 from pipelines.host.extras import require
+from pipelines.models.chain import is_stage
 from pipelines.recipe import Recipe, networks, processes
 from pipelines.recipe.training import Augment
 
@@ -66,10 +70,29 @@ def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """The device computes in the recipe's precision. Warns where it emulates bfloat16."""
     if torch.bfloat16 not in number_formats(recipe, world.device) or has_bfloat16(world.device):
         return
-    name, remedy = "this CPU", "precision=float32"
+    name, remedy = "this CPU", "set precision=float32"
     if world.device.type == "cuda":
-        name, remedy = torch.cuda.get_device_name(world.device), f"precision=half half_dtype=float16, or {remedy}"
-    warnings.warn(f"{name} has no bfloat16 and emulates it slowly: set {remedy}", stacklevel=2)
+        name = torch.cuda.get_device_name(world.device)
+        remedy = "set precision=half half_dtype=float16, or precision=float32"
+    elif recipe.precision == "half":
+        network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names))
+        network = models.to_precision(network, torch.bfloat16, channels_last=recipe.channels_last)
+        if _runs_in_cpu_kernels(network, recipe, dataset, world):
+            return
+        if fused.extension() is None and build.is_possible() and any(map(is_stage, network.modules())):
+            remedy = f"run `python -m kernels.cpu.build`, or {remedy}"
+    warnings.warn(f"{name} has no bfloat16 and emulates it slowly: {remedy}", stacklevel=2)
+
+
+def _runs_in_cpu_kernels(network: nn.Module, recipe: Recipe, dataset: Dataset, world: World) -> bool:
+    """Whether a batch goes through the compiled CPU kernels, which need no bfloat16 instructions."""
+    choice.use(recipe.kernels)
+    if recipe.compile is True or fused.extension() is None:
+        return False
+    images = min(chain.LEAST_GROUP, recipe.batch_size // recipe.accumulation // world.data.size)
+    with torch.no_grad():
+        network(torch.zeros(images, *dataset.image_shape, dtype=torch.bfloat16))
+    return fused.fused_version() in choice.ran()
 
 
 def number_of_processes(recipe: Recipe, dataset: Dataset, world: World) -> None:

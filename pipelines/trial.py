@@ -72,7 +72,7 @@ class Trial:
     """one a process, by rank; empty on a CPU"""
     kernels: tuple[str, ...] | None = None
     """the versions of operations that were compiled on this machine and ran on rank 0, such as `convolution_chain:
-    avx512_bf16`; None: not known"""
+    avx2_winograd_4x4`; None: not known"""
     notes: dict[str, object] = field(default_factory=dict)
     reason: str | None = None
     """why it diverged or failed"""

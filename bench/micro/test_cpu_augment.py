@@ -11,7 +11,7 @@ from bench.micro.measuring import interleaved, on_a_cpu
 from kernels import augment, choice
 from kernels.cpu import build
 
-pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="for AVX-512 with bfloat16 products")]
+pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="needs a CPU with AVX2")]
 IMAGES = 50_000
 
 

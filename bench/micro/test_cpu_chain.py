@@ -24,7 +24,7 @@ from pipelines.optim.optimizers import make_optimizer
 from pipelines.recipe import load
 from pipelines.train import set_up
 
-pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="for AVX-512 with bfloat16 products")]
+pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="needs a CPU with AVX2")]
 IMAGES = 256
 
 beside = pytest.mark.parametrize("other", ["reference", pytest.param("compiled", marks=pytest.mark.compiled)])

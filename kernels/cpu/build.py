@@ -12,24 +12,49 @@ import time
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from filelock import FileLock
 
 NAME = "paceline_cpu"
 SOURCES = Path(__file__).with_name("csrc")
-FLAGS = [
-    "-O3",
-    "-std=c++20",
-    "-fopenmp",
-    "-fno-math-errno",
-    *(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "bf16")),
-    *("-mfma", "-mamx-tile", "-mamx-bf16"),
-    "-mtune=native",
-]
-"""the instructions are those of the newest CPU; which of them run is decided when the library is loaded"""
+FLAGS = ["-O3", "-std=c++20", "-fopenmp", "-fno-math-errno", "-mtune=native"]
 FAILURES = (OSError, RuntimeError, ImportError)
 """of compiling and of loading"""
+
+
+class Instructions(NamedTuple):
+    """What the kernels can be compiled for."""
+
+    name: str
+    """of the folder in `csrc/`, and in records"""
+    needs: frozenset[str]
+    """what Linux calls the instructions that all kernels use"""
+    flags: tuple[str, ...]
+    """of the compiler"""
+
+    def compiler_flags(self) -> list[str]:
+        return [*FLAGS, *self.flags, f"-I{SOURCES}", f"-I{SOURCES / self.name}"]
+
+    def sources(self) -> list[Path]:
+        return sorted([*SOURCES.glob("*.cpp"), *(SOURCES / self.name).glob("*.cpp")])
+
+    def headers(self) -> list[Path]:
+        return sorted([*SOURCES.glob("*.h"), *(SOURCES / self.name).glob("*.h")])
+
+
+INSTRUCTIONS = (
+    # whether AMX's tiles, which fewer CPUs have, run is decided when the library is loaded
+    Instructions(
+        "avx512_bf16",
+        frozenset({"avx512_bf16"}),
+        (*(f"-mavx512{part}" for part in ("f", "bw", "dq", "vl", "bf16")), "-mfma", "-mamx-tile", "-mamx-bf16"),
+    ),
+    Instructions("avx2", frozenset({"avx2", "fma"}), ("-mavx2", "-mfma")),
+)
+"""the fastest first"""
+NOT_POSSIBLE = "this CPU has neither avx2 nor avx512_bf16: it would run none of the kernels"
 
 
 def built() -> ModuleType | None:
@@ -61,9 +86,14 @@ def reason_of(error: Exception) -> str:
     return next((line for line in lines if " error: " in line), lines[0])
 
 
+def instructions() -> Instructions | None:
+    """The fastest that this CPU has; None if the kernels are written for none of its instructions."""
+    return next((each for each in INSTRUCTIONS if each.needs <= cpu_flags()), None)
+
+
 def is_possible() -> bool:
     """Whether this CPU has instructions that the kernels are written for."""
-    return "avx512_bf16" in cpu_flags()
+    return instructions() is not None
 
 
 def obstacle() -> str | None:
@@ -82,9 +112,10 @@ def obstacle() -> str | None:
 def build() -> Path:
     """Compile unless that is done, one process at a time. Returns the library's path. RuntimeError with the compiler's
     message, and OSError for a cache that cannot be written."""
-    target = path()
+    target, chosen = path(), instructions()
     if target.exists():
         return target
+    assert chosen
     from torch.utils import cpp_extension
 
     building = target.parent / "building"
@@ -97,8 +128,8 @@ def build() -> Path:
         (building / "lock").unlink(missing_ok=True)  # cpp_extension's own, of a build that was killed
         cpp_extension.load(
             NAME,
-            [str(source) for source in sorted(SOURCES.glob("*.cpp"))],
-            extra_cflags=FLAGS,
+            [str(source) for source in chosen.sources()],
+            extra_cflags=chosen.compiler_flags(),
             extra_ldflags=["-fopenmp"],
             build_directory=str(building),
         )
@@ -121,10 +152,18 @@ def load(library_path: Path) -> ModuleType:
 @cache
 def path() -> Path:
     """Where the library of these sources, this torch, C library and CPU lies, whatever compiles it."""
-    key = hashlib.sha256()
-    for source in sorted(SOURCES.iterdir()):
-        key.update(source.name.encode() + source.read_bytes())
-    parts = (*FLAGS, torch.__version__, sysconfig.get_config_var("SOABI"), *platform.libc_ver(), *sorted(cpu_flags()))
+    key, chosen = hashlib.sha256(), instructions()
+    assert chosen
+    for file in (*chosen.sources(), *chosen.headers()):
+        key.update(file.name.encode() + file.read_bytes())
+    parts = (
+        *FLAGS,
+        *chosen.flags,
+        torch.__version__,
+        sysconfig.get_config_var("SOABI"),
+        *platform.libc_ver(),
+        *sorted(cpu_flags()),
+    )
     key.update("\n".join(map(str, parts)).encode())
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "paceline" / "kernels" / key.hexdigest()[:16] / f"{NAME}.so"
@@ -147,7 +186,7 @@ def cpu_flags() -> frozenset[str]:
 def main() -> int:
     """Build ahead. 2, after one line on stderr, where that is not possible."""
     try:
-        reason = obstacle() if is_possible() else "this CPU has no avx512_bf16: it would run none of the kernels"
+        reason = obstacle() if is_possible() else NOT_POSSIBLE
         if not reason:
             library_path = build()
             print(f"{library_path} ({library_path.stat().st_size / 2**20:.1f} MiB)")

@@ -81,7 +81,7 @@ def make_timer(device: torch.device) -> DeviceTimer:
 def number_formats(recipe: Recipe, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
     """The dtypes of the weights and of the images by the recipe's `precision`, on this device.
 
-    ValueError for `half` on a CPU in float16, whose backward pass is a reference kernel, and on one without bfloat16.
+    ValueError for `half` on a CPU in float16, whose backward pass is a reference kernel.
     """
     if recipe.precision == "float32":
         return torch.float32, torch.float32
@@ -100,8 +100,6 @@ def half_dtype(wanted: str, device: torch.device) -> torch.dtype:
             "half_dtype=float16 on a CPU: convolutions would train about a thousand times slower than in bfloat16, "
             "because torch has only a reference kernel for their backward pass; set half_dtype=auto"
         )
-    if not has_bfloat16(device):
-        raise ValueError("precision=half: this CPU has no fast bfloat16 (it lacks AVX-512); set precision=float32")
     return torch.bfloat16
 
 

@@ -14,6 +14,8 @@ class Muon(torch.optim.Optimizer):
 
     Before a step every filter tensor is scaled to a norm of sqrt(output channels), in place of weight decay or beside
     it; `renormalizations` says before which. Filters of one shape are orthogonalised in one batch.
+
+    dtype: what they are orthogonalised in.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class Muon(torch.optim.Optimizer):
         renormalize_every: int = 1,
         renormalize_growth: float = 0.0,
         weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -34,6 +37,7 @@ class Muon(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
         self._renormalize = (renormalize_every, renormalize_growth)
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -49,7 +53,7 @@ class Muon(torch.optim.Optimizer):
                 renormalize(parameters)
             updates = self._nesterov(parameters, group["momentum"])
             matrices = [as_matrix(update) for update in updates]
-            directions = orthogonalize(matrices, group["polynomials"])
+            directions = orthogonalize(matrices, group["polynomials"], self._dtype)
             torch._foreach_copy_(matrices, directions)  # into the updates, in their dtype
             torch._foreach_add_(parameters, updates, alpha=-group["lr"])
             if group["weight_decay"]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kernels.orthogonalize import POLAR_EXPRESS, Polynomial
+from pipelines.host.devices import has_bfloat16
 from pipelines.optim.lamb import LAMB
 from pipelines.optim.lars import LARS
 from pipelines.optim.lr_scaling import scaled
@@ -87,10 +88,16 @@ def muon(trained: list[Trained], config: recipe_optimizers.Muon, scale: int) -> 
             config.renormalize_every,
             config.renormalize_growth,
             config.filter_decay,
+            orthogonalization_dtype(trained[0].parameter.device),
         ),
         # without momentum, Nesterov's form is the plain one, and torch refuses to be asked for it
         torch.optim.SGD(others, momentum=config.sgd_momentum, nesterov=config.sgd_momentum > 0, fused=True),
     ]
+
+
+def orthogonalization_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16, as published; float32 where the device would emulate it, which on a CPU takes ten times as long."""
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32
 
 
 def polynomials(config: recipe_optimizers.Muon) -> list[Polynomial]:

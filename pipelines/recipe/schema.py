@@ -80,8 +80,8 @@ class Recipe(Config):
     """the mode of torch.compile; the others record CUDA graphs on a GPU, which do not go with accumulated gradients"""
     kernels: Literal["auto", "reference", "fast"] = "auto"
     """which versions of the operations in `kernels/` run. `reference`: the plain PyTorch that defines them. `fast`:
-    versions with fewer passes over memory, some of them in Triton; on CPUs with AVX-512 and bfloat16 products also C++
-    for augmentation and for the blocks of airnet and davidnet, which is compiled at its first use. `auto`: what is
+    versions with fewer passes over memory, some of them in Triton; on CPUs with AVX2 or AVX-512 also C++ for
+    augmentation and for the blocks of airnet and davidnet, which is compiled at its first use. `auto`: what is
     known to be the fastest on the device (`kernels/choice.py`), the C++ only where `python -m kernels.cpu.build` or
     `fast` has compiled it. All give the same up to rounding (docs/cpu.md)"""
     loss: Loss = Loss()

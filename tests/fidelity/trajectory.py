@@ -1,6 +1,5 @@
 """What a recipe does on a few images: every batch, learning rate and weight, in float64."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pipelines import losses, models, recipe, train
 from pipelines.data.dataset import Dataset
 from pipelines.distributed.process_group import World
 from pipelines.events import State
+from pipelines.optim import optimizers
 from tests.fidelity.reference import celu
 
 Weights = dict[str, Tensor]
@@ -84,7 +84,7 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(train, "number_formats", lambda *_: (torch.float64, torch.float64))
         patch.setattr(models, "to_precision", lambda network, *_, **__: network.double())
         patch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor)
-        patch.setattr(sys.modules["kernels.orthogonalize"], "DTYPE", torch.float64)
+        patch.setattr(optimizers, "orthogonalization_dtype", lambda device: torch.float64)
         patch.setitem(activations.FUSED, "celu", celu)
         patch.setattr(
             losses,

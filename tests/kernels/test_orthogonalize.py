@@ -46,6 +46,13 @@ def test_the_matrices_themselves_are_left_alone():
     assert torch.equal(matrix, before)
 
 
+def test_in_float32_it_is_as_near_as_float32_is():
+    matrix = draw(8, 12)
+    (result,) = orthogonalize([matrix], 4 * [QUINTIC], torch.float32)
+    assert result.dtype == torch.float32
+    assert torch.allclose(result.double(), plain(matrix, 4 * [QUINTIC]), atol=1e-4)
+
+
 def test_an_iteration_is_three_matrix_products():
     with torch.profiler.profile() as trace:
         orthogonalize([draw(8, 12), draw(8, 12)], 2 * [QUINTIC])

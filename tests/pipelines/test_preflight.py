@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.cpu import build, fused
 from pipelines import preflight, recipe
 from pipelines.distributed.process_group import World
 from pipelines.recipe.training import Augment
 from pipelines.train import set_up
+from tests.kernels.cpu.chains import needs_kernels
 
 FSDP2 = "parallel.strategy=fsdp2"
 DEEPSPEED = "parallel.strategy=deepspeed"
@@ -130,6 +132,63 @@ def test_a_cpu_that_emulates_bfloat16_is_warned_of(monkeypatch, recwarn, precisi
     expected = ["this CPU has no bfloat16 and emulates it slowly: set precision=float32"]
     found = [str(one.message) for one in recwarn]
     assert found == (expected if precision == "autocast" and not has_bfloat16 else [])
+
+
+EMULATES = "this CPU has no bfloat16 and emulates it slowly: "
+BUILD = "run `python -m kernels.cpu.build`, or "
+
+
+def in_color(dataset):
+    """The same, with images of the shape of CIFAR-10's."""
+    images = np.zeros((len(dataset.train_images), 32, 32, 3), np.uint8)
+    return replace(dataset, train_images=images, test_images=images[: len(dataset.test_images)])
+
+
+@pytest.fixture
+def warnings_without_bfloat16(monkeypatch, recwarn):
+    """What a recipe is warned of on a CPU without bfloat16."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+
+    def of(name, options, dataset):
+        preflight.device_formats(recipe.load(name, options), dataset, World())
+        return [str(one.message) for one in recwarn]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("name", "is_possible", "remedy"),
+    [("cifar10/e1", True, BUILD), ("cifar10/e1", False, ""), ("digits/quick", True, "")],
+)
+def test_half_without_bfloat16_and_without_the_kernels(
+    digits, warnings_without_bfloat16, monkeypatch, name, is_possible, remedy
+):
+    monkeypatch.setattr(fused, "extension", lambda: None)
+    monkeypatch.setattr(build, "is_possible", lambda: is_possible)
+    dataset = in_color(digits) if name == "cifar10/e1" else digits
+    found = warnings_without_bfloat16(name, ["precision=half"], dataset)
+    assert found == [f"{EMULATES}{remedy}set precision=float32"]
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cifar10/e1", ["kernels=reference"]),
+        ("cifar10/e1", ["compile=true"]),
+        ("cifar10/e1", ["batch_size=32", "accumulation=2"]),
+        ("digits/quick", ["precision=half"]),
+    ],
+)
+def test_half_without_bfloat16_where_the_kernels_do_not_run(digits, warnings_without_bfloat16, name, options):
+    dataset = in_color(digits) if name == "cifar10/e1" else digits
+    found = warnings_without_bfloat16(name, ["kernels=fast", *options], dataset)
+    assert found == [f"{EMULATES}set precision=float32"]
+
+
+@needs_kernels
+def test_half_without_bfloat16_is_not_emulated_where_the_kernels_run(digits, warnings_without_bfloat16):
+    assert warnings_without_bfloat16("cifar10/e1", ["kernels=fast"], in_color(digits)) == []
 
 
 FSDP_FILE = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}

@@ -29,23 +29,21 @@ struct Taps {
 // (values + shift) * scale, rounded once.
 void brighten(const bf16* from, int count, const float* shift, const float* scale, bf16* to) {
   for (int k = 0; k < count; k += 32) {
-    const __mmask32 lanes = first_lanes(count - k);
-    const __m512i values = _mm512_maskz_loadu_epi16(lanes, from + k);
-    __m512 first = low(values), last = high(values);
-    if (shift) first = _mm512_add_ps(first, all(*shift)), last = _mm512_add_ps(last, all(*shift));
-    if (scale) first = _mm512_mul_ps(first, all(*scale)), last = _mm512_mul_ps(last, all(*scale));
-    _mm512_mask_storeu_epi16(to + k, lanes, pack(first, last));
+    const Row values = load_first(count - k, from + k);
+    Vector first = low(values), last = high(values);
+    if (shift) first = first + all(*shift), last = last + all(*shift);
+    if (scale) first = first * all(*scale), last = last * all(*scale);
+    store_first(count - k, to + k, pack(first, last));
   }
 }
 
 // (1 - weight) * first + weight * second
 void blend(const bf16* first, const bf16* second, float weight, int count, float* to) {
   for (int k = 0; k < count; k += 32) {
-    const __mmask32 lanes = first_lanes(count - k);
-    const __m512i a = _mm512_maskz_loadu_epi16(lanes, first + k), b = _mm512_maskz_loadu_epi16(lanes, second + k);
-    const __m512 front = _mm512_fmadd_ps(low(b), all(weight), _mm512_mul_ps(low(a), all(1 - weight)));
-    const __m512 back = _mm512_fmadd_ps(high(b), all(weight), _mm512_mul_ps(high(a), all(1 - weight)));
-    _mm512_mask_storeu_ps(to + k, __mmask16(lanes), front), _mm512_mask_storeu_ps(to + k + 16, __mmask16(lanes >> 16), back);
+    const Row a = load_first(count - k, first + k), b = load_first(count - k, second + k);
+    const Vector front = fma(low(b), all(weight), low(a) * all(1 - weight));
+    const Vector back = fma(high(b), all(weight), high(a) * all(1 - weight));
+    store_first(count - k, to + k, front, back);
   }
 }
 
@@ -62,10 +60,9 @@ void resize_line(const float* line, const Taps& taps, int channels, float* to) {
 
 void round_line(const float* line, int count, bf16* to) {
   for (int k = 0; k < count; k += 32) {
-    const __mmask32 lanes = first_lanes(count - k);
-    const __m512 first = _mm512_maskz_loadu_ps(__mmask16(lanes), line + k);
-    const __m512 last = _mm512_maskz_loadu_ps(__mmask16(lanes >> 16), line + k + 16);
-    _mm512_mask_storeu_epi16(to + k, lanes, pack(first, last));
+    Vector first, last;
+    load_first(count - k, line + k, first, last);
+    store_first(count - k, to + k, pack(first, last));
   }
 }
 

@@ -8,17 +8,15 @@
 namespace paceline {
 namespace {
 
-inline __m512i load(const bf16* values) { return _mm512_load_si512(values); }
-
 // A cell [image][channel] to [channel][image], with zeros for images that the chunk does not have.
 void turn(const bf16* cell, int rows, bf16* turned) {
-  __m512i first[16], last[16];
+  Row first[16], last[16];
   for (int pair = 0; pair < 16; pair++) {
-    const __m512i zero = _mm512_setzero_si512();
+    const Row zero = no_values();
     interleave(2 * pair < rows ? load(cell + pair * 64) : zero, 2 * pair + 1 < rows ? load(cell + pair * 64 + 32) : zero,
                first[pair], last[pair]);
   }
-  transpose16(first, (uint32_t*)turned), transpose16(last, (uint32_t*)(turned + CELL / 2));
+  transpose16(first, turned), transpose16(last, turned + CELL / 2);
 }
 
 // Values that a thread works in.
@@ -61,41 +59,38 @@ struct ChunkBackward {
   void unpool(int block, int top, int bottom, bf16* pairs) {
     const int blocks = shape.out_blocks(), width = shape.seen_width(), rows = (images + 1) / 2 * 2;
     const bool reads_G = in.weights || !pairs;
-    __m512 factor[3][2];
+    Vector factor[3][2];
     for (int f = 0; f < 3; f++)
-      for (int h = 0; h < 2; h++) factor[f][h] = _mm512_loadu_ps(factors + (f * blocks + block) * 32 + h * 16);
+      for (int h = 0; h < 2; h++) factor[f][h] = load_unaligned(factors + (f * blocks + block) * 32 + h * 16);
     for (int y = top; y < bottom; y++)
       for (int x = 0; x < shape.pooled_width(); x++) {
         const int64_t at = (((chunk * shape.pooled_height() + y) * shape.pooled_width() + x) * blocks + block) * CELL;
         alignas(64) bf16 gradient[CELL];
         for (int i = 0; i < rows; i++) {
           if (i >= images) {
-            _mm512_store_si512(gradient + i * 32, _mm512_setzero_si512());
+            store(gradient + i * 32, no_values());
             continue;
           }
           const int64_t next = at + blocks * CELL + i * 32;  // the next pixel's: no stream that hardware sees
-          _mm_prefetch((const char*)(in.g + next), _MM_HINT_T0), _mm_prefetch((const char*)(in.p + next), _MM_HINT_T0);
-          if (in.places && i % 2 == 0) _mm_prefetch((const char*)(in.places + next), _MM_HINT_T0);
-          const __m512i g = load(in.g + at + i * 32), p = load(in.p + at + i * 32);
-          const __m512 first = _mm512_fmadd_ps(low(g), factor[0][0], _mm512_fmadd_ps(low(p), factor[1][0], factor[2][0]));
-          const __m512 last = _mm512_fmadd_ps(high(g), factor[0][1], _mm512_fmadd_ps(high(p), factor[1][1], factor[2][1]));
-          _mm512_store_si512(gradient + i * 32, pack(first, last));
+          prefetch(in.g + next), prefetch(in.p + next);
+          if (in.places && i % 2 == 0) prefetch(in.places + next);
+          const Row g = load(in.g + at + i * 32), p = load(in.p + at + i * 32);
+          const Vector first = fma(low(g), factor[0][0], fma(low(p), factor[1][0], factor[2][0]));
+          const Vector last = fma(high(g), factor[0][1], fma(high(p), factor[1][1], factor[2][1]));
+          store(gradient + i * 32, pack(first, last));
         }
         for (int j = 0; j < shape.window(); j++) {
           const int py = y * shape.window_height + j / shape.window_width, px = x * shape.window_width + j % shape.window_width;
           bf16* const pair = pairs ? pairs + (int64_t(py - top * shape.window_height) * width + px) * CELL : nullptr;
           bf16* const to = G + ((int64_t(py) * width + px) * blocks + block) * CELL;
           for (int i = 0; i < rows; i += 2) {
-            __m512i values[2] = {load(gradient + i * 32), load(gradient + i * 32 + 32)};
+            Row values[2] = {load(gradient + i * 32), load(gradient + i * 32 + 32)};
             if (in.places)
-              for (int k = 0; k < 2; k++) {
-                const __m256i place = _mm256_load_si256((const __m256i*)(in.places + at + (i + k) * 32));
-                values[k] = _mm512_maskz_mov_epi16(_mm256_cmpeq_epi8_mask(place, _mm256_set1_epi8(int8_t(j))), values[k]);
-              }
+              for (int k = 0; k < 2; k++) values[k] = keep_where(in.places + at + (i + k) * 32, j, values[k]);
             if (pairs) store_pair(pair, i / 2, values[0], values[1]);
-            if (reads_G) _mm512_store_si512(to + i * 32, values[0]), _mm512_store_si512(to + i * 32 + 32, values[1]);
+            if (reads_G) store(to + i * 32, values[0]), store(to + i * 32 + 32, values[1]);
           }
-          for (int i = rows; pairs && i < 32; i += 2) store_pair(pair, i / 2, _mm512_setzero_si512(), _mm512_setzero_si512());
+          for (int i = rows; pairs && i < 32; i += 2) store_pair(pair, i / 2, no_values(), no_values());
         }
       }
   }
@@ -105,10 +100,10 @@ struct ChunkBackward {
   int64_t first_cell() const { return chunk * shape.height * shape.width * shape.in_blocks() * CELL; }
 
   // Has come, while products are computed, what `take_gradient` reads of a pixel.
-  void prefetch(int64_t cell) const {
+  void prefetch_pixel(int64_t cell) const {
     for (int at = 0; at < images * 32; at += 32) {
-      _mm_prefetch((const char*)(slopes + cell + at), _MM_HINT_T0);
-      if (in.before_p) _mm_prefetch((const char*)(in.before_p + first_cell() + cell + at), _MM_HINT_T0);
+      prefetch(slopes + cell + at);
+      if (in.before_p) prefetch(in.before_p + first_cell() + cell + at);
     }
   }
 
@@ -116,18 +111,18 @@ struct ChunkBackward {
   void take_gradient(int64_t cell, int begin, int end, const float* product, ChannelSums& sum, ChannelSums& by_p) const {
     for (int i = begin; i < end; i++, product += 32) {
       const int64_t within = cell + i * 32, at = first_cell() + within;
-      __m512 first = _mm512_load_ps(product), last = _mm512_load_ps(product + 16);
+      Vector first = load(product), last = load(product + 16);
       if (in.extra) {
-        const __m512i extra = load(in.extra + at);
-        first = _mm512_add_ps(first, low(extra)), last = _mm512_add_ps(last, high(extra));
+        const Row extra = load(in.extra + at);
+        first = first + low(extra), last = last + high(extra);
       }
-      if (out.before) _mm512_store_si512(out.before + at, pack(first, last));
-      const __m512i slope = load(slopes + within);
-      first = _mm512_mul_ps(first, low(slope)), last = _mm512_mul_ps(last, high(slope));
+      if (out.before) store(out.before + at, pack(first, last));
+      const Row slope = load(slopes + within);
+      first = first * low(slope), last = last * high(slope);
       sum.add(first, last);
-      if (out.before_g) _mm512_store_si512(out.before_g + at, pack(first, last));
+      if (out.before_g) store(out.before_g + at, pack(first, last));
       if (!in.before_p) continue;
-      const __m512i p = load(in.before_p + at);
+      const Row p = load(in.before_p + at);
       by_p.add_product(first, last, low(p), high(p));
     }
   }
@@ -142,7 +137,7 @@ struct ChunkBackward {
         ChannelSums sum, by_p;
         for (int column = start; column < last; column++)
           for (int begin = 0; begin < images; begin += tiles.images_at_once()) {
-            if (tiles.is_direct()) tiles.for_each_pixel(row, column, [&](int y, int x, const float*) { prefetch(cell(y, x, block)); });
+            if (tiles.is_direct()) tiles.for_each_pixel(row, column, [&](int y, int x, const float*) { prefetch_pixel(cell(y, x, block)); });
             tiles.compute(weights, row, column, begin);
             const int end = std::min(begin + tiles.images_at_once(), images);
             tiles.for_each_pixel(row, column, [&](int y, int x, const float* product) {

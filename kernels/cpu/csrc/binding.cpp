@@ -11,16 +11,15 @@ using namespace paceline;
 using at::Tensor;
 
 const MicroKernel* micro_kernel = nullptr;
-const MicroKernel* const all_micro_kernels[] = {&amx, &avx512_bf16_winograd, &avx512_bf16_direct, &emulated_amx};
 
 std::vector<std::string> supported() {
   std::vector<std::string> names;
-  for (const MicroKernel* kernel : all_micro_kernels)
+  for (const MicroKernel* kernel : micro_kernels())
     if (kernel->is_supported()) names.push_back(kernel->name);
   return names;
 }
 void use(const std::string& name) {
-  for (const MicroKernel* kernel : all_micro_kernels)
+  for (const MicroKernel* kernel : micro_kernels())
     if (kernel->name == name && kernel->is_supported()) {
       micro_kernel = kernel;
       return;

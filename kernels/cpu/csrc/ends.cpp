@@ -18,10 +18,9 @@ void from_cells(const Chunks& chunks, const Source& source, int height, int widt
         bf16* to = out + chunks.first(chunk) * image + int64_t(y) * width * channels;
         for (int64_t cell = 0; cell < int64_t(width) * blocks; cell++) {
           const int block = int(cell % blocks);
-          const __mmask32 lanes = first_lanes(channels_in(channels, block));
           for (int i = 0; i < chunks.rows(chunk); i++)
-            _mm512_mask_storeu_epi16(to + i * image + cell / blocks * channels + block * 32, lanes,
-                                     _mm512_load_si512(values.get() + cell * CELL + i * 32));
+            store_first(channels_in(channels, block), to + i * image + cell / blocks * channels + block * 32,
+                        load(values.get() + cell * CELL + i * 32));
         }
       }
   });
@@ -45,11 +44,11 @@ void into_cells(const Chunks& chunks, const Source& source, const bf16* gradient
           ChannelSums sum, products;
           for (int i = 0; i < chunks.rows(chunk); i++) {
             const int64_t at = cell * CELL + i * 32;
-            const __m512i d = _mm512_load_si512(values.get() + at), slope = _mm512_load_si512(slopes.get() + at);
-            const __m512i stored = _mm512_load_si512(p + start + at);
-            const __m512 first = _mm512_mul_ps(low(d), low(slope)), last = _mm512_mul_ps(high(d), high(slope));
-            if (before) _mm512_store_si512(before + start + at, d);
-            _mm512_store_si512(g + start + at, pack(first, last));
+            const Row d = load(values.get() + at), slope = load(slopes.get() + at);
+            const Row stored = load(p + start + at);
+            const Vector first = low(d) * low(slope), last = high(d) * high(slope);
+            if (before) store(before + start + at, d);
+            store(g + start + at, pack(first, last));
             sum.add(first, last), products.add_product(first, last, low(stored), high(stored));
           }
           sum.add_to(my_sums + cell % blocks * 32), products.add_to(my_sums + (blocks + cell % blocks) * 32);

@@ -8,9 +8,7 @@ namespace paceline {
 namespace {
 
 // Where a value takes the place of the maximum before it: NaN wins, as in PyTorch.
-inline __mmask16 wins_over(__m512 value, __m512 maximum) {
-  return _mm512_cmp_ps_mask(value, maximum, _CMP_GT_OQ) | _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-}
+inline Lanes wins_over(Vector value, Vector maximum) { return either(is_greater(value, maximum), is_nan(value)); }
 
 // best = max(best, values), and where it came from. At place 0 there is no best yet.
 void take_maximum(const float* values, float* best, uint8_t* places, int place, int images) {
@@ -20,23 +18,22 @@ void take_maximum(const float* values, float* best, uint8_t* places, int place, 
     return;
   }
   for (int i = 0; i < images * 2; i++) {
-    const __m512 value = _mm512_load_ps(values + i * 16), before = _mm512_load_ps(best + i * 16);
-    const __mmask16 wins = wins_over(value, before);
-    _mm512_store_ps(best + i * 16, _mm512_mask_mov_ps(before, wins, value));
-    const __m128i old = _mm_load_si128((const __m128i*)(places + i * 16));
-    _mm_store_si128((__m128i*)(places + i * 16), _mm_mask_mov_epi8(old, wins, _mm_set1_epi8(int8_t(place))));
+    const Vector value = load(values + i * 16), before = load(best + i * 16);
+    const Lanes wins = wins_over(value, before);
+    store(best + i * 16, select(wins, value, before));
+    store_where(wins, place, places + i * 16);
   }
 }
 
 // The maximum of the four pixels of a square, and in `place` which it is.
-inline __m512 maximum_of_square(const float* const (&pixels)[4], int at, __m512i& place) {
-  __m512 maximum = _mm512_load_ps(pixels[0] + at);
-  place = _mm512_setzero_si512();
+inline Vector maximum_of_square(const float* const (&pixels)[4], int at, Places& place) {
+  Vector maximum = load(pixels[0] + at);
+  place = no_place();
   for (int i = 1; i < 4; i++) {
-    const __m512 value = _mm512_load_ps(pixels[i] + at);
-    const __mmask16 wins = wins_over(value, maximum);
-    maximum = _mm512_mask_mov_ps(maximum, wins, value);
-    place = _mm512_mask_mov_epi32(place, wins, _mm512_set1_epi32(i));
+    const Vector value = load(pixels[i] + at);
+    const Lanes wins = wins_over(value, maximum);
+    maximum = select(wins, value, maximum);
+    place = select(wins, i, place);
   }
   return maximum;
 }
@@ -54,41 +51,41 @@ struct Outputs {
   int64_t cell(int y, int x, int first) const {
     return ((int64_t(y) * shape.pooled_width() + x) * shape.out_blocks() + block) * CELL + first * 32;
   }
-  void store(bf16* to, __m512 lower, __m512 upper) {
-    _mm512_store_si512(to, pack(lower, upper));
+  void take_values(bf16* to, Vector lower, Vector upper) {
+    store(to, pack(lower, upper));
     sum.add(lower, upper), squares.add_product(lower, upper, lower, upper);
   }
   // result: images from `first` on.
-  void store(int y, int x, int first, int images, const float* result) {
+  void take_pixel(int y, int x, int first, int images, const float* result) {
     bf16* const to = p + cell(y, x, first);
-    for (int at = 0; at < images * 32; at += 32) store(to + at, _mm512_load_ps(result + at), _mm512_load_ps(result + at + 16));
+    for (int at = 0; at < images * 32; at += 32) take_values(to + at, load(result + at), load(result + at + 16));
   }
-  void store_square(int y, int x, int first, int images, const float* const (&pixels)[4]) {
+  void take_square(int y, int x, int first, int images, const float* const (&pixels)[4]) {
     const int64_t start = cell(y, x, first);
     for (int at = 0; at < images * 32; at += 32) {
-      __m512i lower_place, upper_place;
-      const __m512 lower = maximum_of_square(pixels, at, lower_place), upper = maximum_of_square(pixels, at + 16, upper_place);
-      store(p + start + at, lower, upper);
+      Places lower_place, upper_place;
+      const Vector lower = maximum_of_square(pixels, at, lower_place), upper = maximum_of_square(pixels, at + 16, upper_place);
+      take_values(p + start + at, lower, upper);
       if (!places) continue;
-      _mm_store_si128((__m128i*)(places + start + at), _mm512_cvtepi32_epi8(lower_place));
-      _mm_store_si128((__m128i*)(places + start + at + 16), _mm512_cvtepi32_epi8(upper_place));
+      store(places + start + at, lower_place);
+      store(places + start + at + 16, upper_place);
     }
   }
-  void store_window(int first, int images) {
-    store(0, 0, first, images, best + first * 32);
+  void take_window(int first, int images) {
+    take_pixel(0, 0, first, images, best + first * 32);
     if (places) memcpy(places + cell(0, 0, first), best_places + first * 32, images * 32);
   }
   void take(const TileProducts& tiles, int tile_row, int tile_column, int first, int images) {
     if (shape.pools_squares())
       return tiles.for_each_square(tile_row, tile_column, [&](int y, int x, const float* const (&pixels)[4]) {
-        store_square(y / 2, x / 2, first, images, pixels);
+        take_square(y / 2, x / 2, first, images, pixels);
       });
     const int last = shape.window() - 1;  // 0: no pool; else the window is the whole image
     tiles.for_each_pixel(tile_row, tile_column, [&](int y, int x, const float* result) {
-      if (last == 0) return store(y, x, first, images, result);
+      if (last == 0) return take_pixel(y, x, first, images, result);
       const int at = y * shape.width + x;
       take_maximum(result, best + first * 32, best_places + first * 32, at, images);
-      if (at == last) store_window(first, images);
+      if (at == last) take_window(first, images);
     });
   }
 };

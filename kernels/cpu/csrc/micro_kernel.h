@@ -1,5 +1,8 @@
-// The one operation that differs between instruction sets: a product of 32 x 32 values, summed over many cells.
+// The operation that takes the most time, with a version for each set of instructions: a product of 32 x 32 values,
+// summed over many cells.
 #pragma once
+#include <vector>
+
 #include "vector.h"
 
 namespace paceline {
@@ -15,15 +18,16 @@ struct Segment {
 };
 
 // Rows of 32 columns for two summed values that follow each other, into b.
-inline void store_pair(bf16* b, int pair, __m512i even, __m512i odd) {
-  __m512i first, last;
+inline void store_pair(bf16* b, int pair, Row even, Row odd) {
+  Row first, last;
   interleave(even, odd, first, last);
-  _mm512_store_si512(b + pair * 32, first), _mm512_store_si512(b + CELL / 2 + pair * 32, last);
+  store(b + pair * 32, first), store(b + CELL / 2 + pair * 32, last);
 }
 
 struct MicroKernel {
   const char* name;
   bool prefers_winograd;  // fewer products for more vector work: where products are the slower
+  int images_at_once;     // with one block of channels: few, whose products stay in the cache, or more that share the weights
   bool (*is_supported)();
   void (*begin)();  // what a thread does before its first product, and after its last
   void (*end)();
@@ -32,6 +36,9 @@ struct MicroKernel {
   void (*multiply)(const Segment* segments, int segment_count, int rows, int pairs, bool add, float* sums);
 };
 
-extern const MicroKernel amx, avx512_bf16_winograd, avx512_bf16_direct, emulated_amx;
+extern const MicroKernel amx, avx512_bf16_winograd, avx512_bf16_direct, avx2_winograd, avx2_direct, emulated_amx;
+
+// Those that are compiled with these instructions, the fastest first.
+std::vector<const MicroKernel*> micro_kernels();
 
 }  // namespace paceline

@@ -21,13 +21,13 @@ inline int strip_rows(const Shape& shape, int64_t bytes) {
 
 // Sums of 32 channels over the images of cells, in registers.
 struct ChannelSums {
-  __m512 sum[2] = {all(0.f), all(0.f)};
-  void add(__m512 first, __m512 last) { sum[0] = _mm512_add_ps(sum[0], first), sum[1] = _mm512_add_ps(sum[1], last); }
-  void add_product(__m512 first, __m512 last, __m512 other_first, __m512 other_last) {
-    sum[0] = _mm512_fmadd_ps(first, other_first, sum[0]), sum[1] = _mm512_fmadd_ps(last, other_last, sum[1]);
+  Vector sum[2] = {all(0.f), all(0.f)};
+  void add(Vector first, Vector last) { sum[0] = sum[0] + first, sum[1] = sum[1] + last; }
+  void add_product(Vector first, Vector last, Vector other_first, Vector other_last) {
+    sum[0] = fma(first, other_first, sum[0]), sum[1] = fma(last, other_last, sum[1]);
   }
   void add_to(float* total) const {
-    for (int h = 0; h < 2; h++) _mm512_storeu_ps(total + h * 16, _mm512_add_ps(_mm512_loadu_ps(total + h * 16), sum[h]));
+    for (int h = 0; h < 2; h++) store_unaligned(total + h * 16, load_unaligned(total + h * 16) + sum[h]);
   }
 };
 

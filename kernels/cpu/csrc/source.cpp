@@ -5,6 +5,8 @@
 namespace paceline {
 namespace {
 
+constexpr bf16 ONE = 0x3f80;
+
 // Calls `work` with the activation as a constant.
 template <class Work>
 void dispatch(Activation activation, Work work) {
@@ -22,21 +24,21 @@ void normalize(const bf16* from, int64_t cells, int blocks, int rows, const floa
                float alpha, bf16* values, bf16* slopes) {
   for (int64_t cell = 0; cell < cells; cell++, from += CELL, values += CELL) {
     const int channel = int(cell % blocks) * 32;
-    const __m512 scale0 = _mm512_loadu_ps(scale + channel), scale1 = _mm512_loadu_ps(scale + channel + 16);
-    const __m512 shift0 = _mm512_loadu_ps(shift + channel), shift1 = _mm512_loadu_ps(shift + channel + 16);
+    const Vector scale0 = load_unaligned(scale + channel), scale1 = load_unaligned(scale + channel + 16);
+    const Vector shift0 = load_unaligned(shift + channel), shift1 = load_unaligned(shift + channel + 16);
     for (int i = 0; i < rows; i++) {
-      const __m512i stored = _mm512_load_si512(from + i * 32);
-      __m512 y0 = _mm512_fmadd_ps(low(stored), scale0, shift0), y1 = _mm512_fmadd_ps(high(stored), scale1, shift1);
-      __m512 other0 = all(0.f), other1 = all(0.f), slope0, slope1;
+      const Row stored = load(from + i * 32);
+      Vector y0 = fma(low(stored), scale0, shift0), y1 = fma(high(stored), scale1, shift1);
+      Vector other0 = all(0.f), other1 = all(0.f), slope0, slope1;
       if (ADD != Normalized::Add::nothing) {
-        const __m512i other = _mm512_load_si512(values + i * 32);
+        const Row other = load(values + i * 32);
         other0 = low(other), other1 = high(other);
       }
-      if (ADD == Normalized::Add::before) y0 = _mm512_add_ps(y0, other0), y1 = _mm512_add_ps(y1, other1);
-      __m512 z0 = activate<KIND>(y0, alpha, slope0), z1 = activate<KIND>(y1, alpha, slope1);
-      if (ADD == Normalized::Add::after) z0 = _mm512_add_ps(z0, other0), z1 = _mm512_add_ps(z1, other1);
-      _mm512_store_si512(values + i * 32, pack(z0, z1));
-      if (slopes) _mm512_store_si512(slopes + cell * CELL + i * 32, pack(slope0, slope1));
+      if (ADD == Normalized::Add::before) y0 = y0 + other0, y1 = y1 + other1;
+      Vector z0 = activate<KIND>(y0, alpha, slope0), z1 = activate<KIND>(y1, alpha, slope1);
+      if (ADD == Normalized::Add::after) z0 = z0 + other0, z1 = z1 + other1;
+      store(values + i * 32, pack(z0, z1));
+      if (slopes) store(slopes + cell * CELL + i * 32, pack(slope0, slope1));
     }
   }
 }
@@ -47,14 +49,14 @@ void Images::rows(int64_t chunk, int first, int beyond, bf16* values, bf16* slop
   const int count = chunks.rows(chunk), blocks = (channels + 31) / 32;
   const int64_t image = int64_t(height) * width * channels;
   const bf16* from = images + chunks.first(chunk) * image + int64_t(first) * width * channels;
-  const __m512i one = _mm512_set1_epi16(0x3f80);
+  const Row one = all_bits(ONE);
   for (int64_t pixel = 0; pixel < int64_t(beyond - first) * width; pixel++, from += channels)
     for (int block = 0; block < blocks; block++, values += CELL) {
-      const __mmask32 lanes = first_lanes(channels_in(channels, block));
+      const int inputs = channels_in(channels, block);
       for (int i = 0; i < count; i++)
-        _mm512_store_si512(values + i * 32, _mm512_maskz_loadu_epi16(lanes, from + i * image + block * 32));
+        store(values + i * 32, load_first(inputs, from + i * image + block * 32));
       if (!slopes) continue;
-      for (int i = 0; i < count; i++) _mm512_store_si512(slopes + i * 32, one);
+      for (int i = 0; i < count; i++) store(slopes + i * 32, one);
       slopes += CELL;
     }
 }
@@ -80,36 +82,31 @@ void Whitened::rows(int64_t chunk, int first, int beyond, bf16* values, bf16* sl
   const int64_t line = int64_t(width) * channels, image = line * height;
   alignas(64) bf16 patches[CELL] = {};
   alignas(64) float sums[CELL];
-  alignas(64) uint16_t one_of_bias[32] = {}, lane[32];
-  one_of_bias[patch_values] = 0x3f80;
-  for (int i = 0; i < 32; i++) lane[i] = uint16_t(i);
-  const __m512i lanes = _mm512_load_si512(lane), bias = _mm512_load_si512(one_of_bias);
+  alignas(64) bf16 one_of_bias[32] = {};
+  one_of_bias[patch_values] = ONE;
+  const Row bias = load(one_of_bias);
   dispatch(activation, [&](auto kind) {
     for (int y = first; y < beyond; y++)
       for (int x = 0; x < out_width; x++) {
         const int left = std::max(0, padding - x), right = std::min(kernel, width + padding - x);  // taps inside
         const int top = std::max(0, padding - y), bottom = std::min(kernel, height + padding - y);
-        const __mmask32 inside = first_lanes(right * channels) & ~first_lanes(left * channels);
         const int64_t offset = (int64_t(y) - padding) * line + (int64_t(x) - padding) * channels;
         for (int i = 0; i < count; i++) {
           const bf16* from = images + (chunks.first(chunk) + i) * image + offset;
-          __m512i patch = bias;
-          for (int tap = top; tap < bottom; tap++) {
-            const __m512i values = _mm512_maskz_loadu_epi16(inside, from + tap * line);
-            const __m512i order = _mm512_sub_epi16(lanes, _mm512_set1_epi16(int16_t(tap * row_values)));
-            patch = _mm512_mask_permutexvar_epi16(patch, inside << tap * row_values, order, values);
-          }
-          _mm512_store_si512(patches + i * 32, patch);
+          Row patch = bias;
+          for (int tap = top; tap < bottom; tap++)
+            patch = insert(patch, from + tap * line, left * channels, right * channels, tap * row_values);
+          store(patches + i * 32, patch);
         }
         for (int block = 0; block < blocks; block++, values += CELL) {
           const Segment segment{patches, weights + block * CELL, 1};
           micro_kernel.multiply(&segment, 1, count, pairs, false, sums);
           for (int i = 0; i < count; i++) {
-            __m512 slope0, slope1;
-            const __m512 z0 = activate<kind()>(_mm512_load_ps(sums + i * 32), alpha, slope0);
-            const __m512 z1 = activate<kind()>(_mm512_load_ps(sums + i * 32 + 16), alpha, slope1);
-            _mm512_store_si512(values + i * 32, pack(z0, z1));
-            if (slopes) _mm512_store_si512(slopes + i * 32, pack(slope0, slope1));
+            Vector slope0, slope1;
+            const Vector z0 = activate<kind()>(load(sums + i * 32), alpha, slope0);
+            const Vector z1 = activate<kind()>(load(sums + i * 32 + 16), alpha, slope1);
+            store(values + i * 32, pack(z0, z1));
+            if (slopes) store(slopes + i * 32, pack(slope0, slope1));
           }
           if (slopes) slopes += CELL;
         }

@@ -49,7 +49,7 @@ TileProducts::TileProducts(const MicroKernel& micro_kernel, const Sides& sides, 
       columns(cut_of(sides.out_width, transforms, sides.keeps_squares)),
       row_count(transforms ? 1 : std::clamp(rows_in_cache(sides, blocks) / rows.tile, 1, rows.count())),
       at_once(transforms ? std::clamp(8 / blocks, 1, columns.count()) : columns.count()),
-      group(transforms && blocks == 1 ? 8 : 32),
+      group(transforms && blocks == 1 ? micro_kernel.images_at_once : 32),
       position_stride(blocks * CELL + 32),  // not a power of two, so that the positions do not evict one another
       column_stride(winograd::POSITIONS * position_stride), product_stride(group * 32 + 16),
       transformed(scratch<bf16>(transforms ? at_once * column_stride : 0)),
@@ -85,8 +85,8 @@ void TileProducts::compute(const bf16* weights, int tile_row, int column, int fi
       micro_kernel.multiply(&segment, 1, count, pairs, false, products.get() + position * product_stride);
     }
   for (int at = 0; at < count * 32; at += 16)
-    transform<Output>([&](int y, int x) { return _mm512_load_ps(products.get() + (y * SIDE + x) * product_stride + at); },
-                      [&](int y, int x, __m512 value) { _mm512_store_ps(sums.get() + (y * TILE + x) * product_stride + at, value); });
+    transform<Output>([&](int y, int x) { return load(products.get() + (y * SIDE + x) * product_stride + at); },
+                      [&](int y, int x, Vector value) { store(sums.get() + (y * TILE + x) * product_stride + at, value); });
 }
 
 }  // namespace paceline

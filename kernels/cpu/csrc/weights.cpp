@@ -12,13 +12,12 @@ namespace {
 inline int place(int summed, int column) { return column / 16 * 512 + summed / 2 * 32 + column % 16 * 2 + summed % 2; }
 
 // The weights of one output for 32 inputs from `first_input` on, each tap or transformed position a vector.
-void load_weights(const Shape& shape, const bf16* weights, int output, int first_input, bool turned, bool transforms, __m512i* to) {
+void load_weights(const Shape& shape, const bf16* weights, int output, int first_input, bool turned, bool transforms, Row* to) {
   using namespace winograd;
   const int taps = shape.taps();
-  const __mmask32 lanes = first_lanes(shape.inputs - first_input);
   for (int tap = 0; tap < taps; tap++) {
     const int64_t from = (int64_t(output) * taps + (turned ? taps - 1 - tap : tap)) * shape.inputs + first_input;
-    to[tap] = output < shape.outputs ? _mm512_maskz_loadu_epi16(lanes, weights + from) : _mm512_setzero_si512();
+    to[tap] = output < shape.outputs ? load_first(shape.inputs - first_input, weights + from) : no_values();
   }
   if (!transforms) return;
   // which reads everything before it stores anything
@@ -39,14 +38,14 @@ void for_each_block(const Shape& shape, int threads, Work work) {
 void pack_forward(const Shape& shape, const bf16* weights, bool transforms, bf16* packed, int threads) {
   const int cells = transforms ? winograd::POSITIONS : shape.taps();
   for_each_block(shape, threads, [&](int out_block, int in_block) {
-    __m512i of_outputs[16][LARGEST_KERNEL * LARGEST_KERNEL], of_one[16];
+    Row of_outputs[16][LARGEST_KERNEL * LARGEST_KERNEL], of_one[16];
     for (int half = 0; half < 2; half++) {
       for (int o = 0; o < 16; o++)
         load_weights(shape, weights, out_block * 32 + half * 16 + o, in_block * 32, false, transforms, of_outputs[o]);
       for (int cell = 0; cell < cells; cell++) {
         for (int o = 0; o < 16; o++) of_one[o] = of_outputs[o][cell];
         bf16* const to = packed + ((int64_t(out_block) * cells + cell) * shape.in_blocks() + in_block) * CELL;
-        transpose16(of_one, (uint32_t*)(to + half * CELL / 2));  // pairs of inputs
+        transpose16(of_one, to + half * CELL / 2);  // pairs of inputs
       }
     }
   });
@@ -55,7 +54,7 @@ void pack_forward(const Shape& shape, const bf16* weights, bool transforms, bf16
 void pack_backward(const Shape& shape, const bf16* weights, bool transforms, bf16* packed, int threads) {
   const int cells = transforms ? winograd::POSITIONS : shape.taps();
   for_each_block(shape, threads, [&](int out_block, int in_block) {
-    __m512i even[LARGEST_KERNEL * LARGEST_KERNEL], odd[LARGEST_KERNEL * LARGEST_KERNEL];
+    Row even[LARGEST_KERNEL * LARGEST_KERNEL], odd[LARGEST_KERNEL * LARGEST_KERNEL];
     for (int pair = 0; pair < 16; pair++) {
       const int output = out_block * 32 + pair * 2;
       load_weights(shape, weights, output, in_block * 32, true, transforms, even);
@@ -88,18 +87,17 @@ void collect_gradient(const Shape& shape, int slices, const float* sums, bf16* g
       for (int slice = 1; slice < slices; slice++)
         for (int i = 0; i < CELL; i++) sum[i] += sums[slice * size + cell * CELL + i];
       const int tap = int(cell % taps), i = int(cell / taps % in_blocks), o = int(cell / taps / in_blocks);
-      const __mmask32 inputs = first_lanes(channels_in(shape.inputs, i));
       for (int half = 0; half < 2; half++) {
-        __m512i pairs[16];  // of inputs
+        Row pairs[16];  // of inputs
         for (int pair = 0; pair < 16; pair++) {
           const float* const from = sum + pair * 64 + half * 16;
-          pairs[pair] = zip_halves(pack(_mm512_load_ps(from), _mm512_load_ps(from + 32)));
+          pairs[pair] = zip_halves(pack(load(from), load(from + 32)));
         }
         alignas(64) bf16 turned[CELL / 2];  // 16 outputs x 32 inputs
-        transpose16(pairs, (uint32_t*)turned);
+        transpose16(pairs, turned);
         for (int row = 0; row < std::min(channels_in(shape.outputs, o) - half * 16, 16); row++) {
           bf16* const to = gradient + ((int64_t(o) * 32 + half * 16 + row) * taps + tap) * shape.inputs + i * 32;
-          _mm512_mask_storeu_epi16(to, inputs, _mm512_load_si512(turned + row * 32));
+          store_first(channels_in(shape.inputs, i), to, load(turned + row * 32));
         }
       }
     }

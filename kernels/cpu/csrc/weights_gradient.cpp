@@ -64,7 +64,7 @@ void WeightsGradient::transform_outputs(const bf16* output_gradient, int block) 
     const Patch<TILE> patch(output_gradient + block * CELL, shape.seen_width(), shape.out_blocks() * CELL, top + rows().start(row),
                             columns.start(column), top + rows().end(row), columns.end(column));
     for (int pair = 0; pair < (images + 1) / 2; pair++) {
-      __m512i even[SIDE][SIDE];
+      Row even[SIDE][SIDE];
       transform<OutputTransposed>([&](int y, int x) { return patch.at(y, x, pair * 64); },
                                   [&](int y, int x, const Floats& value) { even[y][x] = value.rounded(); });
       transform<OutputTransposed>([&](int y, int x) { return patch.at(y, x, pair * 64 + 32); },
@@ -92,10 +92,10 @@ void WeightsGradient::multiply_positions(bool add, float* gradient) {
     }
     for (int at = 0; at < inputs * 32; at += 16)
       transform<WeightsTransposed>(
-          [&](int i, int j) { return _mm512_load_ps(products.get() + (i * SIDE + j) * PRODUCT_STRIDE + at); },
-          [&](int i, int j, __m512 value) {
+          [&](int i, int j) { return load(products.get() + (i * SIDE + j) * PRODUCT_STRIDE + at); },
+          [&](int i, int j, Vector value) {
             float* const to = gradient + (block * shape.taps() + i * WEIGHTS + j) * CELL + at;
-            _mm512_store_ps(to, add ? _mm512_add_ps(value, _mm512_load_ps(to)) : value);
+            store(to, add ? value + load(to) : value);
           });
   }
 }
@@ -120,7 +120,7 @@ void WeightsGradient::multiply_taps(bool add, float* gradient) {
         if (count == 256) multiply();
       }
       // the next tap's sums: of many channels they are larger than the second-level cache
-      for (int64_t at = 0; at < CELL; at += 16) _mm_prefetch((const char*)(gradient + CELL + at), _MM_HINT_T0);
+      for (int64_t at = 0; at < CELL; at += 16) prefetch(gradient + CELL + at);
       if (count || !adds) multiply();
     }
 }

@@ -107,7 +107,7 @@ struct Patch {
         pixels[y - top][x - left] = is_inside ? image + (int64_t(y) * width + x) * stride : nothing;
       }
   }
-  Floats at(int y, int x, int value) const { return Floats(_mm512_load_si512(pixels[y][x] + value)); }
+  Floats at(int y, int x, int value) const { return Floats(load(pixels[y][x] + value)); }
 };
 
 // What the tile from (top, left) on reads, transformed: the first `values` values of each cell to to[position * to_stride].
@@ -117,7 +117,7 @@ inline void transform_input(const bf16* image, int height, int width, int64_t st
   for (int at = 0; at < values; at += 32)
     transform<Input>([&](int y, int x) { return patch.at(y, x, at); },
                      [&](int y, int x, const Floats& value) {
-                       _mm512_store_si512(to + (y * SIDE + x) * to_stride + at, value.rounded());
+                       store(to + (y * SIDE + x) * to_stride + at, value.rounded());
                      });
 }
 

@@ -9,9 +9,16 @@ from kernels.cpu.blocks import Block, Whitening
 
 needs_kernels = pytest.mark.skipif(
     not build.is_possible() or build.obstacle() is not None,
-    reason="needs a CPU with AVX-512 and bfloat16 products, a C++ compiler and ninja",
+    reason="needs a CPU with AVX2, a C++ compiler and ninja",
 )
-MICRO_KERNELS = ["amx", "avx512_bf16_winograd_4x4", "avx512_bf16_direct", "emulated_amx"]
+MICRO_KERNELS = [
+    "amx",
+    "avx512_bf16_winograd_4x4",
+    "avx512_bf16_direct",
+    "avx2_winograd_4x4",
+    "avx2_direct",
+    "emulated_amx",
+]
 
 
 def block(inputs, outputs, kernel=3, **options):

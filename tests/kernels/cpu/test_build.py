@@ -8,11 +8,14 @@ from torch.utils import cpp_extension
 from kernels import choice
 from kernels.cpu import build, fused
 
+AVX2 = frozenset({"avx2", "fma"})
+
 
 @pytest.fixture
 def nothing_built(monkeypatch, tmp_path):
-    """As on a machine where nothing is compiled yet."""
+    """As on a machine with AVX2 where nothing is compiled yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(build, "cpu_flags", lambda: AVX2)
     build.path.cache_clear()
     yield tmp_path
     build.path.cache_clear()
@@ -57,9 +60,9 @@ def test_a_library_that_does_not_load_leaves_plain_pytorch(nothing_built, capsys
 @pytest.mark.parametrize(
     ("flags", "raised", "message"),
     [
-        ({"avx512f"}, None, "this CPU has no avx512_bf16: it would run none of the kernels"),
+        ({"avx"}, None, "this CPU has neither avx2 nor avx512_bf16: it would run none of the kernels"),
         ({"avx512_bf16"}, RuntimeError("Error building\na.cpp:1:1: error: no AMX"), "a.cpp:1:1: error: no AMX"),
-        ({"avx512_bf16"}, PermissionError("the cache is read-only"), "the cache is read-only"),
+        (AVX2, PermissionError("the cache is read-only"), "the cache is read-only"),
         ({"avx512_bf16"}, ImportError("undefined symbol: GOMP_parallel"), "undefined symbol: GOMP_parallel"),
     ],
 )
@@ -109,13 +112,16 @@ def test_the_place_depends_on_sources_and_cpu(nothing_built, monkeypatch, tmp_pa
 
     places = {place()}
     with monkeypatch.context() as patch:
-        patch.setattr(build, "cpu_flags", lambda: frozenset({"another cpu"}))
+        patch.setattr(build, "cpu_flags", lambda: AVX2 | {"of another cpu"})
+        places.add(place())
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "cpu_flags", lambda: AVX2 | {"avx512_bf16"})
         places.add(place())
     with monkeypatch.context() as patch:
         (tmp_path / "sources").mkdir()
         patch.setattr(build, "SOURCES", tmp_path / "sources")
         places.add(place())
-    assert len(places) == 3
+    assert len(places) == 4
     assert place() in places
 
 
@@ -128,7 +134,32 @@ def test_the_command_names_what_is_missing(tmp_path):
     assert "no C++ compiler was found" in ended.stderr
 
 
-def test_a_cpu_without_bfloat16_products_compiles_nothing(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (AVX2, "avx2"),
+        (AVX2 | {"avx512f"}, "avx2"),
+        (AVX2 | {"avx512f", "avx512_bf16"}, "avx512_bf16"),
+        ({"avx2"}, None),
+        ({"avx512f"}, None),
+        ((), None),
+    ],
+)
+def test_the_instructions_that_the_kernels_are_compiled_for(monkeypatch, flags, name):
+    monkeypatch.setattr(build, "cpu_flags", lambda: frozenset(flags))
+    chosen = build.instructions()
+    assert (chosen and chosen.name) == name
+    assert build.is_possible() == (name is not None)
+
+
+@pytest.mark.parametrize("chosen", build.INSTRUCTIONS, ids=lambda chosen: chosen.name)
+def test_only_the_sources_of_the_instructions_are_compiled(chosen):
+    folders = {source.parent for source in (*chosen.sources(), *chosen.headers())}
+    assert folders == {build.SOURCES, build.SOURCES / chosen.name}
+    assert [f"-I{folder}" for folder in sorted(folders)] == chosen.compiler_flags()[-2:]
+
+
+def test_a_cpu_without_the_instructions_compiles_nothing(monkeypatch, capsys):
     monkeypatch.setattr(build, "cpu_flags", lambda: frozenset({"avx512f"}))
     monkeypatch.setattr(build, "library", None)
     monkeypatch.setattr(build, "built", None)

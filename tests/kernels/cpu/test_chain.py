@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kernels import choice
-from kernels.cpu import chain, fused
+from kernels.cpu import build, chain, fused
 from tests.kernels.cpu.chains import MICRO_KERNELS, block, distance, micro_kernel, needs_kernels, run, whitening
 
 pytestmark = needs_kernels
@@ -88,7 +88,7 @@ def errors(images, one):
     return {key: distance(result[key], expected[key]) for key in ("output", "weight 0", "images")}
 
 
-@pytest.mark.parametrize("micro_kernel", ["avx512_bf16_winograd_4x4"], indirect=True)
+@pytest.mark.parametrize("micro_kernel", ["avx512_bf16_winograd_4x4", "avx2_winograd_4x4"], indirect=True)
 @pytest.mark.parametrize("height", range(3, 18))
 def test_winograds_error_is_below_two_percent_on_any_size(height, micro_kernel):
     torch.manual_seed(3)
@@ -98,7 +98,12 @@ def test_winograds_error_is_below_two_percent_on_any_size(height, micro_kernel):
 
 @pytest.mark.parametrize(
     ("micro_kernel", "least", "most"),
-    [("avx512_bf16_winograd_4x4", 0.009, 0.013), ("avx512_bf16_direct", 0.0015, 0.0035)],
+    [
+        ("avx512_bf16_winograd_4x4", 0.009, 0.013),
+        ("avx512_bf16_direct", 0.0015, 0.0035),
+        ("avx2_winograd_4x4", 0.009, 0.013),
+        ("avx2_direct", 0.0015, 0.0035),
+    ],
     indirect=["micro_kernel"],
 )
 def test_the_errors_that_the_documentation_states(micro_kernel, least, most):
@@ -112,7 +117,9 @@ def test_winograds_products_run_where_there_is_no_amx():
     assert extension
     if "amx" in extension.supported():
         pytest.skip("this CPU has AMX")
-    assert fused.fused_version() == "convolution_chain: avx512_bf16_winograd_4x4"
+    chosen = build.instructions()
+    assert chosen
+    assert fused.fused_version() == f"convolution_chain: {chosen.name}_winograd_4x4"
 
 
 def test_any_number_of_threads_gives_the_same_bits():

@@ -11,13 +11,14 @@ from tests.kernels.cpu.chains import needs_kernels
 @pytest.mark.slow
 @needs_kernels
 def test_no_address_outside_a_buffer_and_no_undefined_behaviour(tmp_path):
-    sources = [*build.SOURCES.glob("*.cpp"), Path(__file__).with_name("sanitized.cpp")]
+    chosen = build.instructions()
+    sources = [*chosen.sources(), Path(__file__).with_name("sanitized.cpp")]
     sources = [str(source) for source in sources if source.name != "binding.cpp"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]
     sanitizers += ["-g1"]  # a report names lines; to follow each variable takes the compiler long
-    flags = [flag for flag in build.FLAGS if flag != "-O3"]
+    flags = [flag for flag in chosen.compiler_flags() if flag != "-O3"]
     program = tmp_path / "sanitized"
-    command = [build.compiler(), *flags, *sanitizers, f"-I{build.SOURCES}", *sources, "-o", str(program)]
+    command = [build.compiler(), *flags, *sanitizers, *sources, "-o", str(program)]
     subprocess.run(command, check=True)
     # the OpenMP runtime keeps its threads' memory to the end
     environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}

@@ -122,12 +122,6 @@ def test_float16_on_a_cpu_is_refused_with_a_sentence(bfloat16):
         half_dtype("float16", CPU)
 
 
-def test_a_cpu_without_bfloat16_is_refused_with_a_sentence(bfloat16):
-    bfloat16(False)
-    with pytest.raises(ValueError, match=r"precision=half: this CPU has no fast bfloat16 .*; set precision=float32"):
-        half_dtype("auto", CPU)
-
-
 def test_a_torch_without_onednn_has_no_fast_bfloat16(monkeypatch, bfloat16):
     bfloat16(True)
     assert devices.has_bfloat16(CPU)

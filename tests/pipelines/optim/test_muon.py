@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from kernels.orthogonalize import QUINTIC, orthogonalize
+from pipelines import models, recipe
+from pipelines.optim import muon
 from pipelines.optim.muon import Muon, renormalizations, renormalize
+from pipelines.optim.optimizers import make_optimizer
 from tests.fake_cuda.launches import Counted
 
 
@@ -15,6 +18,21 @@ def filters(*shapes):
 
 def options(**changes):
     return {"lr": 0.1, "momentum": 0.6, "polynomials": 3 * [QUINTIC]} | changes
+
+
+@pytest.mark.parametrize(("has_bfloat16", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_muon_does_not_emulate_bfloat16(monkeypatch, has_bfloat16, expected):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bfloat16)
+    chosen = recipe.load("cifar10/airbench94-muon", ["batch_size=2"])
+    network = models.build_network(chosen.model, (3, 32, 32), 10)
+    made = make_optimizer(network, chosen, local_batch_size=2, steps=1, steps_per_epoch=1)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    dtypes = []
+    original = muon.orthogonalize
+    monkeypatch.setattr(muon, "orthogonalize", lambda *given: dtypes.append(given[-1]) or original(*given))
+    made.step(0)
+    assert dtypes == [expected]
 
 
 def test_a_step_is_the_orthogonalised_nesterov_momentum_of_the_renormalised_filter():

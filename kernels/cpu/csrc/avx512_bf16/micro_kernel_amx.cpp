@@ -43,6 +43,6 @@ bool is_supported() {
 
 }  // namespace
 
-const MicroKernel amx{"amx", false, is_supported, begin, end, multiply_by_tiles<AmxTiles>};
+const MicroKernel amx{"amx", false, 32, is_supported, begin, end, multiply_by_tiles<AmxTiles>};
 
 }  // namespace paceline

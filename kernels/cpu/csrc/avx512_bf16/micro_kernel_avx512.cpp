@@ -42,7 +42,7 @@ void nothing() {}
 
 }  // namespace
 
-const MicroKernel avx512_bf16_winograd{"avx512_bf16_winograd_4x4", true, is_supported, nothing, nothing, multiply};
-const MicroKernel avx512_bf16_direct{"avx512_bf16_direct", false, is_supported, nothing, nothing, multiply};
+const MicroKernel avx512_bf16_winograd{"avx512_bf16_winograd_4x4", true, 8, is_supported, nothing, nothing, multiply};
+const MicroKernel avx512_bf16_direct{"avx512_bf16_direct", false, 8, is_supported, nothing, nothing, multiply};
 
 }  // namespace paceline
