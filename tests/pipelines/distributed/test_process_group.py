@@ -242,6 +242,8 @@ def test_two_processes_agree_and_train_as_one_does(tmp_path, digits, coloured):
         assert first["samples"] == one["samples"]
         if chosen in (mean, summed):
             for name, weight in one["weights"].items():
-                torch.testing.assert_close(first["weights"][name], weight, rtol=1e-3, atol=1e-4)
+                difference = (first["weights"][name] - weight).norm()
+                # not element by element: on which side of a ReLU's zero a pixel falls may depend on the rounding
+                assert difference < 0.01 * weight.norm(), name
             assert first["losses"] == pytest.approx(one["losses"], rel=1e-3)
             assert first["accuracies"] == pytest.approx(one["accuracies"], abs=0.006)
