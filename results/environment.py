@@ -43,6 +43,10 @@ class _Part(BaseModel):
         return {name: value for name, value in handler(self).items() if name in self.model_fields_set}
 
 
+INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
+"""the vector instructions by which CPUs are told apart, the fastest first"""
+
+
 class OperatingSystem(_Part):
     system: Str = None
     kernel: Str = None
@@ -173,6 +177,17 @@ class Environment(_Part):
     communication: Communication | None = None
     launcher: Str = None
     """process and start time of the launcher, by which a restart finds the run of the attempt before"""
+
+    @property
+    def machine(self) -> str | None:
+        """The machine class; of a CPU with its vector instructions, since virtual machines name unlike CPUs alike: an
+        "AMD EPYC" has AVX-512 or not. None where the class is unknown."""
+        name, flags = known(self.machine_class), known(self.cpu.flags) if self.cpu else None
+        if name is None or known(self.device) != "cpu":
+            return name
+        best = next((text for flag, text in INSTRUCTIONS.items() if flag in (flags or ())), None)
+        return f"{name}, {best}" if best else name
+
     ranks: list[JsonObject] = []
     """for each rank, what differs from rank 0"""
     all_reduce: list[tuple[int, float]] = []

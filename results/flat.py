@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from results import marks
-from results.environment import known
 from results.metrics import TIME_TO_TARGET, TOTAL_TIME
 from results.protocols import epoch_reaching, find_protocol
 from results.record import Run, TrialRecord
@@ -100,7 +99,7 @@ def _common(run: Run) -> Row:
         "run": run.record.id,
         "recipe": run.record.recipe_name,
         "recipe_hash": run.record.recipe_hash,
-        "machine": known(run.record.environment.machine_class),
+        "machine": run.record.environment.machine,
         "world_size": run.record.world_size,
         "commit": run.record.commit,
     }

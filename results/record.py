@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from results.environment import Environment, known
+from results.environment import Environment
 from results.json_values import JsonObject, Text
 from results.writer import Writer
 
@@ -375,7 +375,7 @@ class Run:
     @property
     def machine(self) -> str:
         """The kind of machine in a few words, such as "8 × NVIDIA H200"."""
-        name = known(self.record.environment.machine_class) or "unknown"
+        name = self.record.environment.machine or "unknown"
         return name if self.record.world_size == 1 else f"{self.record.world_size} × {name}"
 
 

@@ -94,7 +94,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "data": data_of(record),
             **({} if record.data is None else {DATA_HASH: record.data.digest}),
             "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
-            "machine": known(record.environment.machine_class) or "unknown",
+            "machine": record.environment.machine or "unknown",
             "world": str(record.world_size),
             "protocol": protocol,
             "smoke test": "yes" if record.smoke_test else "no",

@@ -142,7 +142,7 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
         recipe = {name: value for name, value in run.record.recipe.items() if name not in FREE}
         threads = environment.threads and environment.threads.intra_op
         alike = json.dumps([recipe, threads], sort_keys=True)
-        return run.record.recipe_name, alike, known(environment.machine_class) or "unknown"
+        return run.record.recipe_name, alike, environment.machine or "unknown"
 
     found = []
     for (name, _, machine), group in groupby(sorted(runs, key=key), key):

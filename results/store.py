@@ -31,7 +31,7 @@ T = TypeVar("T")
 GONE = "its process is gone: it was killed, or the machine went down"
 """why a run ended whose process could not say so"""
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
-SAME_ENVIRONMENT = ("code", "machine_id", "machine_class", "threads", "scheduling", "versions", "strategy")
+SAME_ENVIRONMENT = ("code", "machine_id", "machine_class", "cpu", "threads", "scheduling", "versions", "strategy")
 """What must not change between the trials of one run."""
 
 

@@ -1,7 +1,8 @@
-"""Blocks of convolution, pool, norm and activation in C++ on a CPU with bfloat16 products, beside their definition and,
-with `--compiled`, beside torch.compile of it.
+"""Blocks of convolution, pool, norm and activation in C++ on a CPU, beside their definition and, with `--compiled`,
+beside torch.compile of it.
 
-`ratio` is the seconds of the C++ version over those of the other, measured interleaved.
+`ratio` is the seconds of the C++ version over those of the other, measured interleaved. The other computes in bfloat16,
+and in float32 on a CPU that would emulate bfloat16.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from kernels import choice
 from kernels.cpu import build, chain
 from kernels.cpu.blocks import Block, Whitening
 from pipelines.distributed.process_group import World
+from pipelines.host.devices import has_bfloat16
 from pipelines.losses import make_loss
 from pipelines.optim.optimizers import make_optimizer
 from pipelines.recipe import load
@@ -26,22 +28,28 @@ from pipelines.train import set_up
 
 pytestmark = [on_a_cpu, pytest.mark.skipif(not build.is_possible(), reason="needs a CPU with AVX2")]
 IMAGES = 256
+PYTORCH = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
+"""what all versions but the C++ compute in"""
 
 beside = pytest.mark.parametrize("other", ["reference", pytest.param("compiled", marks=pytest.mark.compiled)])
+
+
+def _dtype(version: str) -> torch.dtype:
+    return torch.bfloat16 if version in ("fused", "fast") else PYTORCH
 
 
 def _version(name: str) -> Callable[..., Tensor]:
     return torch.compile(chain.reference, dynamic=False) if name == "compiled" else getattr(chain, name)
 
 
-def _block(inputs: int, outputs: int, pool: int) -> Block:
-    weight = torch.randn(outputs, inputs, 3, 3).bfloat16().to(memory_format=torch.channels_last).requires_grad_()
+def _block(inputs: int, outputs: int, pool: int, dtype: torch.dtype) -> Block:
+    weight = torch.randn(outputs, inputs, 3, 3).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
     scale, bias = (torch.ones(outputs, requires_grad=True) for _ in range(2))
     return Block(weight, scale, bias, torch.zeros(outputs), torch.ones(outputs), 0.1, 1e-5, "gelu", pool=pool)
 
 
-def _images(channels: int, side: int) -> Tensor:
-    return torch.randn(IMAGES, channels, side, side).bfloat16().to(memory_format=torch.channels_last)
+def _images(channels: int, side: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(IMAGES, channels, side, side).to(dtype).to(memory_format=torch.channels_last)
 
 
 @beside
@@ -54,33 +62,37 @@ def test_block(
     benchmark: BenchmarkFixture, inputs: int, outputs: int, side: int, pool: int, direction: str, other: str
 ) -> None:
     """One block with its conversion at both ends. Training: both passes, the images' gradient included."""
-    images, blocks = _images(inputs, side), [_block(inputs, outputs, pool)]
-    if direction == "evaluation":
-        with torch.no_grad():
-            versions = {name: partial(_version(name), images, blocks, training=False) for name in ("fused", other)}
-            interleaved(benchmark, **versions)
-        return
-    leaves = [images.requires_grad_(), *blocks[0][:3]]
 
-    def run(version: Callable[..., Tensor]) -> None:
-        output = version(images, blocks, training=True)
-        torch.autograd.grad(output, leaves, torch.ones_like(output))
+    def make(name: str) -> partial:
+        dtype, version = _dtype(name), _version(name)
+        images, blocks = _images(inputs, side, dtype), [_block(inputs, outputs, pool, dtype)]
+        if direction == "evaluation":
+            return partial(version, images, blocks, training=False)
+        leaves = [images.requires_grad_(), *blocks[0][:3]]
 
-    interleaved(benchmark, **{name: partial(run, _version(name)) for name in ("fused", other)})
+        def run() -> None:
+            output = version(images, blocks, training=True)
+            torch.autograd.grad(output, leaves, torch.ones_like(output))
+
+        return partial(run)
+
+    with torch.set_grad_enabled(direction == "training"):
+        interleaved(benchmark, **{name: make(name) for name in ("fused", other)})
 
 
 @beside
 def test_whitening(benchmark: BenchmarkFixture, other: str) -> None:
     """The 2x2 whitening with GELU, then a block, forward and backward with the whitening's bias."""
-    weight, bias = torch.randn(24, 3, 2, 2).bfloat16(), torch.zeros(24).bfloat16().requires_grad_()
-    images, blocks = _images(3, 32), [_block(24, 64, 2)]
 
-    def run(version: Callable[..., Tensor]) -> None:
+    def make(name: str) -> partial:
+        dtype, version = _dtype(name), _version(name)
+        weight, bias = torch.randn(24, 3, 2, 2).to(dtype), torch.zeros(24, dtype=dtype, requires_grad=True)
+        images, blocks = _images(3, 32, dtype), [_block(24, 64, 2, dtype)]
         function = partial(version, images, blocks, Whitening(weight, bias, 0, "gelu"), training=True)
-        forward_and_backward(lambda *_: function(), [bias, *blocks[0][:3]], seen)
+        seen = torch.ones(IMAGES, 64, 15, 15, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        return partial(forward_and_backward, lambda *_: function(), [bias, *blocks[0][:3]], seen)
 
-    seen = torch.ones(IMAGES, 64, 15, 15).bfloat16().contiguous(memory_format=torch.channels_last)
-    interleaved(benchmark, **{name: partial(run, _version(name)) for name in ("fused", other)})
+    interleaved(benchmark, **{name: make(name) for name in ("fused", other)})
 
 
 @beside
@@ -98,13 +110,14 @@ def test_step(benchmark: BenchmarkFixture, name: str, side: int, other: str, mon
     """A whole step: forward, backward and optimizer, 512 images."""
     count = 2 * IMAGES
     dataset = noise(count, 3, 32)
-    images = torch.randn(count, 3, side, side).bfloat16().to(memory_format=torch.channels_last)
     labels = torch.arange(count) % 10
     monkeypatch.setattr(choice, "_version", choice._version)
 
     def make_step(version: choice.Version, compiled: bool = False) -> partial:
-        recipe = load(name, [f"batch_size={count}", f"compile={str(compiled).lower()}"])
+        precision = "half" if _dtype(version) == torch.bfloat16 else "float32"
+        recipe = load(name, [f"batch_size={count}", f"compile={str(compiled).lower()}", f"precision={precision}"])
         loss_function, setup = make_loss(recipe.loss), set_up(recipe, dataset, World())
+        images = torch.randn(count, 3, side, side).to(setup.dtype).to(memory_format=torch.channels_last)
         optimizer = make_optimizer(setup.network, recipe, local_batch_size=count, steps=1, steps_per_epoch=1)
 
         def step() -> None:

@@ -37,6 +37,28 @@ def test_an_unknown_field_has_its_reason():
     assert known(environment.os) is None, "never captured"
 
 
+@pytest.mark.parametrize(
+    ("device", "flags", "expected"),
+    [
+        ("cpu", ["avx2"], "AMD EPYC, AVX2"),
+        ("cpu", ["avx2", "avx512f"], "AMD EPYC, AVX-512"),
+        ("cpu", ["avx2", "avx512_bf16", "avx512f"], "AMD EPYC, AVX-512 BF16"),
+        ("cpu", ["amx_bf16", "avx2", "avx512_bf16", "avx512f"], "AMD EPYC, AMX"),
+        ("cpu", [], "AMD EPYC"),
+        ("cpu", {"unknown": "no /proc"}, "AMD EPYC"),
+        ("cuda:0", ["avx2"], "AMD EPYC"),
+    ],
+)
+def test_a_cpu_is_named_with_its_vector_instructions(device, flags, expected):
+    found = Environment.model_validate({"machine_class": "AMD EPYC", "device": device, "cpu": {"flags": flags}})
+    assert found.machine == expected
+
+
+def test_a_machine_that_is_not_known_has_no_name():
+    assert Environment.model_validate(CAPTURED).machine is None
+    assert Environment(machine_class="a CPU", device="cpu").machine == "a CPU"
+
+
 def test_fields_of_later_versions_are_kept_as_json():
     later = Environment.model_validate({"weather": {"rain": (1, math.nan)}})
     assert later.model_dump(mode="json") == {"weather": {"rain": [1, "NaN"]}}

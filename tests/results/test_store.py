@@ -285,6 +285,7 @@ def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_
         ({"commit": "e" * 40}, "commit"),
         ({"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "code": "changed"}}, "code"),
         ({"environment": {"machine_id": "n", "machine_class": "NVIDIA H200"}}, "machine_id"),
+        ({"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "cpu": {"flags": ["avx2"]}}}, "cpu"),
         (
             {"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "versions": {"torch": "2.14.0"}}},
             "versions",
