@@ -20,8 +20,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """What bench/compare.py tells machines apart by."""
     from pipelines.host import devices, environment
+    from results.environment import Environment
 
-    machine_info["machine_class"] = environment.capture(devices.find_device("auto"))["machine_class"]
+    captured = environment.capture(devices.find_device("auto"))
+    machine_info["machine_class"] = Environment.model_validate(captured).machine
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
