@@ -87,7 +87,8 @@ int main() {
   images({36, 36, 3}, {32, 32, 3}, {24, 24, 3}, 8);
   images({7, 6, 1}, {7, 6, 1}, {9, 11, 1}, 0);
   images({8, 8, 5}, {6, 6, 5}, {1, 2, 5}, 6);
-  for (const MicroKernel* micro_kernel : {&avx512_bf16_winograd, &avx512_bf16_direct, &emulated_amx})
+  for (const MicroKernel* micro_kernel : micro_kernels()) {
+    if (!micro_kernel->is_supported()) continue;
     for (const Chunks& chunks : {Chunks{1, 1}, Chunks{37, 37}, Chunks{70, 20}, Chunks{64, 32}}) {
       blocks(*micro_kernel, chunks, {5, 7, 3, 5, 3, 1, 1}, false);
       blocks(*micro_kernel, chunks, {9, 6, 24, 40, 3, 2, 2}, true);
@@ -96,5 +97,6 @@ int main() {
       blocks(*micro_kernel, chunks, {10, 13, 40, 33, 3, 1, 1}, false);
       blocks(*micro_kernel, chunks, {13, 8, 33, 70, 3, 13, 8}, false);
     }
+  }
   puts("done");
 }
