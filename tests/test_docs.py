@@ -101,12 +101,26 @@ def test_an_issue_template_has_what_github_needs(path):
     assert all({"type", "attributes"} <= field.keys() for field in template["body"])
 
 
-def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record():
-    record = json.loads((REPOSITORY / "results/measured/benchmarks/cpu-chain.json").read_text(encoding="utf-8"))
-    measured = {each["name"]: each["extra_info"] for each in record["benchmarks"] if "evaluation" not in each["name"]}
+@pytest.mark.parametrize(
+    ("name", "behind"), [("cpu-chain.json", "Blocks in evaluation"), ("cpu-avx2.json", "The augmentation of an epoch")]
+)
+def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record(name, behind):
+    record = json.loads((REPOSITORY / "results/measured/benchmarks" / name).read_text(encoding="utf-8"))
+    measured = {
+        each["name"]: each["extra_info"]
+        for each in record["benchmarks"]
+        if "evaluation" not in each["name"] and "epoch" not in each["name"]
+    }
     readme = (REPOSITORY / "bench" / "micro" / "README.md").read_text(encoding="utf-8")
-    shown = re.findall(r"0\.\d\d\b", readme.split("cpu-chain.json", 1)[1].split("Blocks in evaluation")[0])
+    shown = re.findall(r"0\.\d\d\b", readme.split(name, 1)[1].split(behind)[0])
     assert sorted(shown) == sorted(f"{found['ratio']:.2f}" for found in measured.values() if "ratio" in found)
+
+
+def test_the_share_of_a_step_with_avx2_is_that_of_the_record():
+    record = json.loads((REPOSITORY / "results/measured/benchmarks/cpu-avx2.json").read_text(encoding="utf-8"))
+    ratios = [each["extra_info"]["ratio"] for each in record["benchmarks"] if "step[cifar10/e1" in each["name"]]
+    page = " ".join((DOCS / "cpu.md").read_text(encoding="utf-8").split())
+    assert f"a step of `cifar10/e1` takes {min(ratios):.2f} to {max(ratios):.2f} of the time" in page
 
 
 def test_the_accuracy_with_amx_is_that_of_the_record():
