@@ -77,9 +77,10 @@ def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
     elif recipe.precision == "half":
         network = models.build_network(recipe.model, dataset.image_shape, len(dataset.class_names))
         network = models.to_precision(network, torch.bfloat16, channels_last=recipe.channels_last)
-        if _runs_in_cpu_kernels(network, recipe, dataset, world):
+        has_blocks = any(map(is_stage, network.modules()))
+        if has_blocks and _runs_in_cpu_kernels(network, recipe, dataset, world):
             return
-        if fused.extension() is None and build.is_possible() and any(map(is_stage, network.modules())):
+        if has_blocks and fused.extension() is None and build.is_possible():
             remedy = f"run `python -m kernels.cpu.build`, or {remedy}"
     warnings.warn(f"{name} has no bfloat16 and emulates it slowly: {remedy}", stacklevel=2)
 

@@ -1,5 +1,5 @@
-"""An epoch of E1's augmentation in C++ on a CPU with bfloat16 products, beside what runs without a compiler, at each of
-its sizes. `ratio` is how many times as fast it is, measured interleaved."""
+"""An epoch of E1's augmentation in C++ on a CPU, beside what runs without a compiler, at each of its sizes. `ratio` is
+how many times as fast it is, measured interleaved."""
 
 from functools import partial
 

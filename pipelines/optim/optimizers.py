@@ -96,7 +96,7 @@ def muon(trained: list[Trained], config: recipe_optimizers.Muon, scale: int) -> 
 
 
 def orthogonalization_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16, as published; float32 where the device would emulate it, which on a CPU takes ten times as long."""
+    """bfloat16, as published; float32 where the device would emulate bfloat16, which is much slower."""
     return torch.bfloat16 if has_bfloat16(device) else torch.float32
 
 

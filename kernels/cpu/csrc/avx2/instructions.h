@@ -3,6 +3,7 @@
 #pragma once
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace paceline {
@@ -42,7 +43,7 @@ inline Vector abs(Vector a) {
   const __m256 sign = _mm256_set1_ps(-0.f);
   return {_mm256_andnot_ps(sign, a.first), _mm256_andnot_ps(sign, a.last)};
 }
-// The approximation, vrcpps, is 1.5 bits too coarse for bfloat16's rounding.
+// By division: vrcpps has a relative error of 4e-4, a fifth of what rounding to bfloat16 adds.
 inline Vector reciprocal(Vector a) {
   const __m256 one = _mm256_set1_ps(1.f);
   return {one / a.first, one / a.last};
@@ -102,24 +103,24 @@ inline void store(bf16* to, Row values) {
 // The first `count` values of memory that need not be aligned; zeros behind them.
 inline Row load_first(int count, const bf16* from) {
   alignas(64) bf16 values[32] = {};
-  memcpy(values, from, size_t(count < 32 ? count : 32) * sizeof(bf16));
+  memcpy(values, from, size_t(std::min(count, 32)) * sizeof(bf16));
   return load(values);
 }
 inline void store_first(int count, bf16* to, Row row) {
   alignas(64) bf16 values[32];
   store(values, row);
-  memcpy(to, values, size_t(count < 32 ? count : 32) * sizeof(bf16));
+  memcpy(to, values, size_t(std::min(count, 32)) * sizeof(bf16));
 }
 // The same of 32 floats.
 inline void load_first(int count, const float* from, Vector& first, Vector& last) {
   alignas(64) float values[32] = {};
-  memcpy(values, from, size_t(count < 32 ? count : 32) * sizeof(float));
+  memcpy(values, from, size_t(std::min(count, 32)) * sizeof(float));
   first = load(values), last = load(values + 16);
 }
 inline void store_first(int count, float* to, Vector first, Vector last) {
   alignas(64) float values[32];
   store(values, first), store(values + 16, last);
-  memcpy(to, values, size_t(count < 32 ? count : 32) * sizeof(float));
+  memcpy(to, values, size_t(std::min(count, 32)) * sizeof(float));
 }
 // The values whose place is this one; zeros elsewhere.
 inline Row keep_where(const uint8_t* places, int place, Row values) {

@@ -20,7 +20,7 @@ inline Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c
 inline Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
 inline Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 inline Vector abs(Vector a) { return _mm512_abs_ps(a); }
-inline Vector reciprocal(Vector a) { return _mm512_rcp14_ps(a); }  // within 6e-5 of itself
+inline Vector reciprocal(Vector a) { return _mm512_rcp14_ps(a); }  // with a relative error of 6e-5
 inline Vector round(Vector a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 inline Vector times_power_of_2(Vector a, Vector whole) { return _mm512_scalef_ps(a, whole); }
 
