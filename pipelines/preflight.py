@@ -82,7 +82,8 @@ def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
             return
         if has_blocks and fused.extension() is None and build.is_possible():
             remedy = f"run `python -m kernels.cpu.build`, or {remedy}"
-    warnings.warn(f"{name} has no bfloat16 and emulates it slowly: {remedy}", stacklevel=2)
+    if world.is_main:
+        warnings.warn(f"{name} has no bfloat16 and emulates it slowly: {remedy}", stacklevel=2)
 
 
 def _runs_in_cpu_kernels(network: nn.Module, recipe: Recipe, dataset: Dataset, world: World) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pydantic
 import pydantic_core
 
 from results import lock
@@ -31,7 +32,10 @@ T = TypeVar("T")
 GONE = "its process is gone: it was killed, or the machine went down"
 """why a run ended whose process could not say so"""
 SAME_ON_RESUME = ("recipe_hash", "world_size", "smoke_test", "commit", "dirty")
-SAME_ENVIRONMENT = ("code", "machine_id", "machine_class", "cpu", "threads", "scheduling", "versions", "strategy")
+SAME_ENVIRONMENT = (
+    *("code", "machine_id", "machine_class", "machine", "cpu"),
+    *("threads", "scheduling", "versions", "strategy"),
+)
 """What must not change between the trials of one run."""
 
 
@@ -157,7 +161,20 @@ def differences(one: RunRecord, other: RunRecord) -> dict[str, tuple[object, obj
     pairs |= {key: tuple(getattr(each, key) for each in captured) for key in SAME_ENVIRONMENT}
     if one.data and other.data:
         pairs["data"] = (one.data.digest, other.data.digest)
-    return {key: (first, second) for key, (first, second) in pairs.items() if first != second}
+    return {key: _unlike(first, second) for key, (first, second) in pairs.items() if first != second}
+
+
+def _unlike(one: object, other: object) -> tuple[object, object]:
+    """Two values without what they have in common: of objects the fields that differ, of lists the items that only one
+    has."""
+    first, second = (dict(each) if isinstance(each, pydantic.BaseModel | dict) else each for each in (one, other))
+    if isinstance(first, dict) and isinstance(second, dict):
+        names = [name for name in first | second if first.get(name) != second.get(name)]
+        pairs = {name: _unlike(first.get(name), second.get(name)) for name in names}
+        return {name: before for name, (before, _) in pairs.items()}, {name: now for name, (_, now) in pairs.items()}
+    if isinstance(first, list) and isinstance(second, list) and set(map(str, first)) != set(map(str, second)):
+        return [each for each in first if each not in second], [each for each in second if each not in first]
+    return one, other
 
 
 def read(path: str | Path) -> Run:

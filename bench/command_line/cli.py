@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -30,6 +31,9 @@ INTERRUPTED = 130
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """that `terminating` handles"""
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("bench", "pipelines", "kernels", "results")
+"""whose warnings `short_warnings` prints in one line"""
 WIDTH = 160
 """columns of a table where the output is no terminal"""
 ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "‡": "#", "†": "^", "²": "2"}
@@ -84,7 +88,8 @@ def command(main: Main) -> Callable[..., int]:
     def guarded(arguments: Sequence[str] | None = None) -> int:
         output = make_streams_safe() if sys.stdout is sys.__stdout__ else None  # None under a test that captures it
         try:
-            status = main(arguments)
+            with short_warnings():
+                status = main(arguments)
             sys.stdout.flush()
             if status == OK and output and output.error:
                 raise output.error
@@ -142,6 +147,25 @@ def processors() -> int:
 def warn(text: str) -> None:
     """One line of warning on standard error."""
     print(as_typed(f"warning: {printable(text)}"), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def short_warnings() -> Iterator[None]:
+    """Paceline's own warnings are one line, without the file and source line that Python adds to others."""
+    show = warnings.showwarning
+
+    def show_warning(message: Warning | str, category: type[Warning], filename: str, *place: Any, **more: Any) -> None:
+        path = Path(filename)
+        if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES:
+            warn(str(message))
+        else:
+            show(message, category, filename, *place, **more)
+
+    warnings.showwarning = show_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 @contextlib.contextmanager

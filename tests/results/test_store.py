@@ -285,6 +285,7 @@ def test_a_run_goes_on_with_the_threads_and_the_share_of_the_host_that_it_began_
         ({"commit": "e" * 40}, "commit"),
         ({"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "code": "changed"}}, "code"),
         ({"environment": {"machine_id": "n", "machine_class": "NVIDIA H200"}}, "machine_id"),
+        ({"environment": {"machine_id": "m", "machine_class": "NVIDIA A100"}}, "machine_class"),
         ({"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "cpu": {"flags": ["avx2"]}}}, "cpu"),
         (
             {"environment": {"machine_id": "m", "machine_class": "NVIDIA H200", "versions": {"torch": "2.14.0"}}},
@@ -306,6 +307,34 @@ def test_the_trials_of_a_run_are_of_one_text_of_changed_code(tmp_path, then, is_
     refused = pytest.raises(ValueError, match="cannot be resumed: code was 'a' and is 'b' now")
     with refused if is_refused else contextlib.nullcontext():
         resume(run.path, record(dirty=True, environment=machine | {"code": "b"}))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        (
+            {"cpu": {"model": "AMD EPYC", "flags": ["avx2", "fma"]}},
+            {"cpu": {"model": "AMD EPYC", "flags": ["avx2", "avx512f", "fma"]}},
+            "machine was 'AMD EPYC, AVX2' and is 'AMD EPYC, AVX-512' now",
+        ),
+        (
+            {"cpu": {"model": "AMD EPYC", "flags": ["avx2", "fma"]}},
+            {"cpu": {"model": "AMD EPYC", "flags": ["avx2", "vaes"]}},
+            "cpu was {'flags': ['fma']} and is {'flags': ['vaes']} now",
+        ),
+        (
+            {"versions": {"torch": "2.13.0", "numpy": "2.0.0"}},
+            {"versions": {"torch": "2.14.0", "numpy": "2.0.0"}},
+            "versions was {'torch': '2.13.0'} and is {'torch': '2.14.0'} now",
+        ),
+    ],
+)
+def test_only_what_differs_is_named(tmp_path, then, now, said):
+    machine = {"machine_id": "m", "machine_class": "AMD EPYC", "device": "cpu"}
+    run = create(tmp_path, record(environment=machine | then))
+    run.finish("interrupted")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        resume(run.path, record(environment=machine | now))
 
 
 def data(digit="a"):

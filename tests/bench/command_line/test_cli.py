@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,32 @@ def test_a_script_runs_its_own_tree(tmp_path):
     variables = environment() | {"PYTHONPATH": str(other.parent)}
     ended = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        (ROOT / "pipelines" / "preflight.py", "warning: bfloat16 is slow\n"),
+        (ROOT / ".venv" / "library.py", f"{ROOT / '.venv' / 'library.py'}:7: UserWarning: bfloat16 is slow\n"),
+        (Path("/usr/library.py"), "/usr/library.py:7: UserWarning: bfloat16 is slow\n"),
+    ],
+)
+def test_a_warning_of_our_own_is_one_line(capsys, file, shown):
+    @cli.command
+    def main(arguments):
+        warnings.warn_explicit("bfloat16 is slow", UserWarning, str(file), 7)
+        return 0
+
+    shows = warnings.showwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = python_shows
+        assert main([]) == 0
+        assert warnings.showwarning is python_shows
+    assert warnings.showwarning is shows
+    assert capsys.readouterr().err == shown
+
+
+def python_shows(message, category, filename, line, file=None, text=None):
+    """As Python does outside pytest, which keeps warnings for its summary."""
+    sys.stderr.write(warnings.formatwarning(message, category, filename, line, ""))
