@@ -2,10 +2,10 @@
 
 Each commit that git bisect asks for is trained interleaved with GOOD. Where the trials are too few to decide, they are
 doubled, up to a limit; a commit that is still undecided, does not train or is not comparable is skipped. Both checkouts
-are temporary worktrees: yours is left alone, and only commits are tested.
-
-The file is not called bisect.py, which would hide Python's own module of that name from all scripts of this folder.
+are temporary worktrees: your checkout does not change, and its uncommitted changes are not tested.
 """
+
+# Not called bisect.py, which would hide Python's own module of that name from all scripts of this folder.
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The recipes that ship: python bench/recipes.py list 'mnist/*', or python bench/recipes.py show mnist/base"""
+"""List the shipped recipes, or show options: bench/recipes.py list 'mnist/*', bench/recipes.py show mnist/base"""
 
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""A page of results: python bench/report.py runs -o report/
+"""Write an HTML page of results: python bench/report.py runs -o report/
 
-One file, report/index.html, that opens from disk and needs no network: leaderboard, accuracy over time, laps, ladders,
-scaling, histories, and a page for each run. Commits are linked to the page of the remote `origin`.
+The page is one file, report/index.html, which opens from disk and needs no network. It has a leaderboard, accuracy over
+time, laps, ladders, scaling, histories, and a page for each run. Commits are linked to the page of the remote `origin`.
 """
 
 import argparse

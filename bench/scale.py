@@ -1,7 +1,7 @@
 """Train one recipe on several numbers of processes of this machine, and print scaling tables.
 
-Strong scaling (all processes share the batch), the same steps without the gradient all-reduce, and weak scaling (each
-process has as many images as at the smallest size). Every process has the same number of threads.
+The tables show strong scaling (all processes share the batch), the same steps without the gradient all-reduce, and weak
+scaling (each process has as many images as at the smallest size). Every process has the same number of threads.
 """
 
 import contextlib

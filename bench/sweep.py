@@ -1,7 +1,7 @@
-"""Many trials, each in a process of its own: one after the other, or several at a time over this machine or a cluster.
+"""Train each trial in a process of its own: one after the other, or several at a time on this machine or a cluster.
 
-Without --workers and --cluster one trial trains at a time. With them Ray spreads the trials, and this process records
-them. Trials that had others beside them say so in their machine class, and are not compared with those that had the
+Without --workers and --cluster one trial trains at a time. With them Ray starts the trials, and this process records
+them. The machine class of trials that shared a machine says so, and they are not compared with trials that had the
 machine alone. bench/run.py trains all trials in one process, which starts sooner.
 """
 
