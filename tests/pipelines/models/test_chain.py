@@ -21,6 +21,8 @@ RECIPES = {
     "cifar10/ladder/40-airnet": 6,  # behind a convolution that is trained
 }
 """and how many blocks their networks have"""
+NARROW = {"airnet": "model.widths=[32,64,96]", "davidnet": "model.widths=[32,64,64,96]"}
+"""channels of the networks here: a CPU that emulates bfloat16 takes a minute for one step of the recipe's own"""
 
 
 @pytest.fixture
@@ -35,7 +37,8 @@ def runs_of_chain(monkeypatch):
 
 
 def network_of(name, dtype, *options):
-    recipe = load(name, list(options))
+    narrow = NARROW[load(name).model.name]
+    recipe = load(name, [narrow, *options])
     network = models.build_network(recipe.model, (3, 32, 32), 10)
     models.initialize(network, 3, recipe.initialization)
     network = models.to_precision(network, torch.bfloat16, channels_last=True)
@@ -157,7 +160,7 @@ def test_layers_that_are_watched_run_one_by_one(runs_of_chain):
     network, images, seen = network_of("cifar10/e1", torch.bfloat16), torch.randn(32, 3, 32, 32).bfloat16(), []
     with FlopCounterMode(display=False) as counter:
         network(images)
-    assert counter.get_total_flops() > 4e8
+    assert counter.get_total_flops() > 1e8
     assert runs_of_chain == []
     for watch in (
         network.whiten.register_forward_hook,
