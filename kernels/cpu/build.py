@@ -5,6 +5,7 @@ import importlib.machinery
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -54,7 +55,7 @@ INSTRUCTIONS = (
     Instructions("avx2", frozenset({"avx2", "fma"}), ("-mavx2", "-mfma")),
 )
 """the fastest first"""
-NOT_POSSIBLE = "this CPU has neither avx2 nor avx512_bf16: it would run none of the kernels"
+NOT_POSSIBLE = "this CPU has neither avx2 with fma nor avx512_bf16: it would run none of the kernels"
 
 
 def built() -> ModuleType | None:
@@ -169,9 +170,10 @@ def path() -> Path:
     return Path(root) / "paceline" / "kernels" / key.hexdigest()[:16] / f"{NAME}.so"
 
 
-def compiler() -> str | None:
-    """The C++ compiler that torch calls."""
-    return shutil.which(os.environ.get("CXX") or "c++")
+def compiler() -> list[str] | None:
+    """The command of the C++ compiler that torch calls, in words. None if it is not installed."""
+    command = shlex.split(os.environ.get("CXX") or "c++")
+    return command if shutil.which(command[0]) else None
 
 
 @cache

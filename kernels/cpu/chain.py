@@ -124,15 +124,18 @@ def _are_for_fused(images: Tensor, blocks: Sequence[Block], whitening: Whitening
             return False
         channels = len(block.weight)
         kernel = block.weight.shape[2:]
+        if block.pool not in (1, 2, None) or min(sides) < 1:
+            return False
         window = window_of(block, sides)
         sides = [side // of for side, of in zip(sides, window, strict=True)]
         if kernel[0] != kernel[1] or kernel[0] % 2 == 0 or kernel[0] > LARGEST_KERNEL or min(sides) < 1:
             return False
-        if block.pool not in (1, 2, None) or block.activation not in ACTIVATIONS:
+        if block.activation not in ACTIVATIONS:
             return False
         if block.pool is None and window[0] * window[1] > LARGEST_IMAGE:
             return False
+        earlier = block.shortcut
         outputs.append((channels, *sides))
-        if block.shortcut is not None and outputs[-1] not in outputs[:-1][block.shortcut : block.shortcut + 1]:
+        if earlier is not None and not (0 <= earlier < len(outputs) - 1 and outputs[earlier] == outputs[-1]):
             return False
     return True

@@ -20,12 +20,12 @@ from kernels.cpu import build
 from kernels.cpu.blocks import ACTIVATIONS, Block, Whitening, window_of
 
 SLICE_BYTES, LEAST_SLICES, MOST_SLICES = 2**25, 8, 64
-"""the batch is cut into slices, each with its own sum of the weights' gradient: as many as the bytes allow, but
-at least so many, for the threads"""
+"""the batch is cut into slices of at least one chunk, each with its own sum of the weights' gradient: as many as the
+bytes allow, and at least so many, for the threads"""
 
 
 def extension() -> ModuleType | None:
-    """The C++ version with the best micro-kernel that this CPU has; None where there is none.
+    """The C++ version with the best micro-kernel that this CPU has; None if there is no library for this CPU.
 
     It is compiled where `choice.may_compile`.
     """

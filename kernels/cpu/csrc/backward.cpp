@@ -99,7 +99,7 @@ struct ChunkBackward {
   int64_t cell(int y, int x, int block) const { return ((int64_t(y) * shape.width + x) * shape.in_blocks() + block) * CELL; }
   int64_t first_cell() const { return chunk * shape.height * shape.width * shape.in_blocks() * CELL; }
 
-  // Has come, while products are computed, what `take_gradient` reads of a pixel.
+  // Prefetches what `take_gradient` reads of a pixel, while its products are computed.
   void prefetch_pixel(int64_t cell) const {
     for (int at = 0; at < images * 32; at += 32) {
       prefetch(slopes + cell + at);

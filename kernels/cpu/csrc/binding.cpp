@@ -163,6 +163,7 @@ void augment_(const Tensor& padded, const Tensor& order, const Tensor& out, int 
   };
   for (const MaybeTensor& one : {MaybeTensor(top), MaybeTensor(left), flip, shift, scale, cutout_top, cutout_left, MaybeTensor(out)})
     TORCH_CHECK(!one || one->size(0) == order.size(0), "as many choices and results as images");
+  TORCH_CHECK(padded.size(3) == out.size(3), "results with as many channels as the images");
   TORCH_CHECK(are_within(order, padded.size(0) - 1) && are_within(top, padded.size(1) - window_height) &&
               are_within(left, padded.size(2) - window_width), "a window outside the padded images");
   TORCH_CHECK(!cutout_top || (are_within(*cutout_top, window_height - cutout) && are_within(*cutout_left, window_width - cutout)),

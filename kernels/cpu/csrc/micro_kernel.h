@@ -26,8 +26,9 @@ inline void store_pair(bf16* b, int pair, Row even, Row odd) {
 
 struct MicroKernel {
   const char* name;
-  bool prefers_winograd;  // fewer products for more vector work: where products are the slower
-  int images_at_once;     // with one block of channels: few, whose products stay in the cache, or more that share the weights
+  // 0: direct products. Else Winograd's, which are fewer for more vector work, of so many images at once with one block of
+  // channels: few, whose products stay in the cache, or more, which share the weights.
+  int winograd_images;
   bool (*is_supported)();
   void (*begin)();  // what a thread does before its first product, and after its last
   void (*end)();

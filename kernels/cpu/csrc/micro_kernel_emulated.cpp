@@ -33,11 +33,11 @@ struct EmulatedTiles {
 };
 thread_local char EmulatedTiles::rows[8][16][64];
 
-bool is_supported() { return true; }
+bool is_supported() { return has_instructions(); }  // what is not emulated needs them
 void nothing() {}
 
 }  // namespace
 
-const MicroKernel emulated_amx{"emulated_amx", false, 32, is_supported, nothing, nothing, multiply_by_tiles<EmulatedTiles>};
+const MicroKernel emulated_amx{"emulated_amx", 0, is_supported, nothing, nothing, multiply_by_tiles<EmulatedTiles>};
 
 }  // namespace paceline

@@ -37,7 +37,7 @@ Cut cut_of(int out_side, bool transforms, bool keeps_squares) {
 }  // namespace
 
 bool Sides::is_winograd(const MicroKernel& micro_kernel) const {
-  if (kernel != winograd::WEIGHTS || !micro_kernel.prefers_winograd) return false;
+  if (kernel != winograd::WEIGHTS || !micro_kernel.winograd_images) return false;
   const int products = cut_of(out_height, true, keeps_squares).positions() * cut_of(out_width, true, keeps_squares).positions();
   return products * 5 < taps_inside(height, out_height, kernel) * taps_inside(width, out_width, kernel) * 4;
 }
@@ -49,7 +49,7 @@ TileProducts::TileProducts(const MicroKernel& micro_kernel, const Sides& sides, 
       columns(cut_of(sides.out_width, transforms, sides.keeps_squares)),
       row_count(transforms ? 1 : std::clamp(rows_in_cache(sides, blocks) / rows.tile, 1, rows.count())),
       at_once(transforms ? std::clamp(8 / blocks, 1, columns.count()) : columns.count()),
-      group(transforms && blocks == 1 ? micro_kernel.images_at_once : 32),
+      group(transforms && blocks == 1 ? micro_kernel.winograd_images : 32),
       position_stride(blocks * CELL + 32),  // not a power of two, so that the positions do not evict one another
       column_stride(winograd::POSITIONS * position_stride), product_stride(group * 32 + 16),
       transformed(scratch<bf16>(transforms ? at_once * column_stride : 0)),

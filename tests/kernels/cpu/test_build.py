@@ -28,8 +28,14 @@ def test_without_a_compiler_one_line_says_so(nothing_built, monkeypatch, capsys)
     assert capsys.readouterr().err == f"kernels.cpu: {message}\n"
 
 
+@pytest.mark.parametrize(("value", "found"), [("env c++", ["env", "c++"]), ("no-such-compiler -m64", None)])
+def test_the_compiler_may_have_arguments(monkeypatch, value, found):
+    monkeypatch.setenv("CXX", value)
+    assert build.compiler() == found
+
+
 def test_without_ninja_the_line_says_what_to_install(nothing_built, monkeypatch):
-    monkeypatch.setattr(build, "compiler", lambda: "/usr/bin/c++")
+    monkeypatch.setattr(build, "compiler", lambda: ["/usr/bin/c++"])
     monkeypatch.setattr(cpp_extension, "is_ninja_available", lambda: False)
     assert build.obstacle() == "ninja is not on PATH: pip install ninja, in an active environment"
 
@@ -60,7 +66,7 @@ def test_a_library_that_does_not_load_leaves_plain_pytorch(nothing_built, capsys
 @pytest.mark.parametrize(
     ("flags", "raised", "message"),
     [
-        ({"avx"}, None, "this CPU has neither avx2 nor avx512_bf16: it would run none of the kernels"),
+        ({"avx"}, None, "this CPU has neither avx2 with fma nor avx512_bf16: it would run none of the kernels"),
         ({"avx512_bf16"}, RuntimeError("Error building\na.cpp:1:1: error: no AMX"), "a.cpp:1:1: error: no AMX"),
         (AVX2, PermissionError("the cache is read-only"), "the cache is read-only"),
         ({"avx512_bf16"}, ImportError("undefined symbol: GOMP_parallel"), "undefined symbol: GOMP_parallel"),

@@ -122,19 +122,48 @@ def test_winograds_products_run_where_there_is_no_amx():
     assert fused.fused_version() == f"convolution_chain: {chosen.name}_winograd_4x4"
 
 
-def test_any_number_of_threads_gives_the_same_bits():
-    torch.manual_seed(3)
-    images, white = torch.randn(300, 3, 13, 13).bfloat16(), whitening()
-    blocks = [block(24, 64, pool=2), block(64, 64), block(64, 64, shortcut=1)]
+@pytest.fixture
+def of_slices(monkeypatch):
+    """Has the weights' gradient summed in so many slices."""
+
+    def cut(slices):
+        monkeypatch.setattr(fused, "LEAST_SLICES", slices)
+        monkeypatch.setattr(fused, "MOST_SLICES", slices)
+
+    return cut
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of threads for one test."""
     before = torch.get_num_threads()
-    results = []
-    for threads in (1, 2, 3, 7):
-        torch.set_num_threads(threads)
-        results.append(run(chain.fused, torch.bfloat16, images, blocks, white))
+    yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("micro_kernel", MICRO_KERNELS, indirect=True)
+def test_any_number_of_threads_gives_the_same_bits(micro_kernel, threads, of_slices):
+    torch.manual_seed(3)
+    images, white = torch.randn(164, 3, 9, 9).bfloat16(), whitening()
+    blocks = [block(24, 64, pool=2), block(64, 64), block(64, 64, shortcut=1)]
+    of_slices(3)
+    results = []
+    for count in (1, 2, 3, 7):
+        threads(count)
+        results.append(run(chain.fused, torch.bfloat16, images, blocks, white))
     for other in results[1:]:
         for key, value in results[0].items():
             assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize("micro_kernel", MICRO_KERNELS, indirect=True)
+def test_a_slice_sums_the_gradients_of_its_chunks(micro_kernel, of_slices):
+    torch.manual_seed(3)
+    images, blocks = torch.randn(145, 40, 9, 7).bfloat16(), [block(40, 33), block(33, 32, 5)]
+    one_chunk_each = run(chain.fused, torch.bfloat16, images, blocks)
+    of_slices(2)
+    for key, value in run(chain.fused, torch.bfloat16, images, blocks).items():
+        assert distance(value, one_chunk_each[key]) < 0.005, key
 
 
 @pytest.mark.parametrize("micro_kernel", MICRO_KERNELS, indirect=True)
@@ -279,6 +308,10 @@ def test_what_the_kernels_do_not_take():
     assert not chain.is_supported(images, [block(16, 32), block(32, 32, pool=2, shortcut=0)])
     assert not chain.is_supported(images, [block(16, 16, shortcut=0)])  # of itself
     assert not chain.is_supported(images, [block(16, 16, shortcut=-1)])
+    assert not chain.is_supported(images, [block(16, 16), block(16, 16), block(16, 16, shortcut=-2)])
+    assert not chain.is_supported(images, [block(16, 32, pool=(2, 2))])
+    assert not chain.is_supported(images, [block(16, 32, pool=0)])
+    assert not chain.is_supported(images[:, :3, :1, :1], [block(12, 32, pool=None)], whitening(12, 2, 0))
     assert not chain.is_supported(images, [blocks[0]._replace(scale=torch.ones(32).bfloat16())])
     assert not chain.is_supported(images, [blocks[0]._replace(activation="tanh")])
     assert not chain.is_supported(images[:, :3], [block(75, 32)], whitening(75, 5, 2))

@@ -3,10 +3,11 @@
 #pragma once
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstring>
 
 namespace paceline {
+
+inline bool has_instructions() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 struct Vector {
   __m256 first, last;
@@ -36,7 +37,7 @@ inline Vector operator*(float a, Vector b) { return all(a) * b; }
 inline Vector fma(Vector a, Vector b, Vector c) {
   return {_mm256_fmadd_ps(a.first, b.first, c.first), _mm256_fmadd_ps(a.last, b.last, c.last)};
 }
-// Where one is NaN, the second is what comes out.
+// If either operand is NaN, the result is the second.
 inline Vector min(Vector a, Vector b) { return {_mm256_min_ps(a.first, b.first), _mm256_min_ps(a.last, b.last)}; }
 inline Vector max(Vector a, Vector b) { return {_mm256_max_ps(a.first, b.first), _mm256_max_ps(a.last, b.last)}; }
 inline Vector abs(Vector a) {
@@ -102,25 +103,38 @@ inline void store(bf16* to, Row values) {
 }
 // The first `count` values of memory that need not be aligned; zeros behind them.
 inline Row load_first(int count, const bf16* from) {
+  if (count >= 32) return {_mm256_loadu_si256((const __m256i*)from), _mm256_loadu_si256((const __m256i*)(from + 16))};
   alignas(64) bf16 values[32] = {};
-  memcpy(values, from, size_t(std::min(count, 32)) * sizeof(bf16));
+  memcpy(values, from, size_t(count) * sizeof(bf16));
   return load(values);
 }
 inline void store_first(int count, bf16* to, Row row) {
+  if (count >= 32) {
+    _mm256_storeu_si256((__m256i*)to, row.first), _mm256_storeu_si256((__m256i*)(to + 16), row.last);
+    return;
+  }
   alignas(64) bf16 values[32];
   store(values, row);
-  memcpy(to, values, size_t(std::min(count, 32)) * sizeof(bf16));
+  memcpy(to, values, size_t(count) * sizeof(bf16));
 }
 // The same of 32 floats.
 inline void load_first(int count, const float* from, Vector& first, Vector& last) {
+  if (count >= 32) {
+    first = load_unaligned(from), last = load_unaligned(from + 16);
+    return;
+  }
   alignas(64) float values[32] = {};
-  memcpy(values, from, size_t(std::min(count, 32)) * sizeof(float));
+  memcpy(values, from, size_t(count) * sizeof(float));
   first = load(values), last = load(values + 16);
 }
 inline void store_first(int count, float* to, Vector first, Vector last) {
+  if (count >= 32) {
+    store_unaligned(to, first), store_unaligned(to + 16, last);
+    return;
+  }
   alignas(64) float values[32];
   store(values, first), store(values + 16, last);
-  memcpy(to, values, size_t(std::min(count, 32)) * sizeof(float));
+  memcpy(to, values, size_t(count) * sizeof(float));
 }
 // The values whose place is this one; zeros elsewhere.
 inline Row keep_where(const uint8_t* places, int place, Row values) {

@@ -37,16 +37,16 @@ void multiply_rows(const float* a, const float* b, int summed, bool add, float* 
 }
 
 void multiply(const Segment* segments, int segment_count, int rows, int pairs, bool add, float* sums) {
-  const int even_rows = (rows + 3) / 4 * 4;  // in parts of 6 and 4
+  const int computed = (rows + 3) / 4 * 4;  // in groups of 6 and of 4 rows
   Operands operands;
   for (int s = 0; s < segment_count; s++)
     for (int cell = 0; cell < segments[s].count; cell++, add = true) {
-      widen(segments[s].a + cell * CELL, segments[s].b + cell * CELL, even_rows, pairs, operands);
+      widen(segments[s].a + cell * CELL, segments[s].b + cell * CELL, computed, pairs, operands);
       for (int column = 0; column < 32; column += 16)
-        for (int row = 0; row < even_rows;) {
+        for (int row = 0; row < computed;) {
           const float *a = operands.a + row * 32, *b = operands.b + column;
           float* const to = sums + row * 32 + column;
-          const int left = even_rows - row;
+          const int left = computed - row;
           if (left == 4 || left == 8)
             multiply_rows<4>(a, b, pairs * 2, add, to), row += 4;
           else
@@ -56,13 +56,12 @@ void multiply(const Segment* segments, int segment_count, int rows, int pairs, b
   if (!add) memset(sums, 0, sizeof(float) * rows * 32);  // there was no cell
 }
 
-bool is_supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 void nothing() {}
 
 }  // namespace
 
-const MicroKernel avx2_winograd{"avx2_winograd_4x4", true, 16, is_supported, nothing, nothing, multiply};
-const MicroKernel avx2_direct{"avx2_direct", false, 16, is_supported, nothing, nothing, multiply};
+const MicroKernel avx2_winograd{"avx2_winograd_4x4", 16, has_instructions, nothing, nothing, multiply};
+const MicroKernel avx2_direct{"avx2_direct", 0, has_instructions, nothing, nothing, multiply};
 
 std::vector<const MicroKernel*> micro_kernels() { return {&avx2_winograd, &avx2_direct, &emulated_amx}; }
 

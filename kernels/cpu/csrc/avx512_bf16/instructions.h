@@ -4,6 +4,8 @@
 
 namespace paceline {
 
+inline bool has_instructions() { return __builtin_cpu_supports("avx512bf16"); }
+
 using Vector = __m512;  // with GCC's operators + - *
 using Row = __m512i;
 using Lanes = __mmask16;
@@ -16,7 +18,7 @@ inline void store(float* to, Vector values) { _mm512_store_ps(to, values); }
 inline void store_unaligned(float* to, Vector values) { _mm512_storeu_ps(to, values); }
 
 inline Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
-// Where one is NaN, the second is what comes out.
+// If either operand is NaN, the result is the second.
 inline Vector min(Vector a, Vector b) { return _mm512_min_ps(a, b); }
 inline Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 inline Vector abs(Vector a) { return _mm512_abs_ps(a); }

@@ -38,11 +38,11 @@ bool is_supported() {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   const bool has_tiles = d >> 22 & 1 && d >> 24 & 1;  // AMX-BF16 and AMX-TILE
   constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // arch_prctl: Linux enables tiles on request
-  return has_tiles && avx512_bf16_winograd.is_supported() && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+  return has_tiles && has_instructions() && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 }  // namespace
 
-const MicroKernel amx{"amx", false, 32, is_supported, begin, end, multiply_by_tiles<AmxTiles>};
+const MicroKernel amx{"amx", 0, is_supported, begin, end, multiply_by_tiles<AmxTiles>};
 
 }  // namespace paceline

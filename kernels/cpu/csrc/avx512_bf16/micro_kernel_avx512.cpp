@@ -37,12 +37,11 @@ void multiply(const Segment* segments, int segment_count, int rows, int pairs, b
   }
 }
 
-bool is_supported() { return __builtin_cpu_supports("avx512bf16"); }
 void nothing() {}
 
 }  // namespace
 
-const MicroKernel avx512_bf16_winograd{"avx512_bf16_winograd_4x4", true, 8, is_supported, nothing, nothing, multiply};
-const MicroKernel avx512_bf16_direct{"avx512_bf16_direct", false, 8, is_supported, nothing, nothing, multiply};
+const MicroKernel avx512_bf16_winograd{"avx512_bf16_winograd_4x4", 8, has_instructions, nothing, nothing, multiply};
+const MicroKernel avx512_bf16_direct{"avx512_bf16_direct", 0, has_instructions, nothing, nothing, multiply};
 
 }  // namespace paceline
