@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from results import pools, protocols, store
 
     protocol = protocols.parse(options.protocol)
-    runs = store.find(store.with_scalings(options.runs or ["runs"]), cli.warn)
+    runs = store.find(options.runs or ["runs"], cli.warn)
     pooled = pools.pool(runs)
     for warning in (warning for run in runs for warning in run.warnings):
         cli.warn(warning)

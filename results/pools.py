@@ -36,15 +36,16 @@ def pool(runs: Iterable[Run]) -> list[Run]:
     hosts (`results.store.differences`): with the same code, versions and processor. Trials of one seed in several runs
     are all kept: a summary counts what the seed decides once (`Metric.by_seed`).
     """
-    found: dict[str, list[_Pool]] = {}
+    found: dict[tuple[object, ...], list[_Pool]] = {}
     for run in runs:
         samples = of_run(run, DEFAULT)
-        of_recipe = found.setdefault(run.record.recipe_name, [])
-        fitting = next((one for one in of_recipe if not _apart(one.runs[0], one.samples, run, samples)), None)
+        always_known = (getattr(run.record, name) for name in ("recipe_name", *store.SAME_ON_RESUME))
+        candidates = found.setdefault(tuple(always_known), [])  # so that few are compared of a thousand
+        fitting = next((one for one in candidates if not _apart(one.runs[0], one.samples, run, samples)), None)
         if fitting is None:
-            of_recipe.append(fitting := _Pool(samples))
+            candidates.append(fitting := _Pool(samples))
         fitting.add(run, samples)
-    return sorted((_merged(one.runs) for of_recipe in found.values() for one in of_recipe), key=_kind)
+    return sorted((_merged(one.runs) for pools in found.values() for one in pools), key=_kind)
 
 
 def reasons(pools: Sequence[Run]) -> list[str]:

@@ -62,7 +62,8 @@ def name_of(run: Run) -> str:
 def _pooled_from(run: Run) -> str:
     if not run.pooled:
         return ""
-    hosts = len({host.hash for trial in run.trials if (host := run.host_of(trial))})
+    placed = (host.hash.split("+") for trial in run.trials if (host := run.host_of(trial)))
+    hosts = len({name for names in placed for name in names})
     return f" ({len(run.pooled)} runs{f', {hosts} host' if hosts else ''}{'s' * (hosts > 1)})"
 
 

@@ -157,6 +157,13 @@ def test_trials_are_in_the_order_in_which_they_began():
     assert [one.seed for one in found.trials] == [0, 1, 2]
 
 
+def test_a_training_on_two_hosts_counts_as_two():
+    environment = {"host_hash": "h1", "ranks": [{"rank": 1, "host_hash": "h2"}]}
+    (found,) = pools.pool([task(seed, environment=environment, world_size=2) for seed in (0, 1)])
+    (table,) = summary_tables([found], "strict")
+    assert table.rows[0][0] == "cifar10/airnet (2 runs, 2 hosts)"
+
+
 def test_the_summary_says_of_how_many_runs_and_hosts_a_row_is():
     (found,) = pools.pool([task(0), task(1), task(2, "h2", [missed(2)])])
     (table,) = summary_tables([found, task(0, recipe_name="alone")], "strict")

@@ -51,7 +51,7 @@ BROKEN = {
     "run": "bench.command_line.jobs.jobs",
     "scale": "bench.command_line.jobs.load",
     "search": "bench.searching.search_space.split",
-    "show": "results.store.with_scalings",
+    "show": "results.store.find",
     "simulate": "bench.simulate.simulate",
     "sweep": "bench.command_line.jobs.select",
 }
