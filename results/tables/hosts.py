@@ -49,6 +49,8 @@ def _sentences(run: Run, protocol: str, hosts: list[HostTimes]) -> list[str]:
         f"{len(hosts)} hosts (Benjamini-Hochberg). slower, faster: p up to {LEVEL:g}, and at least "
         f"{TOTAL_TIME.test.write_limit(TOTAL_TIME.limit)}; of equal hosts, at most {LEVEL:.0%} of tables name one."
     ]
+    if any(one.host.gpus for one in hosts):
+        found.append(f"GPUs: the first {UUID} characters of their UUIDs.")
     if total.hosts:
         found.append(f"{total.hosts.text}.")
         if not total.hosts.are_alike:

@@ -112,6 +112,9 @@ def test_trials_of_one_seed_count_once_where_the_seed_decides():
     (found,) = pools.pool(tasks)
     summary = summarize(found, "strict")
     assert (summary.trials, summary.accuracy_of.n, len(summary.total_time.samples)) == (10, 2, 10)
+    says = "trials of one seed count as one"
+    captions = [summary_tables([one], "strict")[0].caption for one in (found, pools.pool(tasks[:2])[0])]
+    assert [says in caption for caption in captions] == [True, False]
 
 
 def test_copies_of_a_seed_make_no_technique_significant():

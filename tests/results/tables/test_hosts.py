@@ -34,9 +34,10 @@ def test_a_slow_host_is_named_with_its_gpus_and_its_ratio_to_the_others():
     assert first["over the other hosts"].startswith("+5.0% [+4.")
     assert {row["difference"] for row in others} == {"–"}
     assert (
-        "p adjusted for 4 hosts (Benjamini-Hochberg). slower, faster: p up to 0.05, and at least 2%." in table.caption
+        "p adjusted for 4 hosts (Benjamini-Hochberg). slower, faster: p up to 0.05, and at least 2%;" in table.caption
     )
     assert "4 hosts, spread " in table.caption
+    assert "GPUs: the first 8 characters of their UUIDs." in table.caption
     assert "No total time" not in table.caption
 
 
