@@ -52,6 +52,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
         verdicts = pool.map(partial(simulation.verdict_rates, draws=draws, seed=seed), simulation.TRIALS)
         intervals = pool.map(partial(simulation.interval_rates, draws=draws, seed=seed), simulation.TRIALS)
         hosts = pool.submit(simulation.host_rates, draws, seed)
+        slow_hosts = pool.submit(simulation.slow_host_rates, draws, seed)
         discoveries = pool.submit(simulation.discovery_rates, draws, seed)
         every = [
             pool.submit(simulation.night_rates, draws, slow_down, between, seed)
@@ -64,6 +65,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
             "verdicts": sorted(flat(verdicts), key=lambda row: (str(row["compared"]), str(row["true change"]))),
             "intervals": sorted(flat(intervals), key=lambda row: str(row["interval of"])),
             "hosts": hosts.result(),
+            "slow-hosts": slow_hosts.result(),
             "discoveries": discoveries.result(),
             "nights": [one.result() for one in every],
         }
@@ -83,6 +85,8 @@ def as_markdown(tables: dict[str, list[dict[str, object]]], draws: int, seed: in
         "are: worse and better of no change, same of a change of one limit.",
         "intervals": "How often the 95% interval holds the true value. Without a number: so few trials have none.",
         "hosts": "How often the 95% interval of times over several hosts holds the center of the class.",
+        "slow-hosts": "Tables of hosts: how often one is called slower or faster than the others, where none is and "
+        "where the first is 5% slower.",
         "discoveries": "Forty techniques against one base: false ones among the differences with p up to 0.05.",
         "nights": "Nights of the gate with an alarm: two recipes of 12 trials that spread by 1%, six runs in the "
         "baseline, a limit of 3%, a confirmation run. Each run is of one of the hosts, which differ by 1%.",

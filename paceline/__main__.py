@@ -12,6 +12,7 @@ from bench.command_line.options import Parser, complete
 
 COMMANDS = {
     "run": "train recipes, or a training of your own, and record the trials",
+    "show": "print recorded runs, those that could be one pooled",
     "compare": "compare runs: what became faster, slower or less accurate",
     "gate": "train a suite and compare it with an accepted baseline",
     "bisection": "find the commit that made a suite worse",

@@ -188,6 +188,21 @@ class Environment(_Part):
         best = next((text for flag, text in INSTRUCTIONS.items() if flag in (flags or ())), None)
         return f"{name}, {best}" if best else name
 
+    @property
+    def host(self) -> str | None:
+        """What tells its host from others; of processes on several hosts, all of them. None where one is unknown.
+
+        The host's name tells more than systemd's machine id, which copies of one disk image share.
+        """
+        hashes = [known(self.host_hash), *(rank["host_hash"] for rank in self.ranks if "host_hash" in rank)]
+        named = [one for one in hashes if isinstance(one, str)]
+        return "+".join(sorted(set(named))) if len(named) == len(hashes) else None
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """Of the GPUs that its process sees, those that are known."""
+        return tuple(str(uuid) for gpu in self.gpus if (uuid := known(gpu.uuid)))
+
     ranks: list[JsonObject] = []
     """for each rank, what differs from rank 0"""
     all_reduce: list[tuple[int, float]] = []

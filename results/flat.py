@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from results import marks
@@ -45,7 +46,8 @@ COLUMNS = {
         f"{RUN} smoke_test:BOOLEAN seed:HUGEINT outcome:VARCHAR accuracy:DOUBLE accuracy_plain:DOUBLE target:DOUBLE "
         "total_time:DOUBLE time_to_target:DOUBLE epochs_to_target:BIGINT steps:BIGINT samples:BIGINT "
         "rate:DOUBLE unit:VARCHAR "
-        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT foreign_load:DOUBLE reason:VARCHAR marks:VARCHAR"
+        "peak_host_bytes:BIGINT peak_device_bytes:BIGINT foreign_load:DOUBLE reason:VARCHAR marks:VARCHAR "
+        "started:TIMESTAMP host:VARCHAR gpus:VARCHAR"
     ),
     "epochs": _columns(
         "run:VARCHAR recipe:VARCHAR seed:HUGEINT epoch:BIGINT train_loss:DOUBLE accuracy:DOUBLE accuracy_plain:DOUBLE "
@@ -56,7 +58,7 @@ COLUMNS = {
     ),
 }
 """Times are under the protocol asked for: of a run as `results.summary` gives them, of a trial as they are.
-`created` is in UTC."""
+`created` and `started` are in UTC. `host` is a hash of its name, `gpus` are UUIDs with commas between them."""
 LARGEST = {"BIGINT": 2**63 - 1, "HUGEINT": 2**127 - 1}
 
 
@@ -111,7 +113,7 @@ def _run(run: Run, protocol: str) -> Row:
         "dirty": record.dirty,
         "smoke_test": record.smoke_test,
         "status": record.status,
-        "created": record.created.replace(tzinfo=None).isoformat(" "),
+        "created": _utc(record.created),
         "trials": summary.trials,
         "reached": summary.reached,
         "accuracy": summary.accuracy.value,
@@ -124,6 +126,7 @@ def _run(run: Run, protocol: str) -> Row:
 def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
     same = ("seed", "outcome", "accuracy", "accuracy_plain", "target", "steps", "samples")
     more = ("peak_host_bytes", "peak_device_bytes", "foreign_load", "reason")
+    host = run.host_of(trial)
     row = _common(run) | {
         "smoke_test": run.record.smoke_test,
         **{name: getattr(trial, name) for name in (*same, *more)},
@@ -131,9 +134,16 @@ def _trial(run: Run, trial: TrialRecord, times: Row) -> Row:
         "rate": per_second(run, trial),
         "unit": unit_of(run).rate,
         "marks": ", ".join(marks.counts([trial])),
+        "started": trial.started and _utc(trial.started),
+        "host": host and host.hash,
+        "gpus": ", ".join(host.gpus) if host and host.gpus else None,
         **times,
     }
     return {column.name: row[column.name] for column in COLUMNS["trials"]}
+
+
+def _utc(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(" ")
 
 
 def _laps(of: Row, trial: TrialRecord) -> Iterator[Row]:

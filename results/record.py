@@ -314,12 +314,21 @@ class Run:
     warnings: tuple[str, ...] = ()
     discarded: tuple[TrialRecord, ...] = ()
     """trials that the reader left out"""
+    pooled: tuple[Path, ...] = ()
+    """directories of the runs that it was made from (`results.pools`); empty for a run as it was read"""
 
     @property
     def missing_seeds(self) -> list[int]:
-        """The seeds that were asked for and have no trial yet."""
-        done = {trial.seed for trial in (*self.trials, *self.discarded)}
-        return [seed for seed in self.record.seeds if seed not in done]
+        """The seeds that were asked for and have no trial yet; of pooled runs, as often as they lack it."""
+        done = Counter(trial.seed for trial in (*self.trials, *self.discarded))
+        return list((Counter(self.record.seeds) - done).elements())
+
+    def host_of(self, trial: TrialRecord) -> Host | None:
+        """Where one of its trials was trained: as the trial says, else the host of the run. None if not known."""
+        environment = self.record.environment
+        if trial.host or environment.host is None:
+            return trial.host
+        return Host(hash=environment.host, gpus=environment.gpu_uuids)
 
     @property
     def reached(self) -> list[TrialRecord]:

@@ -83,7 +83,7 @@ class Samples:
 def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples:
     """The samples of a run. ValueError for an unknown protocol or metric."""
     find_protocol(protocol)
-    record, host = run.record, _host(run.record.environment)
+    record, host = run.record, run.record.environment.host
     kernels = _kernels(run.trials)
     versions = {name: version for name, version in record.environment.versions.items() if known(version) is not None}
     return Samples(
@@ -127,16 +127,6 @@ def _changes(record: RunRecord) -> str:
     """What the commit does not say of the code."""
     code = known(record.environment.code)
     return f" with changes{f' ({code[:7]})' if code else ''}" if record.dirty else ""
-
-
-def _host(environment: Environment) -> str | None:
-    """What tells the host of a run from others; of processes on several hosts, all of them. None where one is unknown.
-
-    The host's name tells more than systemd's machine id, which copies of one disk image share.
-    """
-    hashes = [known(environment.host_hash), *(rank["host_hash"] for rank in environment.ranks if "host_hash" in rank)]
-    named = [one for one in hashes if isinstance(one, str)]
-    return "+".join(sorted(set(named))) if len(named) == len(hashes) else None
 
 
 def _target(run: Run) -> dict[str, str]:

@@ -15,6 +15,7 @@ from results.gate import judge, status
 from results.hosts import host_effect
 from results.metrics import METRICS, Metric
 from results.samples import Samples
+from results.slow_hosts import changes, difference
 from results.statistics import (
     LEVEL,
     accuracy_summary,
@@ -32,6 +33,8 @@ HOSTS = 0.01
 """standard deviation of hosts of one machine class"""
 DESIGNS = ((7, 7, 7), (4, 4, 4, 4, 4), (2,) * 10, (18, 2), (1, 1, 18), (1, 1, 1, 17), (1, 1, 1, 1, 8, 8))
 """trials of each host"""
+ALIKE = ((20, 20), (18, 2), (7, 7, 7), (3,) * 8, (5,) * 8, (10,) * 8, (2,) * 20)
+"""trials of each host, in tables of hosts"""
 POINTS = 0.001
 """standard deviation of accuracies"""
 CHANGES = {"none": 0.0, "+1 limit": 1.0, "-1 limit": -1.0, "+2.5 limits": 2.5}
@@ -153,6 +156,37 @@ def host_rates(draws: int, seed: int = 0) -> list[Row]:
                 }
             )
     return rows
+
+
+def slow_host_rates(draws: int, seed: int = 0, designs: Sequence[tuple[int, ...]] = ALIKE) -> list[Row]:
+    """How often a table of hosts calls some host slower or faster: of equal hosts, and where the first is slower by 5%.
+
+    How often it calls the first one slower, and how often it names another.
+    """
+    rows = []
+    for place, numbers in enumerate(designs):
+        for slow_down in (0.0, 0.05):
+            generator = np.random.default_rng([seed, place, round(100 * slow_down)])
+            drawn = times(generator, (draws, 1, sum(numbers)))[:, 0]
+            drawn[:, : numbers[0]] *= 1 + slow_down
+            named = [_named(np.split(row, np.cumsum(numbers)[:-1])) for row in drawn]
+            rows.append(
+                {
+                    "trials of each host": " ".join(map(str, numbers)),
+                    "the first is slower by": slow_down,
+                    "draws": draws,
+                    "some host is named": sum(map(bool, named)) / draws,
+                    "the first is slower": sum(one.get("0") == "slower" for one in named) / draws,
+                    "another is named": sum(bool(one.keys() - {"0"}) for one in named) / draws,
+                }
+            )
+    return rows
+
+
+def _named(hosts: Sequence[np.ndarray]) -> dict[str, str]:
+    """The hosts, by their number, that are slower or faster than the rest."""
+    found = changes({str(number): seconds.tolist() for number, seconds in enumerate(hosts)})
+    return {name: word for name, one in found.items() if (word := difference(one))}
 
 
 def discovery_rates(draws: int, seed: int = 0) -> list[Row]:

@@ -37,6 +37,8 @@ SAME_ENVIRONMENT = (
     *("threads", "scheduling", "versions", "strategy"),
 )
 """What must not change between the trials of one run."""
+DIFFER_BETWEEN_HOSTS = {"machine_id"}
+"""what of it may differ between the hosts of one run"""
 
 
 class RunDirectory:

@@ -1,20 +1,24 @@
 """The documentation: links lead somewhere, the navigation is complete, and commands exist with their options."""
 
 import contextlib
+import csv
 import importlib
 import io
 import json
 import re
 import runpy
+import subprocess
 from collections import defaultdict
 from functools import cache
 from statistics import fmean, mean, median
 
 import pytest
+import torch
 import yaml
 
 from bench import __version__
 from bench.measured_tables import options_of
+from pipelines.host.environment import capture
 from results.protocols import total_seconds
 from results.store import find
 from tests.test_architecture import REPOSITORY
@@ -163,6 +167,24 @@ def test_the_figures_of_the_third_screening_of_e1_are_those_of_the_records():
     assert f"The others had {min(stable):.1f} to {max(stable):.1f}%" in text
     assert f"two trainings had {combined[False][0]} and {combined[False][1]}% at 0.76 of the operations" in text
     assert f"the last layer as well, {combined[True][0]} and {combined[True][1]}%." in text
+
+
+def test_the_rates_of_the_tables_of_hosts_are_those_of_the_record():
+    with (REPOSITORY / "results/measured/statistics/slow-hosts.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    equal = [float(row["some host is named"]) for row in rows if not float(row["the first is slower by"])]
+    slow = {row["trials of each host"]: float(row["the first is slower"]) for row in rows[1::2]}
+    five, three = (slow[" ".join([trials] * 8)] for trials in "53")
+    page = " ".join((DOCS / "cluster.md").read_text(encoding="utf-8").split())
+    assert len(equal) == 7
+    assert f"each of seven designs, at most {max(equal):.1%} did" in page
+    assert f"named in {five:.0%} of tables of eight hosts with five trials each, and in {three:.0%} with three" in page
+
+
+def test_the_command_for_the_hash_of_a_host_prints_what_records_have():
+    (command,) = re.findall(r"^printf .*$", (DOCS / "cluster.md").read_text(encoding="utf-8"), re.MULTILINE)
+    printed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
+    assert printed == capture(torch.device("cpu"))["host_hash"]
 
 
 def test_the_gain_of_label_smoothing_on_mnist_is_that_of_the_records():

@@ -4,8 +4,12 @@ from pydantic import BaseModel, ConfigDict
 
 from results import marks
 from results.gate import Decision, Judgement
+from results.metrics import rate_of
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Outcome, Run, Status, TrialRecord
+from results.slow_hosts import Difference, HostTimes, compare_hosts
+from results.statistics import known_median
+from results.summary import Figure, summarize
 from results.units import per_second, unit_of
 
 
@@ -55,6 +59,86 @@ class RunObject(_Object):
     """seeds without a trial"""
     trials: list[TrialObject]
     """the trials in the order in which they ended"""
+
+
+class HostObject(_Object):
+    """The trials of pooled runs on one host."""
+
+    host: str
+    """hash of the host's name"""
+    gpus: list[str]
+    """UUIDs of the GPUs that its trials had"""
+    trials: int
+    """number of trials"""
+    total_time: float | None
+    """median in seconds; null if no trial finished"""
+    change: float | None
+    """ratio of its total times to those of all other hosts"""
+    low: float | None
+    """lower end of the 95% interval of `change`"""
+    high: float | None
+    """upper end of the 95% interval of `change`"""
+    p: float | None
+    """p of `change`, adjusted for the number of hosts"""
+    difference: Difference | None
+    """whether the host is slower or faster than the others; null if no difference is shown"""
+
+
+class SummaryObject(_Object):
+    """Runs that are pooled, as `bench/show.py` prints them. Null where the tables have a dash."""
+
+    recipe: str
+    """name"""
+    runs: list[str]
+    """directories of the records"""
+    smoke_test: bool
+    """true for smoke tests, whose numbers mean nothing"""
+    machine: str
+    """machine class"""
+    processes: int
+    """number of processes that trained together"""
+    commit: str | None
+    """commit of the code"""
+    dirty: bool | None
+    """true if files differed from the commit"""
+    protocol: str
+    """which laps the times count"""
+    target: float | None
+    """accuracy to reach, as a fraction"""
+    trials: int
+    """number of trials"""
+    missing: int
+    """number of trials that were asked for and have not ended"""
+    reached: int
+    """number of trials that reached the target"""
+    accuracy: float | None
+    """mean, as a fraction"""
+    accuracy_low: float | None
+    """lower end of its 95% interval"""
+    accuracy_high: float | None
+    """upper end of its 95% interval"""
+    p: float | None
+    """one-sided p of the mean accuracy against the target"""
+    time_to_target: float | None
+    """median in seconds, of the trials that reached the target"""
+    time_to_target_low: float | None
+    """lower end of its 95% interval"""
+    time_to_target_high: float | None
+    """upper end of its 95% interval"""
+    total_time: float | None
+    """median in seconds"""
+    total_time_low: float | None
+    """lower end of its 95% interval"""
+    total_time_high: float | None
+    """upper end of its 95% interval"""
+    absent: str
+    """why there is no total time; empty if there is one"""
+    rate: float | None
+    """median of images or tokens per second of augmentation and training"""
+    unit: str
+    """unit of `rate`: `images/s` or `tokens/s`"""
+    hosts: list[HostObject]
+    """the hosts, the slowest first; empty unless the trials are from several"""
 
 
 class VerdictObject(_Object):
@@ -113,6 +197,62 @@ def run_object(run: Run, protocol: str) -> RunObject:
         unit=unit_of(run).rate,
         missing_seeds=run.missing_seeds,
         trials=[trial_object(run, trial, protocol) for trial in run.trials],
+    )
+
+
+def summary_object(run: Run, protocol: str) -> SummaryObject:
+    """A run, pooled or not, as the tables sum it up; timed by a protocol."""
+    record, summary = run.record, summarize(run, protocol, [rate_of(run).name])
+    accuracy_low, accuracy_high = (summary.accuracy_of and summary.accuracy_of.interval) or (None, None)
+    to_target_low, to_target_high = _interval(summary.time_to_target)
+    total_low, total_high = _interval(summary.total_time)
+    return SummaryObject(
+        recipe=record.recipe_name,
+        runs=[str(path) for path in run.pooled or (run.path,)],
+        smoke_test=record.smoke_test,
+        machine=run.machine,
+        processes=record.world_size,
+        commit=record.commit,
+        dirty=record.dirty,
+        protocol=protocol,
+        target=summary.target,
+        trials=summary.trials,
+        missing=len(run.missing_seeds),
+        reached=summary.reached,
+        accuracy=summary.accuracy_of and summary.accuracy_of.mean,
+        accuracy_low=accuracy_low,
+        accuracy_high=accuracy_high,
+        p=summary.p,
+        time_to_target=summary.time_to_target.value,
+        time_to_target_low=to_target_low,
+        time_to_target_high=to_target_high,
+        total_time=summary.total_time.value,
+        total_time_low=total_low,
+        total_time_high=total_high,
+        absent=summary.total_time.absent,
+        rate=summary.figures[rate_of(run).name].value,
+        unit=unit_of(run).rate,
+        hosts=[host_object(one) for one in compare_hosts(run, protocol)],
+    )
+
+
+def _interval(figure: Figure) -> tuple[float | None, float | None]:
+    return (figure.median and figure.median.interval) or (None, None)
+
+
+def host_object(one: HostTimes) -> HostObject:
+    """A host of a run."""
+    low, high = (one.change and one.change.interval) or (None, None)
+    return HostObject(
+        host=one.host.hash,
+        gpus=list(one.host.gpus),
+        trials=len(one.trials),
+        total_time=known_median(one.times),
+        change=one.change and one.change.size,
+        low=low,
+        high=high,
+        p=one.change and one.change.p,
+        difference=one.difference,
     )
 
 

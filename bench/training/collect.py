@@ -13,9 +13,6 @@ from results.environment import known
 from results.files import write_sources
 from results.record import Host, Run, RunRecord, TrialRecord
 
-MAY_DIFFER = {"machine_id"}
-"""between the hosts of a run"""
-
 
 class CollectedRun:
     """One run of a job. A new one gets its directory with its first trial, whose environment is the run's."""
@@ -84,13 +81,13 @@ class CollectedRun:
         differing = store.differences(self._directory.record, found.record)
         host = known(found.record.environment.host_hash) or "unknown"
         for key, (first, own) in differing.items():
-            if key not in MAY_DIFFER:
+            if key not in store.DIFFER_BETWEEN_HOSTS:
                 raise ValueError(
                     f"on host {host} {key} is {own!r}, and where the run began it is {first!r}: the hosts of a run "
                     "must be alike, and its files must not change"
                 )
-        gpus = [str(known(gpu.uuid)) for gpu in found.record.environment.gpus if known(gpu.uuid)]
-        update = {"index": self.job.seeds.index(trial.seed), "host": Host(hash=host, gpus=tuple(gpus))}
+        placed = Host(hash=host, gpus=found.record.environment.gpu_uuids)
+        update = {"index": self.job.seeds.index(trial.seed), "host": placed}
         kept = trial.model_copy(update=update)
         self._directory.append(kept)
         return kept

@@ -15,9 +15,9 @@ from results.error_split import error_lines
 from results.folds import fold_lines
 from results.record import Run
 from results.stability import stability_warnings
-from results.summary import summarize
 from results.tables import comparison
 from results.tables.efficiency import efficiency_table
+from results.tables.hosts import hosts_table
 from results.tables.overview import overview
 from results.tables.runs import trials_table
 
@@ -99,26 +99,32 @@ def make_report(
 
 
 def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> None:
-    """The tables that sum up runs of one command, and the spread of those over several hosts."""
+    """The tables that sum up runs, and the hosts of each that has several."""
     for table in overview(runs, protocol):
         console.print(table.rich())
     for run in runs:
-        if hosts := summarize(run, protocol).total_time.hosts:
-            cli.print_line(console, f"{run.record.recipe_name}, total time: {hosts.text}")
+        if hosts := hosts_table(run, protocol):
+            console.print(hosts.rich())
     with_target = [run for run in runs if not run.has_no_target]  # the others have MFU in their own table
     if is_known(with_target):
         console.print(efficiency_table(with_target, protocol).rich())
 
 
 def print_lines(console: "Console", runs: Sequence[Run]) -> None:
-    """What the runs show together, where their records are, and what to try next."""
-    lines = [*fold_lines(runs), *error_lines(runs)]
-    lines += [f"warning: {text}" for run in runs for text in stability_warnings(run)]
-    for run in runs:
-        lines += [*outside_laps(run), f"record: {run.path}", *(f"warning: {warning}" for warning in run.warnings)]
+    """What the runs show, where their records are, and what to try next."""
+    print_findings(console, runs)
+    lines = [line for run in runs for line in (f"record: {run.path}", *(f"warning: {text}" for text in run.warnings))]
     if any(run.record.recipe_name == DEFAULT_RECIPE for run in runs):
         lines.append(as_typed(NEXT_STEPS))
     for line in lines:
+        cli.print_line(console, line)
+
+
+def print_findings(console: "Console", runs: Sequence[Run]) -> None:
+    """What the runs show beside their numbers: folds, errors, and what disturbed them."""
+    disturbed = [f"warning: {text}" for run in runs for text in stability_warnings(run)]
+    uncounted = [line for run in runs for line in outside_laps(run)]
+    for line in (*fold_lines(runs), *error_lines(runs), *disturbed, *uncounted):
         cli.print_line(console, line)
 
 

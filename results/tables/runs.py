@@ -63,7 +63,9 @@ def _summary_table(runs: Sequence[Run], protocol: str, title: str) -> Table:
         f"Times: median [95% interval], or (range) of fewer than 6 trials{over_hosts}; {protocol} protocol."
     )
     rows = tuple(_summary_row(run, summary) for run, summary in zip(runs, summaries, strict=True))
-    return Table(title, SUMMARY, rows, caption + legend_of(runs))
+    repeats = any(len({trial.seed for trial in run.trials}) < len(run.trials) for run in runs)
+    of_seeds = " Accuracy, p and time to target: trials of one seed count as one." * repeats
+    return Table(title, SUMMARY, rows, caption + of_seeds + legend_of(runs))
 
 
 def _summary_row(run: Run, summary: RunSummary) -> tuple[str, ...]:

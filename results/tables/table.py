@@ -54,8 +54,17 @@ class Table:
 
 
 def name_of(run: Run) -> str:
-    """The recipe's name, with the symbols of the marks that a trial of the run has."""
-    return run.record.recipe_name + marks.symbols(marks.counts(run.trials))
+    """The recipe's name, of how many runs and hosts it is if they were pooled, and the symbols of the marks that a
+    trial has."""
+    return run.record.recipe_name + _pooled_from(run) + marks.symbols(marks.counts(run.trials))
+
+
+def _pooled_from(run: Run) -> str:
+    if not run.pooled:
+        return ""
+    placed = (host.hash.split("+") for trial in run.trials if (host := run.host_of(trial)))
+    hosts = len({name for names in placed for name in names})
+    return f" ({len(run.pooled)} runs{f', {hosts} host' if hosts else ''}{'s' * (hosts > 1)})"
 
 
 def seed_of(trial: TrialRecord) -> str:

@@ -33,7 +33,7 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
         "total s",
         *(f"s to {form.target(threshold)}" for threshold in THRESHOLDS),
     )
-    over = [differences(runs, base) for base in against.values()]
+    over = [differences(runs, base, protocol) for base in against.values()]
     rows = []
     summaries = [summarize(run, protocol) for run in runs]
     for run, summary, *found in zip(runs, summaries, *over, strict=True):
@@ -56,9 +56,9 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
     return Table("techniques", headers, tuple(rows), caption + legend_of(runs))
 
 
-def differences(runs: Sequence[Run], base: Run) -> list[str]:
+def differences(runs: Sequence[Run], base: Run, protocol: str) -> list[str]:
     """Of each run: the difference of the mean accuracies in percentage points, and its p adjusted for all of them."""
-    changes = [difference(run, base) for run in runs]
+    changes = [difference(run, base, protocol) for run in runs]
     adjusted = adjust_for_many([change and change.p for change in changes])
     return [
         form.NOTHING if change is None else form.points(change.size) + ("" if p is None else f", {form.p_value(p)}")
@@ -66,11 +66,10 @@ def differences(runs: Sequence[Run], base: Run) -> list[str]:
     ]
 
 
-def difference(run: Run, base: Run) -> Change | None:
-    """None of the base itself, and where a side has no accuracy."""
-    if run is base or not run.accuracies or not base.accuracies:
-        return None
-    return difference_of_means(base.accuracies, run.accuracies)
+def difference(run: Run, base: Run, protocol: str) -> Change | None:
+    """Of the samples of the accuracy. None of the base itself, and where a side has none."""
+    before, after = (summarize(one, protocol).accuracy.samples for one in (base, run))
+    return None if run is base or not before or not after else difference_of_means(before, after)
 
 
 def time_to(run: Run, threshold: float, protocol: str) -> str:

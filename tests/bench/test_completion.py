@@ -49,6 +49,7 @@ def test_options_recipes_and_their_options_are_completed(tmp_path, line, words):
         ("gate.py --undecided ", ["fail", "ok"]),
         ("compare.py --format ", ["table", "markdown", "csv", "json"]),
         ("report.py --tit", ["--title"]),
+        ("show.py --pro", ["--protocol"]),
         ("exchange.py to-t", ["to-tensorboard"]),
     ],
 )
@@ -61,6 +62,7 @@ def test_choices_of_other_commands_are_completed(tmp_path, line, words):
     ("line", "words"),
     [
         ("paceline rep", ["report"]),
+        ("paceline sh", ["show"]),
         ("paceline run --tri", ["--trials"]),
         ("paceline report --tit", ["--title"]),
         ("paceline query --format ", ["table", "csv", "json"]),

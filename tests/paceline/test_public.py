@@ -103,7 +103,9 @@ def test_the_version_needs_no_command(capsys):
 
 def test_an_unknown_command_is_one_line(capsys):
     assert main(["trian"]) == 2
-    assert capsys.readouterr().err.startswith("paceline: error: there is no command 'trian'; there are run, compare")
+    assert capsys.readouterr().err.startswith(
+        "paceline: error: there is no command 'trian'; there are run, show, compare"
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

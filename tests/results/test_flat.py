@@ -5,7 +5,7 @@ import pytest
 from results.flat import COLUMNS, tables
 from results.record import Run
 from results.summary import summarize
-from tests.results.builders import missed, record, trial
+from tests.results.builders import CREATED, missed, record, trial
 
 
 @pytest.fixture
@@ -46,6 +46,15 @@ def test_a_trial_that_missed_has_a_total_time_and_no_time_to_target(runs):
     reached, miss = tables(runs, "strict").trials
     assert reached["time_to_target"] < reached["total_time"] == miss["total_time"]
     assert (miss["time_to_target"], miss["epochs_to_target"]) == (None, None)
+
+
+def test_a_trial_says_when_and_where_it_was_trained(tmp_path):
+    environment = {"host_hash": "h1", "gpus": [{"index": 0, "uuid": "aaaa-1"}, {"index": 1, "uuid": "bbbb-2"}]}
+    of_run = Run(record(environment=environment, seeds=[0]), (trial(0, started=CREATED),), tmp_path)
+    own = Run(record(environment=environment), (trial(0, host={"hash": "h2"}),), tmp_path)
+    unknown = Run(record(seeds=[0]), (trial(0),), tmp_path)
+    rows = [(row["started"], row["host"], row["gpus"]) for row in tables([of_run, own, unknown], "strict").trials]
+    assert rows == [("2026-11-21 10:57:31", "h1", "aaaa-1, bbbb-2"), (None, "h2", None), (None, None, None)]
 
 
 def test_an_unknown_protocol_is_refused():

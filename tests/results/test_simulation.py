@@ -58,6 +58,12 @@ def test_a_planted_slow_down_raises_an_alarm_and_the_same_code_does_not():
     assert simulation.night_rates(40, 0.0, 0.004)["alarms"] <= most(LEVEL, 40)
 
 
+def test_equal_hosts_are_seldom_named_and_a_slow_one_is():
+    (equal, slower) = simulation.slow_host_rates(150, designs=((10,) * 8,))
+    assert equal["some host is named"] <= most(LEVEL, 150)
+    assert slower["the first is slower"] > 0.95
+
+
 def committed(name):
     with (COMMITTED / f"{name}.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -71,6 +77,10 @@ def test_the_committed_rates_are_those_stated():
         assert not row["holds"] or float(row["holds"]) >= 1 - most(0.05, int(row["draws"])), row
     for row in committed("hosts"):
         assert float(row["holds"]) >= 1 - most(0.05, int(row["draws"])), row
+    equal = [row for row in committed("slow-hosts") if not float(row["the first is slower by"])]
+    assert len(equal) == len(simulation.ALIKE)
+    for row in equal:
+        assert float(row["some host is named"]) <= LEVEL, row
     assert float(committed("discoveries")[1]["false"]) <= 0.05
     for row in committed("nights"):
         if float(row["slow-down"]):
@@ -95,6 +105,7 @@ def test_the_command_writes_every_table(tmp_path):
         "verdicts.csv",
         "intervals.csv",
         "hosts.csv",
+        "slow-hosts.csv",
         "discoveries.csv",
         "nights.csv",
     }

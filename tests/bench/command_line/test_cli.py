@@ -30,6 +30,7 @@ COMMANDS = {
     "run": ["digits/quick"],
     "scale": ["digits/quick"],
     "search": ["digits/quick", "optimizer.lr=1..2"],
+    "show": ["runs"],
     "simulate": [],
     "sweep": ["digits/quick"],
 }
@@ -50,6 +51,7 @@ BROKEN = {
     "run": "bench.command_line.jobs.jobs",
     "scale": "bench.command_line.jobs.load",
     "search": "bench.searching.search_space.split",
+    "show": "results.store.find",
     "simulate": "bench.simulate.simulate",
     "sweep": "bench.command_line.jobs.select",
 }
