@@ -28,8 +28,8 @@ from bench.command_line.option_groups import (
     Machine,
     Records,
     SmokeTest,
-    Suite,
     Trials,
+    Vary,
 )
 from bench.command_line.options import Argument, Count, positive, share
 from bench.training import resources
@@ -52,7 +52,7 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions(Suite, Trials, SmokeTest, Machine, Data, Records, Executor, Json, DryRun):
+class SweepOptions(Vary, Trials, SmokeTest, Machine, Data, Records, Executor, Json, DryRun):
     """The options of bench/sweep.py."""
 
     title = WHERE
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     words = sys.argv[1:] if arguments is None else arguments
     command = recorded(PROG, [word for word in words if word != "--resume"])  # which has a value in bench/run.py
-    runs = [(name, CollectedRun(job, given.out, command)) for name, job in wanted(given)]
+    runs = [(what, CollectedRun(job, given.out, command)) for what, job in wanted(given)]
     console = cli.make_console(to_stderr=given.json)
 
     def show(event: Event) -> None:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with cli.terminating(), executor(given) as (execute, template):
         if not given.dry_run:
             spread.resume([run for _, run in runs])
-        planned = [(run, [template(passed(name, given), seed) for seed in run.missing_seeds]) for name, run in runs]
+        planned = [(run, [template(passed(what, given), seed) for seed in run.missing_seeds]) for what, run in runs]
         if given.dry_run:
             every = [task for _, tasks in planned for task in tasks]
             print("\n".join(shlex.join(task.launch(given.out).command) for task in every))
@@ -156,20 +156,23 @@ def executor(given: SweepOptions) -> "Iterator[tuple[Execute, Callable[[tuple[st
         yield joined.train, template(joined.nodes)
 
 
-def wanted(given: SweepOptions) -> list[tuple[str, jobs.Job]]:
-    """Every recipe as it was named, and the run to make of it. ValueError for one that is missing or wrong."""
+def wanted(given: SweepOptions) -> list[tuple[list[str], jobs.Job]]:
+    """Every recipe as it is named, with its options, and the run to make of it. ValueError for one that is missing or
+    wrong."""
     found = []
-    for name, trials in jobs.select(given, given.trials):
-        recipe = jobs.load_any(name, given.overrides, smoke_test=given.smoke_test)
-        job = jobs.new_job(name, recipe, given.seed or 0, trials, smoke_test=given.smoke_test)
-        found.append((name, job))
+    for name, trials, variation in jobs.select_varied(given, given.trials, given.overrides):
+        overrides = [*given.overrides, *variation.overrides]
+        recipe = jobs.load_any(name, overrides, smoke_test=given.smoke_test)
+        suffix = variation.suffix
+        job = jobs.new_job(name, recipe, given.seed or 0, trials, smoke_test=given.smoke_test, suffix=suffix)
+        found.append(([name, *overrides], job))
     return found
 
 
-def passed(name: str, given: SweepOptions) -> tuple[str, ...]:
+def passed(what: Sequence[str], given: SweepOptions) -> tuple[str, ...]:
     """What bench/run.py is given for each trial of a recipe. Folders are those of this process."""
     folder = () if given.data_dir == default_folder() else ("--data-dir", str(given.data_dir.absolute()))
-    return (name, *given.overrides, *options.to_arguments(given, SmokeTest), *folder)
+    return (*what, *options.to_arguments(given, SmokeTest), *folder)
 
 
 def print_runs(console: "Console", paths: Sequence[Path], given: SweepOptions) -> None:

@@ -6,6 +6,9 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+MOST_KEPT = 1_000_000
+"""bytes of a text that was trained, up to which it is kept beside the record"""
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file by `text`, on the disk and not in a cache, so that a crash leaves the old or the new.
@@ -60,4 +63,10 @@ def write_sources(run: Path, texts: Mapping[str, str]) -> None:
     """Write the texts that were trained, by file name, into `source/` of a run's directory."""
     for name, text in texts.items():
         (run / "source").mkdir(exist_ok=True)
-        (run / "source" / name).write_text(text, encoding="utf-8")
+        (run / "source" / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def read_sources(run: Path) -> dict[str, str]:
+    """The texts in `source/` of a run's directory, by file name. Bytes that are no UTF-8 stay as they are."""
+    paths = run.glob("source/*")
+    return {path.name: path.read_text(encoding="utf-8", errors="surrogateescape") for path in paths}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bench.command_line import options, suites
+from bench.command_line import options, suites, variations
 from bench.command_line.invocation import encodable
 from bench.command_line.option_groups import (
     DEFAULT_TRIALS,
@@ -23,8 +23,10 @@ from bench.command_line.option_groups import (
     Suite,
     Timeout,
     Trials,
+    Vary,
 )
 from bench.command_line.options import Argument, Options, at_least, default_of, positive, share
+from bench.command_line.variations import Variation
 from pipelines import recipe as recipes
 from pipelines.recipe import Recipe, Script
 from pipelines.recipe.scripts import Command, display_name, is_entry
@@ -37,7 +39,7 @@ DESCRIPTION = "Train recipes under the clock and record the trials."
 EXAMPLES = """\
 examples:
   accelerate launch bench/run.py                                 a first run of a few seconds
-  accelerate launch bench/run.py mnist/base --trials 10
+  accelerate launch bench/run.py mnist/base --trials 10 --vary 'epochs=8|9|10'
   accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
   accelerate launch bench/run.py 'cifar10/*' --smoke-test        does each of them work?
   accelerate launch bench/run.py mnist/base my.yaml --interleave
@@ -76,13 +78,13 @@ class Batch(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch, Data, Records, Probes, Quiet, Json):
+class RunOptions(Vary, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch, Data, Records, Probes, Quiet, Json):
     """The options of bench/run.py."""
 
     command: Annotated[list[str], Argument(metavar="'PROGRAM …'")] = field(default_factory=list)
     """command to start once per trial; {seed} is the seed"""
     metrics: Annotated[str, Argument(metrics_of, "HOW")] = "json"
-    """where its figures are: json, json:FILE or a regex"""
+    """figures: json, json:FILE or a regex"""
     target: Annotated[float, Argument(share, "SHARE")] | None = None
     """accuracy to reach (default: the recipe's)"""
     folds: Annotated[int, Argument(at_least(2), "K")] | None = None
@@ -97,7 +99,7 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
     """train missing seeds, or --trials N; may be repeated"""
 
     def __post_init__(self) -> None:
-        what = self.words or self.suite or self.command or self.seed is not None
+        what = self.words or self.suite or self.command or self.vary or self.seed is not None
         how = self.smoke_test or self.folds or self.target or self.batch_per_process
         if self.resume and (what or how):
             raise ValueError("--resume continues with the recipe and seeds of the run: give only --trials, for more")
@@ -107,6 +109,10 @@ class RunOptions(Suite, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch,
             raise ValueError("--folds and --batch-per-process are for recipes: leave them out with --command")
         if self.is_given("metrics") and not self.command:
             raise ValueError("--metrics says where the figures of --command are: add that, or leave --metrics out")
+        if self.vary and self.command:
+            raise ValueError("--vary sets options of recipes and functions: write a --command for each value")
+        if self.vary and self.folds and self.interleave:
+            raise ValueError("--interleave compares one run of each value, and --folds makes several: leave one out")
         if self.resume and self.interleave:
             raise ValueError(
                 "--interleave starts new runs: give --resume once for each of the runs that were interleaved"
@@ -147,11 +153,13 @@ class Job:
     """of the run to finish: what it shares with the runs that it was interleaved with"""
 
 
-def new_job(name: str, recipe: Recipe | Script, first: int, trials: int, *, smoke_test: bool = False) -> Job:
+def new_job(
+    name: str, recipe: Recipe | Script, first: int, trials: int, *, smoke_test: bool = False, suffix: str = ""
+) -> Job:
     """A run to make, from its first seed on. Without the gradient all-reduce it is a smoke test: its weights mean
-    nothing."""
+    nothing. suffix: what the options that vary add to its name."""
     is_smoke_test = smoke_test or (isinstance(recipe, Recipe) and not recipe.parallel.sync_gradients)
-    return Job(run_name(name), recipe, tuple(range(first, first + trials)), is_smoke_test)
+    return Job(run_name(name) + suffix, recipe, tuple(range(first, first + trials)), is_smoke_test)
 
 
 def check_suite(options: Suite) -> None:
@@ -165,21 +173,25 @@ def jobs(options: RunOptions) -> list[Job]:
     if options.resume:
         return jobs_of_runs(options.resume, options.trials)
     is_named = options.suite or not options.command or any("=" not in word for word in options.words)
-    named = select(options, options.trials, repeat=options.interleave) if is_named else []
     target = [] if options.target is None else [f"target={options.target}"]
+    batch = ["batch_size"] if options.batch_per_process else []
+    fixed = [*options.overrides, *target, *folds_of(options.folds)[0], *batch]
+    named = select_varied(options, options.trials, fixed, repeat=options.interleave) if is_named else []
     if options.interleave and len(named) * len(folds_of(options.folds)) + len(options.command) < 2:
         raise ValueError("--interleave needs two recipes or more; the same recipe twice is allowed")
     first = options.seed or 0
     found = []
-    for name, trials in named:
+    for name, trials, variation in named:
         if options.folds and recipes.is_own(name):
             raise ValueError(f"{name}: --folds needs the images of a recipe, and a training of your own has its own")
         for fold in folds_of(options.folds):
-            recipe = load_any(name, [*options.overrides, *target, *fold], smoke_test=options.smoke_test)
+            overrides = [*options.overrides, *variation.overrides, *target, *fold]
+            recipe = load_any(name, overrides, smoke_test=options.smoke_test)
             if options.batch_per_process:
                 processes = int(os.environ.get("WORLD_SIZE", "1"))
                 recipe = recipe.with_batch(options.batch_per_process * processes)
-            found.append(new_job(name, recipe, first, trials, smoke_test=options.smoke_test))
+            job = new_job(name, recipe, first, trials, smoke_test=options.smoke_test, suffix=variation.suffix)
+            found.append(job)
     for text in options.command:
         settings: dict[str, object] = {"command": text, "metrics": options.metrics, "title": text[:100]}
         command = recipes.load_own(settings, text, [*options.overrides, *target])
@@ -226,6 +238,17 @@ def select(options: Suite, trials: int | None = None, *, repeat: bool = False) -
         return [(entry.recipe, entry.trials) for entry in suites.load(options.suite)]
     groups = [[name] for name in options.names] if repeat else [options.names]
     return [(name, trials or DEFAULT_TRIALS) for group in groups for name in recipes.select(group)]
+
+
+def select_varied(
+    options: Vary, trials: int | None, fixed: Sequence[str], *, repeat: bool = False
+) -> list[tuple[str, int, Variation]]:
+    """As `select`, once for each combination of the values of --vary. fixed: options with one value, `key=value`.
+
+    Raises as `variations.parse`.
+    """
+    varied = variations.parse(options.vary, [word.partition("=")[0] for word in fixed])
+    return [(*one, variation) for one in select(options, trials, repeat=repeat) for variation in varied]
 
 
 def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe:

@@ -66,6 +66,16 @@ class Suite(Recipes):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vary(Suite):
+    """Options of which several values are tried."""
+
+    title = WHAT
+
+    vary: Annotated[list[str], Argument(metavar="KEY=A|B")] = field(default_factory=list)
+    """one run for each value of an option; may be repeated"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trials(Options):
     """How often, with which seeds."""
 

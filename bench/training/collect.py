@@ -70,7 +70,7 @@ class CollectedRun:
     def add(self, found: Run, sources: Mapping[str, str]) -> TrialRecord:
         """Write the one trial of a run that was recorded elsewhere. Returns it as it is recorded here.
 
-        sources: the user's own texts that were trained, by file name.
+        sources: texts to keep beside the record, by file name.
 
         ValueError, which names what differs, for a trial that cannot be of this run.
         """

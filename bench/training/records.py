@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from bench.command_line.cli import warn
 from bench.command_line.jobs import Job, RunOptions
 from bench.training.launch import ROOT
 from pipelines.distributed.process_group import World
-from pipelines.host import environment
+from pipelines.host import environment, uncommitted
 from pipelines.trial import Trial
-from results import store, writer
+from results import files, store, writer
 from results.record import RunRecord, TrialRecord
+
+UNCOMMITTED = "uncommitted.diff"
+"""file in `source/` of a run"""
 
 
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
@@ -75,6 +78,18 @@ def new_record(
         writer=writer.this_process(),
         **trained,
     )
+
+
+def keep_uncommitted(directory: store.RunDirectory, show_line: Callable[[str], None]) -> None:
+    """Write the uncommitted changes of Paceline's code beside the record; say so in a line where they are left out."""
+    patch = uncommitted.diff(ROOT) if directory.record.dirty else ""
+    if patch is None:
+        show_line(f"warning: git cannot show the uncommitted changes: source/{UNCOMMITTED} is left out")
+    elif (size := len(patch.encode(errors="surrogateescape"))) > files.MOST_KEPT:
+        too_large = f"are {size:,} bytes, more than {files.MOST_KEPT:,}"
+        show_line(f"warning: the uncommitted changes {too_large}: source/{UNCOMMITTED} is left out")
+    elif patch:
+        files.write_sources(directory.path, {UNCOMMITTED: patch})
 
 
 def to_record(trial: Trial, index: int, observed: Mapping[str, Any] | None = None) -> TrialRecord:

@@ -108,6 +108,7 @@ def _trials(
     with ending(directory, world, places, view), limit.held():
         if directory:
             files.write_sources(directory.path, trainer.sources)
+            records.keep_uncommitted(directory, view.line)
         training = _Training(job, options, world, trainer, directory, view)
         waited = training.wait_for_quiet() if seeds and options.wait_for_quiet else 0.0
         warm_up = training.warm_up(load.read() if waited else began) if seeds or options.has_probes else []

@@ -9,6 +9,7 @@ from bench.command_line import cli
 from bench.command_line.invocation import as_typed
 from bench.command_line.json_output import run_object
 from bench.command_line.option_groups import DEFAULT_RECIPE
+from bench.command_line.variations import base_of
 from bench.training import events
 from results.efficiency import is_known
 from results.error_split import error_lines
@@ -74,11 +75,22 @@ class Tables(Report):
 
     def all_ended(self) -> None:
         print_overview(self._console, self._runs, self._protocol)
-        if self._interleaved:
+        if self._interleaved and (pairs := pairs_to_compare(self._runs)):
             across = {*self._across, "recipe"}  # their difference is the question, whatever they are called
-            for first, second in pairwise(self._runs):
-                self._console.print(comparison.of_runs(first, second, self._protocol, across).rich())
+            self._console.print(comparison.of_pairs(pairs, self._protocol, across).rich())
         print_lines(self._console, self._runs)
+
+
+def pairs_to_compare(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Of interleaved runs, two by two: each value of --vary with the first one of its recipe; other runs with the one
+    before."""
+    bases = [base_of(run.record.recipe_name) for run in runs]
+    if None in bases:
+        return list(pairwise(runs))
+    first: dict[str | None, Run] = {}
+    for base, run in zip(bases, runs, strict=True):
+        first.setdefault(base, run)
+    return [(first[base], run) for base, run in zip(bases, runs, strict=True) if run is not first[base]]
 
 
 def make_report(

@@ -15,6 +15,7 @@ from bench.command_line.cli import NO_VERDICT
 from bench.training.launch import Child, Launch, torchrun
 from pipelines.host import runtime
 from results import store
+from results.files import read_sources
 from results.record import Run
 
 SIGNALS = 128
@@ -38,7 +39,7 @@ class Trained:
     run: Run
     """of this trial alone, as it was recorded where it was trained"""
     sources: Mapping[str, str]
-    """the user's own texts that were trained, by file name"""
+    """texts to keep beside the record, by file name"""
 
 
 class Task(Protocol):
@@ -141,7 +142,7 @@ def _run(child: Child, timeout: float | None) -> int:
 def recorded(folder: Path) -> Trained:
     """The one run of a folder."""
     (run,) = store.find([folder])
-    return Trained(run, {path.name: path.read_text(encoding="utf-8") for path in run.path.glob("source/*")})
+    return Trained(run, read_sources(run.path))
 
 
 def last_line(errors: Path) -> str:

@@ -32,10 +32,8 @@ from pipelines.scripts.run import changed
 from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 from pipelines.warmup import warm_up
+from results.files import MOST_KEPT
 from results.record import DataHashes
-
-MOST_KEPT = 1_000_000
-"""bytes of a file that a command names, up to which its text is kept beside the record"""
 
 
 class Trainer:

@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -102,12 +102,16 @@ def machine_class(captured: Sequence[Mapping[str, object]]) -> object:
 
 def code_digest(folder: Path) -> str:
     """16 hexadecimal digits of all source files of the project: what a commit does not say of a dirty tree."""
-    found = (path for part in CODE for path in (folder / part).rglob("*") if path.suffix in SOURCES)
-    files = sorted(path for path in found if not path.is_relative_to(folder / RECORDS))
+    found = (path for part in CODE for path in (folder / part).rglob("*") if is_source(path.relative_to(folder)))
     digest = hashlib.sha256()
-    for path in files:
+    for path in sorted(found):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def is_source(path: Path) -> bool:
+    """Whether the digest covers a file of `CODE`, by its path in the project."""
+    return path.suffix in SOURCES and not path.is_relative_to(RECORDS)
 
 
 def uncommitted_code(folder: Path, dirty: bool | None) -> str | None:
@@ -127,14 +131,20 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     return _git(folder, "rev-parse", "--verify", "HEAD"), None if changes is None else bool(changes)
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git_output(folder: Path, *arguments: str, statuses: Collection[int] = (0,)) -> bytes | None:
+    """What git prints in a folder; None where it cannot run, or ends with another status than these. Writes nothing."""
     environment = without_places(os.environ)
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=True)  # noqa: S603
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode(errors="replace").strip()
+    return done.stdout if done.returncode in statuses else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    output = git_output(folder, *arguments)
+    return None if output is None else output.decode(errors="replace").strip()
 
 
 def _machine_id() -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from results import benchmarks, marks
@@ -13,7 +14,7 @@ from results.metrics import Metric
 from results.protocols import find_protocol
 from results.record import Run
 from results.samples import of_run
-from results.statistics import Change, reached_interval
+from results.statistics import LEVEL, Change, reached_interval
 from results.tables.table import Table
 
 
@@ -53,9 +54,19 @@ def clock(protocol: str) -> str:
     return f"Times: median, {protocol} protocol."
 
 
-def of_runs(before: Run, after: Run, protocol: str, across: Collection[str] = ()) -> Table:
-    """Two runs beside each other; `across` as `compare` has it. ValueError for an unknown protocol or fact."""
-    return table(compare([of_run(before, protocol)], [of_run(after, protocol)], across=across), protocol)
+def of_pairs(pairs: Sequence[tuple[Run, Run]], protocol: str, across: Collection[str] = ()) -> Table:
+    """The two runs of each pair beside each other; `across` as `compare` has it. Several pairs share the level of 5%
+    (Bonferroni). ValueError for an unknown protocol or fact."""
+    level = LEVEL / len(pairs)
+    rows = []
+    for runs in pairs:
+        before, after = ([of_run(run, protocol)] for run in runs)
+        rows += compare(before, after, across=across, level=level)
+    found = table(rows, protocol)
+    if len(pairs) == 1:
+        return found
+    shared = f" A change is significant if p is at most {level:.2g}: {LEVEL}, divided by the {len(pairs)} comparisons."
+    return replace(found, caption=found.caption + shared)
 
 
 def rendered(comparisons: Sequence[Comparison], protocol: str, kind: str) -> str:

@@ -208,3 +208,15 @@ def test_runs_of_a_scaling_have_tables_of_their_own(measured):
     after = with_figures(PAGE, measured)
     assert after.startswith(before[: before.index(END)])
     assert "strong scaling, 64 images a step" in after
+
+
+def test_code_that_was_not_kept_is_that_of_the_older_runs_which_contributing_names():
+    """A newer run of uncommitted code has its changes beside its record."""
+    lost = {
+        path.parent.parent.relative_to(MEASURED).as_posix()
+        for path in MEASURED.rglob("run.json")
+        if json.loads(path.read_bytes())["dirty"] and not (path.parent / "source" / "uncommitted.diff").exists()
+    }
+    assert lost == {"screening/mnist-faster", "ray/alone", "ray/ray"}
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(f"`{folder}`" in text for folder in lost)

@@ -47,6 +47,14 @@ def test_a_trial_is_given_every_option_that_concerns_it(tmp_path, capsys):
         assert (one.out, one.data_dir) == (tmp_path, tmp_path)
 
 
+def test_each_value_that_varies_is_passed_on_and_names_a_run(capsys):
+    words = ["digits/quick", "batch_size=16", "--vary", "epochs=1|2", "--trials", "1", "--device", "cpu"]
+    assert [job.name for _, job in sweep.wanted(sweep.parse(words))] == [f"digits/quick+epochs={n}" for n in (1, 2)]
+    assert sweep.main([*words, "--dry-run"]) == 0
+    passed = [jobs.parse(line.split()[2:]).words for line in capsys.readouterr().out.splitlines()]
+    assert passed == [["digits/quick", "batch_size=16", f"epochs={n}"] for n in (1, 2)]
+
+
 def test_a_suite_says_how_many_trials(tmp_path):
     (tmp_path / "suite.yaml").write_text("- {recipe: digits/quick, trials: 4}\n")
     ((_, job),) = sweep.wanted(sweep.parse(["--suite", str(tmp_path / "suite.yaml")]))

@@ -115,12 +115,12 @@ def test_captions_say_what_a_time_over_hosts_is(factors, is_pooled):
 def test_a_comparison_says_what_its_times_over_hosts_are():
     two, three, one, other = run_over(1.0, 1.05), run_over(1.0, 1.05, 1.02), run_over(1.0), run_over(1.0)
     samples = "each host is one sample, the geometric mean of its trials"
-    assert samples in comparison.of_runs(two, three, "strict").caption
-    assert samples not in comparison.of_runs(one, other, "strict").caption
+    assert samples in comparison.of_pairs([(two, three)], "strict").caption
+    assert samples not in comparison.of_pairs([(one, other)], "strict").caption
     faster = run_over(1.0, 1.05, environment={"machine_class": "NVIDIA H100", "machine_id": "m"})
-    assert "geometric mean of the hosts' medians" in comparison.of_runs(two, faster, "strict").caption
+    assert "geometric mean of the hosts' medians" in comparison.of_pairs([(two, faster)], "strict").caption
     few = run_over(1.0, 1.05, trials=1, environment={"machine_class": "NVIDIA H100", "machine_id": "m"})
-    assert "hosts' medians" not in comparison.of_runs(run_over(1.0), few, "strict").caption
+    assert "hosts' medians" not in comparison.of_pairs([(run_over(1.0), few)], "strict").caption
 
 
 def test_hosts_that_differ_by_too_much_are_not_pooled():

@@ -77,7 +77,7 @@ def test_a_scaling_marks_the_number_of_processes():
 
 
 def test_a_comparison_says_how_many_trials_of_a_side_are_marked():
-    table = comparison.of_runs(run(trial()), run(throttled(0), throttled(1), trial(2), path="runs/1"), "strict")
+    table = comparison.of_pairs([(run(trial()), run(throttled(0), throttled(1), trial(2), path="runs/1"))], "strict")
     assert "(n = 1)" in table.rows[0][2]
     assert "(n = 3, 2 †)" in table.rows[0][3]
     assert LEGEND in table.caption

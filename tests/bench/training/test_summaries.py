@@ -59,3 +59,19 @@ def test_after_the_first_run_there_is_a_hint_at_the_next(tmp_path):
     assert written(console).count("next: accelerate launch bench/run.py mnist/base") == 1
     names = [line.partition("bench/run.py ")[2].split()[0] for line in summaries.NEXT_STEPS.splitlines()[:2]]
     assert set(names) <= set(recipe.names())
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (["a", "b", "c"], ["ab", "bc"]),
+        (["a+x=1", "a+x=2", "a+x=3"], ["a+x=1 a+x=2", "a+x=1 a+x=3"]),
+        (["a+x=1", "a+x=2", "b+x=1", "b+x=2"], ["a+x=1 a+x=2", "b+x=1 b+x=2"]),
+        (["a+x=1", "b", "c"], ["a+x=1 b", "bc"]),
+        (["a"], []),
+    ],
+)
+def test_a_step_is_compared_with_the_one_before_and_a_value_with_the_first(tmp_path, names, pairs):
+    runs = [Run(builders.record(recipe_name=name), (), tmp_path / name) for name in names]
+    found = [(one.record.recipe_name, other.record.recipe_name) for one, other in summaries.pairs_to_compare(runs)]
+    assert found == [tuple(pair.split()) if " " in pair else tuple(pair) for pair in pairs]

@@ -5,8 +5,10 @@ import io
 import json
 
 from results.compare import compare
+from results.record import Run
 from results.rules import rules
-from results.tables.comparison import rendered, table
+from results.tables.comparison import of_pairs, rendered, table
+from tests.results import builders
 from tests.results.builders import samples
 
 STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0005, 0.9995, 1.0015]
@@ -66,3 +68,28 @@ def test_machines_read_the_same_numbers():
     assert [row["metric"] for row in as_json] == [row["metric"] for row in as_csv] == [one.metric.name for one in found]
     assert as_json[0]["change"] == float(as_csv[0]["change"]) == found[0].change.size
     assert (as_json[0]["verdict"], as_csv[0]["verdict"]) == (found[0].verdict, found[0].verdict)
+
+
+def runs_with_p_of_0_03(tmp_path):
+    """Three runs, of which the second and the third differ from the first in accuracy, each with p = 0.03."""
+    found = []
+    for number, better in enumerate((0.0, 0.0056, 0.0056)):
+        values = [0.94 + better + 0.01 * (index % 2) for index in range(10)]
+        trials = tuple(builders.trial(seed, accuracy=value) for seed, value in enumerate(values))
+        record = builders.record(recipe_name=f"a{number}", recipe_hash=f"{number}", seeds=list(range(10)))
+        found.append(Run(record, trials, tmp_path / str(number)))
+    return found
+
+
+def verdict_on_accuracy(shown):
+    return [row[-1].partition(":")[0] for row in shown.rows if row[1] == "accuracy"]
+
+
+def test_several_comparisons_share_the_level(tmp_path):
+    first, *others = runs_with_p_of_0_03(tmp_path)
+    alone = of_pairs([(first, others[0])], "strict", {"recipe"})
+    both = of_pairs([(first, other) for other in others], "strict", {"recipe"})
+    assert verdict_on_accuracy(alone) == ["better"]
+    assert verdict_on_accuracy(both) == ["undecided", "undecided"]
+    assert "divided" not in alone.caption
+    assert both.caption.endswith("A change is significant if p is at most 0.025: 0.05, divided by the 2 comparisons.")
