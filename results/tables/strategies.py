@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from results import format as form
+from results import marks
 from results.environment import Communication, known
 from results.metrics import DEFAULT, peak_mebibytes
 from results.record import Run, TrialRecord
@@ -85,7 +86,7 @@ def row_of(runs: Sequence[Run], base: Sequence[Run] | None, protocol: str) -> di
     unit, summary = unit_of(run), pooled([of_run(one, protocol, DEFAULT) for one in runs])
     counted = (one.record.environment.communication for one in runs)
     row = {
-        "strategy": label(run) or strategy(run),
+        "strategy": (label(run) or strategy(run)) + marks.symbols(marks.counts(trials_of(runs))),
         "processes": str(processes),
         "outcome": "out of memory" if any(one.is_out_of_memory for one in runs) else nothing,
         "ms a step": form.milliseconds(seconds),

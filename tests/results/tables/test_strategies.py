@@ -68,6 +68,15 @@ def test_strategies_are_set_beside_the_fewest_processes():
     assert "bubble" not in found[0]
 
 
+def test_a_disturbed_trial_marks_its_row():
+    runs = [of_strategy("ddp", name, foreign_load=load) for name, load in (("DDP", 0.5), ("FSDP2", 0.0))]
+    with_batch = {"epochs": 3, "batch_size": 100}
+    runs = [Run(one.record.model_copy(update={"recipe": with_batch}), one.trials, one.path) for one in runs]
+    table = scaling_by_strategy(runs, "strict")
+    assert [row[0] for row in table.rows] == ["DDP ‡", "FSDP2"]
+    assert "‡ other processes" in table.caption
+
+
 def test_a_pipeline_has_its_bubble_beside_the_theory_and_no_memory_is_an_outcome():
     run = of_strategy("ddp", "pipeline 1F1B (2 stages)")
     notes = {"pipeline": {"bubble": 0.35, "bubble_in_theory": 0.2}}
