@@ -1,6 +1,7 @@
 """Compare two sides: what became faster, slower or less accurate, and how sure that is."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.command_line.options import Parser
 from results.facts import FACTS
 
 if TYPE_CHECKING:
+    from results.compare import Comparison
     from results.samples import Samples
 
 EPILOG = """\
@@ -26,6 +28,7 @@ examples:
   python bench/compare.py runs/20260101T120000Z_mnist-base_a1b2c3 runs/20260102T120000Z_mnist-base_d4e5f6
   python bench/compare.py mnist/base@HEAD~1 mnist/base@HEAD --fail-on time:5% --fail-on accuracy:0.3
   python bench/compare.py before after --fail-on accuracy:0.1       is the mean accuracy the same within 0.1 points?
+  python bench/compare.py before after --laps                       in which laps did the time change?
   python bench/compare.py before.json after.json --fail-on time:5%
   python bench/compare.py published:cifar10/airbench94 cifar10/airbench94 --protocol airbench --across machine
 """
@@ -37,7 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     from bench.command_line.jobs import run_name
     from results import benchmarks, compare, protocols, rules, samples
-    from results.tables import comparison
 
     def side(word: str) -> list[samples.Samples]:
         files = benchmarks.locate(word)
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = word if Path(word).is_dir() else run_name(word)
         return samples.resolve(name, protocol, roots, cli.processors(), cli.warn, discard)
 
+    if options.laps and options.format == "csv":
+        raise ValueError("--laps with --format csv: a row of CSV has no place for laps; use another --format")
     protocol = protocols.parse(options.protocol)
     discard = ["throttled"] if options.discard_throttled else []
     chosen = rules.rules(options.fail_on or ["time:2%"])
@@ -59,11 +63,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     without_trials = [f"{one.origin} has no trial" for one in both if one.is_empty]
     for warning in dict.fromkeys([*of_runs, *without_trials, *one_sided(*sides)]):
         cli.warn(warning)
-    if options.format == "table":
-        cli.make_console().print(comparison.table(comparisons, protocol).rich())
-    else:
-        print(comparison.rendered(comparisons, protocol, options.format), end="")
+    show(comparisons, protocol, options.format, with_laps=options.laps)
     return compare.status(comparisons, chosen)
+
+
+def show(rows: Sequence["Comparison"], protocol: str, form: str, *, with_laps: bool) -> None:
+    """Print the comparisons in a form of `--format`, or for `--json` as lines."""
+    from results.breakdown import breakdown
+    from results.tables import comparison, laps
+
+    if form == "csv":
+        print(comparison.as_csv(rows, protocol), end="")
+        return
+    breakdowns = [breakdown(row) for row in rows] if with_laps else [None] * len(rows)
+    if with_laps and not any(breakdowns):
+        cli.warn("--laps: no time is made up of laps and changed")
+    objects = comparison.objects(rows, protocol)
+    if with_laps:
+        objects = [one | {"laps": laps.objects(each)} for one, each in zip(objects, breakdowns, strict=True)]
+    tables = [comparison.table(rows, protocol)]
+    if any(breakdowns):
+        tables.append(laps.table([one for one in breakdowns if one]))
+    if form == "lines":
+        for one in objects:
+            cli.print_json(one)
+    elif form == "json":
+        print(json.dumps(objects, indent=2, ensure_ascii=False))
+    elif form == "markdown":
+        print("\n".join(table.markdown() for table in tables), end="")
+    else:
+        for table in tables:
+            cli.make_console().print(table.rich())
 
 
 def one_sided(before: Sequence["Samples"], after: Sequence["Samples"]) -> list[str]:
@@ -102,8 +132,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"what may differ between the sides: {facts}; may be repeated",
     )
     add("--discard-throttled", action="store_true", help="leave out the trials during which a GPU was throttled")
+    add("--laps", action="store_true", help="show below the comparison in which laps a time changed")
     add("--format", choices=("table", "markdown", "csv", "json"), default="table", help="(default: %(default)s)")
-    add("--json", dest="format", action="store_const", const="json", help="the same as --format json")
+    add("--json", dest="format", action="store_const", const="lines", help="print one JSON object per row, in a line")
     add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where records lie (default: %(default)s)")
     return parser.parse_args(arguments)
 

@@ -20,6 +20,7 @@ from statistics import fmean, geometric_mean, median, stdev
 from typing import Literal
 
 from results import format as form
+from results.changes import also_changed
 from results.differences import differences, mixed
 from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
@@ -33,6 +34,7 @@ Verdict = Literal["worse", "better", "same", "undecided", "not comparable"]
 
 FEW = 10
 """more trials up to which no wider limit is suggested"""
+NOT_INTERLEAVED = "the trials were not interleaved: drift of the machine between the runs counts as a change"
 
 MARKS: dict[Verdict, str] = {"worse": "+", "better": "-", "same": "=", "undecided": "?", "not comparable": "x"}
 
@@ -66,6 +68,8 @@ class Comparison:
     reason: str = ""
     """why it is not comparable, or how many trials would decide"""
     notes: tuple[str, ...] = ()
+    cell: "Cell | None" = field(default=None, repr=False, compare=False)
+    """what it was made from; None where a side has no run"""
 
     @property
     def mark(self) -> str:
@@ -284,7 +288,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
         shown = (*notes(cell), *_note_on_drift(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
-        return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown)
+        return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown, cell)
 
     if differs := several or differences(cell.before, cell.after, across):
         return row("not comparable", differs)
@@ -302,7 +306,7 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         if (change := _change_of_figures(cell)) is None:
             return row("undecided", "a published figure is one number without a spread")
     else:
-        change = _change(cell)
+        change = change_of(cell)
     if change.paired:
         before, after = _typical_pair(before, after, cell.pairs or ([], []), change)
     elif cell.by_host:
@@ -319,7 +323,8 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
     return row(verdict, reason, change)
 
 
-def _change(cell: Cell) -> Change:
+def change_of(cell: Cell) -> Change:
+    """The change between the samples of both sides, in pairs where there are any. ValueError where a side has none."""
     test = cell.metric.test
     if test.by_ranks and (pairs := cell.pairs):
         return test.change(*pairs, paired=True)
@@ -462,16 +467,11 @@ def _note_on_seeds(cell: Cell) -> list[str]:
 
 def notes(cell: Cell) -> tuple[str, ...]:
     """What differs and may, but explains a change: commit, versions; and whether drift is in the numbers."""
-    found = []
-    for key in dict.fromkeys(key for one in (*cell.before, *cell.after) for key in one.notes):
-        sides = (cell.before, cell.after)
-        values = [" and ".join(sorted({one.notes.get(key, "unknown") for one in side})) for side in sides]
-        if values[0] != values[1] and all(one.notes for one in (*cell.before, *cell.after)):
-            found.append(f"{key} {values[0]} → {values[1]}")
+    found = [also_changed(cell.before, cell.after)]
     hosts = [{host for one in side for host in one.hosts if host} for side in (cell.before, cell.after)]
     if cell.metric.is_timed and not cell.by_host and all(hosts) and hosts[0] != hosts[1]:
         found.append("the sides were trained on different hosts: a difference between the hosts counts as a change")
     ids = [{one.interleaved for one in side} for side in (cell.before, cell.after)]
     if None in ids[0] | ids[1] or ids[0] != ids[1]:
-        found.append("the trials were not interleaved: drift of the machine between the runs counts as a change")
-    return tuple(found)
+        found.append(NOT_INTERLEAVED)
+    return tuple(filter(None, found))

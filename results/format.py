@@ -1,7 +1,7 @@
 """How numbers are written in every table, page and export."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # commands print errors without numpy
@@ -80,6 +80,12 @@ def accuracy(mean: float | None, interval: Interval | None) -> str:
 def count(some: int, every: int) -> str:
     """k of n."""
     return f"{some} of {every}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many others there are."""
+    others = len(names) - most
+    return ", ".join(names) if others < 1 else f"{', '.join(names[:most])} and {others} more"
 
 
 def median(summary: "MedianSummary | None", write: Callable[[float], str] = seconds) -> str:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
-from results.compare import Comparison, compare, measure
+from results.breakdown import breakdown
+from results.compare import NOT_INTERLEAVED, Comparison, compare, measure
 from results.metrics import Metric, find_metric
 from results.rules import Rules
 from results.samples import Samples
@@ -50,7 +51,12 @@ class Judgement:
     decision: Decision
     reason: str = ""
     notes: tuple[str, ...] = ()
-    """what was left out of the baseline"""
+    """on the baseline: what was left out of it, and that it is of another host"""
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Also those of the comparison, such as what else changed."""
+        return self.notes + self.first.notes
 
 
 def noise_floor(times: Sequence[float], level: float) -> float | None:
@@ -138,8 +144,8 @@ def _judge_recipe(
             reason = f"noise floor {known}, of {len(accepted)} runs"
         if decision == "worse" and moved and metric.is_timed and first.change:
             decision, reason = "undecided", f"worse, but {moved}: add runs of more hosts to the baseline"
-        its_notes = (*notes, f"{first.recipe} was {moved}") if moved and metric.is_timed else notes
-        found.append(Judgement(first, second, floor, decision, reason, its_notes))
+        its_notes = (*notes, moved) if moved and metric.is_timed else notes
+        found.append(Judgement(first, second, floor, decision, _with_laps(reason, decision, first), its_notes))
     return found
 
 
@@ -175,6 +181,7 @@ def judge_interleaved(
             confirmed = second is not None and second.verdict == "worse"
             changed = suspect or first.verdict == "better"
             decision, reason = _decision(first, second, stable=True, changed=changed, confirmed=confirmed)
+            reason = _with_laps(reason, decision, first)
             found.append(Judgement(first, second, None, decision, reason))
     return found
 
@@ -223,9 +230,11 @@ def _compared(accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules
 def _compared_by_trial(
     accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules, share: float
 ) -> list[Comparison]:
-    """As `_compared`, whatever the hosts: the noise floor is over whole runs, and so covers nights and hosts alike."""
+    """As `_compared`, whatever the hosts: the noise floor is over whole runs, and so covers nights and hosts alike. It
+    also covers that the trials were not interleaved, so that no note says so."""
     before, after = ([replace(one, hosts=()) for one in side] for side in (accepted, runs))
-    return _compared(before, after, rules, share)
+    rows = _compared(before, after, rules, share)
+    return [replace(row, notes=tuple(note for note in row.notes if note != NOT_INTERLEAVED)) for row in rows]
 
 
 def _moved(accepted: Iterable[Samples], runs: Iterable[Samples]) -> str:
@@ -259,6 +268,12 @@ def _decision(
     if not confirmed:
         return "not confirmed", "not worse in the confirmation run"
     return "worse", ", ".join([*reasons, "confirmed"])
+
+
+def _with_laps(reason: str, decision: Decision, first: Comparison) -> str:
+    """The reason, and of a time that is worse in which laps it is."""
+    found = breakdown(first) if decision == "worse" else None
+    return ", ".join(filter(None, [reason, found and found.where]))
 
 
 def _floor(accepted: Iterable[Samples], metric: Metric, share: float) -> float | None:

@@ -1,14 +1,21 @@
 """Metrics: everything that runs are compared by. To add one, add an entry to `METRICS`."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
 from results import format as form
 from results.environment import Energy
-from results.protocols import RENAMED, known_protocols, seconds_to_target, total_seconds
+from results.protocols import (
+    RENAMED,
+    known_protocols,
+    seconds_by_lap,
+    seconds_by_lap_to_target,
+    seconds_to_target,
+    total_seconds,
+)
 from results.record import Run, TrialRecord
 from results.statistics import Change, difference_of_means, mean_of, ratio_of_times
 from results.step_times import epochs_done, median_milliseconds
@@ -89,6 +96,8 @@ class Metric:
     """a value, without its unit"""
     by_protocol: bool = False
     """whether the samples depend on the protocol"""
+    laps: Callable[[TrialRecord], Mapping[str, float]] | None = None
+    """of a time that is the sum of laps: the seconds of each lap of a trial, whatever the protocol"""
     by_seed: bool = False
     """whether the seed decides the number. Trials of one seed in several runs are then one sample, their center: they
     are equal where a training is deterministic"""
@@ -181,6 +190,7 @@ METRICS = {
             _timed(total_seconds),
             0.02,
             by_protocol=True,
+            laps=seconds_by_lap,
             counts="every trial",
             needs_target=True,
         ),
@@ -192,6 +202,7 @@ METRICS = {
             _timed(seconds_to_target),
             0.02,
             by_protocol=True,
+            laps=seconds_by_lap_to_target,
             by_seed=True,
             counts="trials that reached",
         ),

@@ -7,10 +7,11 @@ A training has two times, which never share a column. `total_seconds` is the tim
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from results.environment import known
-from results.record import LapName, Run, TrialRecord
+from results.record import Lap, LapName, Run, TrialRecord
 
 DEFAULT = "strict"
 RENAMED = {"record": "strict"}
@@ -59,6 +60,8 @@ PROTOCOLS = {
 
 COMMAND: LapName = "command"
 """The lap of a whole process. Its parts are known only as far as the process says them."""
+WHOLE = {"total", COMMAND}
+"""Laps that hold other laps."""
 AFTER_TRAINING = {"final_evaluate"}
 """Laps that belong to no epoch and come after the last of them."""
 
@@ -105,8 +108,29 @@ def total_seconds(trial: TrialRecord, protocol: str) -> float | None:
 
 def command_rest(trial: TrialRecord) -> float:
     """Seconds of a command beside the laps that it reported; 0 for any other trial."""
-    reported = sum(lap.seconds for lap in trial.laps if lap.name not in (COMMAND, "total"))
+    reported = sum(lap.seconds for lap in trial.laps if lap.name not in WHOLE)
     return max(0.0, trial.seconds(COMMAND) - reported)
+
+
+def seconds_by_lap(trial: TrialRecord) -> dict[str, float]:
+    """The seconds of each lap of a trial, over all of its epochs."""
+    return _by_name(trial.laps)
+
+
+def seconds_by_lap_to_target(trial: TrialRecord) -> dict[str, float]:
+    """As far as `seconds_to_target` counts laps; nothing of a trial that did not reach its target."""
+    last = epoch_reaching(trial)
+    if last is None or trial.outcome != "reached":
+        return {}
+    before = (lap for lap in trial.laps if lap.name not in AFTER_TRAINING | WHOLE)
+    return _by_name(lap for lap in before if lap.epoch is None or lap.epoch <= last)
+
+
+def _by_name(laps: Iterable[Lap]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for lap in laps:
+        seconds[lap.name] = seconds.get(lap.name, 0.0) + lap.seconds
+    return seconds
 
 
 def epoch_reaching(trial: TrialRecord, threshold: float | None = None) -> int | None:

@@ -4,6 +4,7 @@ Runs are read one after the other and only their samples are kept, in memory and
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,7 +14,7 @@ from typing import Any
 import pydantic_core
 
 from results import cache, marks, store
-from results.environment import Environment, known
+from results.environment import Environment, Unknown, known
 from results.format import printable, target
 from results.literature import Published, published
 from results.metrics import DEFAULT, METRICS, find_metric
@@ -28,6 +29,8 @@ DATA_HASH = "data hash"
 
 CLOCKS = {"": "Paceline's laps", "author": "the author's laps", "command": "the whole command"}
 """who says where the laps of a run begin and end, by the recipe's option `clock`"""
+NOT_SETTINGS = re.compile(r"(^|_)(RANK|WORLD_SIZE|CACHE_DIR)$")
+"""environment variables that explain no change: the number of processes is a fact, and torch itself names its caches"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Samples:
     facts: Mapping[str, str]
     """of `results.facts.FACTS`, those that are known"""
     notes: Mapping[str, str]
-    """what may differ, but a reader wants to know: commit, versions"""
+    """what may differ, but a reader wants to know: commit, versions, driver; what is not known is left out"""
     options: Mapping[str, Any]
     """the resolved recipe"""
     target: float | None
@@ -60,6 +63,10 @@ class Samples:
     """trials by the names of their marks, of `results.marks`"""
     hosts: tuple[str | None, ...] = ()
     """where each trial was trained; None where it is not known"""
+    variables: Mapping[str, str] | None = None
+    """the environment variables that were set, of those that records keep; None where they were not kept"""
+    laps: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """by metric that is made up of laps and by lap, the seconds of each trial; 0 where a trial has no such lap"""
     discarded: int = 0
     """trials that were left out"""
     published: Published | None = None
@@ -85,7 +92,6 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
     find_protocol(protocol)
     record, host = run.record, run.record.environment.host
     kernels = _kernels(run.trials)
-    versions = {name: version for name, version in record.environment.versions.items() if known(version) is not None}
     return Samples(
         recipe=record.recipe_name,
         origin=str(run.path),
@@ -103,14 +109,16 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             **kernels,
         },
         notes={
-            "commit": (record.commit or "unknown")[:12] + _changes(record),
-            **{name: str(version) for name, version in versions.items()},
+            **({"commit": record.commit[:12] + _changes(record)} if record.commit else {}),
+            **_versions(record.environment),
             **kernels,
         },
+        variables=_variables(record.environment),
         options=record.recipe,
         target=run.target,
         seeds=tuple(trial.seed for trial in run.trials),
         values={name: tuple(find_metric(name).samples(run, protocol)) for name in {*DEFAULT, *metrics}},
+        laps=_laps(run.trials),
         reached=len(run.reached),
         has_no_target=run.has_no_target,
         unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
@@ -127,6 +135,40 @@ def _changes(record: RunRecord) -> str:
     """What the commit does not say of the code."""
     code = known(record.environment.code)
     return f" with changes{f' ({code[:7]})' if code else ''}" if record.dirty else ""
+
+
+def _versions(environment: Environment) -> dict[str, str]:
+    """Of packages, driver and kernel of the operating system, and the power limit of the GPUs."""
+    packages = {name: "not installed" if one is None else known(one) for name, one in environment.versions.items()}
+    limits = (known(gpu.power_limit_w) for gpu in environment.gpus)
+    settings = {
+        "driver": [known(gpu.driver) for gpu in environment.gpus],
+        "power limit": [limit and f"{limit:g} W" for limit in limits],
+        "OS kernel": [known(environment.os.kernel) if environment.os else None],
+    }
+    joined = {name: " and ".join(sorted({one for one in found if one})) for name, found in settings.items()}
+    return {name: str(one) for name, one in (packages | joined).items() if one not in (None, "")}
+
+
+def _variables(environment: Environment) -> dict[str, str] | None:
+    """None where the run did not keep them."""
+    if "variables" not in environment.model_fields_set:
+        return None
+    return {
+        name: value.unknown if isinstance(value, Unknown) else str(value)
+        for name, value in environment.variables.items()
+        if not NOT_SETTINGS.search(name)
+    }
+
+
+def _laps(trials: Sequence[TrialRecord]) -> dict[str, dict[str, list[float]]]:
+    found = {}
+    for name, metric in METRICS.items():
+        if metric.laps:
+            seconds = [metric.laps(trial) for trial in trials]
+            names = dict.fromkeys(lap for one in seconds for lap in one)
+            found[name] = {lap: [one.get(lap, 0.0) for one in seconds] for lap in names}
+    return found
 
 
 def _target(run: Run) -> dict[str, str]:

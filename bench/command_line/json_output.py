@@ -151,7 +151,7 @@ class VerdictObject(_Object):
     decision: Decision
     """what the gate decided"""
     reason: str
-    """reason for the decision; empty if the numbers show it"""
+    """reason for the decision; empty if the numbers show it; of a time that is worse also its slower laps"""
     baseline: float | None
     """median in the unit of the metric, or mean accuracy as a fraction"""
     new: float | None
@@ -167,7 +167,7 @@ class VerdictObject(_Object):
     noise_floor: float | None
     """slow-down that runs of the same code show by chance, as a fraction"""
     notes: list[str]
-    """what else differs, such as commits"""
+    """what else differs, such as `also changed: torch 2.13.0 → 2.14.0`, and runs of the baseline that are left out"""
 
 
 def trial_object(run: Run, trial: TrialRecord, protocol: str) -> TrialObject:
@@ -272,5 +272,5 @@ def verdict_object(judgement: Judgement) -> VerdictObject:
         high=interval and interval[1],
         confirmation=again and again.change and again.change.size,
         noise_floor=judgement.floor,
-        notes=list(judgement.notes),
+        notes=list(judgement.all_notes),
     )

@@ -2,8 +2,7 @@
 
 import csv
 import io
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +41,22 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
     )
     marked = {name for row in comparisons for one in (row.before, row.after) if one for name in one.marks}
     caption += marks.legend(marked)
-    notes = dict.fromkeys(note for row in comparisons for note in row.notes)
-    return Table("comparison", headers, rows, " ".join([caption, *(f"Note: {note}." for note in notes)]))
+    notes = said((row.recipe, row.notes) for row in comparisons)
+    return Table("comparison", headers, rows, " ".join([caption, *notes]))
+
+
+def said(notes: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """The notes of rows, each once, as sentences. One that is not of all recipes names those that it is of."""
+    recipes: dict[str, None] = {}
+    by_note: dict[str, dict[str, None]] = {}
+    for recipe, of_row in notes:
+        recipes[recipe] = None
+        for note in of_row:
+            by_note.setdefault(note, {})[recipe] = None
+    return [
+        f"Note: {note}." if len(named) == len(recipes) else f"Note on {form.listed(list(named))}: {note}."
+        for note, named in by_note.items()
+    ]
 
 
 def clock(protocol: str) -> str:
@@ -69,15 +82,14 @@ def of_pairs(pairs: Sequence[tuple[Run, Run]], protocol: str, across: Collection
     return replace(found, caption=found.caption + shared)
 
 
-def rendered(comparisons: Sequence[Comparison], protocol: str, kind: str) -> str:
-    """As `markdown`, `csv` or `json`."""
-    if kind == "markdown":
-        return table(comparisons, protocol).markdown()
-    rows = [_flat(row, protocol) for row in comparisons]
-    return _csv(rows) if kind == "csv" else json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+def objects(comparisons: Sequence[Comparison], protocol: str) -> list[dict[str, Any]]:
+    """For JSON, one a row."""
+    return [_flat(row, protocol) for row in comparisons]
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def as_csv(comparisons: Sequence[Comparison], protocol: str) -> str:
+    """One line a row, with a line of names above."""
+    rows = objects(comparisons, protocol)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -134,8 +146,16 @@ def change(found: Change | None, metric: Metric) -> str:
     """Its size, interval and p."""
     if found is None:
         return form.NOTHING
+    p = "" if found.p is None else f", p = {form.p_value(found.p)}"
+    return interval(found, metric) + p + ", paired" * found.paired
+
+
+def interval(found: Change | None, metric: Metric) -> str:
+    """Its size and interval."""
+    if found is None:
+        return form.NOTHING
     write = metric.test.write
     text = write(found.size)
     if found.interval is not None:
         text += f" [{write(found.interval[0])}, {write(found.interval[1])}]"
-    return text + ("" if found.p is None else f", p = {form.p_value(found.p)}") + (", paired" if found.paired else "")
+    return text

@@ -9,7 +9,7 @@ from results import marks
 from results.compare import Measured
 from results.gate import Judgement
 from results.metrics import Metric
-from results.tables.comparison import change
+from results.tables.comparison import change, said
 from results.tables.table import Table
 
 MARKS = {
@@ -48,9 +48,14 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
     )
     sides = (row for one in judgements for row in (one.first, one.again) if row)
     marked = {name for row in sides for one in (row.before, row.after) if one for name in one.marks}
-    notes = dict.fromkeys(note for one in judgements for note in one.notes)
-    parts = [*improvements(judgements), caption + marks.legend(marked), *(f"Note: {note}." for note in notes)]
+    notes = said((one.first.recipe, shown_notes(one)) for one in judgements)
+    parts = [*improvements(judgements), caption + marks.legend(marked), *notes]
     return Table("gate", headers, rows, " ".join(parts))
+
+
+def shown_notes(judgement: Judgement) -> tuple[str, ...]:
+    """All notes; of what passed, only those on the baseline."""
+    return judgement.notes if judgement.decision in ("passed", "better") else judgement.all_notes
 
 
 def side(measured: Measured | None, metric: Metric) -> str:
@@ -83,7 +88,8 @@ def junit(judgements: Sequence[Judgement]) -> str:
         names = {"classname": form.printable(one.first.recipe), "name": one.first.metric.name}
         case = ElementTree.SubElement(suite, "testcase", names)
         if kind:
-            ElementTree.SubElement(case, kind, message=form.printable(f"{one.decision}: {one.reason}"))
+            said_of_it = ElementTree.SubElement(case, kind, message=form.printable(f"{one.decision}: {one.reason}"))
+            said_of_it.text = "\n".join(map(form.printable, shown_notes(one)))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -94,7 +100,8 @@ def annotations(judgements: Sequence[Judgement]) -> list[str]:
     for one in judgements:
         if one.decision in FAILURES:
             metric = one.first.metric
-            text = f"{one.first.recipe}: {metric.name} {change(one.first.change, metric)}: {one.reason}"
+            parts = (f"{metric.name} {change(one.first.change, metric)}: {one.reason}", *shown_notes(one))
+            text = f"{one.first.recipe}: {'; '.join(parts)}"
             kind = "error" if one.decision == "worse" else "warning"
             lines.append(f"::{kind} title=gate {one.decision}::{_escaped(text)}")
     return lines

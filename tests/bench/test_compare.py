@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -40,6 +41,47 @@ def test_status_and_verdict(tmp_path, capsys, factor, status, verdict):
     assert time_row["low"] < factor < time_row["high"]
     assert (crossing["metric"], crossing["verdict"]) == ("time-to-target", "not comparable")
     assert (accuracy["change"], accuracy["verdict"]) == (0, "same")
+
+
+def test_json_is_an_object_a_line_and_with_format_an_array(tmp_path, capsys):
+    sides = [str(keep(tmp_path)), str(keep(tmp_path, 1.05))]
+    compare.main([*sides, "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    compare.main([*sides, "--format", "json"])
+    assert lines == json.loads(capsys.readouterr().out)
+    assert [one["metric"] for one in lines] == ["time", "time-to-target", "accuracy"]
+    assert "laps" not in lines[0]
+
+
+def with_laps(root, **seconds):
+    """A run whose trials have these laps."""
+    run = create(root, record(id=f"id{len(list(root.glob('*'))):02}", seeds=list(range(len(STEADY)))))
+    for seed, factor in enumerate(STEADY):
+        laps = [Lap(name=name, epoch=1, seconds=factor * one) for name, one in seconds.items()]
+        run.append(trial(seed, epochs=(), laps=laps))
+    return str(run.path)
+
+
+def test_laps_are_a_table_below_and_a_key_of_the_json(tmp_path, capsys):
+    sides = [with_laps(tmp_path, augment=1, train=4), with_laps(tmp_path, augment=1.2, train=4)]
+    assert compare.main([*sides, "--laps"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"time augment 1\.0\d+ 1\.2\d+ \+20\.0% \[\+19\.\d%, \+20\.\d%\] \+0\.2\d+", said)
+    assert re.search(r"time train 4\.0\d+ 4\.0\d+ \+0\.0% \[-0\.\d%, \+0\.\d%\] \+0\.0000", said)
+    assert said.index("Limits: time:2%") < said.index("laps") < said.index("so that the parts add up")
+    compare.main([*sides, "--laps", "--json"])
+    time_row, _, accuracy = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [one["lap"] for one in time_row["laps"]] == ["augment", "train"]
+    assert time_row["laps"][0]["part"] == pytest.approx(0.2, rel=0.01)
+    assert accuracy["laps"] == []
+    compare.main([*sides, "--laps", "--format", "markdown"])
+    assert "| cifar10/airnet | time | train |" in capsys.readouterr().out
+
+
+def test_laps_have_no_place_in_csv(tmp_path, capsys):
+    sides = [str(keep(tmp_path)), str(keep(tmp_path))]
+    assert compare.main([*sides, "--laps", "--format", "csv"]) == 2
+    assert "--laps with --format csv" in capsys.readouterr().err
 
 
 def test_the_factor_is_the_callers(tmp_path):
@@ -79,7 +121,7 @@ def test_a_folder_whose_name_is_no_utf8_is_read(tmp_path, capsys):
         file.write("torn")
     assert compare.main([str(before), str(after), "--json"]) == 1
     out, err = capsys.readouterr()
-    assert json.loads(out)[0]["verdict"] == "worse"
+    assert json.loads(out.splitlines()[0])["verdict"] == "worse"
     assert "skipped a damaged line" in err
 
 
@@ -211,10 +253,10 @@ def test_throttled_trials_can_be_left_out(tmp_path, capsys):
         line["gpus"] = [gpu.model_dump() for gpu in hot]
     (after / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     compare.main([str(before), str(after), "--json"])
-    time_row, *_ = json.loads(capsys.readouterr().out)
+    time_row, *_ = map(json.loads, capsys.readouterr().out.splitlines())
     assert (time_row["after_trials"], time_row["after_marks"]) == (len(STEADY) + 3, ["3 throttled"])
     assert compare.main([str(before), str(after), "--json", "--discard-throttled"]) == 0
     said = capsys.readouterr()
-    time_row, *_ = json.loads(said.out)
+    time_row, *_ = map(json.loads, said.out.splitlines())
     assert (time_row["after_trials"], time_row["after_marks"], time_row["change"]) == (len(STEADY), [], 1)
     assert f"warning: {after}: 3 of {len(STEADY) + 3} trials are left out: throttled\n" in said.err

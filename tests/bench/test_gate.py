@@ -45,6 +45,15 @@ def test_json_has_an_object_per_verdict_and_nothing_else(tmp_path, baseline, cap
     assert verdict["low"] < verdict["change"] < verdict["high"]
 
 
+def test_json_says_what_else_changed_and_in_which_lap_the_time_is(tmp_path, baseline, capsys):
+    environment = {"machine_class": "NVIDIA H200", "versions": {"torch": "2.14.0"}}
+    new = keep(tmp_path / "new", 1.05, STEADY * 2, environment=environment)
+    assert gate.main([str(baseline), "--new", str(new), "--json"]) == 1
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["notes"] == ["also changed: torch 2.13.0 → 2.14.0"]
+    assert verdict["reason"] == "without a confirmation run, +5.0% of the +5.0% in train"
+
+
 def test_a_missing_recipe_is_named_and_no_pass(tmp_path, baseline, capsys):
     keep(tmp_path / "baseline", 1.0, STEADY * 2, name="cifar10/other")
     assert gate.main([str(baseline), "--new", str(doctored(tmp_path, 1.0)), "--json"]) == 2

@@ -429,9 +429,10 @@ def test_pairs_that_repeat_seeds_count_once():
     assert [found[name].change.n for name in ("time", "time-to-target")] == [24, 8]
 
 
-def test_versions_and_commits_that_differ_are_noted():
-    other = samples(STEADY, notes={"commit": "e" * 12, "torch": "2.14"})
-    assert row(samples(STEADY), other).notes[:2] == (f"commit {'f' * 12} → {'e' * 12}", "torch unknown → 2.14")
+def test_what_else_changed_is_one_note():
+    before, after = (samples(STEADY, notes={"commit": "f", "torch": torch}) for torch in ("2.13.0", "2.14.0"))
+    assert row(before, after).notes[0] == "also changed: torch 2.13.0 → 2.14.0"
+    assert not any("also changed" in note for note in row(before, replace(before, origin="another")).notes)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_kernels_may_differ_between_two_recipes_and_are_noted():
     )
     found = row(before, after)
     assert found.verdict == "same"
-    assert "kernels a → b" in found.notes
+    assert "also changed: kernels a → b" in found.notes
 
 
 @pytest.mark.parametrize("fact", FACTS)

@@ -169,7 +169,7 @@ def test_a_baseline_of_one_host_blames_no_other():
     assert judgement.reason.startswith("worse, but trained on host b, and all runs of the baseline on host a: add")
     (judgement,) = judge(baseline, [on("b", quiet)], RULES)
     assert judgement.decision == "passed"
-    assert judgement.notes == ("cifar10/airnet was trained on host b, and all runs of the baseline on host a",)
+    assert judgement.notes == ("trained on host b, and all runs of the baseline on host a",)
     assert decision(baseline, [on("b", diverged())]) == "worse", "no host explains it"
     assert decision(machine.baseline(), [on("b", slow)]) == "worse", "where the baseline was trained is not known"
 

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import json
 
 from results.compare import compare
 from results.record import Run
 from results.rules import rules
-from results.tables.comparison import of_pairs, rendered, table
+from results.tables.comparison import as_csv, objects, of_pairs, table
 from tests.results import builders
 from tests.results.builders import samples
 
@@ -46,7 +45,7 @@ def test_an_accuracy_shows_points_and_how_many_trials_reached_the_target():
 def test_the_limits_of_the_verdicts_are_stated():
     found = compared(chosen=rules(["accuracy:0.1", "time:5%"]))
     assert "Limits: time:5%, time-to-target:2%, accuracy:0.1." in table(found, "strict").caption
-    assert [row["limit"] for row in json.loads(rendered(found, "strict", "json"))] == [0.05, 0.02, 0.001]
+    assert [row["limit"] for row in objects(found, "strict")] == [0.05, 0.02, 0.001]
 
 
 def test_what_is_not_comparable_says_why():
@@ -57,17 +56,26 @@ def test_what_is_not_comparable_says_why():
 
 def test_the_notes_come_once_under_the_table():
     caption = table(compared(notes={"commit": "e" * 12}), "strict").caption
-    assert caption.count("Note: commit") == caption.count("were not interleaved") == 1
+    assert caption.count("Note: also changed: commit") == caption.count("were not interleaved") == 1
     assert "strict protocol" in caption
+
+
+def test_a_note_that_is_not_of_all_recipes_says_of_which():
+    before = [samples(STEADY, recipe=name, notes={"torch": "2.13"}) for name in "abcde"]
+    after = [samples(STEADY, recipe=name, notes={"torch": "2.14"}) for name in "abcd"]
+    after.append(samples(STEADY, recipe="e", notes={"torch": "2.13"}))
+    caption = table(compare(before, after), "strict").caption
+    assert "Note on a, b, c and 1 more: also changed: torch 2.13 → 2.14." in caption
+    assert "Note: the trials were not interleaved" in caption
 
 
 def test_machines_read_the_same_numbers():
     found = compared(chosen=rules(["time:5%"]))
-    as_json = json.loads(rendered(found, "strict", "json"))
-    as_csv = list(csv.DictReader(io.StringIO(rendered(found, "strict", "csv"))))
-    assert [row["metric"] for row in as_json] == [row["metric"] for row in as_csv] == [one.metric.name for one in found]
-    assert as_json[0]["change"] == float(as_csv[0]["change"]) == found[0].change.size
-    assert (as_json[0]["verdict"], as_csv[0]["verdict"]) == (found[0].verdict, found[0].verdict)
+    read = objects(found, "strict")
+    rows = list(csv.DictReader(io.StringIO(as_csv(found, "strict"))))
+    assert [row["metric"] for row in read] == [row["metric"] for row in rows] == [one.metric.name for one in found]
+    assert read[0]["change"] == float(rows[0]["change"]) == found[0].change.size
+    assert (read[0]["verdict"], rows[0]["verdict"]) == (found[0].verdict, found[0].verdict)
 
 
 def runs_with_p_of_0_03(tmp_path):

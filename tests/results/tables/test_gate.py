@@ -65,6 +65,21 @@ def test_nothing_in_a_record_is_markup():
     assert "\x1b" not in xml
 
 
+def test_what_else_changed_is_shown_with_what_is_worse():
+    baseline = [run(seed, notes={"torch": "2.13.0"}) for seed in range(6)]
+    found = judge(baseline, [run(9, 1.1, notes={"torch": "2.14.0"})], RULES)
+    said = "also changed: torch 2.13.0 → 2.14.0"
+    assert f"Note: {said}." in table(found, "strict").caption
+    assert f"Note: {said}." in table(found, "strict").markdown()
+    assert f'<failure message="worse: without a confirmation run">{said}</failure>' in junit(found)
+    assert annotations(found)[0].endswith(f"; {said}")
+    assert not any("interleaved" in note for one in found for note in one.all_notes)
+    passed = judge(baseline, [run(9, notes={"torch": "2.14.0"})], RULES)
+    assert {one.decision for one in passed} == {"passed"}
+    assert passed[0].all_notes == (said,)
+    assert said not in table(passed, "strict").caption
+
+
 def test_what_did_not_pass_is_an_annotation_in_one_line():
     (line,) = annotations(judged(1.1, recipe="a%\n::error::b"))
     assert line.startswith("::error title=gate worse::a%25 ::error::b: time +")
