@@ -20,6 +20,8 @@ from results.statistics import LEVEL, smallest_p
 
 LOOKS = 5
 """at equal distances, those without enough trials for a verdict included"""
+FEWEST = 8
+"""trials a side that have two looks"""
 FAR = 40.0
 """standard deviations beyond which nothing lies"""
 NODES = 128
@@ -62,7 +64,7 @@ def plan_looks(most: int) -> tuple[int, ...]:
     while len(looks) > 1 and nominal_levels(looks)[0] < smallest_p(looks[0], looks[0], paired=True):
         looks = looks[1:]
     if len(looks) < 2:
-        raise ValueError("too few for two looks")
+        raise ValueError(f"too few for two looks: give {FEWEST} or more")
     return looks
 
 

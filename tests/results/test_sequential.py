@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from results.sequential import look_at, nominal_levels, plan_looks, where_stopped
+from results.sequential import FEWEST, look_at, nominal_levels, plan_looks, where_stopped
 from results.statistics import LEVEL, smallest_p
 
 
@@ -43,10 +43,14 @@ def test_looks_are_at_equal_distances_where_pairs_are_enough_for_a_verdict(most,
     assert all(smallest_p(n, n, paired=True) <= level for n, level in zip(found, nominal_levels(found), strict=True))
 
 
-@pytest.mark.parametrize("most", [1, 3, 7])
+@pytest.mark.parametrize("most", [1, 3, FEWEST - 1])
 def test_few_trials_have_no_two_looks(most):
-    with pytest.raises(ValueError, match="too few for two looks"):
+    with pytest.raises(ValueError, match=f"too few for two looks: give {FEWEST} or more"):
         plan_looks(most)
+
+
+def test_all_more_trials_have_two_looks_or_more():
+    assert {len(plan_looks(most)) for most in range(FEWEST, 30)} == {2, 3, 4}
 
 
 def test_the_levels_rise_up_to_a_little_under_that_of_one_look():

@@ -144,7 +144,7 @@ def test_two_runs_that_are_trained_until_decided_have_a_plan():
     ("recipes", "trials", "message"),
     [
         (("digits/quick", "digits/short", "mnist/base"), "40", "--until-decided compares two runs, not 3: name two"),
-        (("digits/quick", "digits/short"), "7", "--trials 7: too few for two looks"),
+        (("digits/quick", "digits/short"), "7", "--trials 7: too few for two looks: give 8 or more"),
     ],
 )
 def test_a_plan_needs_two_runs_and_enough_trials(recipes, trials, message):
