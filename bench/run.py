@@ -36,7 +36,12 @@ def train(options: RunOptions, planned: Sequence[Job]) -> int:
         count = len(planned) if options.is_interleaved else 1
         views = live_view.make_views(count, interleaved=options.is_interleaved, quiet=options.quiet, **shown)
         report = summaries.make_report(
-            views[0].console, options.protocol, interleaved=options.is_interleaved, across=options.across, **shown
+            views[0].console,
+            options.protocol,
+            interleaved=options.is_interleaved,
+            across=options.across,
+            limits=jobs.limits(options, planned),
+            **shown,
         )
         try:
             if options.is_interleaved:

@@ -1,6 +1,6 @@
 """Simulate how often verdicts are wrong, intervals hold and nights raise an alarm: python bench/simulate.py
 
-Writes verdicts.csv, intervals.csv, hosts.csv, discoveries.csv, nights.csv and a README.md to
+Writes verdicts.csv, intervals.csv, hosts.csv, discoveries.csv, sequential.csv, nights.csv and a README.md to
 results/measured/statistics/. The same seed gives the same numbers, so a change of the statistics shows as a difference.
 """
 
@@ -54,6 +54,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
         hosts = pool.submit(simulation.host_rates, draws, seed)
         slow_hosts = pool.submit(simulation.slow_host_rates, draws, seed)
         discoveries = pool.submit(simulation.discovery_rates, draws, seed)
+        sequential = pool.submit(simulation.sequential_rates, draws, seed)
         every = [
             pool.submit(simulation.night_rates, draws, slow_down, between, seed)
             for slow_down, between in ((0.0, 0.004), (0.0, 0.02), (0.05, 0.004))
@@ -67,6 +68,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
             "hosts": hosts.result(),
             "slow-hosts": slow_hosts.result(),
             "discoveries": discoveries.result(),
+            "sequential": sequential.result(),
             "nights": [one.result() for one in every],
         }
 
@@ -88,6 +90,8 @@ def as_markdown(tables: dict[str, list[dict[str, object]]], draws: int, seed: in
         "slow-hosts": "Tables of hosts: how often one is called slower or faster than the others, where none is and "
         "where the first is 5% slower.",
         "discoveries": "Forty techniques against one base: false ones among the differences with p up to 0.05.",
+        "sequential": "Comparisons that end at the first look that decides, after 40 trials at the latest: with the "
+        "only look there, with the planned looks of --until-decided, and with a look after every trial at 5%.",
         "nights": "Nights of the gate with an alarm: two recipes of 12 trials that spread by 1%, six runs in the "
         "baseline, a limit of 3%, a confirmation run. Each run is of one of the hosts, which differ by 1%.",
     }

@@ -8,11 +8,15 @@ comparable`: the sides differ in more than what is compared, or one of them has 
 The samples are the trials. Of times over several hosts they are the hosts, because trials of one host are not
 independent of each other: pairs where both sides have the same hosts. Interleaved trials of one host stay pairs. Of
 accuracies and times to target over several runs they are the seeds (`Metric.by_seed`).
+
+Runs that were trained until decided are judged at the level of the look at which they ended (`results.sequential`):
+also against other runs and together with them, where the smallest of several levels counts. Between two looks nothing
+is decided, because a verdict there would be one more look.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +30,7 @@ from results.facts import FACTS
 from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metric, find_metric
 from results.rules import Rules
 from results.samples import Samples
+from results.sequential import Look, look_at, where_stopped
 from results.stability import drift
 from results.statistics import LEVEL, Change, Moments, difference_of_moments, fewest_trials
 from results.summary import by_seed, figure
@@ -182,6 +187,20 @@ class Cell:
         return self.neighbours
 
     @cached_property
+    def planned(self) -> set[tuple[tuple[int, ...], int]]:
+        """The looks and the trials of runs that were trained until decided."""
+        return {(one.looks, len(one.seeds) + one.discarded) for one in (*self.before, *self.after) if one.looks}
+
+    @cached_property
+    def looks(self) -> list[Look | None]:
+        """Those at which these runs stopped; None for one that stopped between two looks."""
+        return [look_at(*one) for one in self.planned]
+
+    def level(self, alpha: float) -> float:
+        """The p at or under which a change is significant, where a false one may have the probability `alpha`."""
+        return min((look.level(alpha) for look in self.looks if look), default=alpha)
+
+    @cached_property
     def trained_the_same(self) -> bool:
         """Whether every seed ended with one accuracy on both sides: a deterministic training that has not changed."""
         sides = (self.before, self.after)
@@ -211,12 +230,23 @@ def _alternated(one: Samples, other: Samples) -> bool:
 
 
 def decide(
-    change: Change, metric: Metric, limit: float, level: float = LEVEL, seconds: float | None = None
+    change: Change,
+    metric: Metric,
+    limit: float,
+    level: float = LEVEL,
+    seconds: float | None = None,
+    *,
+    may_add: bool = True,
 ) -> tuple[Verdict, str]:
     """The verdict on a change by its limit; for `undecided`, how many more trials would decide.
 
-    `seconds`: of one more trial on both sides, to say how long that takes.
+    `seconds`: of one more trial on both sides, to say how long that takes. `may_add`: whether trials may be added to
+    these runs; if not, the reason says how many new runs need.
     """
+
+    def trials(needed: int) -> str:
+        return _trials(needed - change.n, seconds) if may_add else _trials(needed, seconds, "trial", "in new runs")
+
     effect = change.size - change.none
     if change.significant(level) and abs(effect) >= limit - 1e-12:
         return ("better" if (effect > 0) == metric.higher_is_better else "worse"), ""
@@ -224,22 +254,21 @@ def decide(
         return "same", ""
     needed = change.needed(limit, level)
     if needed is not None and change.interval is None:
-        return "undecided", f"too few trials to decide: train at least {_trials(needed - change.n, seconds)}"
+        return "undecided", f"too few trials to decide: train at least {trials(needed)}"
     if needed is None:
         reason = f"the change is too close to the limit of {metric.test.write_limit(limit)}"
     else:
-        more = needed - change.n
-        reason = f"{_trials(more, seconds)} would decide if the change stays the same"
-    return "undecided", reason + _suggestion(change, metric, limit, level, seconds, needed)
+        reason = f"{trials(needed)} would decide if the change stays the same"
+    return "undecided", reason + _suggestion(change, metric, limit, level, trials, needed)
 
 
-def _trials(more: int, seconds: float | None) -> str:
-    wait = f" (about {form.duration(more * seconds)})" if seconds else ""
-    return f"{more:,} more trial{'s' * (more > 1)} per side{wait}"
+def _trials(count: int, seconds: float | None, what: str = "more trial", where: str = "per side") -> str:
+    wait = f" (about {form.duration(count * seconds)})" if seconds else ""
+    return f"{count:,} {what}{'s' * (count > 1)} {where}{wait}"
 
 
 def _suggestion(
-    change: Change, metric: Metric, limit: float, level: float, seconds: float | None, needed: int | None
+    change: Change, metric: Metric, limit: float, level: float, trials: Callable[[int], str], needed: int | None
 ) -> str:
     """The first wider limit that a tenth of the trials decide, where that spares more than a few."""
     if needed is not None and needed - change.n <= FEW:
@@ -250,7 +279,7 @@ def _suggestion(
             return f"; with the limit {rule} the verdict is same"
         fewer = change.needed(wider, level)
         if fewer is not None and (needed is None or (fewer - change.n) * 10 <= needed - change.n):
-            return f"; with the limit {rule}, {_trials(fewer - change.n, seconds)}"
+            return f"; with the limit {rule}, {trials(fewer)}"
     return ""
 
 
@@ -287,18 +316,20 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
         across = {*across, "protocol"}  # which is about times
 
     def row(verdict: Verdict, reason: str = "", change: Change | None = None) -> Comparison:
-        shown = (*notes(cell), *_note_on_drift(cell), *_note_on_hosts(cell, change), *_note_on_seeds(cell))
+        about_samples = (*_note_on_hosts(cell, change), *_note_on_seeds(cell))
+        shown = (*notes(cell), *_note_on_looks(cell), *_note_on_drift(cell), *about_samples)
         return Comparison(cell.recipe, cell.metric, limit, before, after, change, verdict, reason, shown, cell)
 
     if differs := several or differences(cell.before, cell.after, across):
         return row("not comparable", differs)
     if before is not None and after is None and _none_finished(cell.after):
         return row("worse", why_after)
-    level_of_times = level
+    is_between = None in cell.looks
+    level_of_change = cell.level(level)
     if cell.metric.counts == "trials that reached" and not _all_reached(cell):
-        if fewer := _reached_less(cell, level / 2):
+        level_of_change = cell.level(level / 2)  # two tests share the probability of a false alarm
+        if not is_between and (fewer := _reached_less(cell, level_of_change)):
             return row("worse", fewer)
-        level_of_times = level / 2  # two tests share the probability of a false alarm
     if before is None or after is None:
         return row("not comparable", f"before: {why_before}" if before is None else f"after: {why_after}")
     is_published = any(one.published for one in (*cell.before, *cell.after))
@@ -314,7 +345,10 @@ def _row(cell: Cell, limit: float, across: Collection[str], level: float) -> Com
             replace(side, value=cell.metric.test.center(values), n=len(values))
             for side, values in zip((before, after), cell.values, strict=True)
         )
-    verdict, reason = decide(change, cell.metric, limit, level_of_times, _seconds_a_trial(cell))
+    may_add, seconds = not cell.looks, _seconds_a_trial(cell)
+    verdict, reason = decide(change, cell.metric, limit, level_of_change, seconds, may_add=may_add)
+    if is_between:
+        verdict, reason = "undecided", "training stopped between two looks: resume both runs"
     if verdict == "undecided" and is_published:
         reason = "more trials of your own may decide; the published ones stay as they are"
     if verdict == "undecided" and cell.by_host:
@@ -327,8 +361,8 @@ def change_of(cell: Cell) -> Change:
     """The change between the samples of both sides, in pairs where there are any. ValueError where a side has none."""
     test = cell.metric.test
     if test.by_ranks and (pairs := cell.pairs):
-        return test.change(*pairs, paired=True)
-    change = test.change(*cell.values)
+        return test.change(*pairs, paired=True, level=cell.level(LEVEL))
+    change = test.change(*cell.values, level=cell.level(LEVEL))
     return replace(change, size=0.0, interval=(0.0, 0.0), p=1.0) if cell.trained_the_same else change
 
 
@@ -363,7 +397,8 @@ def _change_of_figures(cell: Cell) -> Change | None:
     if std is None:
         return None
     sides = [replace(one, std=one.std or std) for one in known if one]
-    return difference_of_moments(*sides) if len(sides) == 2 and max(one.n for one in sides) > 1 else None
+    level = cell.level(LEVEL)
+    return difference_of_moments(*sides, level=level) if len(sides) == 2 and max(one.n for one in sides) > 1 else None
 
 
 def _moments(side: Sequence[Samples]) -> Moments | None:
@@ -431,6 +466,10 @@ def _none_finished(side: Sequence[Samples]) -> bool:
     """Whether every trial diverged or failed."""
     _, trials = _reached(side)
     return trials > 0 and sum(one.unfinished for one in side) == trials
+
+
+def _note_on_looks(cell: Cell) -> list[str]:
+    return [where_stopped(*one) for one in sorted(cell.planned)]
 
 
 def _note_on_drift(cell: Cell) -> list[str]:

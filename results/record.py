@@ -251,6 +251,27 @@ class DataHashes(_Kept):
         return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
+class Plan(_Kept):
+    """When the training of two interleaved runs may stop, and what must be decided then."""
+
+    looks: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2)
+    """trials of each run at each look; the last number is the most that are trained"""
+    limits: dict[Text, float] = {}
+    """by metric, the smallest change that counts; the metrics that must be decided, or none: those that are usual"""
+
+    @field_validator("looks")
+    @classmethod
+    def _increasing(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(before < after for before, after in pairwise(looks)):
+            raise ValueError(f"looks={list(looks)} do not increase")
+        return looks
+
+    @property
+    def most(self) -> int:
+        """Trials of each run at the last look."""
+        return self.looks[-1]
+
+
 class RunRecord(_Kept):
     """What `run.json` holds: recipe, data, environment, command and seeds of a run, without its trials."""
 
@@ -278,6 +299,8 @@ class RunRecord(_Kept):
     """the process that writes it; since version 4"""
     interleaved: str | None = None
     """shared by the runs whose trials were interleaved; since version 2"""
+    plan: Plan | None = None
+    """shared by the two runs that are trained until their comparison is decided; since version 4"""
 
     @field_validator("seeds")
     @classmethod

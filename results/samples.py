@@ -57,6 +57,8 @@ class Samples:
     """trials that diverged or failed"""
     interleaved: str | None = None
     """shared by runs whose trials were interleaved"""
+    looks: tuple[int, ...] = ()
+    """trials at each planned look, of a run that was trained until decided"""
     started: tuple[float | None, ...] = ()
     """when each trial began, in seconds since 1970; None where it is not known"""
     marks: Mapping[str, int] = field(default_factory=dict)
@@ -123,6 +125,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
         has_no_target=run.has_no_target,
         unfinished=sum(trial.outcome in ("diverged", "failed") for trial in run.trials),
         interleaved=record.interleaved,
+        looks=record.plan.looks if record.plan else (),
         started=tuple(None if trial.started is None else trial.started.timestamp() for trial in run.trials),
         marks=marks.counts(run.trials),
         hosts=tuple(trial.host.hash if trial.host else host for trial in run.trials),
@@ -348,7 +351,7 @@ def _decode(path: Path, encoded: bytes) -> dict[str, Samples]:
     loaded = pydantic_core.from_json(encoded)
     shared = loaded["shared"]
     values = {name: tuple(samples) for name, samples in shared["values"].items()}
-    same = {name: tuple(shared[name]) for name in ("seeds", "started", "hosts", "warnings")} | {
+    same = {name: tuple(shared[name]) for name in ("seeds", "looks", "started", "hosts", "warnings")} | {
         "origin": str(path.parent)
     }
     return {

@@ -4,7 +4,7 @@ Times are log-normal and spread by 2%, and one trial in twenty takes 30% longer;
 points. `bench/simulate.py` writes the rates under `results/measured/statistics/`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +15,21 @@ from results.gate import judge, status
 from results.hosts import host_effect
 from results.metrics import METRICS, Metric
 from results.samples import Samples
+from results.sequential import nominal_levels, plan_looks
 from results.slow_hosts import changes, difference
 from results.statistics import (
     LEVEL,
     accuracy_summary,
     adjust_for_many,
     difference_of_means,
+    fewest_trials,
     median_summary,
     ratio_of_times,
     reached_interval,
 )
 
+MOST = 40
+"""trials a side of comparisons that may end early"""
 TRIALS = (3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
 SPREAD, SLOW, SLOWER = 0.02, 0.05, 1.3
 """of times; the share of slow trials; how much longer they take"""
@@ -55,12 +59,16 @@ class Comparison:
     """(generator, shape (draws, 2, n), effect as a ratio or a difference) -> samples, the effect on the second side"""
     paired: bool = False
 
-    def verdicts(self, generator: np.random.Generator, n: int, draws: int, effect: float) -> list[str]:
-        """Of each draw, against the metric's own limit."""
+    def sides(self, generator: np.random.Generator, n: int, draws: int, multiple: float) -> list[list[list[float]]]:
+        """Draws of both sides, which differ by this multiple of the metric's own limit."""
+        none = 1.0 if self.metric.test.by_ranks else 0.0
+        return self.draw(generator, (draws, 2, n), none + multiple * self.metric.limit).tolist()
+
+    def verdict(self, before: Sequence[float], after: Sequence[float], level: float = LEVEL) -> str:
+        """Against the metric's own limit."""
         given = {"paired": True} if self.paired else {}
-        sides = self.draw(generator, (draws, 2, n), effect).tolist()
-        changes = (self.metric.test.change(before, after, **given) for before, after in sides)
-        return [decide(change, self.metric, self.metric.limit)[0] for change in changes]
+        change = self.metric.test.change(before, after, level=level, **given)
+        return decide(change, self.metric, self.metric.limit, level)[0]
 
 
 def times(generator: np.random.Generator, shape: tuple[int, ...], factor: float = 1.0) -> Draw:
@@ -97,11 +105,48 @@ def verdict_rates(n: int, draws: int, seed: int = 0) -> list[Row]:
     for place, one in enumerate(COMPARISONS):
         for index, (change, multiple) in enumerate(CHANGES.items()):
             generator = np.random.default_rng([seed, n, place, index])
-            none = 1.0 if one.metric.test.by_ranks else 0.0
-            found = one.verdicts(generator, n, draws, none + multiple * one.metric.limit)
-            shares = {name: found.count(name) / draws for name in ("worse", "better", "same", "undecided")}
-            rows.append({"compared": one.name, "trials": n, "true change": change, "draws": draws} | shares)
+            found = [one.verdict(*sides) for sides in one.sides(generator, n, draws, multiple)]
+            rows.append({"compared": one.name, "trials": n, "true change": change, "draws": draws} | _shares(found))
     return rows
+
+
+def sequential_rates(draws: int, seed: int = 0) -> list[Row]:
+    """The share of each verdict, and the mean trials a side, where training ends at the first look that decides.
+
+    After `MOST` trials there is the only look, or the last of planned ones, or that of looks after every trial, each at
+    the level of a single one.
+    """
+    looks = plan_looks(MOST)
+    designs = {
+        "one look": {MOST: LEVEL},
+        "planned looks": dict(zip(looks, nominal_levels(looks), strict=True)),
+        "every trial": dict.fromkeys(range(fewest_trials(paired=True), MOST + 1), LEVEL),
+    }
+    rows = []
+    for place, one in enumerate(COMPARISONS[1:]):
+        for index, (change, multiple) in enumerate(CHANGES.items()):
+            sides = one.sides(np.random.default_rng([seed, place, index]), MOST, draws, multiple)
+            for design, levels in designs.items():
+                ends = [_end(one, before, after, levels) for before, after in sides]
+                found = {"compared": one.name, "looks": design, "true change": change, "draws": draws}
+                mean = {"mean trials": round(float(np.mean([trials for _, trials in ends])), 1)}
+                rows.append(found | _shares([verdict for verdict, _ in ends]) | mean)
+    return rows
+
+
+def _end(
+    one: Comparison, before: Sequence[float], after: Sequence[float], levels: Mapping[int, float]
+) -> tuple[str, int]:
+    """The verdict at the first look that decides, or at the last, and the trials a side there."""
+    for trials, level in levels.items():
+        verdict = one.verdict(before[:trials], after[:trials], level)
+        if verdict != "undecided":
+            break
+    return verdict, trials
+
+
+def _shares(verdicts: Sequence[str]) -> dict[str, float]:
+    return {name: verdicts.count(name) / len(verdicts) for name in ("worse", "better", "same", "undecided")}
 
 
 def interval_rates(n: int, draws: int, seed: int = 0) -> list[Row]:

@@ -9,7 +9,7 @@ all times by one factor. Accuracies are compared by Welch's t-test.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -78,7 +78,7 @@ class Change:
 
     size: float
     interval: tuple[float, float] | None
-    """95%; None where there are too few samples for one"""
+    """holds the true change with the probability 1 - `level`; None where there are too few samples for one"""
     p: float | None
     """two-sided, of a change this large by chance; None where no test is possible"""
     n: int
@@ -87,13 +87,15 @@ class Change:
     """trials were interleaved, and each was compared with its neighbour"""
     none: float = 1.0
     """the `size` of no change: 1 for a ratio, 0 for a difference"""
+    level: float = LEVEL
 
     def significant(self, level: float = LEVEL) -> bool:
-        """Whether chance alone would do this no more often than `level`; at 0.05 the interval then excludes `none`."""
+        """Whether chance alone would do this no more often than `level`. An interval of that level then excludes
+        `none`."""
         return self.p is not None and self.p <= level
 
     def within(self, limit: float) -> bool:
-        """Whether the interval lies inside ± `limit`: two one-sided tests (Schuirmann 1987), each at 2.5%."""
+        """Whether the interval lies inside ± `limit`: two one-sided tests (Schuirmann 1987), each at half its level."""
         return self.interval is not None and all(abs(bound - self.none) <= limit for bound in self.interval)
 
     def needed(self, limit: float, level: float = LEVEL) -> int | None:
@@ -111,7 +113,7 @@ class Change:
         gap = effect if effect >= limit else limit - effect
         half = (self.interval[1] - self.interval[0]) / 2
         if effect >= limit:
-            half *= float(special.ndtri(1 - level / 2) / special.ndtri((1 + CONFIDENCE) / 2))
+            half *= float(special.ndtri(1 - level / 2) / special.ndtri(1 - self.level / 2))
         if gap < half / 100:
             return None
         return max(fewest, self.n + 1, math.ceil(self.n * (half / gap) ** 2 - 1e-9))
@@ -176,13 +178,15 @@ def known_median(values: Iterable[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def ratio_of_times(before: Sequence[float], after: Sequence[float], *, paired: bool = False) -> Change:
+def ratio_of_times(
+    before: Sequence[float], after: Sequence[float], *, paired: bool = False, level: float = LEVEL
+) -> Change:
     """The factor by which `after` is longer than `before`, with its interval and p.
 
     The Hodges-Lehmann estimate: the median of the ratios of every `after` to every `before`, with the interval and p of
     the rank-sum test. `paired`: of the ratios of neighbours, with the signed-rank test. The interval holds the ratios
-    that the test does not reject, so that it excludes 1 exactly where p <= 0.05; equal samples count against a change.
-    ValueError for no samples, or pairs of unequal number.
+    that the test does not reject, so that it excludes 1 exactly where p <= `level`. Equal samples count against a
+    change. ValueError for no samples, or pairs of unequal number.
     """
     if not before or not after or (paired and len(before) != len(after)):
         raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
@@ -192,31 +196,33 @@ def ratio_of_times(before: Sequence[float], after: Sequence[float], *, paired: b
     else:
         values = _pair_differences(np.log(before), np.log(after))
         ranks = _rank_sums(len(before), len(after))
-    size, interval = _center(values, ranks.left_out and ranks.left_out * values.size // ranks.most)
+    left_out = ranks.left_out(level / 2)
+    size, interval = _center(values, left_out and left_out * values.size // ranks.most)
     fewer = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
     p = min(1.0, 2 * ranks.tail(int(fewer) * ranks.most // values.size))
     bounds = interval and (math.exp(interval[0]), math.exp(interval[1]))
-    return Change(math.exp(size), bounds, p, min(len(before), len(after)), paired)
+    return Change(math.exp(size), bounds, p, min(len(before), len(after)), paired, level=level)
 
 
-def difference_of_means(before: Sequence[float], after: Sequence[float]) -> Change:
+def difference_of_means(before: Sequence[float], after: Sequence[float], *, level: float = LEVEL) -> Change:
     """The mean of `after` less that of `before`, by Welch's t-test, which lets the two spreads differ (Welch 1947).
 
-    Where no side has a spread the ranks are tested instead, and the interval has no width from four samples a side on.
-    ValueError for no samples.
+    Where no side has a spread the ranks are tested instead, and the interval has no width where the samples are enough
+    for a verdict at `level`: from four a side on at 5%. ValueError for no samples.
     """
     if not before or not after:
         raise ValueError(f"{len(before)} and {len(after)} samples cannot be compared")
     size, n = mean_of(after) - mean_of(before), min(len(before), len(after))
     if all(min(side) == max(side) for side in (before, after)):
         p = smallest_p(len(before), len(after)) if size else 1.0
-        return Change(size, (size, size) if n >= fewest_trials() else None, p, n, none=0.0)
+        return Change(size, (size, size) if n >= fewest_trials(level) else None, p, n, none=0.0, level=level)
     if n < 2:
-        return Change(size, None, None, n, none=0.0)
-    return difference_of_moments(*(Moments(mean_of(side), _std(side) or 0.0, len(side)) for side in (before, after)))
+        return Change(size, None, None, n, none=0.0, level=level)
+    sides = (Moments(mean_of(side), _std(side) or 0.0, len(side)) for side in (before, after))
+    return difference_of_moments(*sides, level=level)
 
 
-def difference_of_moments(before: Moments, after: Moments) -> Change:
+def difference_of_moments(before: Moments, after: Moments, *, level: float = LEVEL) -> Change:
     """The mean of `after` less that of `before`, by Welch's t-test of means, standard deviations and numbers alone.
 
     A side of one sample has no spread of its own: its `std` is taken as known, and the degrees of freedom are those of
@@ -233,9 +239,9 @@ def difference_of_moments(before: Moments, after: Moments) -> Change:
     freedom = sum(variances) ** 2 / sum(shares)
     if before.n == 1 or after.n == 1:
         freedom = max(before.n, after.n) - 1
-    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    half = float(special.stdtrit(freedom, 1 - level / 2)) * error
     p = 2 * float(special.stdtr(freedom, -abs(size) / error))
-    return Change(size, (size - half, size + half), p, n, none=0.0)
+    return Change(size, (size - half, size + half), p, n, none=0.0, level=level)
 
 
 def trend(samples: Sequence[float]) -> Change | None:
@@ -344,15 +350,14 @@ class _Ranks:
             return float(self.cumulative[value])
         return float(special.ndtr((value + 0.5 - self.most / 2) / self.spread))
 
-    @cached_property
-    def left_out(self) -> int | None:
-        """Ordered pairs beyond each end of the 95% interval: the largest value whose tail is at most 2.5%."""
+    def left_out(self, tail: float) -> int | None:
+        """Ordered pairs beyond each end of an interval: the largest value whose probability is at most `tail`."""
         from scipy import special
 
         if self.cumulative is None:
-            left_out = math.floor(self.most / 2 + float(special.ndtri(TAIL)) * self.spread - 0.5)
+            left_out = math.floor(self.most / 2 + float(special.ndtri(tail)) * self.spread - 0.5)
             return left_out if left_out >= 0 else None
-        inside = int(np.searchsorted(self.cumulative, TAIL, side="right"))
+        inside = int(np.searchsorted(self.cumulative, tail, side="right"))
         return inside - 1 if inside else None
 
 

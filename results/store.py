@@ -86,6 +86,10 @@ class RunDirectory:
         self._write(status=status, reason=reason, environment=self._added(environment or {}))
         lock.release(self.path, self._lock)
 
+    def stop(self) -> None:
+        """Ask for no more trials than there are, because they decided what was to be decided."""
+        self._write(seeds=[seed for seed in self.record.seeds if seed in self._done])
+
     def note(self, environment: dict[str, Any]) -> None:
         """Add to the environment what was found out during the run."""
         self._write(environment=self._added(environment))

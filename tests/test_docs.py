@@ -19,6 +19,7 @@ import yaml
 from bench import __version__
 from bench.measured_tables import options_of
 from pipelines.host.environment import capture
+from results import simulation
 from results.protocols import total_seconds
 from results.store import find
 from tests.test_architecture import REPOSITORY
@@ -118,6 +119,16 @@ def test_the_ratios_of_the_cpu_kernels_are_those_of_the_record(name, behind):
     readme = (REPOSITORY / "bench" / "micro" / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"0\.\d\d\b", readme.split(name, 1)[1].split(behind)[0])
     assert sorted(shown) == sorted(f"{found['ratio']:.2f}" for found in measured.values() if "ratio" in found)
+
+
+def test_the_trials_until_a_comparison_is_decided_are_those_simulated():
+    with (REPOSITORY / "results/measured/statistics/sequential.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["looks"] == "planned looks"]
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    for shown, compared in (("times, interleaved", "time, interleaved"), ("accuracies", "accuracy")):
+        mean = {row["true change"]: float(row["mean trials"]) for row in rows if row["compared"] == compared}
+        trials = [f"{mean[change]:.1f}" for change in ("none", "+1 limit", "+2.5 limits")]
+        assert f"| {shown} | {' | '.join(trials)} | {simulation.MOST} |" in page
 
 
 def test_the_share_of_a_step_with_avx2_is_that_of_the_record():

@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +33,8 @@ from pipelines.recipe.scripts import Command, display_name, is_entry
 from pipelines.scripts.metrics import reader
 from results import store
 from results.facts import FACTS
+from results.record import Plan
+from results.rules import Rules, rules
 
 PROG = "bench/run.py"
 DESCRIPTION = "Train recipes under the clock and record the trials."
@@ -40,9 +42,8 @@ EXAMPLES = """\
 examples:
   accelerate launch bench/run.py                                 a first run of a few seconds
   accelerate launch bench/run.py mnist/base --trials 10 --vary 'epochs=8|9|10'
-  accelerate launch bench/run.py cifar10/davidnet-10 epochs=2 batch_size=256
   accelerate launch bench/run.py 'cifar10/*' --smoke-test        does each of them work?
-  accelerate launch bench/run.py mnist/base my.yaml --interleave
+  accelerate launch bench/run.py mnist/base my.yaml --interleave --trials 40 --until-decided
   accelerate launch bench/run.py my_file.py:train --target 0.94 lr=0.3
   python bench/run.py --command 'python train.py --seed {seed}' --target 0.94
   accelerate launch bench/run.py --resume runs/20260101T120000Z_mnist-base_a1b2c3"""
@@ -91,6 +92,10 @@ class RunOptions(Vary, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch, 
     """cross-validation: K runs, a part held out in each"""
     interleave: bool = False
     """alternate the recipes' trials, then compare them"""
+    until_decided: bool = False
+    """train up to --trials, until a planned look decides"""
+    limit: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
+    """smallest change that counts (time:5%); repeatable"""
     across: Annotated[list[str], Argument(metavar="FACT")] = field(default_factory=list)
     """what may differ in the comparison; may be repeated"""
     wait_for_quiet: Annotated[int, Argument(positive, "S")] | None = None
@@ -121,6 +126,13 @@ class RunOptions(Vary, Trials, SmokeTest, Machine, MemoryLimit, Timeout, Batch, 
             raise ValueError("--memory-limit limits this process in one run: leave out --interleave and --command")
         if self.across and not self.is_interleaved:
             raise ValueError("--across belongs to the comparison of --interleave: add that, or use bench/compare.py")
+        if self.until_decided and self.resume:
+            raise ValueError("--resume continues with the plan of the runs: leave out --until-decided")
+        if self.until_decided and (not self.interleave or self.trials is None or self.folds):
+            raise ValueError("--until-decided needs two recipes, --interleave and the most trials of each: --trials N")
+        if self.limit and not self.interleave:
+            raise ValueError("--limit belongs to --interleave: add that, or use bench/compare.py with --fail-on")
+        rules(self.limit)
         if unknown := set(self.across) - set(FACTS):
             raise ValueError(f"--across {min(unknown)}: use one of {', '.join(FACTS)}")
         check_suite(self)
@@ -151,6 +163,8 @@ class Job:
     resume: Path | None = None
     interleaved: str | None = None
     """of the run to finish: what it shares with the runs that it was interleaved with"""
+    plan: Plan | None = None
+    """when its training may stop"""
 
 
 def new_job(
@@ -198,7 +212,28 @@ def jobs(options: RunOptions) -> list[Job]:
         assert isinstance(command, Command)
         seeds = tuple(range(first, first + (options.trials or DEFAULT_TRIALS)))
         found.append(Job(command.name, command, seeds, options.smoke_test))
-    return found
+    return until_decided(found, options) if options.until_decided else found
+
+
+def until_decided(found: Sequence[Job], options: RunOptions) -> list[Job]:
+    """Two runs with a plan. ValueError for more of them, and for too few trials."""
+    from results.sequential import plan_looks
+
+    if len(found) != 2:
+        raise ValueError(
+            f"--until-decided compares two runs, not {len(found)}: name two recipes, or two values of --vary"
+        )
+    try:
+        plan = Plan(looks=plan_looks(len(found[0].seeds)), limits=rules(options.limit))
+    except ValueError as error:
+        raise ValueError(f"--trials {options.trials}: {error}") from None
+    return [replace(job, plan=plan) for job in found]
+
+
+def limits(options: RunOptions, planned: Sequence[Job]) -> Rules:
+    """The smallest changes that count in the comparison of interleaved runs."""
+    plan = planned[0].plan
+    return plan.limits if plan else rules(options.limit)
 
 
 def jobs_of_runs(paths: Sequence[Path], trials: int | None = None) -> list[Job]:
@@ -208,6 +243,8 @@ def jobs_of_runs(paths: Sequence[Path], trials: int | None = None) -> list[Job]:
     for job in others:
         if job.interleaved is None or job.interleaved != first.interleaved:
             raise ValueError(f"--resume {job.resume}: was not interleaved with {first.resume}: resume each alone")
+    if first.plan and not others:
+        raise ValueError(f"--resume {first.resume}: was trained until decided with another run: resume both together")
     if len({job.resume.resolve() for job in found if job.resume}) < len(found):
         raise ValueError(f"--resume {first.resume}: is given twice")
     for job in found:
@@ -225,11 +262,17 @@ def job_of_run(path: Path, trials: int | None = None) -> Job:
     record = run.record
     recipe = recipes.validate_any(record.recipe, str(path))
     seeds = list(record.seeds)
+    if trials is not None and record.plan:
+        raise ValueError(
+            f"--trials {trials}: {path} was planned with at most {record.plan.most} trials, and more would be one more "
+            "look: leave --trials out, or start new runs"
+        )
     if trials is not None and trials < len(seeds):
         raise ValueError(f"--trials {trials}: {path} is a run of {len(seeds)} trials: give {len(seeds)} or more")
     if trials is not None:
         seeds += range(max(seeds) + 1, max(seeds) + 1 + trials - len(seeds))
-    return Job(record.recipe_name, recipe, tuple(seeds), record.smoke_test, run.path, record.interleaved)
+    shared = {"interleaved": record.interleaved, "plan": record.plan}
+    return Job(record.recipe_name, recipe, tuple(seeds), record.smoke_test, run.path, **shared)
 
 
 def select(options: Suite, trials: int | None = None, *, repeat: bool = False) -> list[tuple[str, int]]:

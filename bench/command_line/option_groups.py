@@ -158,7 +158,7 @@ class Data(Options):
     title = WHERE
 
     data_dir: Folder = field(default_factory=default_folder)
-    """data sets, downloaded if missing"""
+    """data sets, fetched if missing"""
 
 
 @dataclass(frozen=True, kw_only=True)

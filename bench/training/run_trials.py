@@ -20,6 +20,7 @@ from bench.training import events, profiles, records, trainers
 from bench.training.ending import ending
 from bench.training.launch import ROOT
 from bench.training.live_view import TrialLines
+from bench.training.looks import Looks
 from bench.training.trainers import Trainer
 from pipelines.clock import Lap, process_started
 from pipelines.distributed import all_reduce, failures, process_group
@@ -32,6 +33,8 @@ from results.record import Run, RunRecord
 PROCESS_STARTED = process_started()
 NOT_LOADED, NOT_SET_UP = -4, -2
 """in place of the index of a run's next trial; even, so that runs are loaded and set up in their order"""
+Trials = Generator[int, bool | None, Run]
+"""a run in progress, as `_trials` makes it"""
 
 
 def train(job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool = True) -> Run:
@@ -54,13 +57,19 @@ def train_interleaved(jobs: Sequence[Job], options: RunOptions, world: World, vi
     No trial is timed from the start of the process, which all jobs share. Raises as `train`.
     """
     shared = world.broadcast_object(jobs[0].interleaved or secrets.token_hex(4))
-    each = zip(jobs, views, strict=True)
-    return _alternate([_trials(job, options, world, view, is_first=False, interleaved=shared) for job, view in each])
+    plan = jobs[0].plan
+    looks = Looks(plan, options.protocol, {*options.across, "recipe"}, world, views[0]) if plan else None
+    runs = [
+        _trials(job, options, world, view, is_first=False, interleaved=shared, looks=looks)
+        for job, view in zip(jobs, views, strict=True)
+    ]
+    return _alternate(runs, looks)
 
 
-def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
+def _alternate(runs: Sequence[Trials], looks: Looks | None = None) -> list[Run]:
     """The finished runs in their order. Each time the run goes on whose next trial has the lowest index; of several the
-    first where that index is even, and the last where it is odd. If one fails, all end."""
+    first where that index is even, and the last where it is odd. If one fails, all end. At a look that decides, each
+    is told to stop."""
     ended: dict[int, Run] = {}
     upcoming = dict.fromkeys(range(len(runs)), NOT_LOADED)  # the index of each run's next trial, as `_trials` yields it
     with terminating():
@@ -70,7 +79,8 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
                 alike = [number for number, its_next in upcoming.items() if its_next == index]
                 number = alike[-1 if index % 2 else 0]
                 try:
-                    upcoming[number] = next(runs[number])
+                    is_over = looks is not None and looks.is_over(index)
+                    upcoming[number] = runs[number].send(is_over or None)
                 except StopIteration as end:
                     ended[number] = end.value
                     del upcoming[number]
@@ -81,11 +91,18 @@ def _alternate(runs: Sequence[Generator[int, None, Run]]) -> list[Run]:
 
 
 def _trials(
-    job: Job, options: RunOptions, world: World, view: TrialLines, *, is_first: bool, interleaved: str | None = None
-) -> Generator[int, None, Run]:
+    job: Job,
+    options: RunOptions,
+    world: World,
+    view: TrialLines,
+    *,
+    is_first: bool,
+    interleaved: str | None = None,
+    looks: Looks | None = None,
+) -> Trials:
     """One run. Yields the index of each of its trials before it, so that others can train one of theirs, and the number
-    of all before its probes. Before a record is made it yields `NOT_SET_UP`, so that others can find out first that
-    their file or data will not do."""
+    of all before its probes; sent True, it trains no more. Before a record is made it yields `NOT_SET_UP`, so that
+    others can find out first that their file or data will not do."""
     startup = Lap("startup", time.perf_counter() - PROCESS_STARTED)
     memory_limit.check(world.device, options.memory_limit)
     trainer = trainers.make_trainer(job.recipe, options, world, smoke_test=job.smoke_test)
@@ -101,6 +118,8 @@ def _trials(
     places = world.gather(failures.place())
     record = _record(job, world, trainer, captured, interleaved)
     directory = world.run_on_all(lambda: records.open_directory(job, options, record) if world.is_main else None)
+    if looks:
+        looks.opened(directory)
     seeds = world.broadcast_object(directory.missing_seeds if directory else None)
     view.start_run(job.name, len(seeds))
     for warning in trainer.warnings:
@@ -135,6 +154,7 @@ def _record(
         data=trainer.data,
         command=recorded("bench/run.py", sys.argv[1:]),
         interleaved=interleaved,
+        plan=job.plan,
     )
 
 
@@ -167,9 +187,9 @@ class _Training:
 
     def trials(
         self, seeds: Sequence[int], before_first: Sequence[Lap], waited: float, *, is_first: bool
-    ) -> Generator[int, None, None]:
-        """Yields the index of each trial before it. The first one has the laps before it and, of the first run of a
-        process, the time since the process began, without what it `waited`."""
+    ) -> Generator[int, bool | None, None]:
+        """Yields the index of each trial before it; sent True, it ends. The first trial has the laps before it and,
+        in the first run of a process, the time since that began, without what it `waited`."""
         observers: list[Any] = [self.view]
         if self.options.track and self.directory:
             observers.append(self.trainer.tracker(self.directory.path))
@@ -177,7 +197,10 @@ class _Training:
             self.view.line("nothing to do: no trial is missing")
         for seed in seeds:
             index = self.job.seeds.index(seed)
-            yield index
+            if (yield index):
+                if self.directory:
+                    self.directory.stop()
+                return
             if events.INTERLEAVED in os.environ:
                 asked = time.perf_counter()
                 self.world.wait_for_main(events.wait_for_permission)
@@ -214,6 +237,8 @@ def facts_of_command(options: RunOptions, planned: Sequence[Job]) -> dict[str, s
     return {
         "recipes": ", ".join(job.name for job in planned),
         "--interleave": str(options.is_interleaved),
+        "--until-decided": str(options.until_decided),
+        "--limit": ", ".join(options.limit),
         **{f"--{name.replace('_', '-')}": str(getattr(options, name)) for name in together},
     }
 

@@ -15,6 +15,7 @@ from results.efficiency import is_known
 from results.error_split import error_lines
 from results.folds import fold_lines
 from results.record import Run
+from results.rules import Rules
 from results.stability import stability_warnings
 from results.tables import comparison
 from results.tables.efficiency import efficiency_table
@@ -64,8 +65,11 @@ class Objects(Report):
 class Tables(Report):
     """A table of the trials as each run ends, and tables over all runs at the end."""
 
-    def __init__(self, console: "Console", protocol: str, *, interleaved: bool, across: Collection[str]) -> None:
-        self._console, self._protocol, self._interleaved, self._across = console, protocol, interleaved, across
+    def __init__(
+        self, console: "Console", protocol: str, *, interleaved: bool, across: Collection[str], limits: Rules
+    ) -> None:
+        self._console, self._protocol, self._interleaved = console, protocol, interleaved
+        self._across, self._limits = across, limits
         self._runs: list[Run] = []
 
     def run_ended(self, run: Run) -> None:
@@ -77,7 +81,7 @@ class Tables(Report):
         print_overview(self._console, self._runs, self._protocol)
         if self._interleaved and (pairs := pairs_to_compare(self._runs)):
             across = {*self._across, "recipe"}  # their difference is the question, whatever they are called
-            self._console.print(comparison.of_pairs(pairs, self._protocol, across).rich())
+            self._console.print(comparison.of_pairs(pairs, self._protocol, across, self._limits).rich())
         print_lines(self._console, self._runs)
 
 
@@ -101,13 +105,16 @@ def make_report(
     as_json: bool,
     interleaved: bool,
     across: Collection[str] = (),
+    limits: Rules | None = None,
 ) -> Report:
     """The report that the options of bench/run.py and its launcher ask for."""
     if not is_main:
         return Report()
     if events.are_wanted(os.environ):
         return Events()
-    return Objects(protocol) if as_json else Tables(console, protocol, interleaved=interleaved, across=across)
+    if as_json:
+        return Objects(protocol)
+    return Tables(console, protocol, interleaved=interleaved, across=across, limits=limits or {})
 
 
 def print_overview(console: "Console", runs: Sequence[Run], protocol: str) -> None:

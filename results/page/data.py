@@ -20,6 +20,7 @@ from results.protocols import DEFAULT, PROTOCOLS, epoch_reaching, known_protocol
 from results.record import Run, TrialRecord
 from results.samples import Samples, of_run
 from results.scaling import strategy_of
+from results.sequential import where_stopped
 from results.stability import stability_warnings
 from results.summary import Figure, RunSummary, pooled
 from results.tables.table import seed_of
@@ -223,6 +224,7 @@ def facts(
         ("strategy", strategy_of(run)),
         ("data set", data_set),
         *(of_throughput if run.has_no_target else of_accuracy),
+        ("until decided", record.plan and where_stopped(record.plan.looks, summary.trials + len(run.discarded))),
         ("marked trials", marked_trials + marks.legend(marks.counts(run.trials))),
         ("trials below", listed),
         ("total time", _by_known(protocols, lambda name: time(name, "time"))),

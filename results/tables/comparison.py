@@ -12,6 +12,7 @@ from results.compare import Comparison, Measured, compare
 from results.metrics import Metric
 from results.protocols import find_protocol
 from results.record import Run
+from results.rules import Rules
 from results.samples import of_run
 from results.statistics import LEVEL, Change, reached_interval
 from results.tables.table import Table
@@ -67,14 +68,16 @@ def clock(protocol: str) -> str:
     return f"Times: median, {protocol} protocol."
 
 
-def of_pairs(pairs: Sequence[tuple[Run, Run]], protocol: str, across: Collection[str] = ()) -> Table:
-    """The two runs of each pair beside each other; `across` as `compare` has it. Several pairs share the level of 5%
-    (Bonferroni). ValueError for an unknown protocol or fact."""
+def of_pairs(
+    pairs: Sequence[tuple[Run, Run]], protocol: str, across: Collection[str] = (), rules: Rules | None = None
+) -> Table:
+    """The two runs of each pair beside each other; `across` and `rules` as `compare` has them. Several pairs share the
+    level of 5% (Bonferroni). ValueError for an unknown protocol or fact."""
     level = LEVEL / len(pairs)
     rows = []
     for runs in pairs:
-        before, after = ([of_run(run, protocol)] for run in runs)
-        rows += compare(before, after, across=across, level=level)
+        before, after = ([of_run(run, protocol, rules or ())] for run in runs)
+        rows += compare(before, after, rules, across, level)
     found = table(rows, protocol)
     if len(pairs) == 1:
         return found

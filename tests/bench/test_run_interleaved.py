@@ -7,6 +7,7 @@ import pytest
 from bench.training import profiles, trainers
 from pipelines.probes import energy
 from results import store
+from results.record import Plan
 from tests.bench.conftest import SMALL, error_of
 
 
@@ -122,3 +123,42 @@ def test_a_probe_comes_after_the_trials_of_all(main, tmp_path, monkeypatch, orde
     monkeypatch.setattr(profiles, "keep_energy", lambda joules, directory, view: None)
     assert main(*recipes(tmp_path), "--interleave", "--trials", 2, "--energy").status == 0
     assert order[0] == [(1, 0), (2, 0), (2, 1), (1, 1), "energy", "energy"]
+
+
+TWICE = ("digits/quick", "digits/quick", *SMALL, "--interleave", "--until-decided", "--trials", 8)
+"""one recipe twice: every seed ends with the same accuracy on both sides; looks after 7 and 8 trials"""
+
+
+def test_training_stops_at_the_first_look_that_decides(main, tmp_path):
+    ended = main(*TWICE, "--limit", "accuracy:0.1", "--profile")
+    assert ended.status == 0
+    assert "digits/quick: look 1 of 2, 7 of 8 trials; level 3.3%: accuracy same; training ends" in ended.out
+    assert "stopped at look 1 of 2, 7 of 8 trials" in " ".join(ended.out.split())
+    runs = store.find([tmp_path / "runs"])
+    assert [(len(run.trials), run.missing_seeds, run.record.status) for run in runs] == [(7, [], "finished")] * 2
+    assert [run.record.plan for run in runs] == [Plan(looks=(7, 8), limits={"accuracy": 0.001})] * 2
+    assert all((run.path / "profile").exists() for run in runs)  # probes come after the trials, however many
+
+
+def test_a_plan_goes_on_where_its_runs_are_resumed(main, tmp_path, order):
+    """Interrupted in the last trial before the first look, which then decides."""
+    order[1][13] = lambda: signal.raise_signal(signal.SIGTERM)
+    assert main(*TWICE, "--limit", "accuracy:0.1").status == 143
+    del order[1][13]
+    runs = store.find([tmp_path / "runs"])
+    assert sorted(len(run.trials) for run in runs) == [6, 7]
+    both = [word for run in runs for word in ("--resume", run.path)]
+    assert "was trained until decided with another run: resume both together" in error_of(main(*both[:2]))
+    assert "leave --trials out, or start new runs" in error_of(main(*both, "--trials", 9))
+    ended = main(*both)
+    assert (ended.status, "accuracy same; training ends" in ended.out) == (0, True)
+    assert [len(run.trials) for run in store.find([tmp_path / "runs"])] == [7, 7]
+    assert "nothing to do" in main(*both).out
+    assert len(order[0]) == 14
+
+
+def test_without_a_decision_all_trials_are_trained(main, tmp_path):
+    """Nothing measures energy, which may therefore still come."""
+    ended = main(*TWICE, "--limit", "energy:5%")
+    assert "look 1 of 2, 7 of 8 trials; level 3.3%: energy not comparable\n" in ended.out
+    assert [len(run.trials) for run in store.find([tmp_path / "runs"])] == [8, 8]

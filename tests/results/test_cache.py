@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from results import cache, query, samples, store
-from results.record import TrialRecord
+from results.record import Plan, TrialRecord
 from tests.results.builders import missed, record, trial
 
 
@@ -36,6 +36,14 @@ def test_samples_from_the_cache_are_those_of_the_runs(runs):
     assert kept(runs) == read_anew(runs)
     run = store.read(next(runs.glob("*id01")))
     assert kept(runs)[1]["strict"] == samples.of_run(run, "strict", samples.METRICS)
+
+
+def test_a_plan_is_kept(tmp_path):
+    plan = Plan(looks=(16, 24))
+    path = store.create(tmp_path, record(plan=plan)).path / store.RECORD
+    found = samples._decode(path, samples._encode(path))["strict"]
+    assert found == samples.of_run(store.read(path), "strict", samples.METRICS)
+    assert found.looks == (16, 24)
 
 
 def test_a_run_that_changed_is_read_again(runs):

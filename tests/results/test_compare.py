@@ -448,3 +448,69 @@ def test_undecided_is_not_a_pass_and_worse_outweighs_it():
     few = compare([samples([1.0] * 2)], [samples([1.0] * 2)])
     assert status(few, ["time"]) == 2
     assert status([*few, *compare([samples(STEADY)], [samples(times_of(1.1))])], ["time"]) == 1
+
+
+LOOKS = (8, 16, 40)
+"""8 of 40 trials: level 0.0001%; 16: 0.08%"""
+
+
+def planned(seconds, **changes):
+    return samples(seconds, interleaved="together", looks=LOOKS, **changes)
+
+
+def long(factor, n, spread=0.0, seed=0):
+    return (factor * (np.tile(STEADY, 5)[:n] + np.random.default_rng(seed).normal(0, spread, n))).tolist()
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(16, "worse"), (8, "undecided"), (40, "worse")])
+def test_a_pair_that_was_trained_until_decided_is_judged_at_the_level_of_its_look(n, verdict):
+    """Eight pairs have p = 0.8% at the least."""
+    found = row(planned(long(1, n)), planned(long(1.05, n)))
+    assert (found.verdict, found.change.paired, found.change.significant()) == (verdict, True, True)
+    assert row(*(replace(side, looks=()) for side in (planned(long(1, n)), planned(long(1.05, n))))).verdict == "worse"
+    look = {8: "1 of 3, 8", 16: "2 of 3, 16", 40: "3 of 3, 40"}[n]
+    assert [note.partition(";")[0] for note in found.notes] == [f"stopped at look {look} of 40 trials"]
+
+
+def test_the_interval_of_the_same_is_of_the_level_of_the_look_too():
+    before, after = (long(1, 16, 0.012, seed) for seed in (3, 7))
+    once = row(*(samples(side, interleaved="one") for side in (before, after)))
+    early = row(planned(before), planned(after))
+    assert (once.verdict, early.verdict) == ("same", "undecided")
+    assert early.change.interval[0] < once.change.interval[0] < once.change.interval[1] < early.change.interval[1]
+    assert early.change.level == pytest.approx(0.00079, rel=0.02)
+
+
+@pytest.mark.parametrize("discarded", [0, 1])
+def test_trials_that_were_left_out_count_as_looked_at(discarded):
+    sides = [planned(long(factor, 16 - discarded), discarded=discarded) for factor in (1, 1.05)]
+    assert row(*sides).verdict == "worse"
+    assert "look 2 of 3" in row(*sides).notes[0]
+
+
+def test_nothing_is_decided_between_two_looks():
+    """Accuracies, times, and how many reached the target: a verdict would be one more look."""
+    for n, verdicts in ((16, {"worse", "same"}), (17, {"undecided"})):
+        few = {"reached": 4, "to_target": [1.5] * 4 + [None] * (n - 4)}
+        found = compare([planned(long(1, n))], [planned(long(1.5, n), **few)])
+        assert {one.verdict for one in found} == verdicts
+    assert {one.reason for one in found} == {"training stopped between two looks: resume both runs"}
+    assert {one.notes[0] for one in found} == {"stopped between two looks, after 17 of 40 trials"}
+
+
+def test_a_run_of_a_plan_keeps_its_level_beside_others():
+    early, other = planned(long(1, 16)), samples(long(1.05, 40))
+    assert row(early, other).change.level == pytest.approx(0.00079, rel=0.02)
+    late = replace(planned(long(1, 40)), interleaved=None)
+    (found, *_) = compare([early, late], [other])
+    assert found.change.level == pytest.approx(0.00079, rel=0.02)
+    assert len([note for note in found.notes if note.startswith("stopped at look")]) == 2
+
+
+def test_what_would_decide_after_a_plan_are_new_runs():
+    noisy = long(1, 40, 0.2, 1)
+    found = row(planned(noisy), planned(long(1, 40, 0.2, 2)))
+    needed = found.change.needed(0.02)
+    assert found.reason.startswith(f"{needed:,} trials in new runs (about ")
+    assert " would decide if the change stays the same" in found.reason
+    assert "more trial" not in found.reason

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from results.record import EpochResult, Lap, Run, RunRecord, TrialRecord
+from results.record import EpochResult, Lap, Plan, Run, RunRecord, TrialRecord
 from tests.results.builders import laps, missed, record, trial
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +161,22 @@ def test_a_trial_comes_back_as_it_was(seed, accuracy, kept, notes):
 def test_a_run_comes_back_as_it_was(recipe, seeds, created, command):
     before = record(recipe=recipe, seeds=seeds, created=created, command=command)
     assert RunRecord.model_validate_json(before.model_dump_json()) == before
+
+
+def test_a_plan_comes_back_as_it_was_and_need_not_be_there():
+    plan = Plan(looks=(16, 24, 40), limits={"time": 0.05})
+    before = record(plan=plan)
+    assert RunRecord.model_validate_json(before.model_dump_json()).plan == plan
+    assert plan.most == 40
+    old = json.loads(record().model_dump_json())
+    assert old.pop("plan") is None
+    assert RunRecord.model_validate(old) == record()
+
+
+@pytest.mark.parametrize("looks", [(), (8,), (8, 8), (16, 8), (0, 8)])
+def test_a_plan_has_looks_that_increase(looks):
+    with pytest.raises(ValidationError, match="looks"):
+        Plan(looks=looks)
 
 
 def test_what_readers_ask_of_a_run():

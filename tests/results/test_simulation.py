@@ -36,6 +36,15 @@ def test_false_verdicts_are_as_rare_as_stated(n):
     assert all(sum(row[name] for name in ("worse", "better", "same", "undecided")) == pytest.approx(1) for row in rows)
 
 
+def test_planned_looks_keep_the_error_rates_and_spare_trials():
+    rows = simulation.sequential_rates(60)
+    planned = [row for row in rows if row["looks"] == "planned looks"]
+    assert {row["compared"] for row in planned} == {"time, interleaved", "accuracy"}
+    assert [row for row in planned if false(row) > most(LEVEL, 60)] == []
+    for row in planned:
+        assert row["mean trials"] < (25 if row["true change"] == "+2.5 limits" else simulation.MOST)
+
+
 def test_three_trials_a_side_decide_nothing_by_ranks():
     rows = [row for row in simulation.verdict_rates(3, 50) if row["compared"] != "accuracy"]
     assert {row["undecided"] for row in rows} == {1.0}
@@ -82,6 +91,13 @@ def test_the_committed_rates_are_those_stated():
     for row in equal:
         assert float(row["some host is named"]) <= LEVEL, row
     assert float(committed("discoveries")[1]["false"]) <= 0.05
+    for row in committed("sequential"):
+        shares = {name: float(row[name]) for name in ("worse", "better", "same")}
+        wrong = false({"true change": row["true change"]} | shares)
+        if row["looks"] != "every trial":
+            assert wrong <= LEVEL, row
+        elif row["true change"] in ("+1 limit", "-1 limit"):
+            assert wrong > LEVEL, row
     for row in committed("nights"):
         if float(row["slow-down"]):
             assert float(row["alarms"]) > (0.9 if row["hosts"] == "1" else 0.6)
@@ -107,6 +123,7 @@ def test_the_command_writes_every_table(tmp_path):
         "hosts.csv",
         "slow-hosts.csv",
         "discoveries.csv",
+        "sequential.csv",
         "nights.csv",
     }
     rows = (tmp_path / "verdicts.csv").read_text().splitlines()

@@ -301,12 +301,23 @@ def test_ties_count_against_a_change():
     st.lists(st.floats(0.9, 1.1), min_size=4, max_size=60),
     st.lists(st.sampled_from([0.95, 1.0, 1.05, 1.1, 1.2]), min_size=4, max_size=60),
     st.booleans(),
+    st.sampled_from([0.05, 0.042, 0.0074, 0.0008]),
 )
-def test_the_interval_excludes_no_change_exactly_where_p_is_significant(before, after, paired):
+def test_the_interval_excludes_no_change_exactly_where_p_is_significant(before, after, paired, level):
     n = min(len(before), len(after))
-    change = ratio_of_times(before[:n], after[:n], paired=True) if paired else ratio_of_times(before, after)
+    sides = (before[:n], after[:n]) if paired else (before, after)
+    change = ratio_of_times(*sides, paired=paired, level=level)
     excluded = change.interval is not None and not change.interval[0] <= 1 <= change.interval[1]
-    assert excluded == change.significant()
+    assert excluded == change.significant(level)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.0074])
+def test_an_interval_of_accuracies_has_the_level_that_is_asked_for(level):
+    before, after = np.random.default_rng(0).normal(0.94, 0.001, (2, 12))
+    found = difference_of_means(list(before), list(after), level=level)
+    expected = stats.ttest_ind(after, before, equal_var=False).confidence_interval(1 - level)
+    assert found.interval == pytest.approx((expected.low, expected.high))
+    assert found.level == level
 
 
 # --- accuracies of two sides ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pipelines import recipe
 from pipelines.data.sources import default_folder
 from pipelines.recipe import RecipeError
 from results import store
+from results.record import Plan
 from tests.results import builders
 
 
@@ -130,6 +131,27 @@ def test_runs_that_were_not_interleaved_are_resumed_one_by_one(tmp_path, others)
         jobs_of("--resume", str(paths[0]), "--resume", str(paths[1]))
 
 
+def test_two_runs_that_are_trained_until_decided_have_a_plan():
+    words = ("digits/quick", "mnist/base", "--interleave", "--until-decided", "--trials", "40")
+    assert [job.plan for job in jobs_of(*words)] == [Plan(looks=(16, 24, 32, 40))] * 2
+    found = jobs_of(*words, "--limit", "time:5%", "--limit", "accuracy:0.3")
+    assert [job.plan.limits for job in found] == [{"time": 0.05, "accuracy": 0.003}] * 2
+    assert jobs.limits(jobs.parse(words), found) == {"time": 0.05, "accuracy": 0.003}
+    assert [job.plan for job in jobs_of(*words[:3])] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("recipes", "trials", "message"),
+    [
+        (("digits/quick", "digits/short", "mnist/base"), "40", "--until-decided compares two runs, not 3: name two"),
+        (("digits/quick", "digits/short"), "7", "--trials 7: too few for two looks: give 8 or more"),
+    ],
+)
+def test_a_plan_needs_two_runs_and_enough_trials(recipes, trials, message):
+    with pytest.raises(ValueError, match=message):
+        jobs_of(*recipes, "--interleave", "--until-decided", "--trials", trials)
+
+
 def test_a_run_is_resumed_once(tmp_path):
     path = str(keep(tmp_path, interleaved="both"))
     with pytest.raises(ValueError, match="abcd1234: is given twice"):
@@ -199,6 +221,12 @@ def test_an_old_spelling_is_read_with_a_line_that_says_the_new_one(capsys):
         ("--command true --target 0.5 --batch-per-process 8", "--folds and --batch-per-process are for recipes"),
         ("digits/quick --command true --folds 3", "leave them out with --command"),
         ("--metrics json:out", "--metrics says where the figures of --command are: add that"),
+        ("digits/quick mnist/base --trials 9 --until-decided", "--until-decided needs two recipes, --interleave and"),
+        ("digits/quick mnist/base --interleave --until-decided", "the most trials of each: --trials N"),
+        ("--interleave --until-decided --trials 9 --folds 2", "--until-decided needs two recipes"),
+        ("--until-decided --resume x", "--resume continues with the plan of the runs: leave out --until-decided"),
+        ("--limit time:5%", "--limit belongs to --interleave: add that, or use bench/compare.py with --fail-on"),
+        ("--interleave --limit time:5", "'5' is not a limit of time: write time:5%"),
         ("--suite nightly --trials 3", "says which recipes and how many"),
         ("--suite nightly mnist/base", "says which recipes and how many"),
     ],

@@ -9,7 +9,7 @@ from results.page import data
 from results.page.data import page_data
 from results.page.series import METRICS
 from results.protocols import PROTOCOLS, seconds_to_target, total_seconds
-from results.record import Run
+from results.record import Plan, Run
 from results.samples import of_run
 from results.statistics import median_summary
 from tests.results import builders
@@ -75,6 +75,14 @@ def test_a_run_without_a_trial_is_shown():
     assert found["cells"]["accuracy"] == ["–", "", None]
     assert found["laps"] == {}
     assert facts(found)["reached"] == "–, 3 to come"
+
+
+def test_a_run_that_was_trained_until_decided_says_where_it_stopped():
+    plan = Plan(looks=(2, 3))
+    two = tuple(builders.trial(seed) for seed in range(2))
+    found = shown(Run(builders.record(plan=plan), two, run().path))["runs"][0]
+    assert facts(found)["until decided"].startswith("stopped at look 1 of 2, 2 of 3 trials; level ")
+    assert "until decided" not in facts(shown(Run(builders.record(), two, run().path))["runs"][0])
 
 
 def test_the_curve_ends_each_epoch_with_its_accuracy():
