@@ -135,6 +135,9 @@ class GateOptions(PassedOn, Records, Reports):
     """with --against: pairs of trials over a Ray cluster, each pair on one host (extra `cluster`)"""
     launcher: CommandLine | None = None
     """what starts bench/run.py, such as 'accelerate launch --multi_gpu --num_processes 8' (default: this Python)"""
+    against_launcher: CommandLine | None = None
+    """with --against: what starts the accepted side, such as another Python or 'env NCCL_ALGO=Ring python' (default:
+    --launcher)"""
 
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.against is None):
@@ -149,8 +152,10 @@ class GateOptions(PassedOn, Records, Reports):
             raise ValueError("--trials needs --against; with a baseline the suite says how many")
         if self.cluster and not self.against:
             raise ValueError("--cluster needs --against; train the runs for --new with bench/sweep.py --cluster")
-        if self.cluster and self.launcher:
-            raise ValueError("--launcher is for this machine, --cluster for many: give one of them")
+        if self.against_launcher and not self.against:
+            raise ValueError("--against-launcher needs --against: a baseline is not trained again")
+        if self.cluster and (self.launcher or self.against_launcher):
+            raise ValueError("launchers are for this machine, --cluster for many: leave one of them out")
         if self.new:
             self._refuse_others("--new trains nothing", JUDGING)
 
@@ -339,9 +344,10 @@ def both_sides_trained(given: GateOptions, checkouts: tuple[Path, ...]) -> Itera
 
         def interleave(recipe: str, seeds: range, folders: Mapping[str, Path]) -> None:
             words = (recipe, "--trials", str(len(seeds)), "--seed", str(seeds.start))
+            launchers = (given.against_launcher, None)
             launches = {
-                side: launch(given, out, *words, checkout=checkout)
-                for (side, out), checkout in zip(folders.items(), checkouts, strict=True)
+                side: launch(given, out, *words, checkout=checkout, launcher=launcher)
+                for (side, out), checkout, launcher in zip(folders.items(), checkouts, launchers, strict=True)
             }
             with Children() as children:
                 children.interleave(launches, len(seeds), show_side)
@@ -388,11 +394,11 @@ def train(given: GateOptions, out: Path, *words: str) -> None:
         children.run_or_raise(launch(given, out, *words), show)
 
 
-def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT) -> Launch:
-    """A training of `words` with the options of this gate, recorded in `out`."""
+def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT, launcher: str | None = None) -> Launch:
+    """A training of `words` with the options of this gate, recorded in `out`. launcher: in place of the gate's."""
     arguments = (*words, *options.to_arguments(given, PassedOn), "--out", str(out))
-    launcher = tuple(shlex.split(given.launcher)) if given.launcher else (sys.executable,)
-    return Launch(arguments, launcher, checkout)
+    words_of_launcher = shlex.split(launcher or given.launcher or "")
+    return Launch(arguments, tuple(words_of_launcher) or (sys.executable,), checkout)
 
 
 def show(event: Event) -> None:

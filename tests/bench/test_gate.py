@@ -293,6 +293,19 @@ def test_a_side_that_does_not_train_hides_no_verdict_on_the_others(tmp_path, sui
     assert trained == [("cifar10/airnet", range(16)), ("cifar10/airnet", range(16, 32)), (OTHER, range(16))]
 
 
+@pytest.mark.slow
+def test_the_accepted_side_may_be_started_differently(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("- {recipe: digits/short, trials: 3}\n")
+    out, launcher = tmp_path / "runs", f"env MALLOC_ARENA_MAX=3 {sys.executable}"
+    words = ["--suite", str(tmp_path / "mine.yaml"), "--threads", "1", "--out", str(out), "--json"]
+    gate.main(["--against", str(ROOT), "--against-launcher", launcher, *words])
+    found = {run.path.parent.name: run for run in store.find([out / "gate-*" / "*" / "*"])}
+    variables = {side: run.record.environment.variables.get("MALLOC_ARENA_MAX") for side, run in found.items()}
+    assert variables == {"accepted": "3", "new": None}
+    (verdict,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert verdict["notes"] == ["also changed: MALLOC_ARENA_MAX 3 → unset"]
+
+
 def test_a_training_that_fails_is_no_pass(tmp_path, baseline, capsys):
     (tmp_path / "mine.yaml").write_text("- {recipe: cifar10/airnet, trials: 16}\n")
     words = ["--suite", str(tmp_path / "mine.yaml"), "--launcher", "false", "--out", str(tmp_path / "runs")]
@@ -338,7 +351,9 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
         (["--against", ".", "--trials", "0"], "must be at least 1"),
         (["--against", ".", "--launcher", "'x"], 'argument --launcher: "\'x": No closing quotation'),
         (["baseline", "--cluster", "auto"], "--cluster needs --against"),
-        (["--against", ".", "--cluster", "auto", "--launcher", "x"], "give one of them"),
+        (["--against", ".", "--cluster", "auto", "--launcher", "x"], "leave one of them out"),
+        (["--against", ".", "--cluster", "auto", "--against-launcher", "x"], "leave one of them out"),
+        (["baseline", "--against-launcher", "x"], "--against-launcher needs --against"),
     ],
 )
 def test_what_does_not_go_together_is_refused(capsys, words, message):
