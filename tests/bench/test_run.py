@@ -122,6 +122,8 @@ NARROW = {
     "wide_resnet": ("model.depth=10", "model.factor=1"),
 }
 """by the network: narrow ones train on a CPU in a tenth of the time. Another test builds each in full width"""
+EMULATED = "warning: this CPU has no bfloat16"
+"""how a warning begins that a recipe in half precision gets on some CPUs"""
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,8 @@ def test_a_smoke_test_works_and_is_kept_apart(main, name):
     if chosen.loader.package:
         pytest.importorskip(chosen.loader.package)
     ended = main(name, *narrow, "--smoke-test", "--trials", "1", "--data-dir", folder)
-    assert (ended.status, ended.err) == (0, "")
+    said = [line for line in ended.err.splitlines() if not line.startswith(EMULATED)]
+    assert (ended.status, said) == (0, [])
     run = only_run("runs")
     assert (run.record.smoke_test, run.record.status) == (True, "finished")
     assert run.record.recipe_hash != chosen.hash
