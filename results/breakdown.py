@@ -11,7 +11,8 @@ from statistics import fmean
 from typing import TypeVar, get_args
 
 from results import format as form
-from results.compare import Cell, Comparison, change_of
+from results.cell import Cell
+from results.compare import Comparison, change_of
 from results.metrics import Metric
 from results.protocols import COMMAND, WHOLE, find_protocol
 from results.record import LapName

@@ -21,7 +21,9 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from results.breakdown import breakdown
-from results.compare import NOT_INTERLEAVED, Comparison, compare, measure
+from results.compare import Comparison, compare
+from results.comparison_notes import NOT_INTERLEAVED
+from results.measure import measure
 from results.metrics import Metric, find_metric
 from results.rules import Rules
 from results.samples import Samples

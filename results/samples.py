@@ -89,6 +89,11 @@ class Samples:
         return list(zip(self.seeds, self.values.get(metric, nothing), self.hosts or nothing, strict=True))
 
 
+def different_seeds(side: Iterable[Samples]) -> int:
+    """How many seeds the runs of a side were trained with; one that several have counts once."""
+    return len({seed for one in side for seed in one.seeds})
+
+
 def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples:
     """The samples of a run. ValueError for an unknown protocol or metric."""
     find_protocol(protocol)

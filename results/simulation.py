@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.compare import decide
 from results.facts import FACTS
 from results.gate import judge, status
 from results.hosts import host_effect
@@ -27,6 +26,7 @@ from results.statistics import (
     ratio_of_times,
     reached_interval,
 )
+from results.verdict import decide
 
 MOST = 40
 """trials a side of comparisons that may end early"""

@@ -2,7 +2,7 @@
 
 The total times of each host are compared with those of all others: Hodges and Lehmann's ratio with the rank-sum test
 (`results.statistics.ratio_of_times`), p adjusted for the number of hosts. What differs is decided by the rule of every
-comparison (`results.compare.decide`). If all hosts are equally fast, one of them is called slower or faster in at most
+comparison (`results.verdict.decide`). If all hosts are equally fast, one of them is called slower or faster in at most
 5% of runs; `results.simulation.slow_host_rates` checks that.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from results.compare import Verdict, decide
 from results.metrics import TOTAL_TIME
 from results.protocols import find_protocol
 from results.record import Host, Run, TrialRecord
 from results.statistics import Change, adjust_for_many, ratio_of_times
+from results.verdict import Verdict, decide
 
 Difference = Literal["slower", "faster"]
 WORDS: dict[Verdict, Difference] = {"worse": "slower", "better": "faster"}

@@ -8,7 +8,8 @@ from typing import Any
 
 from results import benchmarks, marks
 from results import format as form
-from results.compare import Comparison, Measured, compare
+from results.compare import Comparison, compare
+from results.measure import Measured
 from results.metrics import Metric
 from results.protocols import find_protocol
 from results.record import Run

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 from results import format as form
 from results import marks
-from results.compare import Measured
 from results.gate import Judgement
+from results.measure import Measured
 from results.metrics import Metric
 from results.tables.comparison import change, said
 from results.tables.table import Table

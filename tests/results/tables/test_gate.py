@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from results.compare import Measured
 from results.gate import judge
+from results.measure import Measured
 from results.metrics import METRICS
 from results.rules import rules
 from results.tables.gate import annotations, benchmark_json, junit, table
