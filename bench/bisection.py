@@ -23,9 +23,10 @@ if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.command_line import cli, git, options
+from bench.command_line.cli import ROOT
 from bench.command_line.option_groups import PassedOn, Records
 from bench.command_line.options import Argument, CommandLine, Count
-from bench.training.launch import ROOT, LaunchError, ending_with_us
+from bench.training.launch import LaunchError, ending_with_us
 
 PROG = "bench/bisection.py"
 EXAMPLES = """\

@@ -22,11 +22,12 @@ if __name__ == "__main__":  # this tree, whatever else is installed
 
 from bench import baselines
 from bench.command_line import cli, options
+from bench.command_line.cli import ROOT
 from bench.command_line.invocation import recorded
 from bench.command_line.option_groups import PassedOn, Records
 from bench.command_line.options import Argument, CommandLine, Count, File, Folder, Options
 from bench.training.events import Event
-from bench.training.launch import ROOT, Children, Launch, LaunchError
+from bench.training.launch import Children, Launch, LaunchError
 
 if TYPE_CHECKING:
     from bench.command_line.suites import Entry
@@ -397,8 +398,8 @@ def train(given: GateOptions, out: Path, *words: str) -> None:
 def launch(given: GateOptions, out: Path, *words: str, checkout: Path = ROOT, launcher: str | None = None) -> Launch:
     """A training of `words` with the options of this gate, recorded in `out`. launcher: in place of the gate's."""
     arguments = (*words, *options.to_arguments(given, PassedOn), "--out", str(out))
-    words_of_launcher = shlex.split(launcher or given.launcher or "")
-    return Launch(arguments, tuple(words_of_launcher) or (sys.executable,), checkout)
+    starts = shlex.split(launcher or given.launcher or "") or [sys.executable]
+    return Launch(arguments, tuple(starts), checkout)
 
 
 def show(event: Event) -> None:

@@ -1,7 +1,7 @@
 """What a reader of a comparison wants to know: what else changed, drift, and what the samples are."""
 
+from results.also_changed import also_changed
 from results.cell import Cell
-from results.changes import also_changed
 from results.samples import different_seeds
 from results.sequential import where_stopped
 from results.stability import drift

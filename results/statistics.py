@@ -172,6 +172,11 @@ def mean_of(samples: Sequence[float]) -> float:
     return samples[0] if min(samples) == max(samples) else float(np.mean(samples))
 
 
+def bounds(of: AccuracySummary | MedianSummary | Change | None) -> tuple[float, float] | tuple[None, None]:
+    """The ends of an interval; None twice where there is none."""
+    return (of and of.interval) or (None, None)
+
+
 def known_median(values: Iterable[float | None]) -> float | None:
     """The median of the values that are known; None where none is."""
     known = [value for value in values if value is not None]
@@ -200,8 +205,8 @@ def ratio_of_times(
     size, interval = _center(values, left_out and left_out * values.size // ranks.most)
     fewer = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
     p = min(1.0, 2 * ranks.tail(int(fewer) * ranks.most // values.size))
-    bounds = interval and (math.exp(interval[0]), math.exp(interval[1]))
-    return Change(math.exp(size), bounds, p, min(len(before), len(after)), paired, level=level)
+    ratios = interval and (math.exp(interval[0]), math.exp(interval[1]))
+    return Change(math.exp(size), ratios, p, min(len(before), len(after)), paired, level=level)
 
 
 def difference_of_means(before: Sequence[float], after: Sequence[float], *, level: float = LEVEL) -> Change:

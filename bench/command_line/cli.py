@@ -31,7 +31,8 @@ INTERRUPTED = 130
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """that `terminating` handles"""
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+"""of this tree"""
 PACKAGES = ("bench", "pipelines", "kernels", "results")
 """whose warnings `short_warnings` prints in one line"""
 WIDTH = 160
@@ -155,7 +156,7 @@ def short_warnings() -> Iterator[None]:
     show = warnings.showwarning
 
     def show_warning(message: Warning | str, category: type[Warning], filename: str, *place: Any, **more: Any) -> None:
-        path = Path(filename)
+        path = Path(filename).resolve()
         if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PACKAGES:
             warn(str(message))
         else:

@@ -8,8 +8,8 @@ from results.metrics import rate_of
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Outcome, Run, Status, TrialRecord
 from results.slow_hosts import Difference, HostTimes, compare_hosts
-from results.statistics import known_median
-from results.summary import Figure, summarize
+from results.statistics import bounds, known_median
+from results.summary import summarize
 from results.units import per_second, unit_of
 
 
@@ -203,9 +203,9 @@ def run_object(run: Run, protocol: str) -> RunObject:
 def summary_object(run: Run, protocol: str) -> SummaryObject:
     """A run, pooled or not, as the tables sum it up; timed by a protocol."""
     record, summary = run.record, summarize(run, protocol, [rate_of(run).name])
-    accuracy_low, accuracy_high = (summary.accuracy_of and summary.accuracy_of.interval) or (None, None)
-    to_target_low, to_target_high = _interval(summary.time_to_target)
-    total_low, total_high = _interval(summary.total_time)
+    accuracy_low, accuracy_high = bounds(summary.accuracy_of)
+    to_target_low, to_target_high = bounds(summary.time_to_target.median)
+    total_low, total_high = bounds(summary.total_time.median)
     return SummaryObject(
         recipe=record.recipe_name,
         runs=[str(path) for path in run.pooled or (run.path,)],
@@ -236,13 +236,9 @@ def summary_object(run: Run, protocol: str) -> SummaryObject:
     )
 
 
-def _interval(figure: Figure) -> tuple[float | None, float | None]:
-    return (figure.median and figure.median.interval) or (None, None)
-
-
 def host_object(one: HostTimes) -> HostObject:
     """A host of a run."""
-    low, high = (one.change and one.change.interval) or (None, None)
+    low, high = bounds(one.change)
     return HostObject(
         host=one.host.hash,
         gpus=list(one.host.gpus),
@@ -259,7 +255,7 @@ def host_object(one: HostTimes) -> HostObject:
 def verdict_object(judgement: Judgement) -> VerdictObject:
     """A verdict of the gate."""
     first, again = judgement.first, judgement.again
-    interval = first.change.interval if first.change else None
+    low, high = bounds(first.change)
     return VerdictObject(
         recipe=first.recipe,
         metric=first.metric.name,
@@ -268,8 +264,8 @@ def verdict_object(judgement: Judgement) -> VerdictObject:
         baseline=first.before and first.before.value,
         new=first.after and first.after.value,
         change=first.change and first.change.size,
-        low=interval and interval[0],
-        high=interval and interval[1],
+        low=low,
+        high=high,
         confirmation=again and again.change and again.change.size,
         noise_floor=judgement.floor,
         notes=list(judgement.all_notes),

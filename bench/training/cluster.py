@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psutil
 
 from bench.command_line import cli
+from bench.command_line.cli import ROOT
 from bench.training import resources
-from bench.training.launch import ROOT
 from bench.training.tasks import Failure, Task
 from pipelines.distributed import launch_variables
 from pipelines.host import extras

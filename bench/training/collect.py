@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.command_line import cli
+from bench.command_line.cli import ROOT
 from bench.command_line.jobs import Job
-from bench.training.launch import ROOT
 from pipelines.recipe import Function, Recipe, Script
 from pipelines.recipe.scripts import code_of, sha256_of
 from results import store, writer

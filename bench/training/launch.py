@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from bench.command_line.cli import NO_VERDICT, Terminated
+from bench.command_line.cli import NO_VERDICT, ROOT, Terminated
 from bench.training import events
 from bench.training.events import Event
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 45.0
 """seconds that children have to end after SIGTERM, before they are killed. torchrun kills its processes after 30; they
 are in sessions of their own, where killing the group of torchrun does not reach them"""

@@ -8,9 +8,8 @@ from typing import Any
 
 import psutil
 
-from bench.command_line.cli import warn
+from bench.command_line.cli import ROOT, warn
 from bench.command_line.jobs import Job, RunOptions
-from bench.training.launch import ROOT
 from pipelines.distributed.process_group import World
 from pipelines.host import environment, uncommitted
 from pipelines.trial import Trial

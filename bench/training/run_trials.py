@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 
-from bench.command_line.cli import terminating
+from bench.command_line.cli import ROOT, terminating
 from bench.command_line.invocation import recorded
 from bench.command_line.jobs import Job, RunOptions
 from bench.training import events, profiles, records, trainers
 from bench.training.ending import ending
-from bench.training.launch import ROOT
 from bench.training.live_view import TrialLines
 from bench.training.looks import Looks
 from bench.training.trainers import Trainer

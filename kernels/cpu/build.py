@@ -21,8 +21,8 @@ from filelock import FileLock
 NAME = "paceline_cpu"
 SOURCES = Path(__file__).with_name("csrc")
 FLAGS = ["-O3", "-std=c++20", "-fopenmp", "-fno-math-errno", "-mtune=native"]
-FAILURES = (OSError, RuntimeError, ImportError)
-"""of compiling and of loading"""
+FAILURES = (OSError, RuntimeError, ImportError, ValueError)
+"""of compiling and of loading; ValueError: of a CXX whose quotation does not end"""
 
 
 class Instructions(NamedTuple):
@@ -172,7 +172,7 @@ def path() -> Path:
 
 def compiler() -> list[str] | None:
     """The command of the C++ compiler that torch calls, in words. None if it is not installed."""
-    command = shlex.split(os.environ.get("CXX") or "c++")
+    command = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     return command if shutil.which(command[0]) else None
 
 

@@ -15,7 +15,7 @@ from results.protocols import find_protocol
 from results.record import Run
 from results.rules import Rules
 from results.samples import of_run
-from results.statistics import LEVEL, Change, reached_interval
+from results.statistics import LEVEL, Change, bounds, reached_interval
 from results.tables.table import Table
 
 
@@ -43,11 +43,11 @@ def table(comparisons: Sequence[Comparison], protocol: str) -> Table:
     )
     marked = {name for row in comparisons for one in (row.before, row.after) if one for name in one.marks}
     caption += marks.legend(marked)
-    notes = said((row.recipe, row.notes) for row in comparisons)
+    notes = note_sentences((row.recipe, row.notes) for row in comparisons)
     return Table("comparison", headers, rows, " ".join([caption, *notes]))
 
 
-def said(notes: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+def note_sentences(notes: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
     """The notes of rows, each once, as sentences. One that is not of all recipes names those that it is of."""
     recipes: dict[str, None] = {}
     by_note: dict[str, dict[str, None]] = {}
@@ -106,7 +106,7 @@ def as_csv(comparisons: Sequence[Comparison], protocol: str) -> str:
 
 def _flat(row: Comparison, protocol: str) -> dict[str, Any]:
     """Seconds, ratios, accuracies as fractions; null where there is nothing."""
-    change = row.change
+    change, (low, high) = row.change, bounds(row.change)
     return {
         "recipe": row.recipe,
         "metric": row.metric.name,
@@ -118,8 +118,8 @@ def _flat(row: Comparison, protocol: str) -> dict[str, Any]:
         "before_marks": [f"{count} {name}" for name, count in row.before.marks.items()] if row.before else [],
         "after_marks": [f"{count} {name}" for name, count in row.after.marks.items()] if row.after else [],
         "change": change and change.size,
-        "low": change and change.interval and change.interval[0],
-        "high": change and change.interval and change.interval[1],
+        "low": low,
+        "high": high,
         "p": change and change.p,
         "paired": change and change.paired,
         "limit": row.limit,

@@ -9,7 +9,7 @@ from results import marks
 from results.gate import Judgement
 from results.measure import Measured
 from results.metrics import Metric
-from results.tables.comparison import change, said
+from results.tables.comparison import change, note_sentences
 from results.tables.table import Table
 
 MARKS = {
@@ -48,7 +48,7 @@ def table(judgements: Sequence[Judgement], protocol: str) -> Table:
     )
     sides = (row for one in judgements for row in (one.first, one.again) if row)
     marked = {name for row in sides for one in (row.before, row.after) if one for name in one.marks}
-    notes = said((one.first.recipe, shown_notes(one)) for one in judgements)
+    notes = note_sentences((one.first.recipe, shown_notes(one)) for one in judgements)
     parts = [*improvements(judgements), caption + marks.legend(marked), *notes]
     return Table("gate", headers, rows, " ".join(parts))
 
@@ -88,8 +88,8 @@ def junit(judgements: Sequence[Judgement]) -> str:
         names = {"classname": form.printable(one.first.recipe), "name": one.first.metric.name}
         case = ElementTree.SubElement(suite, "testcase", names)
         if kind:
-            said_of_it = ElementTree.SubElement(case, kind, message=form.printable(f"{one.decision}: {one.reason}"))
-            said_of_it.text = "\n".join(map(form.printable, shown_notes(one)))
+            element = ElementTree.SubElement(case, kind, message=form.printable(f"{one.decision}: {one.reason}"))
+            element.text = "\n".join(map(form.printable, shown_notes(one)))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from results import format as form
 from results.breakdown import OTHERS, SHORT, Breakdown, Part
+from results.statistics import bounds
 from results.tables.comparison import interval
 from results.tables.table import Table
 
@@ -29,18 +30,20 @@ def table(breakdowns: Sequence[Breakdown]) -> Table:
 
 def objects(breakdown: Breakdown | None) -> list[dict[str, Any]]:
     """The parts for JSON: seconds, and the change as a ratio."""
-    return [
-        {
-            "lap": part.name,
-            "before": part.before,
-            "after": part.after,
-            "change": part.change and part.change.size,
-            "low": part.change and part.change.interval and part.change.interval[0],
-            "high": part.change and part.change.interval and part.change.interval[1],
-            "part": part.seconds,
-        }
-        for part in (breakdown.parts if breakdown else ())
-    ]
+    return [_object(part) for part in breakdown.parts] if breakdown else []
+
+
+def _object(part: Part) -> dict[str, Any]:
+    low, high = bounds(part.change)
+    return {
+        "lap": part.name,
+        "before": part.before,
+        "after": part.after,
+        "change": part.change and part.change.size,
+        "low": low,
+        "high": high,
+        "part": part.seconds,
+    }
 
 
 def _cells(part: Part, one: Breakdown) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ def test_without_a_compiler_one_line_says_so(nothing_built, monkeypatch, capsys)
     assert capsys.readouterr().err == f"kernels.cpu: {message}\n"
 
 
-@pytest.mark.parametrize(("value", "found"), [("env c++", ["env", "c++"]), ("no-such-compiler -m64", None)])
+@pytest.mark.parametrize(
+    ("value", "found"), [("env c++", ["env", "c++"]), ("no-such-compiler -m64", None), (" ", ["c++"])]
+)
 def test_the_compiler_may_have_arguments(monkeypatch, value, found):
     monkeypatch.setenv("CXX", value)
     assert build.compiler() == found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.changes import also_changed
+from results.also_changed import also_changed
 from results.record import Run
 from results.samples import of_run
 from tests.results.builders import record, samples, trial
