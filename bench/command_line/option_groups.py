@@ -158,7 +158,7 @@ class Data(Options):
     title = WHERE
 
     data_dir: Folder = field(default_factory=default_folder)
-    """data sets, fetched if missing"""
+    """where data sets are (default: $PACELINE_DATA or data)"""
 
 
 @dataclass(frozen=True, kw_only=True)

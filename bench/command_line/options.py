@@ -266,7 +266,8 @@ def _add(group: Any, name: str, annotation: Any, default: Any, help_text: str) -
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     required = default is dataclasses.MISSING
     written = ",".join(map(str, default)) if isinstance(default, list) else str(default)
-    shown = "" if required or default in (None, False, []) else f" (default: {written})"
+    unsaid = not required and default not in (None, False, []) and "(default: " not in help_text
+    shown = f" (default: {written})" if unsaid else ""
     keywords: dict[str, Any] = {"help": (help_text + shown).replace("%", "%%")}
     if not required:
         keywords["default"] = default

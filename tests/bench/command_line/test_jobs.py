@@ -198,10 +198,12 @@ def test_a_wrong_option_takes_one_line(refusal):
 
 def test_the_help_is_at_most_two_screens_and_shows_every_option(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PACELINE_DATA", "/a/folder/of/data/sets/with/a/long/name")
     with pytest.raises(SystemExit) as leaving:
         jobs.parse(["--help"])
     text = capsys.readouterr().out
     assert leaving.value.code == 0
+    assert "(default: $PACELINE_DATA or data)" in text
     assert len(text.splitlines()) <= 60
     for field in dataclasses.fields(jobs.RunOptions):
         assert field.name == "words" or f"--{field.name.replace('_', '-')}" in text
