@@ -86,9 +86,13 @@ def fields_of(gpu: Any, fields: Mapping[str, Read]) -> dict[str, object]:
 
 
 def energy_joules(uuid: str) -> float:
-    """What the GPU has used since its driver was loaded. Raises pynvml.NVMLError where it does not count."""
-    with opened(uuid) as gpu:
-        return pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1000
+    """What a whole GPU has used since its driver was loaded.
+
+    Raises pynvml.NVMLError where it does not count, and for a part of a GPU (MIG): the counter is of all parts.
+    """
+    with _library():
+        whole = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        return pynvml.nvmlDeviceGetTotalEnergyConsumption(whole) / 1000
 
 
 def decode(bits: int) -> list[str]:

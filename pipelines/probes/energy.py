@@ -107,7 +107,7 @@ def measure(world: World, train: Callable[[], object], enough: float = ENOUGH) -
     found = counters(world.device)
     if not all(world.gather(bool(found))):
         return unknown(
-            "no energy counter can be read: neither NVML's nor /sys/class/powercap (which only root may read)"
+            "no energy counter can be read: neither NVML's, of a whole GPU, nor /sys/class/powercap (for root alone)"
         )
     with sampled(world.device, hertz=1) as samples, added_up(found) as joules:
         start, trials, seconds = time.perf_counter(), 0, 0.0

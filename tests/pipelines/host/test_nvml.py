@@ -145,6 +145,9 @@ def test_a_part_of_a_gpu_is_reported_with_the_clocks_of_the_whole(gpus, monkeypa
     captured = nvml.read(UUIDS[1], nvml.FIXED)
     assert captured["mig"] is True
     assert captured["power_limit_w"] == 700.0
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", lambda gpu: 5000)
+    with pytest.raises(pynvml.NVMLError_NotFound):  # its counter has the energy of all parts
+        nvml.energy_joules(UUIDS[1])
 
 
 def test_an_old_driver_has_the_reasons_under_their_old_name(gpus, monkeypatch):
