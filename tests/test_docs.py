@@ -58,7 +58,7 @@ def test_the_pictures_of_the_strategies_are_what_the_script_draws():
     script = runpy.run_path(str(DOCS / "pictures.py"))
     drawn = {f"{title}.svg": script["svg"](picture) for title, picture in script["PICTURES"].items()}
     assert {path.name: path.read_text(encoding="utf-8") for path in script["FOLDER"].glob("*.svg")} == drawn
-    page = (DOCS / "distributed.md").read_text(encoding="utf-8")
+    page = (DOCS / "strategies.md").read_text(encoding="utf-8")
     assert all(f"(strategies/{file})" in page for file in drawn)
 
 
@@ -172,7 +172,7 @@ def test_the_figures_of_the_third_screening_of_e1_are_those_of_the_records():
     for run in runs:
         if run not in drawn:
             combined["optimizer.lr=0.21" in run.record.command].append(f"{100 * run.accuracies[0]:.2f}")
-    text = " ".join((DOCS / "recipes.md").read_text(encoding="utf-8").split())
+    text = " ".join((DOCS / "e1-changes.md").read_text(encoding="utf-8").split())
     assert len(unstable) == len(stable)
     assert f"between {min(unstable):.0f} and {max(unstable):.0f}%" in text
     assert f"The others had {min(stable):.1f} to {max(stable):.1f}%" in text
