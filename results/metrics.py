@@ -266,7 +266,7 @@ METRICS = {
         ),
         Metric(
             "step-time",
-            "ms a step",
+            "ms per step",
             "augmentation and training of the mean step of an epoch; the median epoch",
             "ms",
             lambda run, protocol: [median_milliseconds(run, trial) for trial in run.trials],
@@ -274,7 +274,7 @@ METRICS = {
         ),
         Metric(
             "energy",
-            "J a trial",
+            "J per trial",
             "energy of one trial, where it was measured: one sample a run",
             "J",
             _energy,

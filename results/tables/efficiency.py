@@ -10,7 +10,7 @@ from results.tables.table import Table, legend_of, name_of
 
 def efficiency_table(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run. ValueError as `results.efficiency.efficiency`."""
-    headers = ("recipe", "TFLOP/s", "of the peak", "mean W", "J a trial", "J to target", "machine")
+    headers = ("recipe", "TFLOP/s", "of the peak", "mean W", "J per trial", "J to target", "machine")
     found = [(run, efficiency(run, protocol)) for run in runs]
     rows = tuple(
         (

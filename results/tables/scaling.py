@@ -46,7 +46,7 @@ def anchors() -> Table:
 def strong(scaling: Curves) -> Table:
     """The whole batch is fixed."""
     base, unit, rows = scaling.base, scaling.unit, []
-    headers = ("processes", f"{unit.sample} a process", "ms a step", unit.rate, "speed-up", "efficiency")
+    headers = ("processes", f"{unit.sample} a process", "ms per step", unit.rate, "speed-up", "efficiency")
     for point in scaling.strong:
         found = efficiency(base, point, lambda one: one.step_seconds)
         rows.append(
@@ -61,14 +61,14 @@ def strong(scaling: Curves) -> Table:
         )
     efficiency_is = "Efficiency: speed-up divided by the ratio of processes [95% interval]."
     caption = f"Medians. {efficiency_is} {threads_of(base)}".rstrip()
-    title = f"{scaling.recipe_name}: strong scaling, {base.batch_size} {unit.sample} a step"
+    title = f"{scaling.recipe_name}: strong scaling, {base.batch_size} {unit.sample} per step"
     return Table(title, headers, tuple(rows), caption)
 
 
 def weak(scaling: Curves) -> Table:
     """The batch of each process is fixed."""
     base, unit = scaling.base, scaling.unit
-    headers = ("processes", f"{unit.sample} a step", "ms a step", unit.rate, "efficiency")
+    headers = ("processes", f"{unit.sample} per step", "ms per step", unit.rate, "efficiency")
     rows = tuple(
         (
             processes_of(point),
@@ -89,7 +89,7 @@ def to_target(scaling: Curves, protocol: str) -> Table:
     """Time to target, with both ways to use more processes."""
     headers = (
         "processes",
-        f"{scaling.unit.sample} a step",
+        f"{scaling.unit.sample} per step",
         "reached",
         "epochs to target",
         "time to target s",
@@ -114,7 +114,7 @@ def to_target(scaling: Curves, protocol: str) -> Table:
 
 def all_reduce(scaling: Curves) -> Table:
     """The part of the gradient all-reduce in a step, measured and by the model of the connection."""
-    headers = ("processes", "gradients MB a step", "ms a step", "without all-reduce", "its share", "modelled ms")
+    headers = ("processes", "gradients MB per step", "ms per step", "without all-reduce", "its share", "modelled ms")
     size, link = scaling.gradient_bytes, scaling.link
     synchronised = {point.processes: point for point in scaling.strong}
     rows = tuple(

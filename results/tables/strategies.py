@@ -19,7 +19,7 @@ from results.units import unit_of
 
 PLAIN = "DDP"
 """the strategy that the others are compared with"""
-SENT = ("MB sent a step", "by formula")
+SENT = ("MB sent per step", "by formula")
 """headers of what `sent` returns"""
 SENT_CAPTION = (
     "MB sent: by one process, counted in its collective operations as a ring sends them. By formula: what the strategy "
@@ -29,7 +29,7 @@ SENT_CAPTION = (
 
 def strategies_table(runs: Sequence[Run], protocol: str) -> Table:
     """One row a run, in the order given. ValueError for an unknown protocol."""
-    headers = ("recipe", "strategy", "processes", "accuracy %", "ms a step", f"times {PLAIN}", "MiB a process")
+    headers = ("recipe", "strategy", "processes", "accuracy %", "ms per step", f"times {PLAIN}", "MiB per process")
     plain = {conditions(run): step_seconds([run]) for run in reversed(runs) if strategy(run) == PLAIN}
     rows = []
     for run in runs:
@@ -89,11 +89,11 @@ def row_of(runs: Sequence[Run], base: Sequence[Run] | None, protocol: str) -> di
         "strategy": (label(run) or strategy(run)) + marks.symbols(marks.counts(trials_of(runs))),
         "processes": str(processes),
         "outcome": "out of memory" if any(one.is_out_of_memory for one in runs) else nothing,
-        "ms a step": form.milliseconds(seconds),
+        "ms per step": form.milliseconds(seconds),
         unit.rate: form.number(run.record.recipe["batch_size"] * unit.per_sample / seconds) if seconds else nothing,
         "efficiency": nothing,
         **dict(zip(SENT, sent(next(filter(None, counted), None)), strict=True)),
-        "MiB a process": form.number(peak(runs)),
+        "MiB per process": form.number(peak(runs)),
         "bubble": bubble(runs, "bubble"),
         "in theory": bubble(runs, "bubble_in_theory"),
         "accuracy %": summary.accuracy_text,

@@ -15,12 +15,12 @@ from results.tables.strategies import with_sent
 from results.tables.table import Table, legend_of, name_of, seed_of
 from results.units import Unit, per_second, unit_of
 
-STEPS = ("ms a step", "5% to 95%")
+STEPS = ("ms per step", "5% to 95%")
 
 
 def _caption(run: Run) -> str:
     return (
-        "ms a step: mean step of an epoch, augmentation included; its median and percentiles over the epochs. "
+        "ms per step: mean step of an epoch, augmentation included; its median and percentiles over the epochs. "
         f"{unit_of(run).rate.capitalize()}: over the same laps."
     )
 

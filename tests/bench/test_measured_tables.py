@@ -207,7 +207,7 @@ def test_runs_of_a_scaling_have_tables_of_their_own(measured):
         )
     after = with_figures(PAGE, measured)
     assert after.startswith(before[: before.index(END)])
-    assert "strong scaling, 64 images a step" in after
+    assert "strong scaling, 64 images per step" in after
 
 
 def test_code_that_was_not_kept_is_that_of_the_older_runs_which_contributing_names():

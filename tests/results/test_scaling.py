@@ -55,7 +55,7 @@ def tables(runs=RUNS):
 
 
 def test_strong_scaling_is_the_speed_up_over_the_processes():
-    rows = tables()["strong scaling, 512 images a step"]
+    rows = tables()["strong scaling, 512 images per step"]
     assert [row["processes"] for row in rows] == ["1", "2", "4"]
     assert [row["images a process"] for row in rows] == ["512", "256", "128"]
     assert [row["speed-up"] for row in rows] == ["1.00", "1.60", "2.00"]
@@ -64,7 +64,7 @@ def test_strong_scaling_is_the_speed_up_over_the_processes():
 
 def test_weak_scaling_is_the_step_time_at_the_same_batch_a_process():
     rows = tables()["weak scaling, 512 images a process and step"]
-    assert [row["images a step"] for row in rows] == ["512", "1024", "2048"]
+    assert [row["images per step"] for row in rows] == ["512", "1024", "2048"]
     assert [row["efficiency"].split()[0] for row in rows] == ["100%", "80%", "62%"]
 
 
@@ -93,7 +93,7 @@ def test_the_interval_of_an_efficiency_holds_it():
 
 def test_time_to_target_counts_what_reached_it_and_a_miss_has_none():
     rows = tables([RUNS[0], RUNS[1], of_world(2, 0.1, batch_size=1024, make=missed)])["time to target"]
-    assert [(row["processes"], row["images a step"]) for row in rows] == [("1", "512"), ("2", "512"), ("2", "1024")]
+    assert [(row["processes"], row["images per step"]) for row in rows] == [("1", "512"), ("2", "512"), ("2", "1024")]
     assert [row["reached"] for row in rows] == ["3 of 3", "3 of 3", "0 of 3"]
     assert [row["time to target s"] for row in rows] == ["–", "–", "–"], "the epoch that reached it has no lap"
     crossing = [
@@ -108,8 +108,8 @@ def test_time_to_target_counts_what_reached_it_and_a_miss_has_none():
 def test_the_all_reduce_is_what_a_step_is_longer_with_it_than_without():
     (row,) = tables()["gradient all-reduce"]
     assert row["processes"] == "2"
-    assert row["gradients MB a step"] == "4.00"
-    assert (row["ms a step"], row["without all-reduce"], row["its share"]) == ("62.56", "50.05", "20%")
+    assert row["gradients MB per step"] == "4.00"
+    assert (row["ms per step"], row["without all-reduce"], row["its share"]) == ("62.56", "50.05", "20%")
     assert float(row["modelled ms"]) == pytest.approx(1000 * LINK.all_reduce(2, GRADIENT_BYTES), rel=1e-2)
 
 
@@ -147,7 +147,7 @@ def test_runs_of_one_point_are_pooled():
 
 
 def test_a_world_that_reduces_what_the_smallest_one_does_is_the_base_also_if_that_is_not_one():
-    rows = tables([of_world(2, 0.06), of_world(4, 0.03)])["strong scaling, 512 images a step"]
+    rows = tables([of_world(2, 0.06), of_world(4, 0.03)])["strong scaling, 512 images per step"]
     assert [row["efficiency"].split()[0] for row in rows] == ["100%", "100%"]
 
 
@@ -166,7 +166,7 @@ def test_smoke_tests_say_so_and_stand_back_behind_real_runs():
     samples.append(of_world(2, 8.0, sync=False, smoke_test=True))
     titles = [table.title for table in scaling_tables(samples, "strict")]
     assert all("smoke test" in title for title in titles[:-1])
-    rows = tables([*RUNS, *samples])["strong scaling, 512 images a step"]
+    rows = tables([*RUNS, *samples])["strong scaling, 512 images per step"]
     assert [row["speed-up"] for row in rows] == ["1.00", "1.60", "2.00"]
 
 

@@ -391,7 +391,7 @@ def test_a_run_without_a_target_shows_rates_and_no_accuracy():
     assert (one["goal"], one["has_no_target"]) == ("without a target", True)
     assert one["cells"]["rate"][2] == pytest.approx(300 / 333_000)
     assert not {"accuracy %", "reached", "target", "time to target"} & facts(one).keys()
-    assert {"images/s", "ms a step"} <= facts(one).keys()
+    assert {"images/s", "ms per step"} <= facts(one).keys()
 
 
 def test_a_run_on_tokens_shows_tokens_a_second():

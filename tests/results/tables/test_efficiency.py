@@ -19,7 +19,7 @@ def row(machine, **environment):
 def test_a_known_device_has_a_share_of_its_peak():
     found = row("NVIDIA H200", energy={"mean_w": 500.0, "joules_per_trial": 2000.0})
     assert (found["TFLOP/s"], found["of the peak"]) == ("300.0", "30.3%")
-    assert (found["mean W"], found["J a trial"], found["J to target"]) == ("500.0", "2,000", "1,000")
+    assert (found["mean W"], found["J per trial"], found["J to target"]) == ("500.0", "2,000", "1,000")
 
 
 def test_an_unknown_device_has_none():

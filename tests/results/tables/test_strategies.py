@@ -22,7 +22,7 @@ def rows(*runs):
 
 def test_a_step_is_compared_with_ddp_s():
     fsdp2, ddp = rows(of_strategy("fsdp2", "FSDP2", 1.2), of_strategy("ddp", "DDP", 0.4))
-    assert (fsdp2["ms a step"], fsdp2["times DDP"], ddp["times DDP"]) == ("12.00", "3.00", "1.00")
+    assert (fsdp2["ms per step"], fsdp2["times DDP"], ddp["times DDP"]) == ("12.00", "3.00", "1.00")
     assert (fsdp2["strategy"], fsdp2["processes"]) == ("FSDP2", "2")
     (alone,) = rows(of_strategy("fsdp2", "FSDP2"))
     assert alone["times DDP"] == "–"
@@ -40,16 +40,16 @@ def test_a_step_is_compared_with_ddp_under_the_same_conditions_alone():
 def test_memory_is_the_device_s_if_it_was_measured():
     host = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=None)
     device = of_strategy("ddp", "DDP", peak_host_bytes=3 * 2**20, peak_device_bytes=2**20)
-    assert [row["MiB a process"] for row in rows(host, device)] == ["3.000", "1.000"]
+    assert [row["MiB per process"] for row in rows(host, device)] == ["3.000", "1.000"]
 
 
 def test_bytes_are_a_column_where_a_run_has_counted_them():
     counting = of_strategy("ddp", "DDP", communication={"bytes_per_step": 2.5e6, "formula_bytes": 2e6})
     without_formula = of_strategy("power", "DDP", communication={"bytes_per_step": 1e6, "formula_bytes": None})
     plain = of_strategy("fsdp2", "FSDP2")
-    found = [(row["MB sent a step"], row["by formula"]) for row in rows(counting, without_formula, plain)]
+    found = [(row["MB sent per step"], row["by formula"]) for row in rows(counting, without_formula, plain)]
     assert found == [("2.50", "2.00"), ("1.00", "–"), ("–", "–")]
-    assert "MB sent a step" not in rows(plain)[0]
+    assert "MB sent per step" not in rows(plain)[0]
 
 
 def test_strategies_are_set_beside_the_fewest_processes():
@@ -63,7 +63,7 @@ def test_strategies_are_set_beside_the_fewest_processes():
     found = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     assert [row["strategy"] for row in found] == ["none", "DDP, fp16", "FSDP2"]
     assert [row["efficiency"] for row in found] == ["100%", "80%", "50%"]
-    assert found[0]["ms a step"] == "10.00"
+    assert found[0]["ms per step"] == "10.00"
     assert "outcome" not in found[0]
     assert "bubble" not in found[0]
 
@@ -94,7 +94,7 @@ def test_a_pipeline_has_its_bubble_beside_the_theory_and_no_memory_is_an_outcome
     first, second = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     assert (first["bubble"], first["in theory"]) == ("35%", "20%")
     assert (first["outcome"], second["outcome"]) == ("–", "out of memory")
-    assert second["ms a step"] == "–"
+    assert second["ms per step"] == "–"
 
 
 def test_the_runs_of_single_seeds_are_one_row_a_strategy():
@@ -115,7 +115,7 @@ def test_the_runs_of_single_seeds_are_one_row_a_strategy():
     ]
     table = scaling_by_strategy(runs, "strict")
     found = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-    assert [(row["strategy"], row["processes"], row["ms a step"]) for row in found] == [
+    assert [(row["strategy"], row["processes"], row["ms per step"]) for row in found] == [
         ("none", "1", "20.00"),
         ("DDP", "2", "10.00"),
         ("DDP", "4", "5.000"),

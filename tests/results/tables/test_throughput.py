@@ -43,7 +43,7 @@ def test_no_column_speaks_of_accuracy():
 def test_rates_and_percentiles_are_over_the_laps():
     (table,) = summary_tables([run(finished())], "strict")
     found = dict(zip(table.headers, table.rows[0], strict=True))
-    assert (found["images/s"], found["ms a step"], found["5% to 95%"]) == ("300.0", "200.0", "110.0 to 380.0")
+    assert (found["images/s"], found["ms per step"], found["5% to 95%"]) == ("300.0", "200.0", "110.0 to 380.0")
 
 
 def test_runs_with_and_without_a_target_have_tables_of_their_own():
@@ -55,7 +55,7 @@ def test_tokens_have_a_table_and_a_unit_of_their_own():
     images, tokens = summary_tables([run(finished()), run(finished(), data=TOKENS)], "strict")
     assert "tokens/s" not in images.headers
     found = dict(zip(tokens.headers, tokens.rows[0], strict=True))
-    assert (found["tokens/s"], found["ms a step"]) == ("307,200", "200.0")
+    assert (found["tokens/s"], found["ms per step"]) == ("307,200", "200.0")
     assert "Tokens/s: over the same laps" in tokens.caption
     assert "tokens/s" in trials_table(run(finished(), data=TOKENS), "strict").headers
 
@@ -71,7 +71,7 @@ def test_bytes_that_were_counted_are_shown():
     counted = {"bytes_per_step": 497e6, "formula_bytes": 498e6}
     (table,) = summary_tables([run(finished(), environment={"communication": counted})], "strict")
     found = dict(zip(table.headers, table.rows[0], strict=True))
-    assert (found["MB sent a step"], found["by formula"]) == ("497", "498")
+    assert (found["MB sent per step"], found["by formula"]) == ("497", "498")
 
 
 def test_what_is_published_of_a_recipe_follows():
