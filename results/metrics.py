@@ -238,7 +238,7 @@ METRICS = {
         ),
         Metric(
             "epoch-time",
-            "s an epoch",
+            "s per epoch",
             "augmentation and training of the mean epoch, over all image sizes of the recipe",
             "s",
             _epoch_seconds,

@@ -22,7 +22,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
         "reached",
         "total s",
         "gain",
-        "s an epoch",
+        "s per epoch",
         "gain",
         "published %",
         "published s",

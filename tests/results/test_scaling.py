@@ -75,7 +75,7 @@ def test_tokens_are_counted_as_tokens():
         recipe = run.record.recipe | {"data": tokens}
         return replace(run, record=run.record.model_copy(update={"recipe": recipe}))
 
-    rows = tables([on_tokens(run) for run in RUNS])["strong scaling, 512 sequences a step"]
+    rows = tables([on_tokens(run) for run in RUNS])["strong scaling, 512 sequences per step"]
     assert [row["sequences a process"] for row in rows] == ["512", "256", "128"]
     assert float(rows[0]["tokens/s"].replace(",", "")) == pytest.approx(512 * 100 / 0.1, rel=0.01)
 

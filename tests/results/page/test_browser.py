@@ -406,7 +406,7 @@ def test_the_ladder_is_a_waterfall_with_published_figures_beside_it(visit):
     assert ladder.locator("tbody tr").nth(1).locator("td").nth(6).inner_text() == "-50.0%"
     assert "V100" in ladder.inner_text()
     view.locator("select[name=ladder]").select_option("epoch")
-    assert "s an epoch" in ladder.locator("thead").inner_text()
+    assert "s per epoch" in ladder.locator("thead").inner_text()
     assert state(view)["ladder"] == "epoch"
 
 

@@ -309,7 +309,7 @@ def test_a_ladder_that_was_cut_short_has_the_time_of_an_epoch():
     assert [ladder["data_set"] for ladder in found["ladders"]] == ["cifar10", "mnist"]
     figures = found["ladders"][0]["figures"]
     assert figures["total"]["data"][0]["y"] == {"$protocol": {}}
-    assert by("strict", figures[""]["layout"]["yaxis"]["title"]["text"]) == "s an epoch"
+    assert by("strict", figures[""]["layout"]["yaxis"]["title"]["text"]) == "s per epoch"
     assert by("strict", figures[""]["data"][0]["y"]) == [111_000, 0, 111_000]
 
 
