@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 from results import format as form
 from results.literature import published
@@ -39,7 +40,7 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
             *accuracy_cells(run, summary),
             form.seconds(total),
             gain,
-            form.seconds(epoch),
+            epoch_cell(run, epoch),
             epoch_gain,
             *published_cells(run.record.recipe_name),
             (run.record.commit or form.NOTHING)[:7],
@@ -50,11 +51,11 @@ def ladder_table(runs: Sequence[Run], protocol: str) -> Table:
     )
     over_hosts = legend_of_hosts(one.figures[name] for one in summaries for name in METRICS)
     caption = (
-        f"Times: median{over_hosts}. Total s: {protocol} protocol. S an epoch: mean over all image sizes. "
+        f"Times: median{over_hosts}. Total s: {protocol} protocol. S per epoch: mean over all image sizes. "
         "Gain: change from the step above, if both used as many images and the same class of machine; not tested for "
         "significance. "
         "Published: on other hardware (results/published). "
-        "Steps trained on part of the images (data.limit) show no accuracy."
+        "Steps trained on part of the images (data.limit) show how many, and no accuracy."
     )
     return Table("ladder", headers, rows, caption + legend_of(runs))
 
@@ -82,9 +83,15 @@ def accuracy_cells(run: Run, summary: RunSummary) -> tuple[str, str]:
     return summary.accuracy_text, summary.reached_text
 
 
-def limit(run: Run) -> object:
+def epoch_cell(run: Run, seconds: float | None) -> str:
+    """Seconds of an epoch, with its images where those are not the whole data set."""
+    images = limit(run)
+    return form.seconds(seconds) if images is None else f"{form.seconds(seconds)} ({images:,} images)"
+
+
+def limit(run: Run) -> int | None:
     """Images of the data set that it was trained on at most; None: all."""
-    return run.options("data").get("limit")
+    return cast("int | None", run.options("data").get("limit"))
 
 
 def published_cells(recipe_name: str) -> tuple[str, str]:

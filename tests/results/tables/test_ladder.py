@@ -49,11 +49,11 @@ def test_a_step_that_misses_its_target_has_the_time_of_an_epoch_alone():
     assert third[5:9] == ["1.500", "–", "0.5000", "-50.0%"]
 
 
-def test_a_step_on_part_of_the_images_shows_no_accuracy():
+def test_a_step_on_part_of_the_images_shows_how_many_and_no_accuracy():
     _, (part, whole) = rows(
         step("a/ladder/00-a", 2.0, make=missed, data={"limit": 2048}), step("a/ladder/01-b", 1.0, data={"limit": None})
     )
-    assert part[3:9] == ["–", "–", "–", "–", "2.000", "–"]
+    assert part[3:9] == ["–", "–", "–", "–", "2.000 (2,048 images)", "–"]
     assert whole[3:5] == ["95.00", "3 of 3"]
     assert whole[7:9] == ["1.000", "–"]
 
