@@ -9,8 +9,10 @@ from html import escape
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "strategies"
-BOX, BOX_GAP, ROW_GAP = 210, 250, 70
-"""pixels: width of a process, and between processes side by side and one below the other"""
+BOX, ROW_GAP = 210, 70
+"""pixels: width of a process, and between processes one below the other"""
+TIPS = 64
+"""pixels of an arrow beside its label, between processes side by side"""
 LINE, MARGIN = 20, 12
 SIDE = 32
 """pixels at the sides, where a label is wider than its process"""
@@ -117,8 +119,9 @@ PICTURES = {
 def svg(picture: Picture) -> str:
     """The picture as a file."""
     height = 2 * MARGIN + LINE * (1 + max(map(len, picture.processes.values())))
+    gap = TIPS + max(length(arrow.label) for arrow in picture.arrows if arrow.start[1] == arrow.end[1])
     columns, rows = (1 + max(place[axis] for place in picture.processes) for axis in (0, 1))
-    width = columns * BOX + (columns - 1) * BOX_GAP + 2 * SIDE
+    width = columns * BOX + (columns - 1) * gap + 2 * SIDE
     whole = rows * height + (rows - 1) * ROW_GAP + 2 * MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {whole}" width="{width}" height="{whole}" '
@@ -127,7 +130,7 @@ def svg(picture: Picture) -> str:
         f'orient="auto-start-reverse"><path d="M0 0 L8 4 L0 8 z" fill="{LINES}"/></marker></defs>',
     ]
     for number, (place, has) in enumerate(sorted(picture.processes.items(), key=lambda item: item[0][::-1])):
-        x, y = corner(place, height)
+        x, y = corner(place, gap, height)
         parts.append(f'<rect x="{x}" y="{y}" width="{BOX}" height="{height}" rx="8" fill="{FILL}" stroke="{LINES}"/>')
         for line, words in enumerate((f"process {number}", *has)):
             weight = ' font-weight="600"' if line == 0 else ""
@@ -137,18 +140,23 @@ def svg(picture: Picture) -> str:
         neighbours.setdefault(frozenset((arrow.start, arrow.end)), []).append(arrow)
     for arrows in neighbours.values():
         for index, arrow in enumerate(arrows):
-            parts += drawn(arrow, height, (index + 1) / (len(arrows) + 1))
+            parts += drawn(arrow, gap, height, (index + 1) / (len(arrows) + 1))
     return "\n".join([*parts, "</svg>", ""])
 
 
-def corner(place: Place, height: float) -> tuple[float, float]:
+def corner(place: Place, gap: int, height: int) -> tuple[int, int]:
     """Left and top of a process."""
-    return SIDE + place[0] * (BOX + BOX_GAP), MARGIN + place[1] * (height + ROW_GAP)
+    return SIDE + place[0] * (BOX + gap), MARGIN + place[1] * (height + ROW_GAP)
 
 
-def drawn(arrow: Arrow, height: float, share: float) -> list[str]:
+def length(label: str) -> int:
+    """Pixels that a label is wide."""
+    return round(7.1 * len(label)) + 12
+
+
+def drawn(arrow: Arrow, gap: int, height: int, share: float) -> list[str]:
     """The line, at this share of the side of its processes, and the label on it."""
-    (x, y), (other_x, other_y) = corner(arrow.start, height), corner(arrow.end, height)
+    (x, y), (other_x, other_y) = corner(arrow.start, gap, height), corner(arrow.end, gap, height)
     if arrow.start[1] == arrow.end[1]:
         level = y + share * height
         ends = (x + BOX, level, other_x, level) if x < other_x else (x, level, other_x + BOX, level)
@@ -157,10 +165,10 @@ def drawn(arrow: Arrow, height: float, share: float) -> list[str]:
     start = ' marker-start="url(#tip)"' if arrow.both_ways else ""
     x1, y1, x2, y2 = ends
     line = f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke="{LINES}" stroke-width="2"'
-    middle, level, length = (x1 + x2) / 2, (y1 + y2) / 2, 7.1 * len(arrow.label) + 12
+    middle, level, wide = (x1 + x2) / 2, (y1 + y2) / 2, length(arrow.label)
     return [
         f'{line} marker-end="url(#tip)"{start}/>',
-        f'<rect x="{middle - length / 2:g}" y="{level - 11:g}" width="{length:g}" height="22" rx="11" fill="{LABEL}"/>',
+        f'<rect x="{middle - wide / 2:g}" y="{level - 11:g}" width="{wide}" height="22" rx="11" fill="{LABEL}"/>',
         text(middle, level + 5, arrow.label),
     ]
 
