@@ -14,8 +14,8 @@ from functools import cached_property
 from statistics import geometric_mean
 
 from results.metrics import ACCURACY, Metric
-from results.samples import Samples, different_seeds
-from results.sequential import Look, look_at
+from results.samples import Samples, different_seeds, plans
+from results.sequential import Look, Planned, level_of, look_at
 from results.statistics import fewest_trials
 from results.summary import by_seed, figure
 
@@ -82,9 +82,9 @@ class Cell:
         return self.neighbours
 
     @cached_property
-    def planned(self) -> set[tuple[tuple[int, ...], int]]:
+    def planned(self) -> set[Planned]:
         """The looks and the trials of runs that were trained until decided."""
-        return {(one.looks, len(one.seeds) + one.discarded) for one in (*self.before, *self.after) if one.looks}
+        return plans((*self.before, *self.after))
 
     @cached_property
     def looks(self) -> list[Look | None]:
@@ -93,7 +93,7 @@ class Cell:
 
     def level(self, alpha: float) -> float:
         """The p at or under which a change is significant, where a false one may have the probability `alpha`."""
-        return min((look.level(alpha) for look in self.looks if look), default=alpha)
+        return level_of(self.planned, alpha)
 
     @cached_property
     def trained_the_same(self) -> bool:

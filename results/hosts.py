@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.statistics import CONFIDENCE, LEVEL
+from results.statistics import LEVEL
 
 LIMIT = 0.1
 """share by which the slowest host may be slower than the fastest; beyond it they are not one machine class"""
@@ -24,7 +24,7 @@ class HostEffect:
     center: float
     """geometric mean of the hosts' medians, in the unit of the times: each host counts once"""
     interval: tuple[float, float]
-    """95% for the center over all hosts of the class"""
+    """holds the center over all hosts of the class with the probability 1 - `level`"""
     between: float
     """standard deviation between hosts"""
     within: float
@@ -45,14 +45,17 @@ class HostEffect:
         return f"{self.hosts} hosts, spread {self.between:.1%} between them and {self.within:.1%} within one"
 
 
-def host_effect(times: Sequence[float | None], hosts: Sequence[Hashable | None]) -> HostEffect | None:
+def host_effect(
+    times: Sequence[float | None], hosts: Sequence[Hashable | None], *, level: float = LEVEL
+) -> HostEffect | None:
     """The effect of the host on times, one a trial; a None among either is left out.
 
     The interval is Student's t over the hosts. It holds at least as often as it says, however unequal the numbers of
-    trials are: unequal variances make the t-test conservative at 5% (Ibragimov and Müller 2010, "t-Statistic Based
-    Correlation and Heterogeneity Robust Inference", after Bakirov and Székely 2006). It is never narrower than the
-    trials say of equal hosts. The spread between hosts is the moment estimator from their means (Hedges 1983). None for
-    a single host, and where no host has two trials. ValueError for a time that is not over zero.
+    trials are: unequal variances make the t-test conservative at 5% and less (Ibragimov and Müller 2010,
+    "t-Statistic Based Correlation and Heterogeneity Robust Inference", after Bakirov and Székely 2006). It is never
+    narrower than the trials say of equal hosts. The spread between hosts is the moment estimator from their means
+    (Hedges 1983). None for a single host, and where no host has two trials. ValueError for a time that is not over
+    zero.
     """
     from scipy import special
 
@@ -72,7 +75,7 @@ def host_effect(times: Sequence[float | None], hosts: Sequence[Hashable | None])
     between = max(0.0, float(np.var(means, ddof=1)) - variance * float(np.mean(1 / n)))
 
     center = float(np.mean(medians))
-    tail = (1 + CONFIDENCE) / 2
+    tail = 1 - level / 2
     over_hosts = float(special.stdtrit(k - 1, tail)) * float(np.std(medians, ddof=1)) / math.sqrt(k)
     over_trials = float(special.stdtrit(freedom, tail)) * math.sqrt(variance * float(np.sum(1 / n))) / k
     half = max(over_hosts, over_trials)

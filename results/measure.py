@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from results.metrics import Metric
 from results.reached import reached, reached_by_seed
 from results.samples import Samples
+from results.statistics import LEVEL
 from results.summary import figure
 
 
@@ -22,6 +23,8 @@ class Measured:
     """the same where each seed counts once, whose trials in several runs are not independent"""
     marks: Mapping[str, int] = field(default_factory=dict)
     """trials by the name of each mark (`results.marks`)"""
+    level: float = LEVEL
+    """of intervals"""
 
 
 def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, str]:
@@ -38,4 +41,4 @@ def measure(metric: Metric, side: Sequence[Samples]) -> tuple[Measured | None, s
     is_training = not all(one.is_benchmark for one in side)
     counts = (reached(side), reached_by_seed(side)) if is_training else (None, None)
     marked = sum((Counter(one.marks) for one in side), Counter())
-    return Measured(found.value, len(found.samples), *counts, dict(marked)), ""
+    return Measured(found.value, len(found.samples), *counts, dict(marked), found.level), ""

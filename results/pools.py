@@ -33,8 +33,9 @@ def pool(runs: Iterable[Run]) -> list[Run]:
     """The runs by the name of their recipe; those that could be one are one, with the trials of all.
 
     They could if they compare (`results.differences`) and their trials could be of one run that was trained on several
-    hosts (`results.store.differences`): with the same code, versions and processor. Trials of one seed in several runs
-    are all kept: a summary counts what the seed decides once (`Metric.by_seed`).
+    hosts (`results.store.differences`): with the same code, versions and processor. A run that was trained until
+    decided stays alone: its intervals are those of its own looks. Trials of one seed in several runs are all kept: a
+    summary counts what the seed decides once (`Metric.by_seed`).
     """
     found: dict[tuple[object, ...], list[_Pool]] = {}
     for run in runs:
@@ -67,6 +68,8 @@ def _apart(one: Run, samples: Samples, other: Run, samples_of_other: Samples) ->
     """What keeps two runs of one recipe from being pooled, with the values of both; empty if nothing does."""
     if found := differences([samples], [samples_of_other]):
         return found
+    if one.record.plan or other.record.plan:
+        return "it was trained until decided" if other.record.plan else "that one was trained until decided"
     differing = store.differences(one.record, other.record)
     kept_apart = {key: pair for key, pair in differing.items() if key not in store.DIFFER_BETWEEN_HOSTS}
     return "; ".join(f"{key}: {_short(first)} → {_short(second)}" for key, (first, second) in kept_apart.items())

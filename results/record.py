@@ -346,6 +346,11 @@ class Run:
         done = Counter(trial.seed for trial in (*self.trials, *self.discarded))
         return list((Counter(self.record.seeds) - done).elements())
 
+    @property
+    def plan(self) -> tuple[tuple[int, ...], int] | None:
+        """The looks of a run that is trained until decided, and the trials that there are."""
+        return (self.record.plan.looks, len(self.trials) + len(self.discarded)) if self.record.plan else None
+
     def host_of(self, trial: TrialRecord) -> Host | None:
         """Where one of its trials was trained: as the trial says, else the host of the run. None if not known."""
         environment = self.record.environment

@@ -21,6 +21,7 @@ from results.metrics import DEFAULT, METRICS, find_metric
 from results.protocols import DEFAULT as DEFAULT_PROTOCOL
 from results.protocols import PROTOCOLS, RENAMED, find_protocol
 from results.record import Run, RunRecord, TrialRecord
+from results.sequential import Planned
 
 MEASURED = Path(__file__).parent / "measured"
 PUBLISHED = "published"
@@ -79,6 +80,11 @@ class Samples:
     warnings: tuple[str, ...] = ()
 
     @property
+    def plan(self) -> Planned | None:
+        """The looks of its plan, and the trials that there were at the end of the training."""
+        return (self.looks, len(self.seeds) + self.discarded) if self.looks else None
+
+    @property
     def is_empty(self) -> bool:
         """Whether it is a run of which no trial has ended."""
         return not (self.seeds or self.discarded or self.published)
@@ -87,6 +93,11 @@ class Samples:
         """Seed, value and host of each."""
         nothing = (None,) * len(self.seeds)
         return list(zip(self.seeds, self.values.get(metric, nothing), self.hosts or nothing, strict=True))
+
+
+def plans(runs: Iterable[Samples | Run]) -> set[Planned]:
+    """Of those of the runs that were trained until decided."""
+    return {one.plan for one in runs if one.plan}
 
 
 def different_seeds(side: Iterable[Samples]) -> int:

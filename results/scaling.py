@@ -16,7 +16,8 @@ from results.environment import known
 from results.interconnect import Link, fit
 from results.protocols import epoch_reaching
 from results.record import Run, TrialRecord
-from results.samples import of_run
+from results.samples import of_run, plans
+from results.sequential import Planned, level_of
 from results.statistics import known_median, ratio_of_times
 from results.step_times import mean_step_seconds
 from results.summary import Figure, pooled
@@ -54,6 +55,11 @@ class Point:
     def per_second(self) -> float:
         """Images or tokens in training, over all processes."""
         return self.batch_size * unit_of(self.runs[0]).per_sample / self.step
+
+    @property
+    def plans(self) -> set[Planned]:
+        """Of those of its runs that were trained until decided."""
+        return plans(self.runs)
 
     @property
     def reached(self) -> list[TrialRecord]:
@@ -219,7 +225,7 @@ def efficiency(
         return None
     if point is base:
         return Efficiency(1.0, None, 1.0)
-    ratio = ratio_of_times(before, after)
+    ratio = ratio_of_times(before, after, level=level_of({*base.plans, *point.plans}))
     ideal = work * base.processes / point.processes
     bounds = ratio.interval and (ideal / ratio.interval[1], ideal / ratio.interval[0])
     return Efficiency(ideal / ratio.size, bounds, work / ratio.size)

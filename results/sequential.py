@@ -3,12 +3,13 @@
 A group sequential design (Jennison and Turnbull 2000, "Group Sequential Methods with Applications to Clinical Trials",
 chapters 2 and 7). At each planned look the changes are judged at a nominal level. The probability that any look finds a
 change by chance is then 5% in all, so that training may stop at each of them, for whatever reason. Likewise the
-intervals at these levels hold the true change at all looks together with 95% (repeated confidence intervals, Jennison
-and Turnbull 1989).
+intervals at these levels hold the true value at all looks together with 95% (repeated confidence intervals, Jennison
+and Turnbull 1989), also those of one side alone.
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -26,6 +27,11 @@ FAR = 40.0
 """standard deviations beyond which nothing lies"""
 NODES = 128
 """of each integral (Gauss-Legendre)"""
+TINY, MOST = 1e-30, 1 - 1e-9
+"""p under which no smaller one is told from it; the largest probability of a false finding"""
+
+Planned = tuple[tuple[int, ...], int]
+"""the looks of a plan, and the trials a side that there are"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,38 @@ def where_stopped(looks: tuple[int, ...], trials: int) -> str:
     """At which look training stopped, with the level there."""
     look = look_at(looks, trials)
     return f"stopped at {look}" if look else f"stopped between two looks, after {trials} of {looks[-1]} trials"
+
+
+def level_of(planned: Iterable[Planned], alpha: float = LEVEL) -> float:
+    """The p at or under which something is significant that is said of runs with these plans; of several the smallest.
+
+    That of the look at which training stopped. Between two looks that of the one before, or of the first. `alpha`
+    without a plan.
+    """
+    return min((nominal_levels(looks, alpha)[_place(looks, trials)] for looks, trials in planned), default=alpha)
+
+
+def p_over_looks(p: float, planned: Iterable[Planned]) -> float:
+    """The smallest probability of a false finding over all looks with which a two-sided `p` is significant.
+
+    A p-value as of a single look, for tables that adjust it further (repeated p-value, Jennison and Turnbull 2000,
+    section 9.5); `p` itself without a plan.
+    """
+    from scipy import optimize
+
+    def found(looks: tuple[int, ...], place: int) -> float:
+        aim = max(p, TINY)
+        if nominal_levels(looks, MOST)[place] <= aim:
+            return 1.0
+        least = float(_spent(aim, looks[-1] / looks[place])) / 2  # no level is over what is spent up to its look
+        return optimize.brentq(lambda alpha: nominal_levels(looks, alpha)[place] - aim, least, MOST, xtol=aim / 1000)
+
+    return max((found(looks, _place(looks, trials)) for looks, trials in planned), default=p)
+
+
+def _place(looks: tuple[int, ...], trials: int) -> int:
+    """Of the last look that has been reached, or of the first."""
+    return max(bisect_right(looks, trials) - 1, 0)
 
 
 def plan_looks(most: int) -> tuple[int, ...]:
@@ -83,7 +121,7 @@ def nominal_levels(looks: Sequence[int], alpha: float = LEVEL) -> tuple[float, .
     from scipy import optimize, special
 
     shares = np.asarray(looks) / looks[-1]
-    spent = 4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(shares))
+    spent = _spent(alpha, shares)
     levels = [spent[0]]
     points, weights = np.polynomial.legendre.leggauss(NODES)
     end = -special.ndtri(spent[0] / 2) * math.sqrt(shares[0])
@@ -97,6 +135,13 @@ def nominal_levels(looks: Sequence[int], alpha: float = LEVEL) -> tuple[float, .
         density = end * weights * (np.exp(-(moved**2) / 2) @ density) / (step * math.sqrt(2 * math.pi))
         sums = end * points
     return tuple(map(float, levels))
+
+
+def _spent(alpha: float, share: "float | np.ndarray") -> np.ndarray:
+    """What both sides have spent of `alpha` once there is this share of the samples."""
+    from scipy import special
+
+    return 4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(share))
 
 
 def _excess(end: float, sums: np.ndarray, density: np.ndarray, spending: float, step: float) -> float:

@@ -6,14 +6,16 @@ comparison (`results.verdict.decide`). If all hosts are equally fast, one of the
 5% of runs; `results.simulation.slow_host_rates` checks that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from results.metrics import TOTAL_TIME
 from results.protocols import find_protocol
 from results.record import Host, Run, TrialRecord
-from results.statistics import Change, adjust_for_many, ratio_of_times
+from results.samples import plans
+from results.sequential import Planned, level_of, p_over_looks
+from results.statistics import LEVEL, Change, adjust_for_many, ratio_of_times
 from results.verdict import Verdict, decide
 
 Difference = Literal["slower", "faster"]
@@ -33,6 +35,8 @@ class HostTimes:
     """from the times of the other hosts to these, with its p adjusted; None where a side has no time"""
     difference: Difference | None
     """None: none is shown"""
+    level: float = LEVEL
+    """of intervals"""
 
 
 def compare_hosts(run: Run, protocol: str) -> list[HostTimes]:
@@ -47,7 +51,8 @@ def compare_hosts(run: Run, protocol: str) -> list[HostTimes]:
     if len(found) < 2:
         return []
     times = {name: [time for _, time, _ in of_host if time is not None] for name, of_host in found.items()}
-    compared = changes(times)
+    planned = plans([run])
+    compared = changes(times, planned)
     hosts = [
         HostTimes(
             Host(hash=name, gpus=tuple(sorted({gpu for _, _, host in of_host for gpu in host.gpus}))),
@@ -55,6 +60,7 @@ def compare_hosts(run: Run, protocol: str) -> list[HostTimes]:
             tuple(times[name]),
             compared[name],
             difference(compared[name]),
+            level_of(planned),
         )
         for name, of_host in found.items()
     ]
@@ -65,13 +71,14 @@ def _slowness(one: HostTimes) -> float:
     return one.change.size if one.change else float(bool(one.times))
 
 
-def changes(times: Mapping[str, Sequence[float]]) -> dict[str, Change | None]:
-    """Of each host, from the times of all others to its own. p is adjusted for all hosts, the intervals are not."""
+def changes(times: Mapping[str, Sequence[float]], planned: Collection[Planned] = ()) -> dict[str, Change | None]:
+    """Of each host, from the times of all others to its own. p is adjusted for all hosts, the intervals are not; both
+    are over all looks of the plan of a run that was trained until decided."""
     found: dict[str, Change | None] = {}
     for name, own in times.items():
         others = [time for other, theirs in times.items() if other != name for time in theirs]
-        found[name] = ratio_of_times(others, own) if own and others else None
-    adjusted = adjust_for_many([one and one.p for one in found.values()])
+        found[name] = ratio_of_times(others, own, level=level_of(planned)) if own and others else None
+    adjusted = adjust_for_many([None if one is None else p_over_looks(one.p, planned) for one in found.values()])
     return {name: one and replace(one, p=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
 
 

@@ -14,11 +14,8 @@ from statistics import median
 
 import numpy as np
 
-CONFIDENCE = 0.95
 LEVEL = 0.05
-"""p at or under which a change is significant"""
-TAIL = LEVEL / 2
-"""probability beyond each end of an interval"""
+"""p at or under which a change is significant, and probability with which an interval misses the true value"""
 EXACT = 50
 """samples a side up to which ranks are counted exactly, and of unequal sides as many pairs of samples; over it the
 normal approximation is as good"""
@@ -37,10 +34,11 @@ class AccuracySummary:
     std: float | None
     """of one trial, with n - 1 in the denominator; None for n = 1"""
     interval: tuple[float, float] | None
-    """95% for the mean; None for n = 1 and for equal samples"""
+    """holds the mean with the probability 1 - `level`; None for n = 1 and for equal samples"""
     reached: int
     p: float | None
     """of a mean this high if the true mean were at the target; None for n = 1 and for equal samples"""
+    level: float = LEVEL
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,13 @@ class MedianSummary:
     n: int
     median: float
     interval: tuple[float, float] | None
-    """95% for the median; None for n < 6, whose range holds it with less probability"""
+    """holds the median with the probability 1 - `level`; None where the range holds it with less: at 5%, for n < 6"""
     mean: float
     std: float | None
     """with n - 1 in the denominator; None for n = 1"""
     min: float
     max: float
+    level: float = LEVEL
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Change:
         return max(fewest, self.n + 1, math.ceil(self.n * (half / gap) ** 2 - 1e-9))
 
 
-def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySummary:
+def accuracy_summary(accuracies: Sequence[float], target: float, *, level: float = LEVEL) -> AccuracySummary:
     """What the trials say about the true mean accuracy.
 
     Student's t-interval (Student 1908, "The probable error of a mean") and the one-sided t-test of the null hypothesis
@@ -132,10 +131,10 @@ def accuracy_summary(accuracies: Sequence[float], target: float) -> AccuracySumm
     n, reached = len(accuracies), sum(accuracy >= target for accuracy in accuracies)
     mean, std = mean_of(accuracies), _std(accuracies)
     if not std:
-        return AccuracySummary(n, mean, std, None, reached, None)
-    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
+        return AccuracySummary(n, mean, std, None, reached, None, level)
+    half = float(special.stdtrit(n - 1, 1 - level / 2)) * std / math.sqrt(n)
     p = p_over_target(Moments(mean, std, n), target)
-    return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p)
+    return AccuracySummary(n, mean, std, (mean - half, mean + half), reached, p, level)
 
 
 def p_over_target(moments: Moments, target: float) -> float:
@@ -151,19 +150,19 @@ def p_over_target(moments: Moments, target: float) -> float:
     return float(special.stdtr(moments.n - 1, (target - moments.mean) / error))
 
 
-def median_summary(samples: Sequence[float]) -> MedianSummary:
+def median_summary(samples: Sequence[float], *, level: float = LEVEL) -> MedianSummary:
     """What the samples say about the true median.
 
-    The interval is between two order statistics, so that its coverage is exact for any distribution and at least 95%
-    (David and Nagaraja 2003, "Order Statistics", 7.1). Fewer than six samples have none: the range of five holds the
-    median with probability 1 - 2 / 2**5 = 94%, that of three with 75%. ValueError for no samples.
+    The interval is between two order statistics, so that its coverage is exact for any distribution and at least
+    1 - `level` (David and Nagaraja 2003, "Order Statistics", 7.1). Fewer than six samples have none at 5%: the range of
+    five holds the median with probability 1 - 2 / 2**5 = 94%, that of three with 75%. ValueError for no samples.
     """
     _check(samples)
     ordered = sorted(samples)
-    n, left_out = len(ordered), _left_out_of_median(len(ordered))
+    n, left_out = len(ordered), _left_out_of_median(len(ordered), level / 2)
     interval = None if left_out is None else (ordered[left_out], ordered[n - 1 - left_out])
     return MedianSummary(
-        n, float(np.median(ordered)), interval, mean_of(ordered), _std(ordered), ordered[0], ordered[-1]
+        n, float(np.median(ordered)), interval, mean_of(ordered), _std(ordered), ordered[0], ordered[-1], level
     )
 
 
@@ -279,8 +278,8 @@ def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(next(adjusted)) for p in p_values]
 
 
-def reached_interval(reached: int, n: int) -> tuple[float, float]:
-    """At least 95% for the true share of trials that reach the target (Clopper and Pearson 1934).
+def reached_interval(reached: int, n: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Holds the true share of trials that reach the target with at least 1 - `level` (Clopper and Pearson 1934).
 
     ValueError for no trials.
     """
@@ -288,8 +287,8 @@ def reached_interval(reached: int, n: int) -> tuple[float, float]:
 
     if n < 1:
         raise ValueError("the share of trials that reach the target needs one trial at least")
-    low = special.betaincinv(reached, n - reached + 1, TAIL) if reached else 0.0
-    high = special.betaincinv(reached + 1, n - reached, 1 - TAIL) if reached < n else 1.0
+    low = special.betaincinv(reached, n - reached + 1, level / 2) if reached else 0.0
+    high = special.betaincinv(reached + 1, n - reached, 1 - level / 2) if reached < n else 1.0
     return float(low), float(high)
 
 
@@ -329,11 +328,11 @@ def _pair_means(values: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _left_out_of_median(n: int) -> int | None:
-    """Ordered samples beyond each end of the interval of the median."""
+def _left_out_of_median(n: int, tail: float) -> int | None:
+    """Ordered samples beyond each end of the interval of the median, which it is beyond with `tail` at most."""
     from scipy import special  # scipy.stats takes longer to import than a short run to train
 
-    left_out = int(np.searchsorted(special.bdtr(np.arange(n + 1), n, 0.5), TAIL)) - 1
+    left_out = int(np.searchsorted(special.bdtr(np.arange(n + 1), n, 0.5), tail)) - 1
     return left_out if left_out >= 0 else None
 
 

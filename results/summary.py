@@ -2,6 +2,9 @@
 
 *Time to target* is over the trials that reached it, with k of n beside it. *Total time* is over all trials, and given
 only if the mean accuracy over all trials is at or over the target; otherwise there is none, and `absent` says why.
+
+Intervals and p of runs that were trained until decided are at the level of the look at which they ended
+(`results.sequential`): they hold at all looks together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +16,9 @@ from results.hosts import LIMIT, HostEffect, host_effect
 from results.metrics import ACCURACY, DEFAULT, TIME_TO_TARGET, Metric, find_metric
 from results.protocols import seconds_to
 from results.record import Run
-from results.samples import Samples, of_run
-from results.statistics import AccuracySummary, MedianSummary, accuracy_summary, median_summary
+from results.samples import Samples, of_run, plans
+from results.sequential import level_of, p_over_looks
+from results.statistics import LEVEL, AccuracySummary, MedianSummary, accuracy_summary, median_summary
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,15 @@ class Figure:
     """why there is no value; empty where there is one"""
     hosts: HostEffect | None = None
     """of times over several hosts"""
+    level: float = LEVEL
+    """of the interval"""
 
     @cached_property
     def median(self) -> MedianSummary | None:
         """Of a metric that is compared by ratios. Over several hosts each host counts once."""
         if self.value is None:
             return None
-        found = median_summary(self.samples)
+        found = median_summary(self.samples, level=self.level)
         return replace(found, median=self.hosts.center, interval=self.hosts.interval) if self.hosts else found
 
     @property
@@ -109,14 +115,23 @@ def pooled(side: Sequence[Samples], metrics: Iterable[str] = DEFAULT) -> RunSumm
     """The summary of several runs whose trials count as one set; their target is the highest."""
     targets = [one.target for one in side if one.target is not None]
     target = max(targets, default=None)
-    accuracies = _values(ACCURACY, side)
     return RunSummary(
         trials=_trials(side),
         reached=sum(one.reached for one in side),
         target=target,
-        accuracy_of=accuracy_summary(accuracies, target) if accuracies and target is not None else None,
+        accuracy_of=None if target is None else _accuracy_of(side, target),
         figures={name: figure(find_metric(name), side) for name in dict.fromkeys((*DEFAULT, *metrics))},
     )
+
+
+def _accuracy_of(side: Sequence[Samples], target: float) -> AccuracySummary | None:
+    accuracies, planned = _values(ACCURACY, side), plans(side)
+    if not accuracies:
+        return None
+    found = accuracy_summary(accuracies, target, level=level_of(planned))
+    if found.p is None or found.p >= 0.5:
+        return found
+    return replace(found, p=p_over_looks(2 * found.p, planned) / 2)
 
 
 def time_to_accuracy(run: Run, threshold: float, protocol: str) -> Figure:
@@ -137,7 +152,8 @@ def figure(metric: Metric, side: Sequence[Samples]) -> Figure:
         absent = f"its hosts differ by {form.share(hosts.difference)}, more than {form.share(LIMIT)}"
     trials = sum(one.reached for one in side) if metric.counts == "trials that reached" else _trials(side)
     value = None if absent else hosts.center if hosts else metric.test.center(values)
-    return Figure(metric, tuple(values), trials, trials - len(_known(metric, side)), value, absent, hosts)
+    without = trials - len(_known(metric, side))
+    return Figure(metric, tuple(values), trials, without, value, absent, hosts, level_of(plans(side)))
 
 
 def by_seed(metric: Metric, values: Sequence[tuple[int, float]]) -> list[float]:
@@ -153,7 +169,8 @@ def by_seed(metric: Metric, values: Sequence[tuple[int, float]]) -> list[float]:
 def _host_effect(metric: Metric, side: Sequence[Samples]) -> HostEffect | None:
     """Of the trials of these runs that say on which host they were trained."""
     trials = [trial for one in side for trial in one.trials(metric.name)]
-    return host_effect([time for _, time, _ in trials], [host for _, _, host in trials])
+    times, hosts = [time for _, time, _ in trials], [host for _, _, host in trials]
+    return host_effect(times, hosts, level=level_of(plans(side)))
 
 
 def _absent(metric: Metric, side: Sequence[Samples], values: Sequence[float]) -> str:

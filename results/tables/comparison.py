@@ -142,7 +142,7 @@ def side(measured: Measured | None, metric: Metric, change: Change | None) -> st
     text = f"{metric.text(measured.value)} ({count}{marks.numbered(measured.marks)})"
     if metric.test.by_ranks or not (measured.reached and measured.reached_by_seed):
         return text
-    low, high = reached_interval(*measured.reached_by_seed)
+    low, high = reached_interval(*measured.reached_by_seed, level=measured.level)
     return f"{text}, reached {form.count(*measured.reached)} [{form.share(low)}, {form.share(high)}]"
 
 

@@ -8,7 +8,7 @@ from results.slow_hosts import HostTimes, compare_hosts
 from results.statistics import LEVEL, median_summary
 from results.summary import summarize
 from results.tables.comparison import change
-from results.tables.table import Table, legend_of
+from results.tables.table import Table, legend_of, legend_of_looks
 
 UUID = 8
 """characters of a GPU's UUID"""
@@ -26,7 +26,8 @@ def hosts_table(run: Run, protocol: str) -> Table | None:
     headers = ("host", *gpus, "trials", "total s", "over the other hosts", "difference")
     cells = tuple(tuple(row[header] for header in headers) for row in map(_row, hosts))
     title = f"{run.record.recipe_name}, {run.machine}: hosts"
-    return Table(title, headers, cells, " ".join(_sentences(run, protocol, hosts)) + legend_of([run]))
+    caption = " ".join(_sentences(run, protocol, hosts))
+    return Table(title, headers, cells, caption + legend_of_looks([run]) + legend_of([run]))
 
 
 def _row(one: HostTimes) -> dict[str, str]:
@@ -35,7 +36,7 @@ def _row(one: HostTimes) -> dict[str, str]:
         "host": one.host.hash + marks.symbols(marks.counts(one.trials)),
         "GPUs": " ".join(uuid[:UUID] for uuid in one.host.gpus) or form.NOTHING,
         "trials": str(trials) if timed == trials else form.count(timed, trials),
-        "total s": form.median(median_summary(one.times) if one.times else None),
+        "total s": form.median(median_summary(one.times, level=one.level) if one.times else None),
         "over the other hosts": change(one.change, TOTAL_TIME),
         "difference": one.difference or form.NOTHING,
     }

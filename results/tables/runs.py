@@ -7,7 +7,7 @@ from results.protocols import epoch_reaching, find_protocol, seconds_to_target, 
 from results.record import Run, TrialRecord
 from results.summary import RunSummary, summarize
 from results.tables import throughput
-from results.tables.table import SMOKE_TEST, Table, legend_of, legend_of_hosts, name_of, seed_of
+from results.tables.table import SMOKE_TEST, Table, legend_of, legend_of_hosts, legend_of_looks, name_of, seed_of
 
 SUMMARY = ("recipe", "trials", "accuracy %", "reached target", "p", "time to target s", "total s", "machine")
 TRIALS = ("seed", "accuracy %", "outcome", "epochs to target", "time to target s", "total s")
@@ -65,7 +65,7 @@ def _summary_table(runs: Sequence[Run], protocol: str, title: str) -> Table:
     rows = tuple(_summary_row(run, summary) for run, summary in zip(runs, summaries, strict=True))
     repeats = any(len({trial.seed for trial in run.trials}) < len(run.trials) for run in runs)
     of_seeds = " Accuracy, p and time to target: trials of one seed count as one." * repeats
-    return Table(title, SUMMARY, rows, caption + of_seeds + legend_of(runs))
+    return Table(title, SUMMARY, rows, caption + of_seeds + legend_of_looks(runs) + legend_of(runs))
 
 
 def _summary_row(run: Run, summary: RunSummary) -> tuple[str, ...]:

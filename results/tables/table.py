@@ -77,6 +77,12 @@ def legend_of(runs: Iterable[Run]) -> str:
     return marks.legend(marks.counts(trial for run in runs for trial in run.trials))
 
 
+def legend_of_looks(runs: Iterable[Run]) -> str:
+    """The end of a caption with intervals or p: at which level they are of runs that were trained until decided."""
+    has_looks = any(run.record.plan for run in runs)
+    return " Of runs that were trained until decided, intervals and p hold at all looks together." * has_looks
+
+
 def legend_of_hosts(figures: Iterable[Figure], column: str = "") -> str:
     """Part of a caption's sentence on times: what the time of a run over several hosts is; empty without one."""
     is_pooled = any(figure.hosts and figure.value is not None for figure in figures)

@@ -1,13 +1,16 @@
 """The table of techniques: what each brought over the baseline, and over the baseline with tuned optimizer options."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from results import format as form
 from results.record import Run
+from results.samples import plans
+from results.sequential import p_over_looks
 from results.statistics import Change, adjust_for_many, difference_of_means
 from results.step_times import epochs_done
 from results.summary import summarize, time_to_accuracy
-from results.tables.table import Table, legend_of, legend_of_hosts, name_of
+from results.tables.table import Table, legend_of, legend_of_hosts, legend_of_looks, name_of
 
 BASELINES = ("base", "base-tuned")
 THRESHOLDS = (0.97, 0.98)
@@ -53,7 +56,7 @@ def techniques_table(runs: Sequence[Run], protocol: str) -> Table:
         f"adjusted for the {len(runs) - 1} comparisons of its column (Benjamini-Hochberg). "
         f"Times: median{legend_of_hosts((one.total_time for one in summaries), 'total s ')}, {protocol} protocol."
     )
-    return Table("techniques", headers, tuple(rows), caption + legend_of(runs))
+    return Table("techniques", headers, tuple(rows), caption + legend_of_looks(runs) + legend_of(runs))
 
 
 def differences(runs: Sequence[Run], base: Run, protocol: str) -> list[str]:
@@ -67,9 +70,14 @@ def differences(runs: Sequence[Run], base: Run, protocol: str) -> list[str]:
 
 
 def difference(run: Run, base: Run, protocol: str) -> Change | None:
-    """Of the samples of the accuracy. None of the base itself, and where a side has none."""
+    """Of the samples of the accuracy; where looks ended the training of a side, with p over all looks. None of the base
+    itself, and where a side has none."""
     before, after = (summarize(one, protocol).accuracy.samples for one in (base, run))
-    return None if run is base or not before or not after else difference_of_means(before, after)
+    if run is base or not before or not after:
+        return None
+    found = difference_of_means(before, after)
+    planned = plans([base, run])
+    return found if found.p is None else replace(found, p=p_over_looks(found.p, planned))
 
 
 def time_to(run: Run, threshold: float, protocol: str) -> str:

@@ -171,3 +171,10 @@ def test_the_summary_says_of_how_many_runs_and_hosts_a_row_is():
     (found,) = pools.pool([task(0), task(1), task(2, "h2", [missed(2)])])
     (table,) = summary_tables([found, task(0, recipe_name="alone")], "strict")
     assert [row[0] for row in table.rows] == ["cifar10/airnet (3 runs, 2 hosts)", "alone"]
+
+
+def test_runs_that_were_trained_until_decided_stay_alone_and_a_line_says_so():
+    plain, planned = task(0), [task(seed, plan={"looks": (8, 16)}) for seed in (1, 2)]
+    assert pools.pool([plain, *planned]) == [plain, *planned]
+    said = [line.rpartition(": ")[2] for line in pools.reasons([plain, *planned])]
+    assert said == ["it was trained until decided"] * 2

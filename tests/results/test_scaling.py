@@ -7,6 +7,8 @@ from results.environment import Environment, Threads
 from results.interconnect import Link
 from results.record import Lap, Run
 from results.scaling import Point, curves, efficiency
+from results.sequential import nominal_levels
+from results.statistics import ratio_of_times
 from results.tables.scaling import PREDICTED, scaling_tables
 from tests.results.builders import missed, record, trial
 
@@ -220,3 +222,14 @@ def test_ways_to_send_the_gradients_are_no_repetitions_of_one_another():
 def test_a_single_run_at_another_batch_is_not_the_base():
     alone = of_world(1, 0.01, batch_size=32)
     assert [one.base.batch_size for one in curves([alone, *RUNS])] == [512]
+
+
+def test_the_interval_of_an_efficiency_is_at_the_level_of_a_run_that_looks_ended():
+    looks = (3, 4)
+    planned = [of_world(size, seconds, plan={"looks": looks}) for size, seconds in ((1, 0.1), (2, 0.0625))]
+    points = [Point(run.record.world_size, 512, True, (run,) * 8) for run in (*planned, *RUNS[:2])]
+    intervals = [efficiency(*pair, lambda point: point.step_seconds).interval for pair in (points[:2], points[2:])]
+    before, after = (point.step_seconds for point in points[:2])
+    ratio = ratio_of_times(before, after, level=nominal_levels(looks)[0])
+    assert intervals[0] == (0.5 / ratio.interval[1], 0.5 / ratio.interval[0])
+    assert intervals[0][0] < intervals[1][0]

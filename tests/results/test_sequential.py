@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from results.sequential import FEWEST, look_at, nominal_levels, plan_looks, where_stopped
+from results.sequential import FEWEST, level_of, look_at, nominal_levels, p_over_looks, plan_looks, where_stopped
 from results.statistics import LEVEL, smallest_p
 
 
@@ -65,3 +65,45 @@ def test_a_look_says_its_place_and_its_level():
     assert where_stopped(looks, 25) == "stopped between two looks, after 25 of 40 trials"
     assert look_at(looks, 25) is None
     assert look_at(looks, 40).level(0.01) == nominal_levels(looks, 0.01)[3]
+
+
+LOOKS = (16, 24, 32, 40)
+
+
+@pytest.mark.parametrize(("trials", "look"), [(3, 0), (16, 0), (23, 0), (24, 1), (39, 2), (40, 3)])
+def test_the_level_is_that_of_the_last_look_reached_or_of_the_first(trials, look):
+    assert level_of([(LOOKS, trials)], 0.01) == nominal_levels(LOOKS, 0.01)[look]
+
+
+def test_of_several_plans_the_smallest_level_counts_and_without_one_the_level_itself():
+    assert level_of([(LOOKS, 40), (LOOKS, 24)]) == nominal_levels(LOOKS)[1]
+    assert level_of([]) == LEVEL
+
+
+@pytest.mark.parametrize("looks", [LOOKS, (8, 16, 32, 64), (7, 8)])
+@pytest.mark.parametrize("alpha", [1e-12, 0.003, 0.05, 0.4])
+def test_a_p_at_the_level_of_its_look_is_the_probability_over_all_looks(looks, alpha):
+    for trials, level in zip(looks, nominal_levels(looks, alpha), strict=True):
+        if level > 1e-30:
+            assert p_over_looks(level, [(looks, trials)]) == pytest.approx(alpha, rel=1e-3)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-200, 1e-40, 0.3, 0.9, 1.0])
+def test_a_p_over_looks_is_a_probability_and_no_smaller(p):
+    for trials in LOOKS:
+        assert p <= p_over_looks(p, [(LOOKS, trials)]) <= 1
+    assert p_over_looks(p, []) == p
+
+
+def test_a_training_that_stops_when_it_likes_has_a_small_p_over_looks_no_more_often_than_it_says():
+    """Of 2,000 draws without an effect, which stop at the look with the smallest p; within four standard errors."""
+    draws = 2000
+    samples = np.random.default_rng(2).normal(size=(draws, LOOKS[-1]))
+    means = samples.cumsum(axis=1)[:, np.array(LOOKS) - 1] / np.sqrt(LOOKS)
+    raw = 2 * special.ndtr(-np.abs(means))
+    for alpha in (0.01, 0.05):
+        levels = nominal_levels(LOOKS, alpha)
+        chosen = np.argmin(raw / levels, axis=1)
+        worst = [(raw[draw, look], LOOKS[look]) for draw, look in enumerate(chosen)]
+        small = [p_over_looks(p, [(LOOKS, trials)]) <= alpha for p, trials in worst if p < 3 * alpha]
+        assert sum(small) / draws == pytest.approx(alpha, abs=4 * np.sqrt(alpha * (1 - alpha) / draws))

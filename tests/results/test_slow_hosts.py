@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from results import slow_hosts
-from results.record import Run
+from results.record import Lap, Run
+from results.sequential import nominal_levels, p_over_looks
 from results.statistics import adjust_for_many, ratio_of_times
 from tests.results import builders
 
@@ -101,3 +102,20 @@ def test_a_single_host_and_trials_of_unknown_hosts_are_not_compared(hosts):
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(ValueError, match="protocol='mine'"):
         slow_hosts.compare_hosts(run_on([(A, 1.0), (B, 1.0)]), "mine")
+
+
+def test_hosts_of_a_run_that_looks_ended_are_judged_over_all_looks():
+    looks, generator = (16, 24, 32, 40), np.random.default_rng(0)
+    times = {name: list(factor * generator.lognormal(0, 0.01, 8)) for name, factor in (("a", 1.03), ("b", 1.0))}
+    trials = [
+        builders.trial(seed, laps=[Lap(name="train", epoch=1, seconds=one)], host={"hash": name, "gpus": []})
+        for seed, (name, one) in enumerate((name, one) for name, of in times.items() for one in of)
+    ]
+    plain, found = (
+        slow_hosts.compare_hosts(Run(builders.record(seeds=range(16), plan=plan), trials, Path("runs")), "strict")
+        for plan in (None, {"looks": looks})
+    )
+    assert [one.difference for one in plain] == ["slower", "faster"]
+    for before, after in zip(plain, found, strict=True):
+        assert after.change.p == pytest.approx(p_over_looks(before.change.p, [(looks, 16)]))
+        assert after.level == after.change.level == nominal_levels(looks)[0]

@@ -14,7 +14,9 @@ from results.flat import tables
 from results.page.data import page_data
 from results.record import Lap, Run
 from results.samples import of_run
+from results.sequential import nominal_levels, p_over_looks
 from results.summary import summarize
+from results.tables.runs import summary_tables
 from tests.results.builders import missed, record, trial
 
 FAILED = {"outcome": "failed", "reason": "x", "accuracy": None}
@@ -157,3 +159,45 @@ def test_readme_page_comparison_and_query_show_the_same_numbers(folder):
         assert (compared["time"] and compared["time"].value) == total
         assert compared["time-to-target"].value == to_target
         assert compared["accuracy"].value == pytest.approx(accuracy / 100)
+
+
+PLAN = {"looks": (16, 24, 32, 40)}
+ACCURACIES = [0.94 + 0.001 * (seed % 5) for seed in range(16)]
+
+
+def until_decided(**changes):
+    trials = [timed(seed, 1 + seed / 100, accuracy=accuracy) for seed, accuracy in enumerate(ACCURACIES)]
+    return run(*trials, **changes)
+
+
+def test_intervals_and_p_of_a_run_that_looks_ended_are_at_the_level_of_its_look():
+    plain, found = (summarize(until_decided(**plan), "strict") for plan in ({}, {"plan": PLAN}))
+    level = nominal_levels(PLAN["looks"])[0]
+    mean, error = statistics.fmean(ACCURACIES), stats.sem(ACCURACIES)
+    assert found.accuracy_of.interval == pytest.approx(stats.t.interval(1 - level, 15, mean, error))
+    assert plain.accuracy_of.interval == pytest.approx(stats.t.interval(0.95, 15, mean, error))
+    beyond = stats.binom.cdf(range(16), 16, 0.5)
+    for summary, alpha in ((plain, 0.05), (found, level)):
+        left_out = sum(beyond <= alpha / 2) - 1
+        times = sorted(summary.total_time.samples)
+        assert summary.total_time.median.interval == (times[left_out], times[-1 - left_out])
+    assert plain.p == pytest.approx(stats.ttest_1samp(ACCURACIES, 0.94, alternative="greater").pvalue)
+    assert plain.p < found.p == p_over_looks(2 * plain.p, [(PLAN["looks"], 16)]) / 2
+
+
+def test_a_p_over_a_half_stays_as_it_is():
+    low = run(*[timed(seed, 1.0, accuracy=0.9 + seed / 1000) for seed in range(16)], plan=PLAN)
+    plain = run(*low.trials)
+    assert summarize(low, "strict").p == summarize(plain, "strict").p > 0.99
+
+
+def test_the_interval_of_several_hosts_is_at_the_level_of_the_look():
+    hosts = [{"hash": f"host {seed % 4}", "gpus": []} for seed in range(16)]
+    trials = [timed(seed, 1 + seed / 100, accuracy=0.95, host=host) for seed, host in enumerate(hosts)]
+    plain, found = (summarize(run(*trials, **plan), "strict").total_time.median for plan in ({}, {"plan": PLAN}))
+    assert found.interval[0] < plain.interval[0] < plain.interval[1] < found.interval[1]
+
+
+def test_the_caption_says_at_which_level_such_a_run_is():
+    captions = [summary_tables([one], "strict")[0].caption for one in (until_decided(), until_decided(plan=PLAN))]
+    assert ["hold at all looks together" in caption for caption in captions] == [False, True]

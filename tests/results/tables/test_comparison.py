@@ -3,9 +3,13 @@
 import csv
 import io
 
+import pytest
+
 from results.compare import compare
 from results.record import Run
 from results.rules import rules
+from results.sequential import nominal_levels
+from results.statistics import reached_interval
 from results.tables.comparison import as_csv, objects, of_pairs, table
 from tests.results import builders
 from tests.results.builders import samples
@@ -101,3 +105,12 @@ def test_several_comparisons_share_the_level(tmp_path):
     assert verdict_on_accuracy(both) == ["undecided", "undecided"]
     assert "divided" not in alone.caption
     assert both.caption.endswith("A change is significant if p is at most 0.025: 0.05, divided by the 2 comparisons.")
+
+
+def test_the_share_that_reached_the_target_has_an_interval_at_the_level_of_the_look():
+    looks = (8, 16, 40)
+    before, after = (samples([factor * one for one in STEADY] * 2, looks=looks) for factor in (1.0, 1.05))
+    level = nominal_levels(looks)[1]
+    low, _ = reached_interval(16, 16, level=level)
+    assert f"reached 16 of 16 [{100 * low:.0f}%, 100%]" in rows(compare([before], [after]))["accuracy"]["before"]
+    assert low == pytest.approx((level / 2) ** (1 / 16))

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from results.record import Lap, Run
+from results.sequential import p_over_looks
 from results.tables.techniques import baselines, techniques_table
 from tests.results.builders import missed, record, trial
 
@@ -84,3 +85,19 @@ def test_a_trial_of_no_epoch_has_no_time():
     bare = run([trial(laps=[Lap(name="build", seconds=1.0)])], recipe_name="mnist/bare")
     row = rows([run_of("base", BASE), bare])["mnist/bare"]
     assert (row["total s"], row["s to 97%"]) == ("–", "–")
+
+
+def test_p_of_a_run_that_looks_ended_is_over_all_looks():
+    """A p of 1% at the first look is none for which one may stop there."""
+    plan = {"looks": (16, 24, 32, 40)}
+    base, better = ([0.95 + 0.002 * (seed % 8) + shift for seed in range(16)] for shift in (0.0, 0.0045))
+    raw = stats.ttest_ind(base, better, equal_var=False).pvalue
+    assert raw < 0.02
+
+    def cell(**changes):
+        found = rows([run_of("base", base), run_of("better", better, **changes)])["mnist/better"]
+        return float(found["over base, p"].partition(", ")[2])
+
+    assert cell() == pytest.approx(raw, rel=0.1)
+    assert cell(plan=plan) == pytest.approx(p_over_looks(raw, [(plan["looks"], 16)]), rel=0.1)
+    assert cell(plan=plan) > 0.05
