@@ -1,7 +1,8 @@
 """Write an HTML page of results: python bench/report.py runs -o report/
 
 The page is one file, report/index.html, which opens from disk and needs no network. It has a leaderboard, accuracy over
-time, laps, ladders, scaling, histories, and a page for each run. Commits are linked to the page of the remote `origin`.
+time, laps, ladders, scaling, histories, and a page for each run. Runs that could be one are one row, as in
+bench/show.py. Commits are linked to the page of the remote `origin`.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Runs that could be one: those of a job array, of a command that was started again, of many people on one cluster."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from statistics import fmean
@@ -30,7 +30,12 @@ class _Pool:
 
 
 def pool(runs: Iterable[Run]) -> list[Run]:
-    """The runs by the name of their recipe; those that could be one are one, with the trials of all.
+    """The runs by the name of their recipe; those that could be one (`groups`) are one, with the trials of all."""
+    return sorted(map(merged, groups(runs)), key=_kind)
+
+
+def groups(runs: Iterable[Run], samples_of: Mapping[str, Samples] | None = None) -> list[list[Run]]:
+    """The runs in groups that could be one run. `samples_of`: those of each by its id, where they are known already.
 
     They could if they compare (`results.differences`) and their trials could be of one run that was trained on several
     hosts (`results.store.differences`): with the same code, versions and processor. A run that was trained until
@@ -39,14 +44,14 @@ def pool(runs: Iterable[Run]) -> list[Run]:
     """
     found: dict[tuple[object, ...], list[_Pool]] = {}
     for run in runs:
-        samples = of_run(run, DEFAULT)
+        samples = samples_of[run.record.id] if samples_of else of_run(run, DEFAULT)
         always_known = (getattr(run.record, name) for name in ("recipe_name", *store.SAME_ON_RESUME))
         candidates = found.setdefault(tuple(always_known), [])  # so that few are compared of a thousand
         fitting = next((one for one in candidates if not _apart(one.runs[0], one.samples, run, samples)), None)
         if fitting is None:
             candidates.append(fitting := _Pool(samples))
         fitting.add(run, samples)
-    return sorted((_merged(one.runs) for pools in found.values() for one in pools), key=_kind)
+    return [one.runs for pools in found.values() for one in pools]
 
 
 def reasons(pools: Sequence[Run]) -> list[str]:
@@ -80,7 +85,7 @@ def _short(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _merged(runs: Sequence[Run]) -> Run:
+def merged(runs: Sequence[Run]) -> Run:
     """One run with the trials of all, in the order in which they began. Each says where it was trained, so that the
     environment, which is the first run's, names no host. Energy is the mean of the runs that measured it."""
     first, *others = runs

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -13,9 +13,9 @@ from results import format as form
 from results.environment import known
 from results.literature import Published
 from results.metrics import PEAK_MEMORY, STEP_TIME, rate_of
-from results.page import figures
+from results.page import figures, rows
 from results.page.chart import BY_PROTOCOL, Json, cut, plain
-from results.page.series import METRICS, Summaries, histories, ladders, scalings
+from results.page.series import METRICS, Summaries, histories, ladders, scalings, table_data
 from results.protocols import DEFAULT, PROTOCOLS, epoch_reaching, known_protocols, seconds_to_target, total_seconds
 from results.record import Run, TrialRecord
 from results.samples import Samples, of_run
@@ -23,7 +23,8 @@ from results.scaling import strategy_of
 from results.sequential import where_stopped
 from results.stability import stability_warnings
 from results.summary import Figure, RunSummary, pooled
-from results.tables.table import seed_of
+from results.tables.hosts import hosts_table
+from results.tables.table import pooled_from, seed_of
 from results.units import IMAGES, per_second, unit_of
 
 TRIALS = 1000
@@ -39,33 +40,41 @@ def page_data(
     samples: Mapping[str, Mapping[str, Samples]] | None = None,
     repository: str | None = None,
 ) -> Json:
-    """All that the page knows. Runs in the order given, the oldest first.
+    """All that the page knows. Runs in the order given, the oldest first: `rows`, and behind them the runs of the rows
+    that are several runs.
 
     samples: those of every run by its id and by protocol, where they are known already. repository: web page of the
     code, to which commits are linked. Of runs with more than `DETAILED` trials, the page shows the newest of each
-    recipe in detail.
+    recipe in detail, rows before the runs of a row.
     """
-    data_sets = [data_set(run) for run in runs]
     if samples is None:
         samples = {run.record.id: {name: of_run(run, name, METRICS) for name in PROTOCOLS} for run in runs}
-    summaries = {key: {name: pooled([of[name]], METRICS) for name in PROTOCOLS} for key, of in samples.items()}
+    listed = rows.rows(runs, {key: of[DEFAULT] for key, of in samples.items()})
+    pool_of = {run.record.id: row.run.record.id for row in listed for run in row.members}
+    every = [*listed, *(rows.Row(run) for run in runs if run.record.id in pool_of)]
+    sides = {row.run.record.id: [samples[run.record.id] for run in row.members or (row.run,)] for row in every}
+    summaries = {
+        key: {name: pooled([of[name] for of in side], METRICS) for name in PROTOCOLS} for key, side in sides.items()
+    }
     targets = sorted({target for of in summaries.values() if (target := of[DEFAULT].target) is not None})
+    data_sets = {row.run.record.id: data_set(row.run) for row in every}
     recipes, environments = _Distinct(), _Distinct()
-    detailed = newest(runs, data_sets, summaries)
+    detailed = newest([row.run for row in every], data_sets, summaries, pool_of)
     shown = []
-    for run, of in zip(runs, data_sets, strict=True):
-        marked_trials = marked(samples[run.record.id][DEFAULT])
-        marked_names = samples[run.record.id][DEFAULT].marks
-        one = run_data(run, of, summaries[run.record.id], marked_trials) | {"marks": list(marked_names)}
-        if run.record.id in detailed:
-            one |= details(run, of, summaries[run.record.id], marked_trials)
+    for row in every:
+        run, key = row.run, row.run.record.id
+        side = [of[DEFAULT] for of in sides[key]]
+        one = run_data(row, data_sets[key], summaries[key], marked(side))
+        one |= {"marks": list(marks_of(side)), "pool": pool_of.get(key)}
+        if key in detailed:
+            one |= details(row, data_sets[key], summaries[key], marked(side))
             one["recipe"] = recipes.place(run.record.recipe)
             one["environment"] = environments.place(run.record.environment.model_dump(mode="json"))
         shown.append(one)
     disturbed = {one["id"] for one in shown if one["marks"]}
     return {
         "repository": repository,
-        "opening": opening(shown),
+        "opening": opening([one for one in shown if not one["pool"]]),
         "marks": {mark.name: [mark.symbol, mark.caption] for mark in marks.MARKS},
         "protocols": {name: one.meaning for name, one in PROTOCOLS.items()},
         "runs": shown,
@@ -78,7 +87,7 @@ def page_data(
         "lap_bars": figures.lap_bars(),
         "laps": figures.laps_layouts(),
         "histories": histories(runs, data_sets, summaries, samples, disturbed),
-        "ladders": ladders(runs, data_sets, summaries),
+        "ladders": ladders([row.run for row in listed], data_sets, summaries),
         "scalings": scalings(runs, data_sets),
         "published": [published_data(one) for one in published],
     }
@@ -106,20 +115,31 @@ class _Distinct:
         return [json.loads(text) for text in self._places]
 
 
-def newest(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> set[str]:
+def newest(
+    runs: Sequence[Run], data_sets: Mapping[str, str], summaries: Summaries, later: Collection[str] = ()
+) -> set[str]:
     """The ids of the runs that are shown in detail: the newest of every recipe, then the second newest, and so on, with
-    `DETAILED` trials together; one at least."""
+    `DETAILED` trials together; one at least. `later`: ids of runs that come after all others."""
     seen: Counter[tuple[Any, ...]] = Counter()
     ranks = []
-    for run, of in reversed(list(zip(runs, data_sets, strict=True))):
+    for run in reversed(runs):
         record = run.record
         target = summaries[record.id][DEFAULT].target
-        key = (record.recipe_name, of, run.machine, strategy_of(run), target, record.smoke_test)
-        ranks.append((seen[key], len(ranks), record.id, min(len(run.trials), TRIALS)))
+        is_later = record.id in later
+        key = (
+            record.recipe_name,
+            data_sets[record.id],
+            run.machine,
+            strategy_of(run),
+            target,
+            record.smoke_test,
+            is_later,
+        )
+        ranks.append((is_later, seen[key], len(ranks), record.id, min(len(run.trials), TRIALS)))
         seen[key] += 1
     found: set[str] = set()
     trials = 0
-    for _, _, identifier, count in sorted(ranks):
+    for *_, identifier, count in sorted(ranks):
         trials += count
         if found and trials > DETAILED:
             break
@@ -127,15 +147,16 @@ def newest(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) 
     return found
 
 
-def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
-    """One run: what it is filtered and sorted by, and its cells. Without `details`."""
-    record = run.record
+def run_data(row: rows.Row, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
+    """One row: what it is filtered and sorted by, and its cells. Without `details`."""
+    run, record = row.run, row.run.record
     protocols = known_protocols(run)
     strategy = strategy_of(run)
     origin = known(record.environment.origin)
     summary = summaries[protocols[0]]
-    status = "" if record.status == "finished" else record.status
-    notes = [run.title, strategy, status, marked_trials]
+    status = status_of(row)
+    seeds = list(dict.fromkeys([min(record.seeds), max(record.seeds)]))
+    notes = [pooled_from(run), run.title, strategy, "" if status == "finished" else status, marked_trials]
     cells = {
         "rate": _time(summary.figures[rate_of(run).name]),
         "step": _time(summary.figures[STEP_TIME.name]),
@@ -150,7 +171,8 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "id": record.id,
         "name": record.recipe_name,
         "plain": plain(record.recipe_name),
-        "label": plain(f"{cut(record.recipe_name, 36)} {record.id[:8]}"),
+        "called": f"{record.recipe_name}, {f'{len(row.members)} runs' if row.members else f'run {record.id}'}",
+        "label": plain(f"{cut(record.recipe_name, 36)} {f'{len(row.members)} runs' if row.members else record.id[:8]}"),
         "data_set": data_set,
         "machine": run.machine,
         "strategy": strategy,
@@ -163,8 +185,11 @@ def run_data(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marke
         "origin": origin,
         "note": " · ".join(word for word in (*notes, *run.warnings[:1]) if word),
         "cells": cells,
+        "seeds": " to ".join(map(str, seeds)),
+        "status": status,
+        "members": [member.record.id for member in row.members],
         "directory": run.path.name,
-        "command": command(run),
+        "command": "" if row.members else command(run),
         "count": summary.trials,
         "trials": [],
         "times": {},
@@ -176,11 +201,20 @@ def _goal(target: float | None) -> str:
     return "no trial yet" if target is None else f"to {form.target(target)}"
 
 
-def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
-    """The curves and laps of a run, its trials, and what its page says of it."""
-    protocols = known_protocols(run)
+def status_of(row: rows.Row) -> str:
+    """How a run ended; of several that did not end alike, how many of them ended how."""
+    counted = Counter(run.record.status for run in row.members or (row.run,))
+    return next(iter(counted)) if len(counted) == 1 else ", ".join(f"{count} {name}" for name, count in counted.items())
+
+
+def details(row: rows.Row, data_set: str, summaries: Mapping[str, RunSummary], marked_trials: str) -> Json:
+    """The curves and laps of a row, its trials and hosts, and what its page says of it."""
+    run, protocols = row.run, known_protocols(row.run)
+    has_hosts = hosts_table(run, protocols[0]) is not None
+    hosts = _by_known(protocols, lambda name, run=run: table_data(hosts_table(run, name))) if has_hosts else None
     run = replace(run, trials=tuple(run.trials)[:TRIALS])  # they may not have been read yet
     return {
+        "hosts": hosts,
         "curves": figures.curves(run, protocols),
         "laps": figures.laps(run.trials),
         "trials": [_trial(run, trial) for trial in run.trials],
@@ -188,17 +222,18 @@ def details(run: Run, data_set: str, summaries: Mapping[str, RunSummary], marked
             "target": _by_known(protocols, lambda name: [form.seconds(seconds_to_target(t, name)) for t in run.trials]),
             "total": _by_known(protocols, lambda name: [form.seconds(total_seconds(t, name)) for t in run.trials]),
         },
-        "facts": facts(run, data_set, summaries, protocols, marked_trials),
+        "facts": facts(replace(row, run=run), data_set, summaries, protocols, marked_trials),
         "warnings": [*run.warnings, *stability_warnings(run)],
         "subtitle": " · ".join(word for word in (run.title, run.change) if word),
     }
 
 
 def facts(
-    run: Run, data_set: str, summaries: Mapping[str, RunSummary], protocols: Sequence[str], marked_trials: str
+    row: rows.Row, data_set: str, summaries: Mapping[str, RunSummary], protocols: Sequence[str], marked_trials: str
 ) -> list[list[Any]]:
-    """What the page of a run says of it, as pairs of a word and a text."""
-    record, summary = run.record, summaries[protocols[0]]
+    """What the page of a row says of it, as pairs of a word and a text."""
+    run, record, summary = row.run, row.run.record, summaries[protocols[0]]
+    ends = [one.record.created for one in (*row.members[:1], run)]
     p = "" if summary.p is None else f"; p = {form.p_value(summary.p)} of a mean at least this high at the target"
     to_come = len(record.seeds) - summary.trials
     missing = f", {to_come} to come" if to_come else ""
@@ -218,7 +253,8 @@ def facts(
         (metric.title, summary.figures[metric.name].text) for metric in (rate_of(run), STEP_TIME, PEAK_MEMORY)
     ]
     pairs = [
-        ("status", record.status + (f": {record.reason}" if record.reason else "")),
+        ("pooled", pooled_from(run)),
+        ("status", status_of(row) + (f": {record.reason}" if record.reason and not row.members else "")),
         ("origin", known(record.environment.origin)),
         ("machine", run.machine),
         ("strategy", strategy_of(run)),
@@ -228,11 +264,11 @@ def facts(
         ("marked trials", marked_trials + marks.legend(marks.counts(run.trials))),
         ("trials below", listed),
         ("total time", _by_known(protocols, lambda name: time(name, "time"))),
-        ("date", f"{record.created:%Y-%m-%d %H:%M:%S} UTC"),
+        ("date", " to ".join(dict.fromkeys(f"{end:%Y-%m-%d %H:%M:%S}" for end in ends)) + " UTC"),
         ("commit", (record.commit or form.NOTHING) + (" with uncommitted changes" if record.dirty else "")),
         ("recipe hash", record.recipe_hash),
         *fidelity_of(record.recipe_name),
-        ("directory", run.path.name),
+        ("directory", "" if row.members else run.path.name),
     ]
     return [[word, text] for word, text in pairs if text]
 
@@ -258,10 +294,15 @@ def data_set(run: Run) -> str:
     return ", ".join(parts)
 
 
-def marked(samples: Samples) -> str:
+def marks_of(side: Sequence[Samples]) -> dict[str, int]:
+    """The trials of these runs by the names of their marks."""
+    return dict(sum((Counter(one.marks) for one in side), Counter()))
+
+
+def marked(side: Sequence[Samples]) -> str:
     """How many trials have which mark, such as "2 of 5 throttled †"; empty where none has one."""
-    trials = len(samples.seeds)
-    words = (f"{form.count(count, trials)} {name}{marks.symbols([name])}" for name, count in samples.marks.items())
+    trials = sum(len(one.seeds) for one in side)
+    words = (f"{form.count(count, trials)} {name}{marks.symbols([name])}" for name, count in marks_of(side).items())
     return ", ".join(words)
 
 

@@ -49,7 +49,7 @@ def drawings(data: Json, protocol: str) -> dict[str, Json]:
     found: dict[str, Json] = {}
     groups: dict[tuple[Any, ...], dict[str, Json]] = {}
     for run in data["runs"]:
-        if run["trials"] and not run["smoke_test"]:
+        if run["trials"] and not run["smoke_test"] and not run["pool"]:
             groups.setdefault((run["data_set"], run["target"], run["machine"]), {})[run["name"]] = run
     for number, ((data_set, target, _), newest) in enumerate(groups.items(), start=1):
         chosen = list(newest.values())[-COLOURS:]

@@ -40,21 +40,22 @@ METRICS = (*DEFAULT, *(metric.name for metric in (EPOCH_TIME, *RATES, STEP_TIME,
 
 def histories(
     runs: Sequence[Run],
-    data_sets: Sequence[str],
+    data_sets: Mapping[str, str],
     summaries: Summaries,
     samples: SamplesOf,
     disturbed: Collection[str] = (),
 ) -> list[Json]:
-    """Real runs of one recipe and target on one machine class, where there are several, the oldest first.
+    """Real runs of one recipe and target on one machine class, where there are several, the oldest first: each by
+    itself, because times that differ from run to run are what a history shows.
 
-    disturbed: ids of the runs with a marked trial.
+    data_sets: by the id of a run. disturbed: ids of the runs with a marked trial.
     """
     grouped: dict[tuple[str, ...], list[Run]] = {}
-    for run, data_set in zip(runs, data_sets, strict=True):
+    for run in runs:
         if not run.record.smoke_test and run.trials:
             strategy = filter(None, [strategy_of(run)])
             goal = target(summaries[run.record.id][DEFAULT_PROTOCOL].target)
-            key = (run.record.recipe_name, data_set, run.machine, *strategy, goal)
+            key = (run.record.recipe_name, data_sets[run.record.id], run.machine, *strategy, goal)
             grouped.setdefault(key, []).append(run)
     several = {key: members for key, members in grouped.items() if len(members) > 1}
     return [_history(key, members, summaries, samples, disturbed) for key, members in several.items()]
@@ -114,17 +115,17 @@ def _levels(of: Sequence[Figure], smallest: float) -> list[change_points.Level]:
     return [change_points.Level(known[level.start][0], level.median) for level in found]
 
 
-def ladders(runs: Sequence[Run], data_sets: Sequence[str], summaries: Summaries) -> list[Json]:
-    """The newest real run of every step, by ladder, data set and machine class: chart and table.
+def ladders(runs: Sequence[Run], data_sets: Mapping[str, str], summaries: Summaries) -> list[Json]:
+    """The newest real row of every step, by ladder, data set and machine class: chart and table.
 
     The chart shows total times (`total`), times of an epoch (`epoch`), or what is known (the empty choice): total times
     if two steps have one. A ladder that was cut short has only the others.
     """
     grouped: dict[tuple[str, str, str], dict[str, Run]] = {}
-    for run, data_set in zip(runs, data_sets, strict=True):
+    for run in runs:
         if run.table == "ladder" and run.change and not run.record.smoke_test:
             ladder = run.record.recipe_name.rpartition("/")[0]
-            grouped.setdefault((ladder, data_set, run.machine), {})[run.record.recipe_name] = run
+            grouped.setdefault((ladder, data_sets[run.record.id], run.machine), {})[run.record.recipe_name] = run
     found = []
     for (ladder, data_set, machine), newest in grouped.items():
         members = [newest[name] for name in sorted(newest)]
@@ -158,13 +159,12 @@ def _ladder(runs: Sequence[Run], summaries: Summaries) -> Json:
     }
 
 
-def scalings(runs: Sequence[Run], data_sets: Sequence[str]) -> list[Json]:
+def scalings(runs: Sequence[Run], data_sets: Mapping[str, str]) -> list[Json]:
     """The scaling of each recipe on each machine class: a chart of all strategies, and the tables of each."""
-    by_id = {run.record.id: data_set for run, data_set in zip(runs, data_sets, strict=True)}
     real = [run for run in runs if run.trials and isinstance(run.record.recipe.get("batch_size"), int)]
 
     def key(one: Curves) -> tuple[str, str, str]:
-        return one.recipe_name, by_id[one.base.runs[0].record.id], one.machine
+        return one.recipe_name, data_sets[one.base.runs[0].record.id], one.machine
 
     found = []
     shown = [one for one in curves(real) if not one.base.runs[0].record.smoke_test]

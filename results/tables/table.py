@@ -56,15 +56,18 @@ class Table:
 def name_of(run: Run) -> str:
     """The recipe's name, of how many runs and hosts it is if they were pooled, and the symbols of the marks that a
     trial has."""
-    return run.record.recipe_name + _pooled_from(run) + marks.symbols(marks.counts(run.trials))
+    return (
+        run.record.recipe_name + f" ({pooled_from(run)})" * bool(run.pooled) + marks.symbols(marks.counts(run.trials))
+    )
 
 
-def _pooled_from(run: Run) -> str:
+def pooled_from(run: Run) -> str:
+    """Of how many runs and hosts it is, such as "40 runs, 2 hosts"; empty for a run that was not pooled."""
     if not run.pooled:
         return ""
     placed = (host.hash.split("+") for trial in run.trials if (host := run.host_of(trial)))
     hosts = len({name for names in placed for name in names})
-    return f" ({len(run.pooled)} runs{f', {hosts} host' if hosts else ''}{'s' * (hosts > 1)})"
+    return f"{len(run.pooled)} runs{f', {hosts} host' if hosts else ''}{'s' * (hosts > 1)}"
 
 
 def seed_of(trial: TrialRecord) -> str:

@@ -17,6 +17,6 @@ function drawDifferences(body, chosen) {
   }
   const title = "Differences of two runs";
   const rows = differences(...chosen);
-  const headers = ["", ...chosen.map((run) => `${run.plain}, run ${run.id}`)];
+  const headers = ["", ...chosen.map((run) => `${run.called}`)];
   body.replaceChildren(rows.length ? table({ title, headers, rows }) : el("p", { class: "empty" }, "They do not differ."));
 }

@@ -107,7 +107,7 @@ function tick(run, chosen) {
     go({ runs: ids.map((one) => one.id).join(",") || "none" });
   };
   const box = el("input", {
-    type: "checkbox", "data-key": `tick-${run.id}`, "aria-label": `draw ${run.name}, run ${run.id}`, onchange: change,
+    type: "checkbox", "data-key": `tick-${run.id}`, "aria-label": `draw ${run.called}`, onchange: change,
   });
   box.checked = place >= 0;
   const group = grouped(chosen, sameGoal).find((one) => one.includes(run));
@@ -121,7 +121,7 @@ const marksOf = (run) => (run.marks ?? []).map((name) => el("abbr", { class: "ma
 function cell(name, row, ends) {
   if (name === "name") {
     const link = row.source ? row.name : el("a", { href: address({ run: row.id }), "data-key": `run-${row.id}` }, row.name);
-    const about = [row.source || row.note, row.command && copyButton("copy command", row.command, `copy the command of ${row.name}, run ${row.id}`)];
+    const about = [row.source || row.note, row.command && copyButton("copy command", row.command, `copy the command of ${row.called}`)];
     return el("td", { class: kind(name) }, link, ...marksOf(row), ...tag(row), el("small", {}, about));
   }
   if (name === "machine") return el("td", { class: kind(name) }, row.machine);

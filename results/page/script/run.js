@@ -14,7 +14,18 @@ function commitLink(run) {
 
 const pairs = (rows) => el("dl", {}, rows.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 
+/** The runs of a row that is several, each with its numbers and a link. */
+function runsTable(members) {
+  const names = ["created", "accuracy", "reached", "target", "total"].filter((name) => !(members[0].has_no_target && OF_ACCURACY.includes(name)));
+  const text = (run, name) => cellOf(run, name).slice(0, 2).join("");
+  const rows = members.map((run) => [run.id, run.seeds, ...names.map((name) => text(run, name)), run.status]);
+  const headers = ["run", "seeds", ...names.map((name) => COLUMNS[name].title), "status"];
+  return table({ title: "Runs", headers, rows, ids: members.map((run) => run.id) });
+}
+
 function drawRun(main, run) {
+  const members = runs.filter((one) => one.pool === run.id);
+  const pool = runs.find((one) => one.id === run.pool);
   const warnings = [run.smoke_test ? "A smoke test: its numbers mean nothing." : null, ...run.warnings].filter(Boolean);
   const head = [
     el("p", {}, el("a", { href: address({ run: "" }) }, "← all runs")),
@@ -23,12 +34,16 @@ function drawRun(main, run) {
     ...warnings.map((text) => el("p", { class: "warning" }, text)),
     run.command && el("p", { class: "command" }, el("code", {}, run.command), " ", copyButton("copy command", run.command)),
     commitLink(run),
+    pool && el("p", {}, el("a", { href: address({ run: pool.id }) }, `one of ${count(pool.members.length, "run")} that are one row`)),
   ].filter(Boolean);
+  const listed = members.length ? [el("h3", {}, "Runs"), runsTable(members)] : [];
   if (!run.facts) {
-    const command = el("code", {}, `python bench/report.py runs/${run.directory}`);
-    main.replaceChildren(...head, el("p", {}, `This page shows the trials of ${data.detailed} runs, and this run is not one of them. `, command, " makes a page of it."));
+    const places = (members.length ? members : [run]).map((one) => `runs/${one.directory}`);
+    const command = el("code", {}, `python bench/report.py ${places.join(" ")}`);
+    main.replaceChildren(...head, el("p", {}, `This page shows the trials of ${data.detailed} runs, and this run is not one of them. `, command, " makes a page of it."), ...listed);
     return;
   }
+  const hosts = current(run.hosts);
   const [target, total] = ["target", "total"].map((name) => current(run.times[name]) ?? []);
   const ofAccuracy = (cells) => (run.has_no_target ? [] : cells);
   const rows = run.trials.map((trial, at) => [
@@ -41,6 +56,8 @@ function drawRun(main, run) {
     pairs(run.facts.map(([word, text]) => [word, current(text) ?? "–"])),
     ...(run.has_no_target ? [] : [el("h3", {}, "Accuracy over time")]), curves,
     el("h3", {}, "Laps"), laps,
+    ...(hosts ? [el("h3", {}, "Hosts"), table(hosts)] : []),
+    ...listed,
     el("h3", {}, "Trials"), table({ title: "Trials", headers, rows }),
     el("div", { class: "columns" },
       el("div", {}, el("h3", {}, "Recipe"), el("p", { class: "note" }, "Options that are null are left out."), pairs(flat(data.recipes[run.recipe]))),

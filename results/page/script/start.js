@@ -10,7 +10,7 @@ function render() {
   const [overview, single] = ["overview", "run"].map((id) => document.getElementById(id));
   overview.hidden = Boolean(run);
   single.hidden = !run;
-  document.title = run ? `${run.name}, run ${run.id} · ${TITLE}` : TITLE;
+  document.title = run ? `${run.called} · ${TITLE}` : TITLE;
   if (run) {
     drawRun(single, run);
     if (before !== state.run) {
@@ -69,10 +69,11 @@ function later(action) {
 }
 
 function begin() {
-  const trials = runs.reduce((sum, run) => sum + run.count, 0);
+  const alone = runs.filter((run) => !run.members.length);
+  const trials = alone.reduce((sum, run) => sum + run.count, 0);
   const newest = runs.map((run) => run.cells.created[0]).sort().at(-1);
   document.getElementById("summary").textContent =
-    `${count(runs.length, "run")}, ${count(trials, "trial")}` + (newest ? `, the newest of ${newest}` : "");
+    `${count(alone.length, "run")}, ${count(trials, "trial")}` + (newest ? `, the newest of ${newest}` : "");
   form.elements.history.append(...data.histories.map((one) => el("option", { value: one.key }, one.key)));
   const controls = [...form.elements].filter((control) => control.name);
   for (const control of controls) {

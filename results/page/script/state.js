@@ -51,7 +51,7 @@ function passes({ data_set, machine, target, name }) {
 }
 
 function shown() {
-  const found = runs.filter((run) => passes(run) && !(state.calm && run.marks.length));
+  const found = runs.filter((run) => !run.pool && passes(run) && !(state.calm && run.marks.length));
   if (state.every) return found;
   const same = (run) => [run.name, run.data_set, run.machine, run.strategy, run.target, run.smoke_test];
   return grouped(found, same).map((group) => group.at(-1));

@@ -47,6 +47,19 @@ def one_epoch(number, **changes):
     return Run(made.record, trials, made.path)
 
 
+def job_array(number, tasks=5, hosts=2, **changes):
+    """Runs of one trial each, with seeds of their own, whose seconds grow; on so many hosts in turn."""
+
+    def task(seed):
+        place = machine("NVIDIA H200", host_hash=f"host {seed % hosts}")
+        made = run(number + seed, factor=1 + seed / 100, **({"environment": place, "commit": "a" * 40} | changes))
+        record = made.record.model_copy(update={"seeds": [seed]})
+        trial = made.trials[0].model_copy(update={"seed": seed, "index": 0})
+        return Run(record, (trial,), made.path)
+
+    return [task(seed) for seed in range(tasks)]
+
+
 def machine(name, **more):
     return {"machine_class": name, "versions": {"torch": "2.13.0"}} | more
 

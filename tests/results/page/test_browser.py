@@ -12,7 +12,7 @@ import pytest
 from results.literature import published
 from results.page.build import page
 from results.page.data import page_data
-from tests.results.page.planted import HOSTILE, machine, one_epoch, processes, run
+from tests.results.page.planted import HOSTILE, job_array, machine, one_epoch, processes, run
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
@@ -42,6 +42,7 @@ def address(tmp_path_factory):
         run(42, recipe_name="mnist/base", smoke_test=True),
         *(run(50 + number, trials=3, recipe_name=f"mnist/net-{number:02}", factor=1 + number) for number in range(14)),
         *(one_epoch(90 + number, recipe_name=f"mnist/once-{number}") for number in range(20)),
+        *job_array(110, recipe_name="array/<b>", recipe={"title": HOSTILE, "data": {"name": "array"}}),
         *(processes(70 + world, world) for world in (1, 2, 4)),
         processes(75, 2, strategy=HOSTILE),
         run(
@@ -140,6 +141,7 @@ def test_machines_have_lists_of_their_own_the_longest_first(visit):
     assert titles(view)[:2] == ["mnist to 94% · NVIDIA H200", "cifar10 to 94% · NVIDIA H200"]
     assert set(titles(view)[2:]) == {
         "cifar10 to 94% · NVIDIA H100",
+        "array to 94% · NVIDIA H200",
         "digits to 94% · NVIDIA H200",
         "digits to 94% · 2 × NVIDIA H200",
         "digits to 94% · 4 × NVIDIA H200",
@@ -399,6 +401,34 @@ def test_a_runs_page_can_be_linked_and_left(visit):
     assert view.locator("#overview").is_visible()
 
 
+def test_a_job_array_is_one_row_that_leads_to_its_runs(visit):
+    view = visit("data=array&every=1")
+    assert names(view) == ["array/<b>"]
+    cells = view.locator("#leaderboard tbody tr").locator("td")
+    assert cells.nth(1).inner_text().startswith("array/<b>\n5 runs, 2 hosts")
+    assert cells.nth(3).inner_text() == "5 of 5"
+    assert view.locator("#leaderboard tbody tr").get_by_role("button", name="copy command").count() == 0
+    view.get_by_role("link", name="array/<b>").click()
+    table = view.locator("#run table", has=view.locator("th", has_text="seeds"))
+    assert table.locator("tbody tr td:nth-child(2)").all_inner_texts() == ["0", "1", "2", "3", "4"]
+    assert view.locator("#run table", has=view.locator("th", has_text="over the other hosts")).count() == 1
+    table.get_by_role("link", name="abcd0112").click()
+    assert view.title() == "array/<b>, run abcd0112 · Nights"
+    assert "copy command" in view.locator("#run").inner_text()
+    view.get_by_role("link", name="one of 5 runs that are one row").click()
+    assert state(view)["run"] == "pool-abcd0110"
+    assert view.title() == "array/<b>, 5 runs · Nights"
+    view.get_by_role("link", name="all runs").click()
+    assert names(view) == ["array/<b>"]
+
+
+def test_runs_of_a_row_count_once_in_the_heading_and_are_points_of_the_history(visit):
+    view = visit("data=array")
+    assert view.locator("#summary").inner_text().startswith("67 runs, 143 trials, ")
+    view.locator("select[name=history]").select_option("array/<b> · array · NVIDIA H200 · 94%")
+    assert view.locator("#history .scatterlayer .trace").last.locator("path.point").count() == 5
+
+
 def test_the_ladder_is_a_waterfall_with_published_figures_beside_it(visit):
     view = visit("data=cifar10")
     ladder = view.locator("#ladder")
@@ -441,7 +471,7 @@ def test_themes_follow_the_system_and_the_switch(visit):
     assert paper(light) != paper(dark)
 
 
-@pytest.mark.parametrize("shown", ["", "published=1&across=1&protocol=dawnbench", "run=abcd0030"])
+@pytest.mark.parametrize("shown", ["", "published=1&across=1&protocol=dawnbench", "run=abcd0030", "run=pool-abcd0110"])
 def test_a_phone_shows_it_without_scrolling_sideways(visit, shown):
     view = visit(shown, viewport={"width": 390, "height": 800})
     assert view.evaluate("document.documentElement.scrollWidth") <= 390
@@ -471,7 +501,9 @@ def test_a_picture_of_it_is_no_blank(visit):
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1200), ("dark", 1200), ("dark", 390)])
-@pytest.mark.parametrize("shown", ["data=mnist&published=1&fold=unranked", "data=cifar10", "run=abcd0041"])
+@pytest.mark.parametrize(
+    "shown", ["data=mnist&published=1&fold=unranked", "data=cifar10", "run=abcd0041", "run=pool-abcd0110"]
+)
 def test_axe_finds_no_violation(visit, theme, width, shown):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     view = visit(shown, color_scheme=theme, viewport={"width": width, "height": 800}, bypass_csp=True)

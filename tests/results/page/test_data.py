@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from results import pools
 from results.exports import dawnbench
 from results.literature import published
 from results.page import data
@@ -12,8 +13,9 @@ from results.protocols import PROTOCOLS, seconds_to_target, total_seconds
 from results.record import Plan, Run
 from results.samples import of_run
 from results.statistics import median_summary
+from results.tables.runs import summary_tables
 from tests.results import builders
-from tests.results.page.planted import HOSTILE, machine, one_epoch, processes, run
+from tests.results.page.planted import HOSTILE, job_array, machine, one_epoch, processes, run
 
 LADDER = {"epochs": 3, "change": "a change", "table": "ladder"}
 
@@ -402,3 +404,65 @@ def test_a_run_on_tokens_shows_tokens_a_second():
     assert (one["rate"], one["data_set"]) == ("tokens/s", "made-up-tokens, sequences of 64")
     assert one["cells"]["rate"][2] == pytest.approx(300 * 64 / 333_000)
     assert "tokens/s" in facts(one)
+
+
+def test_a_job_array_is_one_row_and_its_runs_stand_behind_all_rows():
+    page = shown(*job_array(0, tasks=4), run(9, recipe_name="alone"))
+    pool, alone, *members = page["runs"]
+    assert (pool["id"], pool["members"]) == ("pool-abcd0000", [one["id"] for one in members])
+    assert [one["pool"] for one in page["runs"]] == [None, None, *["pool-abcd0000"] * 4]
+    assert (pool["count"], alone["count"], [one["count"] for one in members]) == (4, 2, [1] * 4)
+    assert pool["note"].startswith("4 runs, 2 hosts")
+    assert (pool["command"], alone["members"], members[2]["seeds"]) == ("", [], "2")
+    assert (pool["label"], alone["label"]) == ("cifar10/airnet 4 runs", "alone abcd0009")
+
+
+def test_a_row_has_the_numbers_that_show_prints():
+    tasks = job_array(0, tasks=7, hosts=1)
+    (merged,) = pools.pool(tasks)
+    (table,) = summary_tables([merged], "strict")
+    cells = dict(zip(table.headers, table.rows[0], strict=True))
+    (pool, *_) = shown(*tasks)["runs"]
+    assert "".join(by("strict", pool["cells"]["total"])[:2]) == cells["total s"]
+    assert facts(pool)["accuracy %"].partition(";")[0] == cells["accuracy %"]
+    assert facts(pool)["pooled"] == "7 runs, 1 host"
+    assert facts(pool)["date"] == "2026-11-21 10:57:31 to 2026-11-27 10:57:31 UTC"
+    assert len(pool["trials"]) == len(pool["times"]["total"]["$protocol"]["strict"]) == 7
+
+
+def test_a_row_over_several_hosts_has_a_table_of_them():
+    two, one = (shown(*job_array(0, tasks=6, hosts=hosts))["runs"][0] for hosts in (2, 1))
+    assert one["hosts"] is None
+    assert [row[0] for row in by("strict", two["hosts"])["rows"]] == ["host 1", "host 0"]
+
+
+def test_the_runs_of_a_row_that_did_not_end_alike_are_counted():
+    whole, failed = job_array(0, tasks=2), job_array(2, tasks=1, status="failed", reason="killed")
+    (pool, *members) = shown(*whole, *failed)["runs"]
+    assert facts(pool)["status"] == "2 running, 1 failed"
+    assert members[2]["status"] == "failed"
+
+
+def test_rows_are_in_the_order_of_their_newest_run():
+    first, second = job_array(0, tasks=2)
+    page = shown(first, run(5, recipe_name="other"), second)
+    assert [one["id"] for one in page["runs"]] == ["abcd0005", "pool-abcd0000", "abcd0000", "abcd0001"]
+
+
+def test_a_history_has_a_point_for_each_run_of_a_row_and_a_ladder_has_the_row():
+    steps = [
+        job_array(start, tasks=3, recipe_name=f"a/{start}", recipe={"change": "x", "table": "ladder"})
+        for start in (0, 5)
+    ]
+    page = shown(*steps[0], *steps[1])
+    assert [len(one["runs"]) for one in page["histories"]] == [3, 3]
+    (ladder,) = page["ladders"]
+    (table,) = ladder["tables"]
+    assert by("strict", table)["ids"] == ["pool-abcd0000", "pool-abcd0005"]
+    assert by("strict", table)["rows"][0][0] == "a/0 (3 runs, 2 hosts)"
+
+
+def test_rows_are_shown_in_detail_before_their_runs(monkeypatch):
+    monkeypatch.setattr(data, "DETAILED", 6)
+    page = page_data([*job_array(0, tasks=4), run(9, recipe_name="alone")], [])
+    assert ["facts" in one for one in page["runs"]] == [True, True, False, False, False, False]
