@@ -1,7 +1,7 @@
 """Find the commit that made a suite slower or less accurate: git bisect, driven by `bench/gate.py --against`.
 
-Each commit that git bisect asks for is trained interleaved with GOOD. Where the trials are too few to decide, they are
-doubled, up to a limit; a commit that is still undecided, does not train or is not comparable is skipped. Both checkouts
+Each commit that git bisect asks for is trained interleaved with GOOD, until a planned look decides or --trials are
+trained; a commit that is still undecided, does not train or is not comparable is skipped. Both checkouts
 are temporary worktrees: your checkout does not change, and its uncommitted changes are not tested.
 """
 
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 if __name__ == "__main__":  # this tree, whatever else is installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,7 +32,7 @@ PROG = "bench/bisection.py"
 EXAMPLES = """\
 examples:
   python bench/bisection.py v0.1.0 HEAD --suite nightly
-  python bench/bisection.py HEAD~20 HEAD --suite nightly-gpu --fail-on time:2% --trials 12"""
+  python bench/bisection.py HEAD~20 HEAD --suite nightly-gpu --fail-on time:2% --trials 20"""
 GATE = (sys.executable, str(ROOT / "bench" / "gate.py"))
 """the command that judges, the same one for all commits"""
 HASH = "[0-9a-f]{40,64}"
@@ -60,20 +60,14 @@ class BisectionOptions(PassedOn, Records):
     """what to train"""
     fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
     """what counts as worse, as in bench/gate.py; may be repeated (default: time:3%)"""
-    trials: Count = 8
-    """trials of each side, to begin with"""
-    most_trials: Count = 64
-    """trials of each side after which a commit is skipped"""
+    trials: Count = 64
+    """trials of each side at most, of which a few planned looks may spare some; at least 8"""
     launcher: CommandLine | None = None
     """what starts bench/run.py, as in bench/gate.py"""
     repository: Annotated[Path, Argument(metavar="DIR")] = ROOT
     """the repository of the commits"""
     json: bool = False
     """print one JSON object on standard output: first_bad, candidates, steps"""
-
-    def __post_init__(self) -> None:
-        if self.most_trials < self.trials:
-            raise ValueError(f"--most-trials {self.most_trials} is less than --trials {self.trials}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Step:
     commit: str
     verdict: Verdict
     trials: int
-    """of each side"""
+    """of each side, without the confirmation run; 0 where none was compared"""
     title: str
 
     def __str__(self) -> str:
@@ -108,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worktree(given.repository, good) as accepted,
         worktree(given.repository, bad) as candidate,
     ):
-        end = judge(given, accepted, candidate, given.trials)
+        end = judge(given, accepted, candidate)
         show(end)
         if end.verdict != "bad":
             said = "is not worse than" if end.verdict == "good" else "was not shown to be worse than"
             report(given, [], [end], f"{given.bad} {said} {given.good}: {end}")
             return cli.OK if end.verdict == "good" else cli.NO_VERDICT
-        candidates, steps = search(given, good, bad, accepted, candidate, end.trials)
+        candidates, steps = search(given, good, bad, accepted, candidate)
     found = "first bad commit:" if len(candidates) == 1 else "the first bad commit is one of"
     lines = [f"{commit[:10]} {title_of(given.repository, commit)}" for commit in candidates]
     report(given, candidates, [end, *steps], "\n  ".join([found, *lines]))
@@ -122,13 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def search(
-    given: BisectionOptions, good: str, bad: str, accepted: Path, candidate: Path, trials: int
+    given: BisectionOptions, good: str, bad: str, accepted: Path, candidate: Path
 ) -> tuple[list[str], list[Step]]:
     """The first bad commit, or all that it may be where some were skipped; and the commits that were judged."""
     steps: list[Step] = []
     answer = git.output(candidate, "bisect", "start", bad, good)
     while not (end := END.search(answer)):
-        steps.append(judge(given, accepted, candidate, trials))
+        steps.append(judge(given, accepted, candidate))
         show(steps[-1])
         answer = next_commit(candidate, steps[-1].verdict)
     return [end["first"]] if end["first"] else re.findall(rf"^{HASH}$", answer, re.MULTILINE), steps
@@ -143,29 +137,24 @@ def next_commit(candidate: Path, verdict: Verdict) -> str:
     return ended.stdout
 
 
-def judge(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> Step:
+def judge(given: BisectionOptions, accepted: Path, candidate: Path) -> Step:
     """The checkout of a commit, judged with as many trials as it takes."""
     commit = git.output(candidate, "rev-parse", "HEAD").strip()
-    while True:
-        status, needs_more = run_gate(given, accepted, candidate, trials)
-        verdict: Verdict = "good" if status == cli.OK else "bad" if status == cli.WORSE else "skip"
-        if verdict != "skip" or not needs_more or 2 * trials > given.most_trials:
-            return Step(commit, verdict, trials, title_of(candidate, commit))
-        trials *= 2
+    status, verdicts = run_gate(given, accepted, candidate)
+    verdict: Verdict = "good" if status == cli.OK else "bad" if status == cli.WORSE else "skip"
+    trials = max((one["trials"] or 0 for one in verdicts), default=0)
+    return Step(commit, verdict, trials, title_of(candidate, commit))
 
 
-def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: int) -> tuple[int, bool]:
-    """The gate's exit status, and whether more trials may decide.
-
-    A row that is not comparable has no change, and no number of trials gives it one. KeyboardInterrupt where the gate
-    was interrupted, LaunchError where it was killed.
-    """
+def run_gate(given: BisectionOptions, accepted: Path, candidate: Path) -> tuple[int, list[dict[str, Any]]]:
+    """The gate's exit status and verdicts. KeyboardInterrupt where it was interrupted, LaunchError where it was
+    killed."""
     rules = [word for rule in given.fail_on for word in ("--fail-on", rule)]
     launcher = ["--launcher", given.launcher] if given.launcher else []
     command = [
         *GATE,
-        *("--against", str(accepted), "--checkout", str(candidate), "--suite", given.suite, "--trials", str(trials)),
-        *("--json", *rules, *launcher),
+        *("--against", str(accepted), "--checkout", str(candidate), "--suite", given.suite),
+        *("--trials", str(given.trials), "--until-decided", "--json", *rules, *launcher),
         *(word for group in (PassedOn, Records) for word in options.to_arguments(given, group)),
     ]
     print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
@@ -174,8 +163,7 @@ def run_gate(given: BisectionOptions, accepted: Path, candidate: Path, trials: i
         raise LaunchError(f"{shlex.join(command)} was ended by signal {-status}")
     if status not in (cli.OK, cli.WORSE, cli.NO_VERDICT, cli.INTERNAL):
         raise KeyboardInterrupt
-    verdicts = map(json.loads, printed.splitlines())
-    return status, any(one["decision"] == "undecided" and one["change"] is not None for one in verdicts)
+    return status, [json.loads(line) for line in printed.splitlines()]
 
 
 def wait_for(command: Sequence[str]) -> tuple[int, str]:

@@ -127,6 +127,8 @@ class GateOptions(PassedOn, Records, Reports):
     """what to train; its entries may have limits of their own, also with --new"""
     trials: Count | None = None
     """with --against: trials of each side (default: as the suite says)"""
+    until_decided: bool = False
+    """with --against: stop at the first of a few planned looks that decides; --trials are the most"""
     fail_on: Annotated[list[str], Argument(metavar="RULE")] = field(default_factory=list)
     """time:3%, time-to-target:3% or accuracy:0.1 (points); may be repeated (default: time:3%). An entry of a suite may
     add limits; its limit of a metric replaces this one"""
@@ -151,6 +153,8 @@ class GateOptions(PassedOn, Records, Reports):
             raise ValueError("--checkout needs --against: a baseline is compared with this checkout")
         if self.trials and not self.against:
             raise ValueError("--trials needs --against; with a baseline the suite says how many")
+        if self.until_decided and not self.against:
+            raise ValueError("--until-decided needs --against: trials of a baseline are not trained again")
         if self.cluster and not self.against:
             raise ValueError("--cluster needs --against; train the runs for --new with bench/sweep.py --cluster")
         if self.against_launcher and not self.against:
@@ -310,18 +314,18 @@ def judge_interleaved(
     for option, checkout in (("--against", given.against), ("--checkout", given.checkout or ROOT)):
         if not any((checkout / place).is_file() for place in ("bench/training/launch.py", "bench/launch.py")):
             raise ValueError(f"{option} {checkout}: no checkout of a Paceline whose trials can be interleaved")
+    looks = {name: looks_of(given, entry) for name, entry in entries.items()}
     checkouts = {"accepted": given.against.resolve(), "new": (given.checkout or ROOT).resolve()}
     folder = folder_of(given).resolve()
     numbers = itertools.count(1)
     first_seeds: Counter[str] = Counter()
     with both_sides_trained(given, tuple(checkouts.values())) as train_sides:
 
-        def train_both(recipe: str) -> tuple[list["Samples"], list["Samples"]]:
+        def train_both(recipe: str, trials: int) -> tuple[list["Samples"], list["Samples"]]:
             """Both sides, each time with other seeds; nothing of either where one could not be trained, which is a
             warning."""
             place = folder / f"{next(numbers)}_{recipe.replace('/', '-')}"
             entry, first = entries[recipe], first_seeds[recipe]
-            trials = given.trials or entry.trials
             first_seeds[recipe] += trials
             try:
                 train_sides(entry.recipe, range(first, first + trials), {side: place / side for side in checkouts})
@@ -331,7 +335,21 @@ def judge_interleaved(
             accepted, new = (read(place / side, given) for side in checkouts)
             return accepted, new
 
-        return gate.judge_interleaved(list(entries), train_both, chosen, own_rules=own)
+        return gate.judge_interleaved(looks, train_both, chosen, own_rules=own)
+
+
+def looks_of(given: GateOptions, entry: "Entry") -> tuple[int, ...]:
+    """The trials a side after which a recipe is judged. ValueError where they are too few for several looks."""
+    from results.sequential import plan_looks
+
+    trials = given.trials or entry.trials
+    if not given.until_decided:
+        return (trials,)
+    try:
+        return plan_looks(trials)
+    except ValueError as error:
+        asked = f"--trials {trials}" if given.trials else f"--suite {given.suite}: {entry.recipe}, {trials} trials"
+        raise ValueError(f"{asked}: {error}") from None
 
 
 TrainSides = Callable[[str, range, Mapping[str, Path]], None]

@@ -1,7 +1,8 @@
 """Simulate how often verdicts are wrong, intervals hold and nights raise an alarm: python bench/simulate.py
 
-Writes verdicts.csv, intervals.csv, hosts.csv, discoveries.csv, sequential.csv, nights.csv and a README.md to
-results/measured/statistics/. The same seed gives the same numbers, so a change of the statistics shows as a difference.
+Writes verdicts.csv, intervals.csv, hosts.csv, slow-hosts.csv, discoveries.csv, sequential.csv, bisection.csv,
+nights.csv and a README.md to results/measured/statistics/. The same seed gives the same numbers, so a change of the
+statistics shows as a difference.
 """
 
 import csv
@@ -55,6 +56,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
         slow_hosts = pool.submit(simulation.slow_host_rates, draws, seed)
         discoveries = pool.submit(simulation.discovery_rates, draws, seed)
         sequential = pool.submit(simulation.sequential_rates, draws, seed)
+        bisection = pool.submit(simulation.bisection_rates, draws, seed)
         every = [
             pool.submit(simulation.night_rates, draws, slow_down, between, seed)
             for slow_down, between in ((0.0, 0.004), (0.0, 0.02), (0.05, 0.004))
@@ -69,6 +71,7 @@ def simulate(draws: int, seed: int) -> dict[str, list[dict[str, object]]]:
             "slow-hosts": slow_hosts.result(),
             "discoveries": discoveries.result(),
             "sequential": sequential.result(),
+            "bisection": bisection.result(),
             "nights": [one.result() for one in every],
         }
 
@@ -92,6 +95,9 @@ def as_markdown(tables: dict[str, list[dict[str, object]]], draws: int, seed: in
         "discoveries": "Forty techniques against one base: false ones among the differences with p up to 0.05.",
         "sequential": "Comparisons that end at the first look that decides, after 40 trials at the latest: with the "
         "only look there, with the planned looks of --until-decided, and with a look after every trial at 5%.",
+        "bisection": "What a bisection calls a commit (a limit is 2% of times), confirmation run included. doubled: 8 "
+        "trials a side, then 16, 32 and 64 new ones, each at 5%. planned looks: as it does, up to so many. False "
+        "are: bad of no change, good of one limit or more.",
         "nights": "Nights of the gate with an alarm: two recipes of 12 trials that spread by 1%, six runs in the "
         "baseline, a limit of 3%, a confirmation run. Each run is of one of the hosts, which differ by 1%.",
     }

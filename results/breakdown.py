@@ -101,7 +101,8 @@ def _part(cell: Cell, name: str, laps: Sequence[str], before: Seconds, after: Se
     seconds = [sum(side.get(lap, 0.0) for lap in laps) for side in (before, after)]
     metric = replace(cell.metric, counts="measured trials", needs_target=False)
     sides = ([_only(one, metric, laps) for one in side] for side in (cell.before, cell.after))
-    alone = Cell(cell.recipe, metric, *sides)
+    before_alone, after_alone = sides
+    alone = replace(cell, metric=metric, before=before_alone, after=after_alone)
     return Part(name, *seconds, change_of(alone) if all(alone.values) else None)
 
 

@@ -28,6 +28,8 @@ class Cell:
     metric: Metric
     before: list[Samples]
     after: list[Samples]
+    together: Planned | None = None
+    """the plan of all these runs together, and the trials a side that there are, where several runs follow one plan"""
 
     @cached_property
     def neighbours(self) -> tuple[list[float], list[float]] | None:
@@ -84,7 +86,7 @@ class Cell:
     @cached_property
     def planned(self) -> set[Planned]:
         """The looks and the trials of runs that were trained until decided."""
-        return plans((*self.before, *self.after))
+        return plans((*self.before, *self.after)) | ({self.together} if self.together else set())
 
     @cached_property
     def looks(self) -> list[Look | None]:

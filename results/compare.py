@@ -23,6 +23,7 @@ from results.metrics import ACCURACY, DEFAULT, TOTAL_TIME, WITHOUT_TARGET, Metri
 from results.reached import all_reached, none_finished, reached_less
 from results.rules import Rules
 from results.samples import Samples
+from results.sequential import Planned
 from results.statistics import LEVEL, Change, Moments, difference_of_moments
 from results.summary import figure
 from results.verdict import MARKS, Verdict, decide
@@ -58,11 +59,13 @@ def compare(
     rules: Rules | None = None,
     across: Collection[str] = (),
     level: float = LEVEL,
+    together: Planned | None = None,
 ) -> list[Comparison]:
     """Every metric of every recipe that is on both sides; of two different recipes if each side has but one.
 
     The metrics are `results.metrics.DEFAULT` and those of `rules`, which say what counts (where they say nothing: the
     limit of the metric). `across`: the `FACTS` that may differ. `level`: the p over which a change may be chance.
+    `together`: as `Cell` has it.
     ValueError for an unknown fact, and where the sides have no recipe in common, or a run.
     """
     origins = [{str(Path(one.origin).resolve()) for one in side if not one.published} for side in (before, after)]
@@ -72,7 +75,7 @@ def compare(
         raise ValueError(f"across={', '.join(sorted(unknown))}: use one of {', '.join(FACTS)}")
     rules = rules or {}
     cells = [
-        Cell(name, metric, old, new)
+        Cell(name, metric, old, new, together)
         for name, old, new in _pairs(before, after)
         for metric in _metrics((*old, *new), rules)
     ]

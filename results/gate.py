@@ -17,6 +17,7 @@ differ. A baseline of a single host says nothing of that, so that a run of anoth
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -27,6 +28,7 @@ from results.measure import measure
 from results.metrics import Metric, find_metric
 from results.rules import Rules
 from results.samples import Samples
+from results.sequential import Planned
 from results.statistics import known_median
 
 LEVEL = 0.05
@@ -37,8 +39,8 @@ RUNS = 5
 Decision = Literal["passed", "better", "worse", "not confirmed", "unstable", "undecided", "missing"]
 Rerun = Callable[[str], Sequence[Samples]]
 """trains a recipe once more"""
-TrainBoth = Callable[[str], tuple[Sequence[Samples], Sequence[Samples]]]
-"""trains a recipe with the accepted code and with the new, interleaved"""
+TrainBoth = Callable[[str, int], tuple[Sequence[Samples], Sequence[Samples]]]
+"""trains so many more trials of a recipe with the accepted code and with the new, interleaved"""
 
 
 @dataclass(frozen=True)
@@ -152,33 +154,35 @@ def _judge_recipe(
 
 
 def judge_interleaved(
-    recipes: Sequence[str],
+    looks_of: Mapping[str, tuple[int, ...]],
     train_both: TrainBoth,
     rules: Rules,
     *,
     own_rules: Mapping[str, Rules] | None = None,
 ) -> list[Judgement]:
-    """One judgement for each metric that has a rule, of each recipe, whose trials were interleaved.
+    """One judgement for each metric that has a rule, of each recipe, whose trials are interleaved.
 
-    Drift of the machine affects both codes equally, so that no noise floor is needed. What differs from process to
-    process, such as the layout of its memory, is covered by a confirmation run in new processes. `own_rules`: by
-    recipe, rules that replace or join `rules`. A recipe without runs of both codes is missing.
+    `looks_of`: by recipe, the trials a side after which it is judged. Of several looks the first that decides ends its
+    training, at the level of that look (`results.sequential`). Drift of the machine affects both codes equally, so that
+    no noise floor is needed. What differs from process to process, such as the layout of its memory, is covered by a
+    confirmation run in new processes, with the same looks. `own_rules`: by recipe, rules that replace or join `rules`.
+    A recipe without runs of both codes is missing.
     """
-    rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in recipes}
+    rules_of = {name: {**rules, **(own_rules or {}).get(name, {})} for name in looks_of}
     share = _share(rules_of)
     found = []
     for recipe, chosen in rules_of.items():
         again: list[Comparison] | None = None
-        accepted, new = train_both(recipe)
-        if not accepted or not new:
+        rows = _until_decided(recipe, looks_of[recipe], train_both, chosen, share)
+        if not rows:
             reason = "its training failed"
-            rows = [_one_sided(recipe, find_metric(name), limit, accepted, reason) for name, limit in chosen.items()]
+            rows = [_one_sided(recipe, find_metric(name), limit, (), reason) for name, limit in chosen.items()]
             found += [Judgement(row, None, None, "missing", reason) for row in rows]
             continue
-        for first in _compared(accepted, new, chosen, share):
+        for first in rows:
             suspect = first.verdict == "worse"
             if suspect and again is None:
-                again = _compared(*train_both(recipe), chosen, share)
+                again = _until_decided(recipe, looks_of[recipe], train_both, chosen, share)
             second = _confirmation(first, again or ()) if suspect else None
             confirmed = second is not None and second.verdict == "worse"
             changed = suspect or first.verdict == "better"
@@ -186,6 +190,26 @@ def judge_interleaved(
             reason = _with_laps(reason, decision, first)
             found.append(Judgement(first, second, None, decision, reason))
     return found
+
+
+def _until_decided(
+    recipe: str, looks: tuple[int, ...], train_both: TrainBoth, rules: Rules, share: float
+) -> list[Comparison]:
+    """The rows at the first look that leaves none of them undecided, or at the last. No row where a side could not be
+    trained."""
+    accepted: list[Samples] = []
+    new: list[Samples] = []
+    rows: list[Comparison] = []
+    for before, trials in pairwise((0, *looks)):
+        more = train_both(recipe, trials - before)
+        if not all(more):
+            return []
+        accepted += more[0]
+        new += more[1]
+        rows = _compared(accepted, new, rules, share, (looks, trials) if len(looks) > 1 else None)
+        if all(row.verdict != "undecided" for row in rows):
+            break
+    return rows
 
 
 def status(judgements: Iterable[Judgement]) -> int:
@@ -223,9 +247,15 @@ def _confirmation(first: Comparison, again: Iterable[Comparison]) -> Comparison:
     return next((row for row in again if row.metric == first.metric), failed)
 
 
-def _compared(accepted: Sequence[Samples], runs: Sequence[Samples], rules: Rules, share: float) -> list[Comparison]:
-    """A row for each rule; none where a side could not be trained."""
-    rows = compare(accepted, runs, rules, level=share) if accepted and runs else []
+def _compared(
+    accepted: Sequence[Samples],
+    runs: Sequence[Samples],
+    rules: Rules,
+    share: float,
+    together: Planned | None = None,
+) -> list[Comparison]:
+    """A row for each rule; none where a side could not be trained. `together`: as `compare` has it."""
+    rows = compare(accepted, runs, rules, level=share, together=together) if accepted and runs else []
     return [row for row in rows if row.metric.name in rules]
 
 

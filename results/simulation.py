@@ -30,6 +30,8 @@ from results.verdict import decide
 
 MOST = 40
 """trials a side of comparisons that may end early"""
+DOUBLED, MOSTS = (8, 16, 32, 64), (40, 64)
+"""trials a side of one judgement after the other, each of new trials; of bisections with planned looks, at most"""
 TRIALS = (3, 4, 5, 6, 8, 10, 15, 20, 30, 50)
 SPREAD, SLOW, SLOWER = 0.02, 0.05, 1.3
 """of times; the share of slow trials; how much longer they take"""
@@ -132,6 +134,60 @@ def sequential_rates(draws: int, seed: int = 0) -> list[Row]:
                 mean = {"mean trials": round(float(np.mean([trials for _, trials in ends])), 1)}
                 rows.append(found | _shares([verdict for verdict, _ in ends]) | mean)
     return rows
+
+
+def bisection_rates(draws: int, seed: int = 0) -> list[Row]:
+    """What a bisection calls a commit, by its true change, and the mean trials a side, confirmation runs included.
+
+    `planned looks`: as it does, with so many trials at most. `doubled`: 8 trials a side, then 16, 32 and 64 others,
+    each judged as if it was the only one. A commit that is worse must be worse in a confirmation run too.
+    """
+    one = COMPARISONS[1]
+    rows = []
+    for index, change in enumerate(("none", "+1 limit", "+2.5 limits")):
+        generator, multiple = np.random.default_rng([seed, index]), CHANGES[change]
+        called: dict[str, list[tuple[str, int]]] = {"doubled": []}
+        stages = [
+            [one.sides(generator, n, draws, multiple) for n in DOUBLED],
+            [one.sides(generator, n, draws, multiple) for n in DOUBLED],
+        ]
+        for draw in range(draws):
+            called["doubled"].append(_called_doubled(one, *([stage[draw] for stage in run] for run in stages)))
+        for most in MOSTS:
+            looks = plan_looks(most)
+            levels = dict(zip(looks, nominal_levels(looks), strict=True))
+            runs = [one.sides(generator, most, draws, multiple) for _ in range(2)]
+            called[f"planned looks, {most}"] = [
+                _called(*(_end(one, *sides, levels) for sides in pair)) for pair in zip(*runs, strict=True)
+            ]
+        for design, of_design in called.items():
+            found = {"trials": design, "true change": change, "draws": draws}
+            words = [word for word, _ in of_design]
+            shares = {name: words.count(name) / draws for name in ("bad", "good", "skipped")}
+            rows.append(found | shares | {"mean trials": round(float(np.mean([n for _, n in of_design])), 1)})
+    return rows
+
+
+def _called(first: tuple[str, int], again: tuple[str, int]) -> tuple[str, int]:
+    """What a commit is called with these verdicts and trials a side; the confirmation run is of what is worse."""
+    if first[0] != "worse":
+        return "skipped" if first[0] == "undecided" else "good", first[1]
+    words = {"worse": "bad", "undecided": "skipped"}
+    return words.get(again[0], "good"), first[1] + again[1]
+
+
+def _called_doubled(
+    one: Comparison, stages: Sequence[list[list[float]]], confirmations: Sequence[list[list[float]]]
+) -> tuple[str, int]:
+    """At the first stage that, with its confirmation run, does not skip it; of the trials of all stages up to that."""
+    trials = 0
+    for sides, again in zip(stages, confirmations, strict=True):
+        n = len(sides[0])
+        word, trained = _called((one.verdict(*sides), n), (one.verdict(*again), n))
+        trials += trained
+        if word != "skipped":
+            break
+    return word, trials
 
 
 def _end(

@@ -156,6 +156,8 @@ class VerdictObject(_Object):
     """median in the unit of the metric, or mean accuracy as a fraction"""
     new: float | None
     """the same for the new runs"""
+    trials: int | None
+    """number of new trials, or of pairs; null where there is no new run"""
     change: float | None
     """ratio of times, or difference of accuracies"""
     low: float | None
@@ -263,6 +265,7 @@ def verdict_object(judgement: Judgement) -> VerdictObject:
         reason=judgement.reason,
         baseline=first.before and first.before.value,
         new=first.after and first.after.value,
+        trials=first.after and first.after.n,
         change=first.change and first.change.size,
         low=low,
         high=high,

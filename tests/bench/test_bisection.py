@@ -12,7 +12,7 @@ from bench import bisection
 GATE = """
 import json, os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-arguments = [word for word in sys.argv[1:] if word != "--json"]
+arguments = [word for word in sys.argv[1:] if word not in ("--json", "--until-decided")]
 words = dict(zip(arguments[::2], arguments[1::2]))
 accepted, new = (pathlib.Path(words[side], "slow.txt").read_text() for side in ("--against", "--checkout"))
 with open(pathlib.Path(__file__).with_name("calls"), "a") as calls:
@@ -20,7 +20,7 @@ with open(pathlib.Path(__file__).with_name("calls"), "a") as calls:
 if "broken" in new:
     sys.exit(2)
 if "edited" in new:
-    print(json.dumps({"decision": "undecided", "change": None}))
+    print(json.dumps({"decision": "undecided", "trials": None}))
     sys.exit(2)
 if "writes" in new:
     pathlib.Path(words["--checkout"], "number.txt").write_text("changed")
@@ -34,7 +34,7 @@ if "killed" in new:
     os.kill(os.getpid(), signal.SIGKILL)
 trials = int(words["--trials"])
 decision = "undecided" if trials < NEEDED else "worse" if float(new.split()[0]) > float(accepted) else "passed"
-print(json.dumps({"decision": decision, "change": 1.1}))
+print(json.dumps({"decision": decision, "trials": min(trials, NEEDED)}))
 sys.exit({"undecided": 2, "worse": 1, "passed": 0}[decision])
 """
 
@@ -90,25 +90,26 @@ def test_the_gate_counts_time_and_records_as_the_search_is_told(history, tmp_pat
     assert {tuple(call[2:]) for call in calls(tmp_path)} == {("airbench", "elsewhere")}
 
 
-def test_trials_grow_until_the_gate_decides_and_stay_so(history, tmp_path):
-    assert search(history([1.0] * 5 + [1.1] * 5, needed=20), "--trials", "4") == 1
-    counts = [int(trials) for _, trials in calls(tmp_path)]
-    assert counts[:4] == [4, 8, 16, 32]
-    assert set(counts[4:]) == {32}
+def test_every_commit_is_trained_until_decided_and_the_trials_that_it_took_are_said(history, tmp_path, capsys):
+    assert search(history([1.0] * 5 + [1.1] * 5, needed=20), "--trials", "30", "--json") == 1
+    assert {trials for _, trials in calls(tmp_path)} == {"30"}
+    said = capsys.readouterr()
+    assert {step["trials"] for step in json.loads(said.out)["steps"]} == {20}
+    assert all("--until-decided" in line for line in said.err.splitlines() if line.startswith("+ "))
 
 
-def test_a_commit_that_cannot_be_trained_is_skipped_without_more_trials(history, tmp_path, capsys):
+def test_a_commit_that_cannot_be_trained_is_skipped(history, tmp_path, capsys):
     speeds = [1.0] * 4 + ["broken"] + [1.0] + [1.1] * 4
     assert search(history(speeds)) == 1
     assert capsys.readouterr().out.endswith(" commit 6\n")
     assert len([call for call in calls(tmp_path) if call[0] == "broken"]) <= 1
 
 
-def test_a_commit_that_is_not_comparable_is_skipped_without_more_trials(history, tmp_path, capsys):
+def test_a_commit_that_is_not_comparable_is_skipped(history, tmp_path, capsys):
     speeds = [1.0] * 4 + ["edited"] + [1.0] + [1.1] * 4
     assert search(history(speeds)) == 1
     assert capsys.readouterr().out.endswith(" commit 6\n")
-    assert {trials for _, trials in calls(tmp_path)} == {"8"}
+    assert len([call for call in calls(tmp_path) if call[0] == "edited"]) <= 1
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_an_end_that_is_not_worse_ends_the_search(history, tmp_path, capsys, nee
     assert search(history([1.0] * 10, needed)) == status
     said = {0: "is not worse than", 2: "was not shown to be worse than"}
     assert f"HEAD {said[status]} HEAD~9" in capsys.readouterr().out
-    assert [int(trials) for _, trials in calls(tmp_path)] == ([8] if status == 0 else [8, 16, 32, 64])
+    assert len(calls(tmp_path)) == 1
 
 
 def test_wrong_commits_are_one_line(history, capsys):
@@ -182,5 +183,13 @@ def test_the_gate_gets_the_options_that_concern_it(history, tmp_path, capfd):
     words = ("--device", "cpu", "--threads", "1", "--fail-on", "time:2%", "--suite", "nightly")
     assert search(history([1.0] * 2 + [1.1]), *words) == 1
     line = capfd.readouterr().err.splitlines()[0]
-    for word in ("--device cpu", "--threads 1", "--fail-on time:2%", "--suite nightly", "--trials 8", "--json"):
+    for word in (
+        "--device cpu",
+        "--threads 1",
+        "--fail-on time:2%",
+        "--suite nightly",
+        "--trials 64",
+        "--until-decided",
+        "--json",
+    ):
         assert word in line

@@ -293,6 +293,43 @@ def test_a_side_that_does_not_train_hides_no_verdict_on_the_others(tmp_path, sui
     assert trained == [("cifar10/airnet", range(16)), ("cifar10/airnet", range(16, 32)), (OTHER, range(16))]
 
 
+def test_until_decided_trains_more_of_both_sides_only_where_a_look_does_not_decide(
+    tmp_path, suite, monkeypatch, capsys
+):
+    trained = []
+
+    @contextlib.contextmanager
+    def sides(given, checkouts):
+        def train(recipe, seeds, folders):
+            trained.append((recipe, len(seeds)))
+            number = f"together{len(trained)}"
+            times = [STEADY[seed % 8] * (1.5 if recipe == OTHER and seed % 2 else 1.0) for seed in seeds]
+            for side, factor in (("accepted", 1.0), ("new", 1.0 if recipe == OTHER else 1.05)):
+                times = times[::-1] if side == "new" and recipe == OTHER else times
+                keep(folders[side], factor, times, name=recipe, interleaved=number)
+
+        yield train
+
+    monkeypatch.setattr(gate, "both_sides_trained", sides)
+    words = ["--suite", suite, "--out", str(tmp_path / "runs"), "--trials", "40", "--until-decided", "--json"]
+    assert gate.main(["--against", str(ROOT), *words]) == 1
+    found = {one["recipe"]: one for one in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert {name: (one["decision"], one["trials"]) for name, one in found.items()} == {
+        "cifar10/airnet": ("worse", 16),
+        OTHER: ("passed", 32),
+    }
+    assert trained == [("cifar10/airnet", 16)] * 2 + [(OTHER, 16), (OTHER, 8), (OTHER, 8)]
+    assert "stopped at look 1 of 4, 16 of 40 trials; level 0.079%" in found["cifar10/airnet"]["notes"]
+
+
+def test_a_plan_needs_trials_for_two_looks(tmp_path, suite, monkeypatch, capsys):
+    monkeypatch.setattr(gate, "both_sides_trained", lambda *arguments: pytest.fail("trained"))
+    words = ["--against", str(ROOT), "--suite", suite, "--out", str(tmp_path / "runs"), "--until-decided"]
+    assert gate.main([*words, "--trials", "7"]) == 2
+    assert "--trials 7: too few for two looks: give 8 or more" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_the_accepted_side_may_be_started_differently(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("- {recipe: digits/short, trials: 3}\n")
@@ -340,6 +377,7 @@ def test_what_is_missing_is_status_2(tmp_path, monkeypatch, arguments):
         (["--against", ".", "--new", "runs"], "give one of them"),
         (["baseline", "--trials", "3"], "--trials needs --against"),
         (["baseline", "--checkout", "."], "--checkout needs --against"),
+        (["baseline", "--until-decided"], "--until-decided needs --against"),
         (["--against", ".", "--accept", "run"], "--accept changes the baseline and judges nothing"),
         (["baseline", "--accept", "run", "--new", "runs"], "--accept changes the baseline and judges nothing"),
         (["baseline", "--accept", "run", "--junit", "a.xml"], "and judges nothing: leave out --junit"),

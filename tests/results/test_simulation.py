@@ -98,6 +98,9 @@ def test_the_committed_rates_are_those_stated():
             assert wrong <= LEVEL, row
         elif row["true change"] in ("+1 limit", "-1 limit"):
             assert wrong > LEVEL, row
+    for row in committed("bisection"):
+        if row["trials"].startswith("planned looks"):
+            assert float(row["bad" if row["true change"] == "none" else "good"]) <= LEVEL, row
     for row in committed("nights"):
         if float(row["slow-down"]):
             assert float(row["alarms"]) > (0.9 if row["hosts"] == "1" else 0.6)
@@ -124,6 +127,7 @@ def test_the_command_writes_every_table(tmp_path):
         "slow-hosts.csv",
         "discoveries.csv",
         "sequential.csv",
+        "bisection.csv",
         "nights.csv",
     }
     rows = (tmp_path / "verdicts.csv").read_text().splitlines()
