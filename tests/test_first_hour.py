@@ -16,7 +16,7 @@ SHORTER = {
     "for night in 1 2 3 4 5": "for night in 1 2",
     "time.sleep(0.3)": "time.sleep(0.15)",
     "bisection.py HEAD~2 HEAD ": "bisection.py HEAD~2 HEAD~1 ",  # nothing is between: only the two ends are compared
-    "--fail-on time:50%": "--fail-on time:20% --trials 6",  # the fewest that can be significant
+    "--fail-on time:50%": "--fail-on time:20%",
 }
 """parts of commands, and what the test puts in their place to train less"""
 

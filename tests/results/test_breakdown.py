@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from results.breakdown import OTHERS, REST, breakdown
+from results.compare import compare
 from results.facts import FACTS
 from results.gate import judge
 from results.protocols import seconds_to_target, total_seconds
 from results.record import Lap, Run
 from results.rules import rules
 from results.samples import of_run
+from results.sequential import level_of
 from tests.results.builders import laps, missed, record, row, samples, trial
 
 TRAINING = {"transfer": 0.002, "build": 0.1, "augment": 1.0, "train": 4.0, "evaluate": 2.0, "final_evaluate": 0.5}
@@ -30,6 +32,14 @@ def side(seed, trials=20, slower=None, **changes):
 def parts(before, after, metric="time"):
     found = breakdown(row(before, after, metric))
     return {part.name: part for part in found.parts}, found
+
+
+def test_laps_of_runs_of_one_plan_have_intervals_at_the_level_of_their_look():
+    sides = [[side(seed, interleaved="a")] for seed in (1, 2)]
+    for together in (None, ((20, 25), 20)):
+        (whole, *_) = compare(*sides, together=together)
+        levels = {part.change.level for part in breakdown(whole).parts}
+        assert levels == {whole.change.level} == {level_of([together] if together else [])}
 
 
 @pytest.mark.parametrize("shared", [None, "together"], ids=["apart", "in pairs"])

@@ -259,3 +259,18 @@ def test_what_would_decide_after_a_plan_are_new_runs():
     assert found.reason.startswith(f"{needed:,} trials in new runs (about ")
     assert " would decide if the change stays the same" in found.reason
     assert "more trial" not in found.reason
+
+
+def test_several_runs_of_one_plan_are_judged_together_at_the_level_of_their_look():
+    """Eight pairs in each of two runs a side."""
+
+    def runs(factor):
+        halves = (long(factor, 16)[:8], long(factor, 16)[8:])
+        return [samples(half, interleaved=name) for name, half in zip("ab", halves, strict=True)]
+
+    (found, *_) = compare(runs(1), runs(1.05), together=(LOOKS, 16))
+    assert (found.verdict, found.change.n, found.change.paired) == ("worse", 16, True)
+    assert found.change.level == pytest.approx(0.00079, rel=0.02)
+    assert found.notes[0].startswith("stopped at look 2 of 3, 16 of 40 trials")
+    (early, *_) = compare(runs(1), runs(1.05), together=(LOOKS, 8))
+    assert (early.verdict, "in new runs" in early.reason) == ("undecided", True)
