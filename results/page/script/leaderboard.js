@@ -6,7 +6,7 @@ const COLUMNS = {
   reached: { title: "reached", kind: "number minor", down: true },
   target: { title: "time to target s", kind: "number broad" },
   rate: { title: "images/s", kind: "number", down: true }, // or tokens/s, as the runs of a list have it
-  step: { title: "ms a step", kind: "number" },
+  step: { title: "ms per step", kind: "number" },
   total: { title: "total s", kind: "number broad" },
   machine: { title: "machine" },
   created: { title: "date", kind: "minor", down: true },
