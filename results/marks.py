@@ -35,9 +35,15 @@ def is_busy(trial: TrialRecord) -> bool:
     return trial.foreign_load is not None and trial.foreign_load >= BUSY
 
 
+def is_suspended(trial: TrialRecord) -> bool:
+    """Whether the process of the trial was suspended: its laps went on."""
+    return bool(trial.suspended_seconds)
+
+
 MARKS: tuple[Mark, ...] = (
     Mark("busy", "‡", f"other processes kept at least {BUSY:.0%} of the CPUs busy during a trial", is_busy),
     Mark("throttled", "†", "a GPU was throttled by heat or its power supply during a trial", is_throttled),
+    Mark("suspended", "§", "a process was suspended during a trial; its times contain that", is_suspended),
 )
 
 

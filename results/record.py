@@ -179,6 +179,8 @@ class TrialRecord(_Kept):
     foreign_load: float | None = Field(default=None, ge=0)
     """CPUs that other processes kept busy meanwhile, as a share of those that the run may use; of several machines, the
     largest share"""
+    suspended_seconds: Seconds | None = None
+    """in which its process was suspended, of several processes the most; None in records of before it was kept"""
     host: Host | None = None
     """None: the host of the run's environment"""
     notes: JsonObject = {}

@@ -37,7 +37,10 @@ PACKAGES = ("bench", "pipelines", "kernels", "results")
 """whose warnings `short_warnings` prints in one line"""
 WIDTH = 160
 """columns of a table where the output is no terminal"""
-ASCII = {"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "‡": "#", "†": "^", "²": "2"}
+ASCII = {
+    **{"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "²": "2"},
+    **{"‡": "#", "†": "^", "§": "&"},
+}
 """what is printed for a character that the console's encoding lacks; any other becomes a question mark"""
 
 Main = Callable[[Sequence[str] | None], int]

@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from bench.command_line.cli import NO_VERDICT, ROOT, Terminated
 from bench.training import events
 from bench.training.events import Event
+from pipelines.host import suspension
 
 PATIENCE = 45.0
 """seconds that children have to end after SIGTERM, before they are killed. torchrun kills its processes after 30; they
@@ -170,14 +171,14 @@ class Child:
         """Ask it to end, if it runs, and kill it where that takes too long."""
         self.terminate()
         try:
-            self._process.wait(PATIENCE)
+            suspension.wait(self._process, PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def close(self) -> None:
         """Return when it has ended; kill it where that takes too long."""
         try:
-            self._process.communicate(timeout=PATIENCE)
+            suspension.within(PATIENCE, lambda limit: self._process.communicate(timeout=limit))
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.communicate()

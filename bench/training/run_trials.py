@@ -24,7 +24,7 @@ from bench.training.trainers import Trainer
 from pipelines.clock import Lap, process_started
 from pipelines.distributed import all_reduce, failures, process_group
 from pipelines.distributed.process_group import World
-from pipelines.host import environment, gpu_sampler, load, memory_limit
+from pipelines.host import environment, gpu_sampler, load, memory_limit, suspension
 from pipelines.probes import energy
 from results import files, marks, store
 from results.record import Run, RunRecord
@@ -205,15 +205,17 @@ class _Training:
                 self.world.wait_for_main(events.wait_for_permission)
                 waited += time.perf_counter() - asked
             before, started = load.read(), datetime.now(UTC)
-            trial = self.trainer.run_trial(seed, observers)
+            with suspension.watched() as clock:
+                trial = self.trainer.run_trial(seed, observers)
             times = {"started": started, "ended": datetime.now(UTC)}
             if before_first:
                 total = [Lap("total", time.perf_counter() - PROCESS_STARTED - waited)] if is_first else []
                 trial = dataclasses.replace(trial, laps=(*before_first, *trial.laps, *total))
                 before_first = []
-            foreign = load.foreign_load(before, self.world)
+            foreign, suspended = load.foreign_load(before, self.world), max(self.world.gather(clock.suspended))
             if self.directory:
-                self.directory.append(records.to_record(trial, index, times | {"foreign_load": foreign}))
+                observed = times | {"foreign_load": foreign, "suspended_seconds": suspended}
+                self.directory.append(records.to_record(trial, index, observed))
             self.view.trial_finished(trial)
 
     def probe(self, *, has_trained: bool) -> None:

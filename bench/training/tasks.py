@@ -14,6 +14,7 @@ from typing import Protocol
 from bench.command_line.cli import NO_VERDICT
 from bench.training.launch import Child, Launch, torchrun
 from pipelines.host import runtime
+from pipelines.host.suspension import INTERVAL, AwakeClock, looking
 from results import store
 from results.files import read_sources
 from results.record import Run
@@ -72,7 +73,7 @@ class TrialTask:
     gpus_per_process: float = 0
     """1, a part of one that others share, or 0 for training on the CPU"""
     timeout: float | None = None
-    """seconds that it may take, start included"""
+    """seconds that it may take, start included, without those in which this process was suspended"""
 
     @property
     def cpus(self) -> int:
@@ -117,21 +118,19 @@ def one_after_another(tasks: Sequence[TrialTask]) -> Iterator[tuple[TrialTask, T
 
 def _run(child: Child, timeout: float | None) -> int:
     """The status of a child. TimeoutError for one that had to be stopped."""
-    is_late = threading.Event()
+    clock, is_late = AwakeClock(), threading.Event()
 
-    def stop() -> None:
-        is_late.set()
-        child.end()
+    def look() -> None:
+        if timeout and clock() > timeout and not is_late.is_set():
+            is_late.set()
+            child.end()
 
-    timer = threading.Timer(timeout or 0, stop)
-    if timeout:
-        timer.start()
     try:
-        for _ in child.events():
-            pass
-        status = child.wait()
+        with looking(INTERVAL, look):
+            for _ in child.events():
+                pass
+            status = child.wait()
     finally:
-        timer.cancel()
         child.end()
         child.close()
     if is_late.is_set():

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from pipelines.distributed.process_group import World, summary_line
 from pipelines.host.machine import process_table
+from pipelines.host.suspension import LONGEST, AwakeClock
 
 Result = TypeVar("Result")
 
@@ -74,7 +75,7 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
     Reports that this process is not the cause. Takes `patience` seconds where none is found.
     """
     _report(world.rank, "")
-    end = time.monotonic() + patience
+    clock = _clock()
     while True:
         reports, gone = _look(world, places)
         if cause := _reported(_decided(reports)):
@@ -82,7 +83,7 @@ def find_cause(world: World, places: Sequence[Place], patience: float) -> tuple[
         silent = [rank for rank in range(world.size) if rank not in reports and rank != world.rank]
         if gone:
             return _gone(gone, places), []
-        if not silent or time.monotonic() > end:
+        if not silent or clock() > patience:
             return None, silent
         time.sleep(0.1)
 
@@ -96,7 +97,7 @@ def stopped(world: World, places: Sequence[Place], signal: str, patience: float)
     """
     report = f"{STOPPED} {signal}"
     _report(world.rank, report + UNDECIDED)
-    end = time.monotonic() + patience
+    clock = _clock()
     while True:
         reports, gone = _look(world, places)
         if cause := _reported(_decided(reports)):
@@ -106,7 +107,7 @@ def stopped(world: World, places: Sequence[Place], signal: str, patience: float)
             return None
         if gone:
             return _gone(gone, places)
-        if time.monotonic() > end:
+        if clock() > patience:
             _report(world.rank, report)
             return _reported(reports | {world.rank: report})
         time.sleep(0.1)
@@ -125,7 +126,7 @@ class Watcher:
     first reports its own error, so that the others learn of it.
 
     on_failure: gets the cause, in the thread; then the process ends with status 1. silence: seconds without a sign of
-    life after which a process counts as lost.
+    life after which a process counts as lost, without those in which this process was suspended.
     """
 
     def __init__(
@@ -160,18 +161,20 @@ class Watcher:
     def _watch(self) -> None:
         others = [rank for rank in range(self._world.size) if rank != self._world.rank]
         beats = dict.fromkeys(others, "")
-        heard = dict.fromkeys(others, time.monotonic())
+        clock = _clock(self._interval)
+        heard = dict.fromkeys(others, clock())
         count = 0
         while not self._left.wait(self._interval):
             count += 1
             ended = _ended(self._world, self._places, others)  # before it reads the store, as in `_look`
             reports, latest, left = _at_store(lambda store, count=count: self._exchange(store, count)) or ({}, {}, {})
+            now = clock()
             for rank in others:
                 if latest.get(rank, beats[rank]) != beats[rank]:
-                    beats[rank], heard[rank] = latest[rank], time.monotonic()
+                    beats[rank], heard[rank] = latest[rank], now
             heard = {rank: since for rank, since in heard.items() if rank not in left}
             others = list(heard)
-            cause = self._cause(reports, heard, ended)
+            cause = self._cause(reports, {rank: now - since for rank, since in heard.items()}, ended)
             if cause and not (is_stop(cause) and self._left.wait(self._interval)):
                 self._on_failure(cause)
                 os._exit(1)
@@ -182,13 +185,13 @@ class Watcher:
         ranks = range(self._world.size)
         return _read(store, _KEY, ranks), _read(store, self._alive_key, ranks), _read(store, self._left_key, ranks)
 
-    def _cause(self, reports: dict[int, str], heard: dict[int, float], ended: Sequence[int]) -> str | None:
-        """Why the run cannot go on; None: it can."""
+    def _cause(self, reports: dict[int, str], silent: dict[int, float], ended: Sequence[int]) -> str | None:
+        """Why the run cannot go on; None: it can. `silent`: since how many seconds each of the others is not heard."""
         if cause := _reported(_decided(reports)):
             return cause
-        if gone := [rank for rank in ended if rank in heard]:
+        if gone := [rank for rank in ended if rank in silent]:
             return _gone(gone, self._places)
-        if lost := [rank for rank in heard if time.monotonic() - heard[rank] > self._silence]:
+        if lost := [rank for rank, seconds in silent.items() if seconds > self._silence]:
             return f"{_names(lost, self._places)} gave no sign of life for {self._silence:g} s"
         return None
 
@@ -202,6 +205,11 @@ def wait_for_report_of_main(world: World) -> None:
         _at_store(lambda store: store.set(_MAIN_REPORTED, ""))
     else:
         _at_store(lambda store: store.wait([_MAIN_REPORTED], timedelta(seconds=STORE_PATIENCE)))
+
+
+def _clock(interval: float = 0.0) -> AwakeClock:
+    """One that is looked at every `interval` seconds, and as long as the store takes."""
+    return AwakeClock(interval + STORE_PATIENCE + LONGEST)
 
 
 def _report(rank: int, text: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from pipelines.clock import Lap
+from pipelines.host import suspension
 from pipelines.host.orphans import killed_with_us
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import metrics
@@ -173,13 +174,14 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
     assert process.stdout
     silence = _EndedError(f"printed nothing for {timeout:g} s, and was ended (--timeout)")
     pipe, begun, seen = process.stdout.fileno(), b"", 0
-    last, ended = time.monotonic(), None
+    clock = suspension.AwakeClock()
+    last, ended = clock(), None
     is_over = False  # whether patience has run out; the pipe is read once more, for what came before
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while not is_over:
             has_ended = process.poll() is not None
-            is_ready, now = selector.select(INTERVAL), time.monotonic()
+            is_ready, now = selector.select(INTERVAL), clock()
             if has_ended:
                 ended = ended or now
             is_over = ended is not None and now - ended > PATIENCE
@@ -195,11 +197,11 @@ def _lines(process: subprocess.Popen, timeout: float) -> Iterator[str]:
             *whole, begun = (begun + chunk).replace(b"\r", b"\n").split(b"\n")
             begun = begun[:LONGEST_LINE]
             yield from map(_text, whole)
-            last = time.monotonic()
+            last = clock()
     if begun:
         yield _text(begun)
     try:  # a command may close its output and go on
-        process.wait(max(timeout - (time.monotonic() - last), 0))
+        suspension.wait(process, timeout - (clock() - last))
     except subprocess.TimeoutExpired:
         raise silence from None
 

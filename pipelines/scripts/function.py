@@ -18,9 +18,10 @@ import tokenize
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -326,13 +327,15 @@ def arguments_of(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Undo what a function did to the process: another working directory, another standard output.
+    """Undo what a function did to the process: another working directory, another standard output. Its standard input
+    is empty.
 
     A process that it forked, and that comes back from it, ends here: it would write the record a second time.
     """
     process, folder, output = os.getpid(), Path.cwd(), sys.stdout
     try:
-        yield
+        with without_input():
+            yield
     finally:
         if os.getpid() != process:
             print("a process that the function forked came back from it, and was ended", file=sys.stderr, flush=True)
@@ -341,6 +344,29 @@ def guarded() -> Iterator[None]:
         sys.stdout = output
     if output.closed:
         raise ScriptError("closed standard output: leave that out")
+
+
+@contextlib.contextmanager
+def without_input() -> Iterator[None]:
+    """Let standard input be empty, also that of processes that are started in the block: `input()` raises EOFError.
+
+    Nobody answers in a nightly job, and a run that another process interleaves reads there when it may train.
+    """
+    kept, before = os.dup(0), sys.stdin
+    sys.stdin = _empty()
+    os.dup2(sys.stdin.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        sys.stdin = before
+
+
+@cache
+def _empty() -> IO[str]:
+    """Never closed: a module may keep it."""
+    return Path(os.devnull).open(encoding="utf-8")
 
 
 def function_of(module: ModuleType, config: Function) -> Callable[..., Any]:

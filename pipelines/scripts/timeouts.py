@@ -4,34 +4,53 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import NoReturn
 
+from pipelines.host.suspension import AwakeClock, looking
 from pipelines.scripts.run import Run, ScriptError
+
+INTERVAL = 0.1
+"""seconds between two looks at the clock"""
 
 
 @contextlib.contextmanager
 def limited(seconds: float | None, run: Run) -> Iterator[None]:
     """Raise ScriptError in the block where `run` gives no sign for so long: no lap begins or ends, nothing is reported.
 
-    By an alarm of the system: it comes between two instructions of Python, so that a single call into C is not
+    By SIGALRM from a thread: it comes between two instructions of Python, so that a single call into C is not
     interrupted. Does nothing outside the main thread, which alone gets signals.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
+    clock, signs, is_over = AwakeClock(), 0, False
+    heard = signs, 0.0
+    """how many signs there were when one was last seen, and when that was"""
 
-    def restart() -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, where the function goes on
+    def count() -> None:
+        nonlocal signs
+        signs += 1
 
-    def end(number: int, frame: object) -> NoReturn:
-        raise ScriptError(f"no lap began or ended, and nothing was reported, for {seconds:g} s (--timeout)")
+    def look() -> None:
+        nonlocal heard
+        now = clock()
+        if signs != heard[0]:
+            heard = signs, now
+        elif now - heard[1] > seconds:
+            heard = signs, now  # again, where the function goes on
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+    def end(number: int, frame: object) -> None:
+        if not is_over:
+            raise ScriptError(f"no lap began or ended, and nothing was reported, for {seconds:g} s (--timeout)")
 
     before = signal.signal(signal.SIGALRM, end)
-    run.on_sign = restart
-    restart()
+    run.on_sign = count
     try:
-        yield
+        with looking(INTERVAL, look):
+            try:
+                yield
+            finally:
+                is_over = True
     finally:
         run.on_sign = lambda: None
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -59,11 +59,14 @@ def with_default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def launch(*command: object, cwd: Path, variables: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def launch(
+    *command: object, cwd: Path, variables: dict[str, str] | None = None, stdin: int | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=cwd,
         env=variables or environment(),
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -96,7 +99,8 @@ def only_run(folder: Path) -> Run:
 def measured(trial: TrialRecord) -> dict[str, object]:
     """What a seed decides: all of a trial but times, memory and its place in the run."""
     return trial.model_dump(
-        exclude={"index", "laps", "peak_host_bytes", "peak_device_bytes", "started", "ended", "foreign_load"}
+        exclude={"index", "laps", "peak_host_bytes", "peak_device_bytes", "started", "ended"}
+        | {"foreign_load", "suspended_seconds"}
     )
 
 

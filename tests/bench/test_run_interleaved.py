@@ -1,5 +1,6 @@
 """bench/run.py A B --interleave: trials alternate, and what the end of one run does to the others."""
 
+import os
 import signal
 
 import pytest
@@ -8,7 +9,7 @@ from bench.training import profiles, trainers
 from pipelines.probes import energy
 from results import store
 from results.record import Plan
-from tests.bench.conftest import SMALL, error_of
+from tests.bench.conftest import ONE_THREAD, RUN, SMALL, error_of, launch, wait
 
 
 @pytest.fixture
@@ -111,6 +112,23 @@ def test_what_one_cannot_train_leaves_no_run_of_the_others(main, tmp_path, order
     assert "did you mean train?" in error_of(ended)
     assert order[0] == []
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_function_that_asks_gets_no_answer(tmp_path):
+    """Standard input stays open, as in a terminal."""
+    (tmp_path / "a.py").write_text("def train(run):\n    return float(input('accuracy? '))\n")
+    (tmp_path / "b.py").write_text("def train(run):\n    return 0.9\n")
+    asked = ("a.py:train", "b.py:train", "--interleave", "--target", "0.5", "--trials", "1", *ONE_THREAD)
+    reading, writing = os.pipe()
+    process = launch(RUN, *asked, cwd=tmp_path, stdin=reading)
+    ended = wait(process)
+    os.close(reading)
+    os.close(writing)
+    *_, error = ended.err.splitlines()
+    assert (ended.status, error.partition("; ")[0]) == (
+        2,
+        "bench/run.py: error: a.py:train: line 2: EOFError: EOF when reading a line",
+    )
 
 
 def test_one_recipe_cannot_be_interleaved(main):

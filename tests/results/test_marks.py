@@ -47,6 +47,11 @@ def test_a_trial_on_a_cpu_has_no_mark():
     assert marks.counts([trial()]) == {}
 
 
+@pytest.mark.parametrize(("seconds", "count"), [(None, 0), (0.0, 0), (3.5, 1)])
+def test_a_suspension_marks_a_trial(seconds, count):
+    assert marks.counts([trial(suspended_seconds=seconds)]) == ({"suspended": count} if count else {})
+
+
 def test_what_a_gpu_did_is_written_and_read_back():
     written = throttled().model_dump_json()
     found = TrialRecord.model_validate_json(written)

@@ -1,8 +1,13 @@
 """Tasks in child processes: what a trial returns, and trials that fail or hang."""
 
+import itertools
+from functools import partial
+
 import pytest
 
+from bench.training import tasks
 from bench.training.tasks import Failure, TrialTask
+from pipelines.host.suspension import AwakeClock
 from results.record import Run
 from tests.bench.conftest import SMALL
 from tests.bench.training.test_launch import children_now, launch_of
@@ -55,6 +60,15 @@ def test_a_trial_that_is_killed_says_so(task_of):
 
 def test_a_high_status_that_is_of_no_signal_is_a_status(task_of):
     assert task_of("os._exit(255)").train() == Failure(255, "ended with status 255")
+
+
+def test_time_in_which_all_were_suspended_does_not_count(task_of, monkeypatch):
+    """An hour passes between two looks."""
+    hour = itertools.chain([0.0], itertools.repeat(3600.0))
+    clock = partial(AwakeClock, now=lambda: next(hour), computed=lambda: 0.0)
+    monkeypatch.setattr(tasks, "AwakeClock", clock)
+    monkeypatch.setattr(tasks, "INTERVAL", 0.01)
+    assert task_of("time.sleep(0.3)\nsys.exit(2)", timeout=600).train() == Failure(2, "ended with status 2")
 
 
 def test_a_trial_that_hangs_is_stopped(task_of):

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch.distributed as dist
 
 from pipelines.distributed import failures, process_group
 from pipelines.distributed.process_group import World
+from pipelines.host.suspension import AwakeClock
 from tests.forks import FORKS
 from tests.pipelines.processes import meeting_place
 
@@ -159,6 +162,39 @@ def test_a_process_that_reports_its_error_and_ends_during_a_look_is_the_cause(mo
     arguments = ("SIGTERM",) if wait is failures.stopped else ()
     found = wait(World(0, 2), LIVES, *arguments, patience=0)
     assert (found if wait is failures.stopped else found[0]) == "rank 1: ZeroDivisionError: planted"
+
+
+def silence_of_another(monkeypatch, steps):
+    """When a watcher gives up a process that says nothing: at which of its looks, which lie so many seconds apart."""
+    now, looks = 0.0, []
+
+    class EndError(Exception):
+        pass
+
+    def on_failure(cause):
+        looks.append(cause)
+        raise EndError
+
+    def wait(interval):
+        nonlocal now
+        looks.append(now)
+        now += steps[len(looks) - 1] if len(looks) <= len(steps) else interval
+        return False
+
+    monkeypatch.setattr(failures, "AwakeClock", partial(AwakeClock, now=lambda: now, computed=lambda: 0.0))
+    watcher = failures.Watcher(World(0, 2), [("here", 1), ("there", 2)], on_failure, silence=60, interval=1.0)
+    watcher._left = SimpleNamespace(wait=wait)
+    with pytest.raises(EndError):
+        watcher._watch()
+    *times, cause = looks
+    assert cause == "rank 1 (process 2) gave no sign of life for 60 s"
+    return times[-1]
+
+
+@pytest.mark.usefixtures("store")
+def test_silence_while_this_process_was_suspended_does_not_count(monkeypatch):
+    assert silence_of_another(monkeypatch, steps=[]) == 60
+    assert 3650 < silence_of_another(monkeypatch, steps=[1, 1, 3600, 1]) < 3660
 
 
 def test_a_process_that_leaves_in_good_order_and_ends_during_a_look_is_no_failure(monkeypatch, store):

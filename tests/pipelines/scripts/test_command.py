@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from pipelines.host.suspension import AwakeClock
 from pipelines.recipe.scripts import Command
 from pipelines.scripts import command
 from pipelines.scripts.command import CommandTrainer, Usage
@@ -195,6 +197,20 @@ print('{{"accuracy": 0.7}}')
     assert lasted < 60
     assert trial.laps[0].seconds < lasted - command.PATIENCE, "the time ends with the command"
     wait_for_end([int(number) for number in (tmp_path / "numbers").read_text().split()])
+
+
+def test_silence_while_paceline_was_suspended_is_none(monkeypatch):
+    """The command was suspended too. An hour passes between two looks that find nothing."""
+    looks = []
+
+    def now():
+        looks.append(time.monotonic() + (3600 if len(looks) > 3 else 0))
+        return looks[-1]
+
+    monkeypatch.setattr(command.suspension, "AwakeClock", partial(AwakeClock, now=now, computed=lambda: 0.0))
+    trial = train("import time; time.sleep(1); print('{\"accuracy\": 0.7}')")
+    assert (trial.outcome, trial.reason) == ("reached", None)
+    assert max(looks) - min(looks) > 3600
 
 
 def test_a_daemon_that_holds_the_output_open_is_not_waited_for(monkeypatch, tmp_path):

@@ -1,9 +1,14 @@
 """A function of the user's own: its file, its trials."""
 
+import contextlib
 import io
+import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import torch
 
 import results
 from pipelines.distributed.process_group import World
+from pipelines.host.suspension import AwakeClock
 from pipelines.host.torch_settings import TorchSettings
 from pipelines.recipe.scripts import Function
 from pipelines.scripts import function, timeouts
@@ -322,6 +328,58 @@ def test_a_forked_process_that_comes_back_is_ended(trainer, capfd):
     assert "a process that the function forked came back from it, and was ended" in capfd.readouterr().err
 
 
+ASKS = {
+    "a function": "def train(run):\n    return float(input('accuracy? '))",
+    "a file": "accuracy = float(input('accuracy? '))\ndef train(run):\n    return accuracy",
+    "its warm-up": "def warm_up(run): input()\ndef train(run):\n    return 0.5",
+    "a stream that it kept": "from sys import stdin\ndef train(run):\n    return float(stdin.readline() or 'x')",
+}
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Standard input where somebody has typed 0.5, and the next one reads it."""
+    reading, writing = os.pipe()
+    os.write(writing, b"0.5\n")
+    kept = os.dup(0)
+    os.dup2(reading, 0)
+    with open(0, encoding="utf-8", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        yield
+        assert sys.stdin is stream
+        assert stream.readline() == "0.5\n"
+    os.dup2(kept, 0)
+    for number in (reading, writing, kept):
+        os.close(number)
+
+
+@pytest.mark.usefixtures("answered")
+@pytest.mark.parametrize("what", ASKS)
+def test_nobody_answers_what_asks(trainer, what):
+    error = "ValueError: could not convert string" if "kept" in what else "EOFError: EOF when reading a line"
+    with pytest.raises(ScriptError, match=error):
+        asking = trainer(ASKS[what])
+        asking.warm_up()
+        asking.run_trial(0)
+
+
+@pytest.mark.usefixtures("answered")
+def test_a_process_that_a_function_starts_has_no_input_either(trainer):
+    text = """
+        import subprocess
+
+        def train(run):
+            return 0.5 + len(subprocess.run(["cat"], stdout=subprocess.PIPE, timeout=60).stdout)
+    """
+    assert trainer(text).run_trial(0).accuracy == 0.5
+
+
+def is_watched():
+    """Whether something would end a function that hangs."""
+    threads = {thread.name for thread in threading.enumerate()}
+    return "suspension" in threads or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
+
+
 HANGS = """
     import time
 
@@ -336,7 +394,7 @@ HANGS = """
 def test_a_function_that_hangs_is_ended(trainer):
     with pytest.raises(ScriptError, match=r"no lap began or ended, and nothing was reported, for 0\.2 s \(--timeout"):
         trainer(HANGS, timeout=0.2).run_trial(0)
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not is_watched()
 
 
 def test_the_line_at_which_it_hangs_is_named(trainer):
@@ -348,7 +406,7 @@ def test_the_line_at_which_it_hangs_is_named(trainer):
 def test_a_function_that_reports_goes_on(trainer):
     trial = trainer(HANGS, timeout=10.0, arguments={"seconds": 0.01}).run_trial(0)
     assert trial.accuracy == 0.5
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not is_watched()
 
 
 def test_standard_output_that_is_closed_is_an_error(trainer, monkeypatch):
@@ -365,10 +423,30 @@ def test_notes_are_kept_as_json_has_them(trainer):
 def test_nothing_waits_for_a_sign_after_a_trial():
     run = Run(seed=0, device=torch.device("cpu"), target=0.5)
     with timeouts.limited(10.0, run):
-        assert signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+        assert is_watched()
     with run.lap("train"):
         pass
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not is_watched()
+
+
+@pytest.mark.parametrize("was_suspended", [True, False])
+def test_silence_while_the_process_was_suspended_is_none(monkeypatch, was_suspended):
+    """An hour passes between two looks: the process was suspended, or it has computed."""
+    run, hour, looks = Run(seed=0, device=torch.device("cpu"), target=0.5), 0.0, []
+
+    def now():
+        looks.append(hour)
+        return hour
+
+    monkeypatch.setattr(timeouts, "INTERVAL", 0.001)
+    clock = partial(AwakeClock, now=now, computed=lambda: 0.0 if was_suspended else hour)
+    monkeypatch.setattr(timeouts, "AwakeClock", clock)
+    ended = contextlib.nullcontext() if was_suspended else pytest.raises(ScriptError, match="for 600 s")
+    with ended, timeouts.limited(600.0, run):
+        hour = 3600.0
+        while looks.count(hour) < 5:
+            time.sleep(0.001)
+        assert was_suspended
 
 
 class Rank(World):
