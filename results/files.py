@@ -1,13 +1,20 @@
 """Files that a crash at any moment leaves whole: replaced at once, or longer by a line."""
 
 import errno
+import hashlib
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MOST_KEPT = 1_000_000
 """bytes of a text that was trained, up to which it is kept beside the record"""
+UNCOMMITTED = "uncommitted.diff"
+"""file in `source/` of a run with the changes of Paceline's own code that are in no commit"""
+LONGEST_NAME = 200
+"""characters of a name that is made from a path; file systems allow 255 bytes"""
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -57,6 +64,27 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(folder)
+
+
+def source_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """The name in `source/` of a run for each of several files, by their paths as they were given.
+
+    It is the file's own name. Where that is the name of another one too, in capitals or not, the folders come first:
+    `a_train.py` and `b_train.py`; and where that name is taken, a hash of the path.
+    """
+    names = {path: path.name for path in paths}
+    for rename in (_with_folders, _with_hash):
+        times = Counter(name.casefold() for name in (*names.values(), UNCOMMITTED))
+        names = {path: rename(path) if times[name.casefold()] > 1 else name for path, name in names.items()}
+    return names
+
+
+def _with_folders(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", path.as_posix().lstrip("./"))[-LONGEST_NAME:]
+
+
+def _with_hash(path: Path) -> str:
+    return f"{hashlib.sha256(os.fsencode(path.as_posix())).hexdigest()[:8]}_{_with_folders(path)}"
 
 
 def write_sources(run: Path, texts: Mapping[str, str]) -> None:

@@ -16,9 +16,6 @@ from pipelines.trial import Trial
 from results import files, store, writer
 from results.record import RunRecord, TrialRecord
 
-UNCOMMITTED = "uncommitted.diff"
-"""file in `source/` of a run"""
-
 
 def open_directory(job: Job, options: RunOptions, record: RunRecord) -> store.RunDirectory:
     """The directory of a new run, or of the run to continue: after a restart by torchrun, that of the last attempt."""
@@ -83,12 +80,12 @@ def keep_uncommitted(directory: store.RunDirectory, show_line: Callable[[str], N
     """Write the uncommitted changes of Paceline's code beside the record; say so in a line where they are left out."""
     patch = uncommitted.diff(ROOT) if directory.record.dirty else ""
     if patch is None:
-        show_line(f"warning: git cannot show the uncommitted changes: source/{UNCOMMITTED} is left out")
+        show_line(f"warning: git cannot show the uncommitted changes: source/{files.UNCOMMITTED} is left out")
     elif (size := len(patch.encode(errors="surrogateescape"))) > files.MOST_KEPT:
         too_large = f"are {size:,} bytes, more than {files.MOST_KEPT:,}"
-        show_line(f"warning: the uncommitted changes {too_large}: source/{UNCOMMITTED} is left out")
+        show_line(f"warning: the uncommitted changes {too_large}: source/{files.UNCOMMITTED} is left out")
     elif patch:
-        files.write_sources(directory.path, {UNCOMMITTED: patch})
+        files.write_sources(directory.path, {files.UNCOMMITTED: patch})
 
 
 def to_record(trial: Trial, index: int, observed: Mapping[str, Any] | None = None) -> TrialRecord:

@@ -32,7 +32,7 @@ from pipelines.scripts.run import changed
 from pipelines.train import run_trial, set_up
 from pipelines.trial import Trial
 from pipelines.warmup import warm_up
-from results.files import MOST_KEPT
+from results.files import MOST_KEPT, source_names
 from results.record import DataHashes
 
 
@@ -211,8 +211,8 @@ class CommandTrainer(Trainer):
         self.description = config.model_dump(mode="json")
         self.hash = config.hash
         self.sources = {
-            path.name: path.read_text(encoding="utf-8", errors="replace")
-            for path in paths
+            name: path.read_text(encoding="utf-8", errors="replace")
+            for path, name in source_names(paths).items()
             if path.stat().st_size <= MOST_KEPT
         }
         self._trainer = command.CommandTrainer(config, timeout, without_launcher(os.environ))

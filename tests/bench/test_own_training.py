@@ -8,6 +8,7 @@ import pytest
 
 from bench.command_line import cli
 from results import store
+from results.files import read_sources
 from results.notebook import compare
 from results.protocols import seconds_to_target, total_seconds
 from tests.bench.conftest import ONE_THREAD, RUN, error_of, launch, only_run, wait
@@ -285,6 +286,20 @@ def test_a_command_gives_a_run_whose_trials_have_an_outcome_each(main):
         assert total_seconds(trial, "airbench") is None
     assert seconds_to_target(run.trials[0], "strict") == pytest.approx(0.02)
     assert total_seconds(run.trials[0], "strict") == run.trials[0].seconds("command") > 0.04
+
+
+def test_files_of_one_name_are_kept_beside_each_other(main):
+    for folder, text in (("a", LEARN), ("b", "SIZE = 3\n")):
+        Path(folder).mkdir()
+        Path(folder, "learn.py").write_text(text)
+    asked = f"{sys.executable} -S a/learn.py {{seed}} --config b/learn.py"
+    assert main("--command", asked, "--target", "0.8", "--trials", "1").status == 0
+    run = only_run(Path("runs"))
+    kept = {"a_learn.py": LEARN, "b_learn.py": "SIZE = 3\n"}
+    assert read_sources(run.path).items() >= kept.items()
+    assert list(run.record.recipe["files"]) == ["a/learn.py", "b/learn.py"]
+    assert main("--resume", run.path, "--trials", "2").status == 0
+    assert {name: text for name, text in read_sources(run.path).items() if "learn" in name} == kept
 
 
 def test_a_command_is_interleaved_with_a_function(main, monkeypatch):

@@ -4,11 +4,12 @@ import contextlib
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from results import files
-from results.files import append_line, write_atomically
+from results.files import append_line, read_sources, source_names, write_atomically, write_sources
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -91,3 +92,43 @@ def test_a_file_is_readable_as_far_as_the_umask_lets_it(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["a/train.py", "b/model.py"], ["train.py", "model.py"]),
+        (["a/train.py", "b/train.py", "b/model.py"], ["a_train.py", "b_train.py", "model.py"]),
+        (["train.py", "../old/train.py"], ["train.py", "old_train.py"]),
+        (["/home/me/my code/x.py", "./.hidden/x.py"], ["home_me_my_code_x.py", "hidden_x.py"]),
+        (["a/Train.py", "b/train.py"], ["a_Train.py", "b_train.py"]),
+        (["__init__.py", "a/__init__.py"], ["__init__.py", "a___init__.py"]),
+        (["a/uncommitted.diff"], ["a_uncommitted.diff"]),
+        (["a/train.py", "a/train.py"], ["train.py"]),
+    ],
+)
+def test_a_file_has_its_own_name_unless_another_one_has_it_too(given, names):
+    found = source_names(map(Path, given))
+    assert list(found.values()) == names
+    assert source_names(map(Path, reversed(given))) == found, "in whatever order"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["a/train.py", "b/train.py", "a_train.py"],
+        ["a/b_train.py", "a_b/train.py", "c/train.py", "c/b_train.py"],
+        ["../train.py", "../../train.py", "train.py"],
+        ["ä/train.py", "ü/train.py"],
+        ["uncommitted.diff", "_uncommitted.diff"],
+        ["\udcff/" + "x" * 240 + ".py", "y/" + "x" * 240 + ".py"],
+        ["\U0001f600" * 60 + ".py", "y/" + "\U0001f600" * 60 + ".py"],
+    ],
+)
+def test_names_differ_and_stay_in_the_folder(tmp_path, given):
+    names = list(source_names(map(Path, given)).values())
+    assert len({name.casefold() for name in (*names, files.UNCOMMITTED)}) == len(given) + 1
+    assert all(Path(name).name == name != ".." for name in names)
+    texts = {name: str(number) for number, name in enumerate(names)}
+    write_sources(tmp_path, texts)
+    assert read_sources(tmp_path) == texts
