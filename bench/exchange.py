@@ -41,7 +41,7 @@ def to_dawnbench(options: argparse.Namespace) -> list[Path]:
 
     who = {"author": options.author, "email": options.email, "code_url": options.code_url}
     run = _with_result(store.read(options.source))
-    name = run.options("data").get("name")
+    name = run.options.data.name
     if name not in (None, dawnbench.DATA):
         raise ValueError(f"{run.path}: was trained on {name}, and DAWNBench's submissions are of {dawnbench.DATA}")
     return dawnbench.write(run, options.out, **who, cost_per_hour=options.cost_per_hour)

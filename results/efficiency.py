@@ -82,7 +82,7 @@ def efficiency(run: Run, protocol: str) -> Efficiency:
     is_part = any(gpu.mig is True for gpu in environment.gpus or ())
     peak, mfu = None if is_part else peak_of(machine), None
     if flops is not None and peak is not None:
-        most = peak.single if run.record.recipe.get("precision") == "float32" else peak.half
+        most = peak.single if run.options.precision == "float32" else peak.half
         mfu = flops / (most * run.record.world_size)
         if mfu > 1:
             raise ValueError(

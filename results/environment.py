@@ -5,9 +5,17 @@ A field that could not be captured holds `Unknown` with the reason; `known` turn
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
-from results.json_values import JsonObject, Text, writable
+from results.json_values import MOST, Amount, Count, JsonObject, Line, Positive, Text, writable
 
 T = TypeVar("T")
 
@@ -26,10 +34,10 @@ def known(value: T | Unknown | None) -> T | None:
     return None if isinstance(value, Unknown) else value
 
 
-Str = Text | Unknown | None
-Int = int | Unknown | None
+Str = Line | Unknown | None
+Int = Annotated[int, Field(ge=-MOST, le=MOST)] | Unknown | None
 Float = float | Unknown | None
-Strings = list[Text] | Unknown | None
+Strings = list[Line] | Unknown | None
 
 
 class _Part(BaseModel):
@@ -66,8 +74,8 @@ class Cpu(_Part):
 
 
 class Threads(_Part):
-    intra_op: int
-    inter_op: int
+    intra_op: Positive
+    inter_op: Positive
 
 
 class Scheduling(_Part):
@@ -102,7 +110,7 @@ class Scheduling(_Part):
 class Gpu(_Part):
     """One GPU: what stays as it is (in `Environment.gpus`), or what changes (in `Telemetry.gpus`)."""
 
-    index: int
+    index: Count
     uuid: Str = None
     name: Str = None
     memory_bytes: Int = None
@@ -130,16 +138,16 @@ class Telemetry(_Part):
 class Energy(_Part):
     """Counted while trials were repeated after the timed ones."""
 
-    mean_w: float
-    joules_per_trial: float
+    mean_w: Amount
+    joules_per_trial: Amount
 
 
 class Communication(_Part):
     """What a process sends in a training step, in bytes: the mean over the processes."""
 
-    bytes_per_step: float
+    bytes_per_step: Amount
     """counted"""
-    formula_bytes: float | None = None
+    formula_bytes: Amount | None = None
     """by the strategy's formula; None: it has none"""
 
 
@@ -159,17 +167,17 @@ class Environment(_Part):
     scheduling: Scheduling | None = None
     """since version 4"""
     gpus: list[Gpu] = []
-    versions: dict[Text, Text | int | Unknown | None] = {}
+    versions: dict[Line, Line | int | Unknown | None] = {}
     """of everything that computes or launches; None for what is not installed"""
     code: Str = None
     """of source files with uncommitted changes, in a few hexadecimal digits; None where a commit says which they are"""
-    variables: dict[Text, Str] = {}
+    variables: dict[Text, Text | Unknown | None] = {}
     """environment variables that change how a training computes"""
     strategy: Str = None
     """how several processes shared the network"""
     gradient_bytes: Int = None
     """the gradients that a process averages with those of others in a step; 0: it averages none"""
-    train_flops: Float = None
+    train_flops: Amount | Unknown | None = None
     """floating-point operations of one training, a backward pass counted as two forward passes"""
     before: Telemetry | None = None
     after: Telemetry | None = None
@@ -205,7 +213,7 @@ class Environment(_Part):
 
     ranks: list[JsonObject] = []
     """for each rank, what differs from rank 0"""
-    all_reduce: list[tuple[int, float]] = []
+    all_reduce: list[tuple[Count, Amount]] = []
     """bytes and seconds of the all-reduces measured between the processes"""
     origin: Str = None
     """where an imported run comes from"""

@@ -59,18 +59,16 @@ COLUMNS = {
 }
 """Times are under the protocol asked for: of a run as `results.summary` gives them, of a trial as they are.
 `created` and `started` are in UTC. `host` is a hash of its name, `gpus` are UUIDs with commas between them."""
-LARGEST = {"BIGINT": 2**63 - 1, "HUGEINT": 2**127 - 1}
 
 
 def tables(runs: Iterable[Run], protocol: str, names: Collection[str] = tuple(COLUMNS)) -> Tables:
     """The named tables; the others stay empty.
 
-    ValueError for an unknown protocol, and for an integer that is too large for its column.
+    ValueError for an unknown protocol.
     """
     find_protocol(protocol)
     found = Tables([], [], [], [])
     for run in runs:
-        check(run)
         found.runs.append(_run(run, protocol))
         times = zip(TOTAL_TIME.samples(run, protocol), TIME_TO_TARGET.samples(run, protocol), strict=True)
         for trial, (total, to_target) in zip(run.trials, times, strict=True):
@@ -81,19 +79,6 @@ def tables(runs: Iterable[Run], protocol: str, names: Collection[str] = tuple(CO
             if "laps" in names:
                 found.laps.extend(_laps(of, trial))
     return found
-
-
-def check(run: Run) -> None:
-    """ValueError, naming file and field, for an integer that is too large for its column."""
-    for trial in run.trials:
-        last = max((part.epoch or 0 for part in (*trial.epochs, *trial.laps)), default=0)
-        given = {name: getattr(trial, name, 0) or 0 for name, _ in COLUMNS["trials"]} | {"epoch": last}
-        for name, sql in (*COLUMNS["trials"], Column("epoch", "BIGINT")):
-            if sql in LARGEST and given[name] > LARGEST[sql]:
-                digits = f"{given[name]:.3e}" if given[name] < 1e300 else "over 1e300"
-                raise ValueError(f"{run.path / 'trials.jsonl'}: {name}={digits} is too large for a table ({sql})")
-    if run.record.world_size > LARGEST["BIGINT"]:
-        raise ValueError(f"{run.path / 'run.json'}: world_size is too large for a table (BIGINT)")
 
 
 def _common(run: Run) -> Row:

@@ -13,13 +13,13 @@ def fold_lines(runs: Iterable[Run]) -> list[str]:
     A fold counts once, with the mean over its seeds: seeds of one fold share their held-out images, and are no sample
     of other images.
     """
-    by_recipe: dict[tuple[str, str], dict[object, list[float]]] = {}
+    by_recipe: dict[tuple[str, str], dict[int | None, list[float]]] = {}
     for run in runs:
-        data = run.options("data")
-        if data.get("folds") is not None and run.accuracies:
-            same = run.record.recipe | {"data": {key: value for key, value in data.items() if key != "fold"}}
-            folds = by_recipe.setdefault((run.record.recipe_name, json.dumps(same, sort_keys=True)), {})
-            folds.setdefault(data.get("fold"), []).extend(run.accuracies)
+        if run.options.data.folds is not None and run.accuracies:
+            data = {key: value for key, value in run.record.recipe["data"].items() if key != "fold"}
+            same = json.dumps(run.record.recipe | {"data": data}, sort_keys=True)
+            folds = by_recipe.setdefault((run.record.recipe_name, same), {})
+            folds.setdefault(run.options.data.fold, []).extend(run.accuracies)
     return [_line(name, [*folds.values()]) for (name, _), folds in by_recipe.items() if len(folds) > 1]
 
 

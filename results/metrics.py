@@ -165,8 +165,8 @@ def _epoch_seconds(run: Run, protocol: str) -> Samples:
 
 
 def _mean_epoch(run: Run, trial: TrialRecord) -> float | None:
-    epochs, resolution = epochs_done(run, trial), run.options("augment").get("resolution")
-    last_size_starts = max(resolution["epochs"]) if resolution else 0
+    epochs, resolution = epochs_done(run, trial), run.options.augment.resolution
+    last_size_starts = max(resolution.epochs) if resolution else 0
     if not trial.came_to_its_end or epochs is None or not last_size_starts < epochs < LONGEST:
         return None
     return trial.seconds("augment", "train") / epochs

@@ -43,7 +43,7 @@ def database(
     """A database in memory with those tables of `results.flat.COLUMNS` that are named.
 
     skip: as in `results.store.find`; warn: told what could not be read of a run that is in the tables. ValueError for
-    an unknown protocol, a place without runs, an integer too large for its column, and where DuckDB is missing.
+    an unknown protocol, a place without runs, and where DuckDB is missing.
     """
     duckdb = require("duckdb", "query")
     find_protocol(protocol)

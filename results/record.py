@@ -10,9 +10,10 @@ import hashlib
 import math
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -29,7 +30,8 @@ from pydantic import (
 )
 
 from results.environment import Environment
-from results.json_values import JsonObject, Text
+from results.free_form import Options, options_of
+from results.json_values import Count, JsonObject, Line, Positive, Text
 from results.writer import Writer
 
 SCHEMA_VERSION = 4
@@ -67,7 +69,8 @@ CLOCK_TOLERANCE = 1e-3
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**127 - 1)]
+"""as a table of a database holds it"""
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 
 
@@ -92,7 +95,7 @@ class Lap:
     """A named, timed phase of one epoch (counted from 1) or of the whole trial, in seconds."""
 
     name: LapName
-    epoch: int | None = Field(default=None, ge=1)
+    epoch: Positive | None = None
     seconds: Seconds
     device_seconds: Seconds | None = None
     """by the device's own clock, where it has one"""
@@ -107,7 +110,7 @@ class Lap:
 class EpochResult:
     """What was measured at the end of an epoch."""
 
-    epoch: int = Field(ge=1)
+    epoch: Positive
     """counted from 1"""
     train_loss: Loss | None = None
     accuracy: Fraction | None = None
@@ -144,9 +147,9 @@ class GpuActivity(_Kept):
 class Host(_Kept):
     """Where a trial was trained, in a run whose trials come from several hosts."""
 
-    hash: Text
+    hash: Line
     """as `Environment.host_hash`"""
-    gpus: tuple[Text, ...] = ()
+    gpus: tuple[Line, ...] = ()
     """UUIDs of those that it had to itself, or shared; empty on a CPU"""
 
 
@@ -154,7 +157,7 @@ class TrialRecord(_Kept):
     """One seed of one recipe, trained once under the clock."""
 
     index: Count
-    seed: Count
+    seed: Seed
     outcome: Outcome
     reason: Text | None = None
     """why it diverged or failed"""
@@ -171,7 +174,7 @@ class TrialRecord(_Kept):
     peak_device_bytes: Count | None = None
     gpus: tuple[GpuActivity, ...] = ()
     """one a process, by rank; empty on a CPU"""
-    kernels: tuple[Text, ...] | None = None
+    kernels: tuple[Line, ...] | None = None
     """the versions of operations that were compiled on this machine and ran; None: not known"""
     started: Utc | None = None
     """since version 4, as are the next two"""
@@ -256,7 +259,7 @@ class DataHashes(_Kept):
 class Plan(_Kept):
     """When the training of two interleaved runs may stop, and what must be decided then."""
 
-    looks: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2)
+    looks: tuple[Positive, ...] = Field(min_length=2)
     """trials of each run at each look; the last number is the most that are trained"""
     limits: dict[Text, float] = {}
     """by metric, the smallest change that counts; the metrics that must be decided, or none: those that are usual"""
@@ -279,10 +282,10 @@ class RunRecord(_Kept):
 
     schema_version: Literal[4] = SCHEMA_VERSION
     id: str = Field(default_factory=lambda: secrets.token_hex(4), pattern=r"^[A-Za-z0-9]{4,40}$")
-    recipe_name: Text = Field(min_length=1)
+    recipe_name: Line = Field(min_length=1)
     recipe: JsonObject
     """the whole resolved recipe"""
-    recipe_hash: str = Field(min_length=1)
+    recipe_hash: Line = Field(min_length=1)
     status: Status = "running"
     reason: Text | None = None
     """why it was interrupted or failed"""
@@ -292,14 +295,14 @@ class RunRecord(_Kept):
     """true: a shortened recipe or made-up data, to see that it works; its times and accuracies mean nothing"""
     created: Utc = Field(default_factory=lambda: datetime.now(UTC))
     command: list[Text]
-    commit: str | None = None
+    commit: Line | None = None
     dirty: bool | None = None
     environment: Environment
-    world_size: int = Field(ge=1)
-    seeds: list[Count] = Field(min_length=1)
+    world_size: Positive
+    seeds: list[Seed] = Field(min_length=1)
     writer: Writer | None = None
     """the process that writes it; since version 4"""
-    interleaved: str | None = None
+    interleaved: Line | None = None
     """shared by the runs whose trials were interleaved; since version 2"""
     plan: Plan | None = None
     """shared by the two runs that are trained until their comparison is decided; since version 4"""
@@ -311,6 +314,17 @@ class RunRecord(_Kept):
         if repeated:
             raise ValueError(f"seeds {repeated} come more than once: trials of one seed are one trial")
         return seeds
+
+    @field_validator("recipe")
+    @classmethod
+    def _can_be_computed_with(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        options_of(recipe)
+        return recipe
+
+    @property
+    def options(self) -> Options:
+        """Those of its recipe that readers compute with."""
+        return options_of(self.recipe)
 
     @property
     def has_no_target(self) -> bool:
@@ -365,31 +379,30 @@ class Run:
         """The trials that reached their target: the only ones that have a time to target."""
         return [trial for trial in self.trials if trial.outcome == "reached"]
 
-    def options(self, group: str) -> Mapping[str, Any]:
-        """Its recipe's options of a group, such as `data`; empty where there is none."""
-        found = self.record.recipe.get(group)
-        return found if isinstance(found, dict) else {}
+    @cached_property
+    def options(self) -> Options:
+        """Those of its recipe that readers compute with."""
+        return self.record.options
 
     @property
     def epochs(self) -> float | None:
         """That its recipe trains; None where it does not say."""
-        found = self.record.recipe.get("epochs")
-        return found if isinstance(found, int | float) else None
+        return self.options.epochs
 
     @property
     def title(self) -> str | None:
         """Of its recipe, in a line."""
-        return _text(self.record.recipe.get("title"))
+        return self.options.title or None
 
     @property
     def change(self) -> str | None:
         """What its recipe changes compared with its base, in a few words; None without such a text."""
-        return _text(self.record.recipe.get("change"))
+        return self.options.change or None
 
     @property
     def table(self) -> str | None:
         """The table that its recipe belongs to."""
-        return _text(self.record.recipe.get("table"))
+        return self.options.table or None
 
     @property
     def accuracies(self) -> list[float]:
@@ -416,7 +429,3 @@ class Run:
         """The kind of machine in a few words, such as "8 × NVIDIA H200"."""
         name = self.record.environment.machine or "unknown"
         return name if self.record.world_size == 1 else f"{self.record.world_size} × {name}"
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -117,7 +117,7 @@ def of_run(run: Run, protocol: str, metrics: Iterable[str] = DEFAULT) -> Samples
             "recipe": record.recipe_hash,
             "data": data_of(record),
             **({} if record.data is None else {DATA_HASH: record.data.digest}),
-            "clock": CLOCKS.get(str(record.recipe.get("clock")), CLOCKS[""]),
+            "clock": CLOCKS.get(record.options.clock or "", CLOCKS[""]),
             "machine": record.environment.machine or "unknown",
             "world": str(record.world_size),
             "protocol": protocol,

@@ -137,7 +137,7 @@ class Curves:
 
 
 def curves(runs: Iterable[Run]) -> list[Curves]:
-    """The scaling of every recipe that has runs with several numbers of processes, each with trials.
+    """The scaling of every recipe that has runs with several numbers of processes, each with trials, and a batch size.
 
     Runs share curves if they have the recipe but for `FREE`, the kind of machine, the CPU threads of a process and the
     strategy with its options in common. One process needs no strategy: it is the base of every strategy's curves.
@@ -151,7 +151,8 @@ def curves(runs: Iterable[Run]) -> list[Curves]:
         return run.record.recipe_name, alike, environment.machine or "unknown"
 
     found = []
-    for (name, _, machine), group in groupby(sorted(runs, key=key), key):
+    with_batch = (run for run in runs if run.options.batch_size)
+    for (name, _, machine), group in groupby(sorted(with_batch, key=key), key):
         members = list(group)
         several = [run for run in members if run.record.world_size > 1 and synchronises(run)]
         by_itself = [run for run in members if run.record.world_size == 1 or not synchronises(run)]
@@ -171,13 +172,14 @@ def strategy_of(run: Run) -> str:
 
 def label(run: Run) -> str:
     """The strategy, and how it compresses."""
-    compression = run.options("parallel").get("compression", "none") if run.record.world_size > 1 else "none"
-    return strategy_of(run) if compression == "none" else f"{strategy_of(run)}, {compression}"
+    compression = run.options.parallel.compression if run.record.world_size > 1 else None
+    return strategy_of(run) if compression in (None, "none") else f"{strategy_of(run)}, {compression}"
 
 
 def _options(run: Run) -> str:
     """The strategy with its options, but for what its name says of the number of processes."""
-    options = {name: value for name, value in run.options("parallel").items() if name != "sync_gradients"}
+    parallel = run.record.recipe.get("parallel") or {}
+    options = {name: value for name, value in parallel.items() if name != "sync_gradients"}
     return json.dumps([strategy_of(run).partition(" (")[0], options], sort_keys=True)
 
 
@@ -202,12 +204,12 @@ def _curves(name: str, machine: str, strategy: str, runs: Sequence[Run]) -> Curv
 def synchronises(run: Run) -> bool:
     """Whether its processes average their gradients. If not, it is recorded as a smoke test: it does not train the
     recipe."""
-    return bool(run.options("parallel").get("sync_gradients", True))
+    return run.options.parallel.sync_gradients is not False
 
 
 def _points(runs: Sequence[Run]) -> list[Point]:
     def key(run: Run) -> tuple[int, int, bool]:
-        return run.record.world_size, int(run.record.recipe["batch_size"]), synchronises(run)
+        return run.record.world_size, run.options.batch_size, synchronises(run)
 
     with_steps = sorted((run for run in runs if any(trial.steps for trial in run.trials)), key=key)
     return [Point(*what, tuple(group)) for what, group in groupby(with_steps, key)]

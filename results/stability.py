@@ -27,7 +27,7 @@ def spread_warning(run: Run) -> str:
     is_cold = seconds[0] == max(seconds) and not run.trials[0].seconds("compile")
     cause = (
         "the first trial had no warm-up: add a function warm_up to the file"
-        if is_cold and run.record.recipe.get("clock") == "author"
+        if is_cold and run.options.clock == "author"
         else "the machine changed between trials"
     )
     times = f"one trial trained for {min(seconds):.3g} s and another for {max(seconds):.3g} s"

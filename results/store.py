@@ -9,6 +9,7 @@ import contextlib
 import gc
 import glob
 import re
+import reprlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -430,5 +431,6 @@ def _is_impossible(error: pydantic_core.ValidationError) -> bool:
 def _first(error: pydantic_core.ValidationError) -> str:
     """The first thing that is wrong, in one line."""
     what = error.errors(include_url=False)[0]
-    value = f"={what['input']!r}" if isinstance(what["input"], int | float) else ""
-    return f"{'.'.join(map(str, what['loc']))}{value}: {what['msg']}".removeprefix(": ")
+    value = f"={reprlib.repr(what['input'])}" if isinstance(what["input"], int | float) else ""
+    said = what["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, what['loc']))}{value}: {said}".removeprefix(": ")

@@ -32,8 +32,8 @@ IMAGES = Unit("images", "images")
 
 def unit_of(run: Run) -> Unit:
     """By the data of the run's recipe. A recipe whose data has `tokens` trains on sequences of `tokens.length`."""
-    tokens = run.options("data").get("tokens")
-    return Unit("tokens", "sequences", tokens["length"]) if isinstance(tokens, dict) else IMAGES
+    tokens = run.options.data.tokens
+    return Unit("tokens", "sequences", tokens.length) if tokens else IMAGES
 
 
 def per_second(run: Run, trial: TrialRecord) -> float | None:

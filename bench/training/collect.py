@@ -152,9 +152,11 @@ def _has_its_files(record: RunRecord, recipe: Script) -> bool:
     from pipelines.scripts.function import read_source  # which imports torch
 
     if isinstance(recipe, Function):
-        is_same = str(record.recipe.get("entry")).endswith(f":{recipe.function}")
-        return is_same and record.recipe.get("code") == code_of(read_source(recipe.path))
-    return all(Path(name).is_file() and sha256_of(Path(name)) == code for name, code in record.recipe["files"].items())
+        is_same = (record.options.entry or "").endswith(f":{recipe.function}")
+        return is_same and record.options.code == code_of(read_source(recipe.path))
+    if (files := record.options.files) is None:
+        return False
+    return all(Path(name).is_file() and sha256_of(Path(name)) == code for name, code in files.items())
 
 
 def _has(recorded: object, stated: object) -> bool:

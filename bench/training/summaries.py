@@ -14,6 +14,7 @@ from bench.training import events
 from results.efficiency import is_known
 from results.error_split import error_lines
 from results.folds import fold_lines
+from results.free_form import OutsideLaps, noted
 from results.record import Run
 from results.rules import Rules
 from results.stability import stability_warnings
@@ -149,10 +150,8 @@ def print_findings(console: "Console", runs: Sequence[Run]) -> None:
 
 def outside_laps(run: Run) -> list[str]:
     """A line where a function of the user's own spent much of its time outside the laps, which no protocol counts."""
-    names = ("seconds", "seconds_outside_laps")
-    times = [tuple(trial.notes.get(name) for name in names) for trial in run.trials]
-    known = [(whole, outside) for whole, outside in times if isinstance(whole, float) and isinstance(outside, float)]
-    share = sum(outside for _, outside in known) / (sum(whole for whole, _ in known) or 1.0)
+    times = [found for trial in run.trials if (found := noted(OutsideLaps, trial.notes))]
+    share = sum(one.seconds_outside_laps for one in times) / (sum(one.seconds for one in times) or 1.0)
     if share < MUCH:
         return []
     return [f"warning: {run.record.recipe_name}: {share:.0%} of its time is outside every lap, and is not counted"]

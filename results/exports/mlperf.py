@@ -37,7 +37,7 @@ def write(run: Run, trial: TrialRecord, path: Path) -> None:
     try:
         log.event(keys.SUBMISSION_BENCHMARK, run.record.recipe_name, **at(0))
         log.event(keys.SUBMISSION_PLATFORM, run.machine, **at(0))
-        log.event(keys.GLOBAL_BATCH_SIZE, run.record.recipe.get("batch_size"), **at(0))
+        log.event(keys.GLOBAL_BATCH_SIZE, run.options.batch_size, **at(0))
         log.event(keys.SEED, trial.seed, **at(0))
         log.start(keys.INIT_START, **at(0))
         now = trial.seconds(*INITIALISATION)

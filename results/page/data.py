@@ -276,21 +276,21 @@ def facts(
 def data_set(run: Run) -> str:
     """The recipe's data in words: runs on data with other words do not compare. Without a name of its own, the first
     part of the recipe's."""
-    data = run.options("data")
-    if not (name := data.get("name")):
+    data = run.options.data
+    if not data.name:
         return run.record.recipe_name.partition("/")[0]
-    parts = [str(name)]
-    if path := data.get("path"):  # which may be another one of the same data, or the same one of other data
+    parts = [data.name]
+    if data.path:  # which may be another one of the same data, or the same one of other data
         hashes = run.record.data
-        parts.append(str(path) if hashes is None else f"{PurePath(str(path)).name} {hashes.digest}")
-    if isinstance(made_up := data.get("made_up"), Mapping):
-        parts.append(f"{made_up.get('size')} pixels wide")
+        parts.append(data.path if hashes is None else f"{PurePath(data.path).name} {hashes.digest}")
+    if data.made_up:
+        parts.append(f"{data.made_up.size} pixels wide")
     if (unit := unit_of(run)) != IMAGES:
         parts.append(f"{unit.sample} of {unit.per_sample:,}")
-    if data.get("limit"):
-        parts.append(f"{data['limit']} images")
-    if data.get("evaluate") == "validation":
-        parts.append("held-out images" if data.get("fold") is None else f"fold {data['fold']} of {data.get('folds')}")
+    if data.limit:
+        parts.append(f"{data.limit} images")
+    if data.evaluate == "validation":
+        parts.append("held-out images" if data.fold is None else f"fold {data.fold} of {data.folds}")
     return ", ".join(parts)
 
 

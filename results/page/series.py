@@ -161,13 +161,12 @@ def _ladder(runs: Sequence[Run], summaries: Summaries) -> Json:
 
 def scalings(runs: Sequence[Run], data_sets: Mapping[str, str]) -> list[Json]:
     """The scaling of each recipe on each machine class: a chart of all strategies, and the tables of each."""
-    real = [run for run in runs if run.trials and isinstance(run.record.recipe.get("batch_size"), int)]
 
     def key(one: Curves) -> tuple[str, str, str]:
         return one.recipe_name, data_sets[one.base.runs[0].record.id], one.machine
 
     found = []
-    shown = [one for one in curves(real) if not one.base.runs[0].record.smoke_test]
+    shown = [one for one in curves(runs) if not one.base.runs[0].record.smoke_test]
     for (name, data_set, machine), group in groupby(sorted(shown, key=key), key):
         members = list(group)
         tables = []

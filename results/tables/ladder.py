@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
 
 from results import format as form
 from results.literature import published
@@ -91,7 +90,7 @@ def epoch_cell(run: Run, seconds: float | None) -> str:
 
 def limit(run: Run) -> int | None:
     """Images of the data set that it was trained on at most; None: all."""
-    return cast("int | None", run.options("data").get("limit"))
+    return run.options.data.limit
 
 
 def published_cells(recipe_name: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from results import format as form
+from results.free_form import LoaderCosts, noted
 from results.record import Run, TrialRecord
 from results.statistics import known_median
 from results.summary import summarize
@@ -44,27 +45,27 @@ def loaders_table(runs: Sequence[Run], protocol: str) -> Table:
     return Table("loaders", headers, tuple(rows), caption + legend_of(runs))
 
 
-def costs(trial: TrialRecord) -> dict[str, float]:
-    """What the technique `loader_costs` noted; empty where it noted nothing."""
-    noted = trial.notes.get("loader_costs")
-    return noted if isinstance(noted, dict) else {}
+def costs(trial: TrialRecord) -> LoaderCosts | None:
+    """What the technique `loader_costs` noted."""
+    return noted(LoaderCosts, trial.notes.get("loader_costs"))
 
 
 def alone(trial: TrialRecord) -> float | None:
     """Images a second of the loader when nothing is trained."""
-    noted = costs(trial)
-    return noted["images"] / noted["seconds"] if noted else None
+    found = costs(trial)
+    return found.images / found.seconds if found else None
 
 
 def waiting_share(trial: TrialRecord) -> float | None:
     """Share of augmentation and training spent waiting for images: preparing the epoch, and its batches."""
-    noted, seconds = costs(trial), trial.seconds("augment", "train")
-    return (trial.seconds("augment") + noted["waited_seconds"]) / seconds if noted and seconds else None
+    found, seconds = costs(trial), trial.seconds("augment", "train")
+    return (trial.seconds("augment") + found.waited_seconds) / seconds if found and seconds else None
 
 
 def cpu_seconds(trial: TrialRecord) -> float | None:
     """CPU time of training and evaluation, in all processes."""
-    return costs(trial).get("cpu_seconds")
+    found = costs(trial)
+    return found and found.cpu_seconds
 
 
 def bottleneck(waiting: float) -> str:

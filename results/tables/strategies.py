@@ -7,6 +7,7 @@ from dataclasses import replace
 from results import format as form
 from results import marks
 from results.environment import Communication, known
+from results.free_form import Bubble, noted
 from results.metrics import DEFAULT, peak_mebibytes
 from results.record import Run, TrialRecord
 from results.samples import of_run
@@ -83,14 +84,15 @@ def row_of(runs: Sequence[Run], base: Sequence[Run] | None, protocol: str) -> di
     """The cells of runs of one training by the heads of their columns."""
     run, *_ = runs
     seconds, processes, nothing = step_seconds(runs), run.record.world_size, form.NOTHING
-    unit, summary = unit_of(run), pooled([of_run(one, protocol, DEFAULT) for one in runs])
+    batch_size, unit = run.options.batch_size, unit_of(run)
+    summary = pooled([of_run(one, protocol, DEFAULT) for one in runs])
     counted = (one.record.environment.communication for one in runs)
     row = {
         "strategy": (label(run) or strategy(run)) + marks.symbols(marks.counts(trials_of(runs))),
         "processes": str(processes),
         "outcome": "out of memory" if any(one.is_out_of_memory for one in runs) else nothing,
         "ms per step": form.milliseconds(seconds),
-        unit.rate: form.number(run.record.recipe["batch_size"] * unit.per_sample / seconds) if seconds else nothing,
+        unit.rate: form.number(batch_size * unit.per_sample / seconds) if batch_size and seconds else nothing,
         "efficiency": nothing,
         **dict(zip(SENT, sent(next(filter(None, counted), None)), strict=True)),
         "MiB per process": form.number(peak(runs)),
@@ -111,8 +113,8 @@ def peak(runs: Sequence[Run]) -> float | None:
 
 def bubble(runs: Sequence[Run], name: str) -> str:
     """A share that the trials of a pipeline have noted: the median."""
-    notes = (trial.notes.get("pipeline") for trial in trials_of(runs))
-    return form.share(known_median(noted[name] for noted in notes if isinstance(noted, dict)))
+    notes = (noted(Bubble, trial.notes.get("pipeline")) for trial in trials_of(runs))
+    return form.share(known_median(getattr(note, name) for note in notes if note))
 
 
 def has_steps(runs: Sequence[Run]) -> bool:

@@ -154,7 +154,7 @@ def test_a_trial_comes_back_as_it_was(seed, accuracy, kept, notes):
 
 @given(
     recipe=st.dictionaries(st.text(), values, max_size=3),
-    seeds=st.lists(st.integers(0), unique=True, min_size=1, max_size=5),
+    seeds=st.lists(st.integers(0, 2**127 - 1), unique=True, min_size=1, max_size=5),
     created=st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1)),
     command=st.lists(st.text(), max_size=3),
 )

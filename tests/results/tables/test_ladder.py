@@ -68,7 +68,7 @@ def test_published_figures_stand_beside_it_as_their_source_gives_them():
 
 
 def test_a_step_without_a_trial_or_epochs_is_a_row_of_dashes():
-    _, (row,) = rows(step("a/ladder/00-a", 1.0, trials=0, epochs="many"))
+    _, (row,) = rows(step("a/ladder/00-a", 1.0, trials=0, epochs=None))
     assert row[2:9] == ["–"] * 7
 
 
