@@ -38,8 +38,17 @@ PACKAGES = ("bench", "pipelines", "kernels", "results")
 WIDTH = 160
 """columns of a table where the output is no terminal"""
 ASCII = {
-    **{"×": "x", "±": "+-", "→": "->", "–": "-", "…": "...", "·": "*", "−": "-", "²": "2"},
-    **{"‡": "#", "†": "^", "§": "&"},
+    "×": "x",
+    "±": "+-",
+    "→": "->",
+    "–": "-",
+    "…": "...",
+    "·": "*",
+    "−": "-",
+    "²": "2",
+    "‡": "#",
+    "†": "^",
+    "§": "&",
 }
 """what is printed for a character that the console's encoding lacks; any other becomes a question mark"""
 

@@ -328,7 +328,7 @@ def arguments_of(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
     """Undo what a function did to the process: another working directory, another standard output. Its standard input
-    is empty.
+    is empty, unless it is a terminal.
 
     A process that it forked, and that comes back from it, ends here: it would write the record a second time.
     """
@@ -350,8 +350,12 @@ def guarded() -> Iterator[None]:
 def without_input() -> Iterator[None]:
     """Let standard input be empty, also that of processes that are started in the block: `input()` raises EOFError.
 
-    Nobody answers in a nightly job, and a run that another process interleaves reads there when it may train.
+    Nobody answers in a nightly job, and a run that another process interleaves reads there when it may train. A
+    terminal stays, for `breakpoint()`.
     """
+    if sys.stdin.isatty():
+        yield
+        return
     kept, before = os.dup(0), sys.stdin
     sys.stdin = _empty()
     os.dup2(sys.stdin.fileno(), 0)

@@ -41,7 +41,7 @@ def history(
 
     figures: by protocol, of each run; levels: by protocol, starting at positions among the runs. enough: whether the
     mean accuracy of a run is at or over its target; else its point is hollow. disturbed: whether a trial of the run is
-    marked as busy or throttled; then its point is a diamond. changed: positions of the runs that do not compare with
+    marked as disturbed; then its point is a diamond. changed: positions of the runs that do not compare with
     the one before. Successive runs of one commit share one label.
     """
     metric = figures[DEFAULT][0].metric

@@ -353,6 +353,15 @@ def answered(monkeypatch):
         os.close(number)
 
 
+def test_at_a_terminal_somebody_answers(trainer, monkeypatch):
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"0.5\n")
+    with os.fdopen(terminal, encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert trainer(ASKS["a function"]).run_trial(0).accuracy == 0.5
+    os.close(keyboard)
+
+
 @pytest.mark.usefixtures("answered")
 @pytest.mark.parametrize("what", ASKS)
 def test_nobody_answers_what_asks(trainer, what):

@@ -209,7 +209,7 @@ def test_busy_runs_are_marked_and_can_be_left_out(visit):
     view = visit("data=mnist")
     assert view.locator("#leaderboard tbody tr", has_text="mnist/base").first.locator(".mark").inner_text() == "‡"
     assert "other processes kept at least 10% of the CPUs busy" in view.locator("#marks").inner_text()
-    view.get_by_label("no busy or throttled runs").check()
+    view.get_by_label("no disturbed runs").check()
     assert "mnist/base" not in names(view)
     assert state(view)["calm"] == "1"
 
