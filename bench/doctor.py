@@ -62,16 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def examine(name: str, chosen: recipe.Recipe, device: str, data: Path, out: Path) -> int:
-    """Run the checks and show them. Imports torch, which --help need not wait for."""
+    """Run the checks and show them. Imports torch, which --help need not wait for.
+
+    In float32 where a CPU would emulate bfloat16: no check needs it, and it takes minutes there instead of seconds.
+    """
     from bench import doctor_view
     from bench.training.trainers import load_data
-    from pipelines import doctor
+    from pipelines import doctor, preflight
     from pipelines.distributed import process_group
     from pipelines.train import set_up
 
-    world = process_group.alone(device)
-    examination = doctor.examine(set_up(chosen, load_data(chosen.data, data, world), world))
-    doctor_view.show(cli.make_console(), name, chosen, examination, out)
+    world, console = process_group.alone(device), cli.make_console()
+    dataset = load_data(chosen.data, data, world)
+    if world.device.type == "cpu" and preflight.emulation(chosen, dataset, world):
+        chosen = chosen.model_copy(update={"precision": "float32"})
+        cli.print_line(console, "examined and timed in float32: this CPU has no bfloat16 and emulates it slowly")
+    examination = doctor.examine(set_up(chosen, dataset, world))
+    doctor_view.show(console, name, chosen, examination, out)
     return cli.WORSE if doctor.worst(examination.findings) == "broken" else cli.OK
 
 

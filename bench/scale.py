@@ -223,7 +223,8 @@ def recipe_of(given: ScaleOptions, size: Size) -> Recipe:
     (name,) = recipes.select(given.names)
     changes = [change for change in size.changes if "=" in change]  # the others are options of bench/run.py
     with named(size):
-        return jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test)
+        overrides = [*given.overrides, *changes]
+        return jobs.load(name, overrides, smoke_test=given.smoke_test, processes=size.processes)
 
 
 @contextlib.contextmanager
@@ -253,7 +254,7 @@ def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
     smallest = min(processes)
     found = []
     for size in sorted(processes):
-        found.append(Size(size, f"{batch_size} images per step"))
+        found.append(Size(size, f"{max(batch_size, size)} images per step"))  # a smoke test has one a process, or more
         if size > 1:
             found.append(Size(size, "without the gradient all-reduce", ("parallel.sync_gradients=false",)))
         if size > smallest:

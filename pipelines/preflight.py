@@ -68,8 +68,15 @@ def packages(recipe: Recipe, dataset: Dataset, world: World) -> None:
 
 def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
     """The device computes in the recipe's precision. Warns where it emulates bfloat16."""
+    warning = emulation(recipe, dataset, world)
+    if warning and world.is_main:
+        warnings.warn(warning, stacklevel=2)
+
+
+def emulation(recipe: Recipe, dataset: Dataset, world: World) -> str | None:
+    """What to say of a device that emulates bfloat16; None where it computes in the recipe's precision."""
     if torch.bfloat16 not in number_formats(recipe, world.device) or has_bfloat16(world.device):
-        return
+        return None
     name, remedy = "this CPU", "set precision=float32"
     if world.device.type == "cuda":
         name = torch.cuda.get_device_name(world.device)
@@ -79,11 +86,10 @@ def device_formats(recipe: Recipe, dataset: Dataset, world: World) -> None:
         network = models.to_precision(network, torch.bfloat16, channels_last=recipe.channels_last)
         has_blocks = any(map(is_stage, network.modules()))
         if has_blocks and _runs_in_cpu_kernels(network, recipe, dataset, world):
-            return
+            return None
         if has_blocks and fused.extension() is None and build.is_possible():
             remedy = f"run `python -m kernels.cpu.build`, or {remedy}"
-    if world.is_main:
-        warnings.warn(f"{name} has no bfloat16 and emulates it slowly: {remedy}", stacklevel=2)
+    return f"{name} has no bfloat16 and emulates it slowly: {remedy}"
 
 
 def _runs_in_cpu_kernels(network: nn.Module, recipe: Recipe, dataset: Dataset, world: World) -> bool:

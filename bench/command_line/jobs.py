@@ -202,8 +202,7 @@ def jobs(options: RunOptions) -> list[Job]:
             overrides = [*options.overrides, *variation.overrides, *target, *fold]
             recipe = load_any(name, overrides, smoke_test=options.smoke_test)
             if options.batch_per_process:
-                processes = int(os.environ.get("WORLD_SIZE", "1"))
-                recipe = recipe.with_batch(options.batch_per_process * processes)
+                recipe = recipe.with_batch(options.batch_per_process * launched_processes())
             job = new_job(name, recipe, first, trials, smoke_test=options.smoke_test, suffix=variation.suffix)
             found.append(job)
     for text in options.command:
@@ -294,16 +293,22 @@ def select_varied(
     return [(*one, variation) for one in select(options, trials, repeat=repeat) for variation in varied]
 
 
-def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe:
-    """A recipe as it is trained."""
+def launched_processes() -> int:
+    """Processes that a launcher has started together, this one included."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False, processes: int | None = None) -> Recipe:
+    """A recipe as so many processes train it (default: those that were launched)."""
     recipe = recipes.load(name, overrides)
-    return recipes.smoke_test(recipe) if smoke_test else recipe
+    return recipes.smoke_test(recipe, processes or launched_processes()) if smoke_test else recipe
 
 
 def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Script:
     """A recipe, or a training of the user's own, as it is trained."""
     recipe = recipes.load_any(name, overrides)
-    return recipes.smoke_test(recipe) if smoke_test and isinstance(recipe, Recipe) else recipe
+    is_cut = smoke_test and isinstance(recipe, Recipe)
+    return recipes.smoke_test(recipe, launched_processes()) if is_cut else recipe
 
 
 def folds_of(count: int | None) -> list[list[str]]:

@@ -5,6 +5,7 @@ verdict (ok, suspicious, broken) and a sentence.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from pipelines.doctor import checks, fitting
 from pipelines.doctor.costs import Costs, check_costs, measure
@@ -12,6 +13,7 @@ from pipelines.doctor.findings import Finding, Verdict, worst
 from pipelines.doctor.fitting import Sweep
 from pipelines.doctor.functions import FunctionExamination, examine_function
 from pipelines.doctor.short_trial import Observed, observe
+from pipelines.doctor.weights import trained_weights
 from pipelines.train import TrainingSetup
 
 __all__ = [
@@ -70,8 +72,7 @@ def examine(setup: TrainingSetup) -> Examination:
     sweep = fitting.range_test(setup, observed)
     costs = measure(setup, observed)
     gradients = checks.relative_gradients(observed)
-    layers = tuple(
-        Layer(name, gradients.get(name, 0.0), sweep.updates.get(name)) for name in checks.trained_weights(setup)
-    )
-    trained = [fitting.check_rate(setup.recipe, sweep), checks.check_updates(sweep.updates)]
+    layers = tuple(Layer(name, gradients.get(name, 0.0), sweep.updates.get(name)) for name in trained_weights(setup))
+    held = partial(fitting.hold, setup, observed)
+    trained = [fitting.check_rate(setup.recipe, sweep, held), checks.check_updates(sweep.updates)]
     return Examination((*looked_at, *memorised, *trained, check_costs(costs)), layers, sweep, observed, costs)

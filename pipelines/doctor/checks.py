@@ -6,11 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from pipelines.data.preprocess import network_inputs
 from pipelines.doctor.findings import Finding
+from pipelines.doctor.fitting import first_gradients
 from pipelines.doctor.short_trial import Observed, in_place
+from pipelines.doctor.weights import relative, trained_weights
 from pipelines.losses import make_loss
 from pipelines.models.dropout import DropConnect, Dropout
 from pipelines.strategies.strategy import kept
@@ -23,6 +26,9 @@ MATCHED = 30
 CLEAR = 2.5
 """standard errors by which classes must look like others to count as confused: more than chance gives with 100 images a
 class of digits, MNIST and CIFAR-10, and less than labels that are shifted by a class (a test)"""
+
+RARE = 1e-3
+"""probability below which chance does not explain how unequal the classes are"""
 
 
 def check_pixels(setup: TrainingSetup, observed: Observed) -> Finding:
@@ -54,7 +60,7 @@ def check_labels(setup: TrainingSetup, observed: Observed) -> Finding:
         listed = ", ".join(f"{names[row]} looks like {names[column]}" for row, column in wrong[:3])
         sentence = f"in the training {listed} of the evaluation: one of the two label mappings is wrong"
         return Finding("labels", "broken", sentence)
-    if counts.min() * 5 < counts.max():
+    if counts.min() * 5 < counts.max() and chisquare(counts).pvalue < RARE:  # few images are never shared equally
         return Finding("labels", "suspicious", f"{read}: far from equal")
     compared = f"of {len(matched)} classes with {MATCHED} images or more none looks like another in the evaluation"
     return Finding("labels", "ok", f"{read}; {compared}")
@@ -144,10 +150,17 @@ def check_modes(setup: TrainingSetup, observed: Observed) -> Finding:
         return Finding(check, "broken", "the trial trains the network in evaluation mode")
     if observed.modes.get(False, set()) - {False}:
         return Finding(check, "broken", "the trial evaluates the network in training mode: network.eval() is forgotten")
-    start = observed.start
-    setup.network.load_state_dict(start)
+    has_modes = any(map(has_two_modes, setup.network.modules()))
+    weights = observed.start
+    differs = _differs(setup, observed, weights)
+    if has_modes and not differs and observed.trial.outcome != "diverged":
+        weights = observed.end  # a head or branches that start at zero hide what the layers before them do
+        differs = _differs(setup, observed, weights)
+    setup.network.load_state_dict(weights)
     once, again = (_logits(setup, observed, training=False) for _ in range(2))
-    halves = torch.cat([_logits(setup, observed, training=False, part=part) for part in (slice(0, 5), slice(5, 16))])
+    count = min(len(once), 16)
+    parts = [part for part in (slice(0, count // 3), slice(count // 3, count)) if part.stop > part.start]
+    halves = torch.cat([_logits(setup, observed, training=False, part=part) for part in parts])
     if not once.isfinite().all():
         return Finding(check, "broken", "in evaluation mode the network's outputs are no numbers")
     spread = once.std().item()
@@ -158,18 +171,24 @@ def check_modes(setup: TrainingSetup, observed: Observed) -> Finding:
         return Finding(check, "broken", sentence)
     now = setup.network.state_dict()
     moved = [
-        name for name, _ in setup.network.named_buffers() if name in now and not torch.equal(now[name], start[name])
+        name for name, _ in setup.network.named_buffers() if name in now and not torch.equal(now[name], weights[name])
     ]
     if moved:
         return Finding(check, "broken", f"evaluation mode updates {moved[0]}")
-    differs = (_logits(setup, observed, training=True) - once).abs().mean().item() > 1e-3 * spread
-    setup.network.load_state_dict(start)
-    has_modes = any(map(has_two_modes, setup.network.modules()))
+    setup.network.load_state_dict(observed.start)
     if has_modes and not differs:
         return Finding(
             check, "suspicious", "norm or dropout layers are there, but training and evaluation mode do the same"
         )
     return Finding(check, "ok", "they differ" if differs else "the network has no layer in which they would differ")
+
+
+def _differs(setup: TrainingSetup, observed: Observed, weights: Mapping[str, Tensor]) -> bool:
+    """Whether training mode gives other logits than evaluation mode at these weights."""
+    setup.network.load_state_dict(weights)
+    evaluated = _logits(setup, observed, training=False)
+    trained = _logits(setup, observed, training=True)
+    return (trained - evaluated).abs().mean().item() > 1e-3 * evaluated.std().item()
 
 
 def has_two_modes(module: nn.Module) -> bool:
@@ -180,40 +199,53 @@ def has_two_modes(module: nn.Module) -> bool:
 
 
 def check_gradients(setup: TrainingSetup, observed: Observed) -> Finding:
-    """Every layer gets a gradient, neither vanishing nor exploding, and the logits depend on the image."""
-    check, norms = "gradients", relative_gradients(observed)
-    dead = [name for name in trained_weights(setup) if norms.get(name, 0.0) == 0]
+    """Every layer gets a gradient, neither vanishing nor exploding, and the logits depend on the image.
+
+    A head or residual branches that start at zero keep the gradients of other layers at zero for a step or two, and
+    some techniques train a part of the network. A layer counts as dead if it still gets none in a plain training.
+    """
+    check = "gradients"
+    strange = [name for name, gradient in observed.gradients.items() if not gradient.isfinite().all()]
+    if strange:
+        return Finding(check, "broken", f"that of {strange[0]} is no number")
+    norms = {name: norm for name, norm in relative_gradients(observed).items() if norm}
+    late = [name for name in trained_weights(setup) if name not in norms]
+    setup.network.load_state_dict(observed.start)
+    is_blind = _is_blind(setup, observed)
+    found = first_gradients(setup, observed, late) if late or is_blind else {}
+    dead = [name for name in late if name not in found]
     if dead:
         return Finding(
             check, "broken", f"{dead[0]} and {len(dead) - 1} more layers get none: the network is dead there"
         )
-    strange = [name for name, norm in norms.items() if not math.isfinite(norm)]
-    if strange:
-        return Finding(check, "broken", f"that of {strange[0]} is no number")
-    setup.network.load_state_dict(observed.start)
-    logits = _logits(setup, observed, training=True)
-    if (logits.std(0) <= 1e-6 * logits.abs().amax()).all():
+    if is_blind and _is_blind(setup, observed):  # also after the steps of `first_gradients`
         return Finding(check, "broken", "the logits are the same for every image: the network is dead")
+    if not norms:
+        return Finding(check, "broken", "no layer gets one at the trial's first step")
     low, high = min(norms, key=norms.__getitem__), max(norms, key=norms.__getitem__)
     read = f"norm over that of the weights: {norms[low]:.1e} ({low}) to {norms[high]:.1e} ({high})"
     if norms[high] > 1e5 * norms[low]:
         return Finding(check, "suspicious", f"{read}: vanishing or exploding on the way")
+    if late:
+        steps = max(found.values())
+        when = f"after {steps} step{'s' * (steps != 1)}" if steps else "only without the recipe's techniques"
+        read += f"; {late[0]} and {len(late) - 1} more layers get one {when}"
     return Finding(check, "ok", read)
 
 
+def _is_blind(setup: TrainingSetup, observed: Observed) -> bool:
+    """Whether the logits are the same for every image."""
+    logits = _logits(setup, observed, training=True)
+    return bool(len(logits) > 1 and (logits.std(0) <= 1e-6 * logits.abs().amax()).all())
+
+
 def relative_gradients(observed: Observed) -> dict[str, float]:
-    """Norm of the first step's gradient over the norm of the weights, of each matrix and filter."""
+    """The first step's gradient of each matrix and filter, as `relative` has it."""
     return {
-        name: (gradient.norm() / observed.start[name].float().norm()).item()
+        name: relative(gradient, observed.start[name])
         for name, gradient in observed.gradients.items()
         if gradient.ndim > 1
     }
-
-
-def trained_weights(setup: TrainingSetup) -> list[str]:
-    """The names of the matrices and filters that are trained."""
-    parameters = setup.network.named_parameters()
-    return [name for name, parameter in parameters if parameter.requires_grad and parameter.ndim > 1]
 
 
 def check_updates(updates: dict[str, float]) -> Finding:

@@ -10,7 +10,7 @@ from pipelines.train import TrainingSetup
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds, from the second epoch of a short trial."""
+    """Seconds, from the last epoch of a short trial."""
 
     data_per_step: float
     """drawing and augmenting a batch, as far as that is done before an epoch"""
@@ -32,16 +32,17 @@ def measure(setup: TrainingSetup, observed: Observed) -> Costs:
     """What the laps of the short trial say of the full one."""
     recipe, trial, images = setup.recipe, observed.trial, len(setup.dataset.train_labels)
     seconds = {(lap.name, lap.epoch): lap.seconds for lap in trial.laps}
-    epoch = len(trial.epochs)  # the second, unless the first diverged
+    epoch = len(trial.epochs)
     timed = trial.steps - observed.steps if epoch > 1 else observed.steps
     steps = recipe.steps(images)
     rounds = math.ceil(steps / (recipe.steps_per_epoch(images) * recipe.evaluation.every))  # the last epoch has one
     tests = len(setup.dataset.test_labels)
+    evaluated = (lap.seconds for lap in trial.laps if lap.name in ("evaluate", "final_evaluate"))
     return Costs(
         data_per_step=seconds["augment", epoch] / observed.steps,
         compute_per_step=seconds["train", epoch] / timed,
         steps=steps,
-        evaluations=rounds * seconds.get(("evaluate", 1), 0.0) * tests / min(tests, TEST_IMAGES),
+        evaluations=rounds * next(evaluated, 0.0) * tests / min(tests, TEST_IMAGES),
         loads_meanwhile=not recipe.loader.augments_epochs,
     )
 

@@ -6,6 +6,7 @@ It does not see the images, the labels and the loss.
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from torch.optim import Optimizer, optimizer
 
 from pipelines.doctor import checks
 from pipelines.doctor.findings import Finding
+from pipelines.doctor.weights import relative
 from pipelines.trial import Trial
 
 NOT_SEEN = {
@@ -28,6 +30,9 @@ NOT_SEEN = {
 }
 """checks of recipes that a function does not get, and why"""
 NO_STEP = "no optimizer of torch made a step"
+WATCHED_STEPS = 10
+"""steps of an optimizer within which each of its parameters should get a gradient and move: a last layer or branches
+that start at zero keep others waiting for a step or two, and a warm-up may begin with a rate of 0"""
 MUCH_OUTSIDE = 0.05
 """share of a trial's time outside its laps that is suspicious"""
 
@@ -52,9 +57,10 @@ class Watched:
     names: dict[Tensor, str] = field(default_factory=dict)
     """of the trained parameters, as their network calls them"""
     gradients: dict[Tensor, float | None] = field(default_factory=dict)
-    """norm at the first step, by parameter of an optimizer; None: it has no gradient"""
+    """by parameter of an optimizer: norm at the first step at which it is not 0, among WATCHED_STEPS; None: it has no
+    gradient"""
     updates: dict[Tensor, float] = field(default_factory=dict)
-    """of matrices and filters: norm of the first step's update over that of the weights"""
+    """of matrices and filters: the largest update of these steps, as `relative` has it"""
 
     def name(self, parameter: Tensor) -> str:
         """As its network calls it."""
@@ -71,6 +77,7 @@ def watched() -> Iterator[Watched]:
     """Watch every network and optimizer until the block ends."""
     watch, depth = Watched(), 0
     before: dict[Tensor, Tensor] = {}
+    steps_of: Counter[Optimizer] = Counter()
 
     def called(network: nn.Module, inputs: object) -> None:
         nonlocal depth
@@ -88,16 +95,21 @@ def watched() -> Iterator[Watched]:
             depth -= 1
 
     def steps(stepping: Optimizer, *arguments: object) -> None:
+        steps_of[stepping] += 1
+        if steps_of[stepping] > WATCHED_STEPS:
+            return
         for parameter in parameters_of(stepping):
-            if parameter not in watch.gradients:
+            if not watch.gradients.get(parameter):
                 watch.gradients[parameter] = None if parameter.grad is None else parameter.grad.float().norm().item()
-                if parameter.ndim > 1:
-                    before[parameter] = parameter.detach().clone()
+            if parameter.ndim > 1:
+                before[parameter] = parameter.detach().clone()
 
     def stepped(stepping: Optimizer, *arguments: object) -> None:
         for parameter in parameters_of(stepping):
-            if (old := before.pop(parameter, None)) is not None and (norm := old.float().norm().item()):
-                watch.updates[parameter] = (parameter.detach() - old).float().norm().item() / norm
+            if (old := before.pop(parameter, None)) is not None:
+                largest = watch.updates.get(parameter, 0.0)
+                if math.isfinite(largest):  # NaN stays
+                    watch.updates[parameter] = max(relative(parameter.detach() - old, old), largest)
 
     handles = (
         modules.register_module_forward_pre_hook(called),
@@ -198,7 +210,7 @@ def check_modes(watch: Watched) -> Finding:
 
 
 def check_gradients(watch: Watched) -> Finding:
-    """At the first step every parameter has a gradient that is a number."""
+    """Every parameter gets a gradient in the first steps, and each is a number."""
     check = "gradients"
     strange = [one for one, norm in watch.gradients.items() if norm is not None and not math.isfinite(norm)]
     if strange:
@@ -207,16 +219,17 @@ def check_gradients(watch: Watched) -> Finding:
     if len(dead) == len(watch.gradients):
         return Finding(check, "broken", "no parameter of an optimizer gets one")
     if dead:
-        sentence = f"{watch.name(dead[0])} gets none at the first step, one of {len(dead)} of {len(watch.gradients)}"
+        count = f"one of {len(dead)} of {len(watch.gradients)}"
+        sentence = f"{watch.name(dead[0])} gets none in the first {WATCHED_STEPS} steps, {count}"
         return Finding(check, "suspicious", sentence)
-    return Finding(check, "ok", f"all {len(watch.gradients)} parameters get one at the first step")
+    return Finding(check, "ok", f"all {len(watch.gradients)} parameters get one in the first {WATCHED_STEPS} steps")
 
 
 def check_updates(watch: Watched) -> Finding:
-    """As of a recipe, but the first step may be one of a warm-up, with a rate of 0."""
+    """As of a recipe. A warm-up may begin with a rate of 0, and go on for longer than was watched."""
     updates = {watch.name(one): share for one, share in watch.updates.items()}
     if updates and not any(updates.values()):
-        return Finding("updates", "ok", "none at the first step: its learning rate is 0")
+        return Finding("updates", "suspicious", f"none in the first {WATCHED_STEPS} steps: their learning rate is 0")
     return checks.check_updates(updates)
 
 

@@ -1,4 +1,5 @@
-"""An epoch and a few steps of the recipe's own trial on a thousand images or more, and what was seen in them.
+"""An epoch of the recipe's own trial, and perhaps a few steps more, on a thousand images or more, and what was seen in
+them.
 
 What the network is fed, how it is called and what its first gradients are is read off `run_trial` itself, not off a
 copy of it that could be right where the original is wrong.
@@ -27,11 +28,13 @@ TIMED_STEPS = 10
 
 @dataclass
 class Observed:
-    """What one trial showed. Its first epoch was watched closely, its second was left alone and timed."""
+    """What one trial showed. Its first epoch was watched closely, its second, if any, was left alone and timed."""
 
     trial: Trial
     start: dict[str, Tensor]
     """the network as the trial initialised it"""
+    end: dict[str, Tensor]
+    """the network as the trial left it"""
     images: Tensor
     """(N, C, height, width), one epoch as the network was fed"""
     labels: Tensor
@@ -55,7 +58,7 @@ class _Watch:
     has_gradients: bool = False
 
     def trial_start(self, state: State) -> None:
-        self.start = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
+        self.start = copies(state)
 
     def batch_ready(self, state: State) -> None:
         if state.epoch == 0:
@@ -75,6 +78,11 @@ class _Watch:
             if parameter.grad is not None
         }
         self.has_gradients = scaler is None or all(one.isfinite().all() for one in self.gradients.values())
+
+
+def copies(trained: TrainingSetup | State) -> dict[str, Tensor]:
+    """The network's weights and statistics as they are now."""
+    return {name: tensor.clone() for name, tensor in trained.network.state_dict().items()}
 
 
 def hard(labels: Tensor) -> Tensor:
@@ -112,7 +120,9 @@ def observe(setup: TrainingSetup, seed: int = 0) -> Observed:
     evaluation = setup.recipe.evaluation.model_copy(update={"every": 1, "train_accuracy": False})
     dataset = shortened(setup.dataset, setup.recipe.batch_size)
     steps_per_epoch = setup.recipe.steps_per_epoch(len(dataset.train_labels))
-    epochs = 1 + min(TIMED_STEPS / steps_per_epoch, 1.0)
+    # a CPU has little to do before the first step, and takes long for a large batch: one is timed well enough
+    is_timed_again = setup.world.device.type != "cpu" or setup.recipe.batch_size < IMAGES[0]
+    epochs = 1 + is_timed_again * min(TIMED_STEPS / steps_per_epoch, 1.0)
     recipe = setup.recipe.model_copy(update={"epochs": epochs, "evaluation": evaluation})
     watch = _Watch()
     modes: dict[bool, set[bool]] = {}
@@ -127,7 +137,7 @@ def observe(setup: TrainingSetup, seed: int = 0) -> Observed:
     short = replace(setup, recipe=recipe, dataset=dataset, strategy=strategy)
     trial = run_trial(short, seed, [watch])
     images, labels = torch.cat(watch.images), torch.cat(watch.labels)
-    return Observed(trial, watch.start, images, labels, watch.gradients, modes, len(watch.images))
+    return Observed(trial, watch.start, copies(setup), images, labels, watch.gradients, modes, len(watch.images))
 
 
 def in_place(setup: TrainingSetup) -> InPlace:

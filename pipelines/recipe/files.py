@@ -145,41 +145,43 @@ def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
     return result
 
 
-def smoke_test(recipe: Recipe) -> Recipe:
+def smoke_test(recipe: Recipe, processes: int = 1) -> Recipe:
     """The recipe on at most 128 images for two epochs: enough to see that it runs. Its accuracy means nothing.
 
-    Images that are made up are also smaller and fewer, because networks for large images take long on a CPU. So are
-    sequences of tokens.
+    Images that are made up are also smaller and fewer, because networks for large images take long on a CPU, and many
+    CPUs emulate bfloat16. So are sequences of tokens. Each of several processes has one or more of them in a step.
     """
     if recipe.data.made_up:
-        return _smoke_test_of_throughput(recipe)
+        return _smoke_test_of_throughput(recipe, processes)
     if recipe.data.tokens:
-        return _smoke_test_of_tokens(recipe)
+        return _smoke_test_of_tokens(recipe, processes)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 128, 128)})
     return _shortened(recipe, data, batch_size=32)
 
 
-def _smoke_test_of_throughput(recipe: Recipe) -> Recipe:
-    """Two epochs of two batches of 8 images, at most 64 pixels wide."""
-    made_up = recipe.data.made_up
+def _smoke_test_of_throughput(recipe: Recipe, processes: int) -> Recipe:
+    """Two epochs of a batch of 2 images or more, at most 64 pixels wide. The network is the recipe's."""
+    made_up, batch_size = recipe.data.made_up, max(2, processes)
     assert made_up
-    few = {"images": min(made_up.images, 16), "size": min(made_up.size, 64), "classes": min(made_up.classes, 10)}
+    most = {"images": batch_size, "size": 64, "classes": 10}
+    few = {option: min(getattr(made_up, option), value) for option, value in most.items()}
     data = recipe.data.model_copy(update={"made_up": made_up.model_copy(update=few), "limit": few["images"]})
-    return _shortened(recipe, data, batch_size=8)
+    return _shortened(recipe, data, batch_size, processes)
 
 
-def _smoke_test_of_tokens(recipe: Recipe) -> Recipe:
-    """Two epochs of two batches of 2 sequences, at most 32 tokens long. The network is the recipe's."""
-    tokens = recipe.data.tokens
+def _smoke_test_of_tokens(recipe: Recipe, processes: int) -> Recipe:
+    """Two epochs of two batches of 2 sequences or more, at most 32 tokens long. The network is the recipe's."""
+    tokens, batch_size = recipe.data.tokens, max(2, processes)
     assert tokens
-    few = {"sequences": min(tokens.sequences, 4), "length": min(tokens.length, 32)}
-    return _shortened(recipe, recipe.data.model_copy(update={"tokens": tokens.model_copy(update=few)}), batch_size=2)
+    few = {"sequences": min(tokens.sequences, 2 * batch_size), "length": min(tokens.length, 32)}
+    data = recipe.data.model_copy(update={"tokens": tokens.model_copy(update=few)})
+    return _shortened(recipe, data, batch_size, processes)
 
 
-def _shortened(recipe: Recipe, data: Data, batch_size: int) -> Recipe:
-    """The recipe on these data, for two epochs at most, in batches of at most this size."""
+def _shortened(recipe: Recipe, data: Data, batch_size: int, processes: int = 1) -> Recipe:
+    """The recipe on these data, for two epochs at most, in batches of at most this size, shared by the processes."""
     batch_size = min(recipe.batch_size, batch_size)
-    accumulation = math.gcd(recipe.accumulation, batch_size)
+    accumulation = math.gcd(recipe.accumulation, max(batch_size // processes, 1))
     shorter = {"data": data, "batch_size": batch_size, "accumulation": accumulation, "epochs": min(recipe.epochs, 2.0)}
     return recipe.model_copy(update=shorter)
 

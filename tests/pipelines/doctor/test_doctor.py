@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -184,8 +185,10 @@ def test_a_far_too_high_rate_is_found(digits):
 
 def test_a_far_too_low_rate_is_suspicious(digits):
     setup = setup_for(digits, "optimizer.lr=1e-5")
-    sweep = fitting.range_test(setup, observe(setup))
-    assert fitting.check_rate(setup.recipe, sweep).verdict in ("broken", "suspicious")
+    seen = observe(setup)
+    sweep = fitting.range_test(setup, seen)
+    finding = fitting.check_rate(setup.recipe, sweep, partial(fitting.hold, setup, seen))
+    assert finding.verdict in ("broken", "suspicious")
 
 
 def test_labels_that_say_nothing_can_not_be_memorised_by_a_network_without_enough_weights(digits):

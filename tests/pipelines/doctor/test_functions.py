@@ -63,7 +63,7 @@ def test_a_healthy_function(found):
     timed = findings.pop("laps")  # the share outside depends on the machine
     assert "train, evaluate; " in timed.sentence
     assert {one.verdict for one in findings.values()} == {"ok"}, findings
-    assert findings["gradients"].sentence == "all 4 parameters get one at the first step"
+    assert findings["gradients"].sentence == "all 4 parameters get one in the first 10 steps"
     assert "pixels" in absent
 
 
@@ -76,9 +76,9 @@ def test_a_healthy_function(found):
         ("loss.backward()", "loss", "gradients", "broken", "no parameter of an optimizer gets one"),
         ("loss.backward()", "(loss * float('nan')).backward()", "gradients", "broken", "0.weight is no number"),
         ("network.parameters()", "[*network.parameters(), torch.zeros(3, requires_grad=True)]", "gradients",
-         "suspicious", "a parameter of 3 gets none at the first step, one of 1 of 5"),
+         "suspicious", "a parameter of 3 gets none in the first 10 steps, one of 1 of 5"),
         ("lr=0.1", "lr=100.0", "updates", "broken", "a step moves a layer by"),
-        ("lr=0.1", "lr=0.0", "updates", "ok", "its learning rate is 0"),
+        ("lr=0.1", "lr=0.0", "updates", "suspicious", "none in the first 10 steps: their learning rate is 0"),
         ('"train", epoch', '"train"', "laps", "suspicious", "epoch 1 has no run.lap('train', 1)"),
         ("run.evaluated(epoch, accuracy=accuracy, loss=loss)", "pass", "result", "suspicious", "no epoch is reported"),
         ("loss=loss)", "loss=float('nan'))", "result", "broken", "the training loss of epoch 1 is nan"),
@@ -88,6 +88,25 @@ def test_a_fault(found, old, new, check, verdict, sentence):
     findings, _ = found((old, new))
     assert findings[check].verdict == verdict
     assert sentence in findings[check].sentence
+
+
+ZERO = "network[-1].weight.data.zero_(); network[-1].bias.data.zero_(); optimizer = "
+WARM_UP = (
+    "                for group in optimizer.param_groups: group['lr'] = 0.001 * step\n                optimizer.step()"
+)
+
+
+@pytest.mark.parametrize(
+    "replacements",
+    [
+        [("optimizer = ", ZERO)],
+        [("optimizer = ", ZERO), ("SGD(network.parameters(), lr=0.1)", "AdamW(network.parameters())")],
+        [("for _ in", "for step in"), ("                optimizer.step()", WARM_UP)],
+    ],
+)  # fmt: skip
+def test_a_head_that_starts_at_zero_and_a_warm_up_from_zero_are_healthy(found, replacements):
+    findings, _ = found(*replacements)
+    assert {findings[check].verdict for check in ("modes", "gradients", "updates")} == {"ok"}, findings
 
 
 def test_what_a_trial_leaves_behind_is_seen(found):

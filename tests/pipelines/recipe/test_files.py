@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from pipelines import recipe
-from pipelines.recipe import RecipeError, files
+from pipelines.recipe import RecipeError, files, processes
 
 BASE = """
 title: "a base"
@@ -376,6 +376,18 @@ def test_a_sample_is_small_and_still_a_recipe(write):
     tiny = recipe.smoke_test(recipe.load("a/base", ["epochs=0.5", "batch_size=8", "data.limit=20"]))
     assert (tiny.data.limit, tiny.batch_size, tiny.epochs) == (20, 8, 0.5)
     assert type(small).model_validate_json(small.model_dump_json()) == small
+
+
+@pytest.mark.parametrize(("count", "batch_size", "accumulation"), [(1, 2, 2), (2, 2, 1), (3, 3, 1), (8, 8, 1)])
+@pytest.mark.parametrize("name", ["throughput/resnet50", "throughput/gpt2-124m"])
+def test_a_smoke_test_of_throughput_has_two_images_or_one_for_each_process(name, count, batch_size, accumulation):
+    whole = recipe.load(name, ["batch_size=48", "accumulation=4"])
+    short = recipe.smoke_test(whole, count)
+    assert (short.batch_size, short.accumulation, short.epochs) == (batch_size, accumulation, 2)
+    assert (short.model, short.precision, short.optimizer) == (whole.model, whole.precision, whole.optimizer)
+    processes.check(short, count)
+    data = short.data
+    assert (data.tokens.sequences if data.tokens else data.made_up.images) >= batch_size
 
 
 def test_a_star_stays_within_its_folder():
