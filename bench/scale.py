@@ -168,7 +168,7 @@ def the_recipe(given: ScaleOptions) -> tuple[str, Recipe]:
     names = recipes.select(given.names)
     if len(names) != 1:
         raise ValueError(f"{PROG} takes one recipe, not {len(names)}")
-    recipe = jobs.load(names[0], given.overrides, smoke_test=given.smoke_test)
+    recipe = jobs.load(names[0], given.overrides, smoke_test=given.smoke_test, is_shared=True)
     return jobs.run_name(names[0]), recipe
 
 
@@ -223,8 +223,7 @@ def recipe_of(given: ScaleOptions, size: Size) -> Recipe:
     (name,) = recipes.select(given.names)
     changes = [change for change in size.changes if "=" in change]  # the others are options of bench/run.py
     with named(size):
-        overrides = [*given.overrides, *changes]
-        return jobs.load(name, overrides, smoke_test=given.smoke_test, processes=size.processes)
+        return jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test, is_shared=True)
 
 
 @contextlib.contextmanager
@@ -254,7 +253,7 @@ def all_sizes(processes: Sequence[int], batch_size: int) -> list[Size]:
     smallest = min(processes)
     found = []
     for size in sorted(processes):
-        found.append(Size(size, f"{max(batch_size, size)} images per step"))  # a smoke test has one a process, or more
+        found.append(Size(size, f"{batch_size} images per step"))
         if size > 1:
             found.append(Size(size, "without the gradient all-reduce", ("parallel.sync_gradients=false",)))
         if size > smallest:

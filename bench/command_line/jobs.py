@@ -202,7 +202,8 @@ def jobs(options: RunOptions) -> list[Job]:
             overrides = [*options.overrides, *variation.overrides, *target, *fold]
             recipe = load_any(name, overrides, smoke_test=options.smoke_test)
             if options.batch_per_process:
-                recipe = recipe.with_batch(options.batch_per_process * launched_processes())
+                processes = int(os.environ.get("WORLD_SIZE", "1"))
+                recipe = recipe.with_batch(options.batch_per_process * processes)
             job = new_job(name, recipe, first, trials, smoke_test=options.smoke_test, suffix=variation.suffix)
             found.append(job)
     for text in options.command:
@@ -293,22 +294,23 @@ def select_varied(
     return [(*one, variation) for one in select(options, trials, repeat=repeat) for variation in varied]
 
 
-def launched_processes() -> int:
-    """Processes that a launcher has started together, this one included."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def is_launched() -> bool:
+    """Whether a launcher started this process, perhaps with others."""
+    return "WORLD_SIZE" in os.environ
 
 
-def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False, processes: int | None = None) -> Recipe:
-    """A recipe as so many processes train it (default: those that were launched)."""
+def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False, is_shared: bool | None = None) -> Recipe:
+    """A recipe as it is trained. is_shared: as `recipes.smoke_test` has it (default: a launcher started this)."""
     recipe = recipes.load(name, overrides)
-    return recipes.smoke_test(recipe, processes or launched_processes()) if smoke_test else recipe
+    shared = is_launched() if is_shared is None else is_shared
+    return recipes.smoke_test(recipe, is_shared=shared) if smoke_test else recipe
 
 
 def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Script:
     """A recipe, or a training of the user's own, as it is trained."""
     recipe = recipes.load_any(name, overrides)
     is_cut = smoke_test and isinstance(recipe, Recipe)
-    return recipes.smoke_test(recipe, launched_processes()) if is_cut else recipe
+    return recipes.smoke_test(recipe, is_shared=is_launched()) if is_cut else recipe
 
 
 def folds_of(count: int | None) -> list[list[str]]:

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from pipelines import recipe
-from pipelines.recipe import RecipeError, files, processes
+from pipelines.recipe import RecipeError, files
 
 BASE = """
 title: "a base"
@@ -378,16 +378,18 @@ def test_a_sample_is_small_and_still_a_recipe(write):
     assert type(small).model_validate_json(small.model_dump_json()) == small
 
 
-@pytest.mark.parametrize(("count", "batch_size", "accumulation"), [(1, 2, 2), (2, 2, 1), (3, 3, 1), (8, 8, 1)])
-@pytest.mark.parametrize("name", ["throughput/resnet50", "throughput/gpt2-124m"])
-def test_a_smoke_test_of_throughput_has_two_images_or_one_for_each_process(name, count, batch_size, accumulation):
-    whole = recipe.load(name, ["batch_size=48", "accumulation=4"])
-    short = recipe.smoke_test(whole, count)
-    assert (short.batch_size, short.accumulation, short.epochs) == (batch_size, accumulation, 2)
+@pytest.mark.parametrize(
+    ("is_shared", "accumulation", "expected"),
+    [(False, 1, (2, 2, 1)), (False, 4, (4, 4, 2)), (False, 3, (2, 2, 1)), (True, 1, (8, 16, 1)), (True, 8, (8, 16, 4))],
+)
+def test_a_smoke_test_of_throughput_has_few_images_and_more_for_several_processes(is_shared, accumulation, expected):
+    """Batch, images and accumulation: a micro-batch has two images, which every batch norm takes."""
+    whole = recipe.load("throughput/resnet50", ["batch_size=48", f"accumulation={accumulation}"])
+    short = recipe.smoke_test(whole, is_shared=is_shared)
+    made_up = short.data.made_up
+    assert (short.batch_size, made_up.images, short.accumulation) == expected
+    assert (made_up.size, made_up.classes, short.epochs) == (64, 10, 2)
     assert (short.model, short.precision, short.optimizer) == (whole.model, whole.precision, whole.optimizer)
-    processes.check(short, count)
-    data = short.data
-    assert (data.tokens.sequences if data.tokens else data.made_up.images) >= batch_size
 
 
 def test_a_star_stays_within_its_folder():
