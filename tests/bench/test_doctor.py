@@ -42,6 +42,16 @@ def test_without_matplotlib_a_line_says_what_to_install(examine, monkeypatch, tm
     assert [path.name for path in (tmp_path / "runs" / "doctor").iterdir()] == ["digits-quick-fed.png"]
 
 
+@pytest.mark.parametrize(("precision", "is_said"), [("autocast", True), ("float32", False)])
+def test_where_bfloat16_would_be_emulated_float32_is_examined(examine, monkeypatch, precision, is_said):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    trained = []
+    monkeypatch.setattr(doctor_view, "show", lambda console, name, chosen, *more: trained.append(chosen.precision))
+    ended = examine("digits/quick", "model.widths=[16]", f"precision={precision}")
+    assert (ended.status, ended.err, trained) == (0, "", ["float32"])
+    assert ("examined and timed in float32" in ended.out) == is_said
+
+
 def test_something_broken_is_exit_status_1(examine):
     ended = examine("digits/quick", "model.widths=[16]", "optimizer.lr=30")
     assert ended.status == 1
