@@ -168,7 +168,7 @@ def the_recipe(given: ScaleOptions) -> tuple[str, Recipe]:
     names = recipes.select(given.names)
     if len(names) != 1:
         raise ValueError(f"{PROG} takes one recipe, not {len(names)}")
-    recipe = jobs.load(names[0], given.overrides, smoke_test=given.smoke_test, is_shared=True)
+    recipe = jobs.load(names[0], given.overrides, smoke_test=given.smoke_test)
     return jobs.run_name(names[0]), recipe
 
 
@@ -223,7 +223,7 @@ def recipe_of(given: ScaleOptions, size: Size) -> Recipe:
     (name,) = recipes.select(given.names)
     changes = [change for change in size.changes if "=" in change]  # the others are options of bench/run.py
     with named(size):
-        return jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test, is_shared=True)
+        return jobs.load(name, [*given.overrides, *changes], smoke_test=given.smoke_test)
 
 
 @contextlib.contextmanager

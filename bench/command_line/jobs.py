@@ -294,23 +294,16 @@ def select_varied(
     return [(*one, variation) for one in select(options, trials, repeat=repeat) for variation in varied]
 
 
-def is_launched() -> bool:
-    """Whether a launcher started this process, perhaps with others."""
-    return "WORLD_SIZE" in os.environ
-
-
-def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False, is_shared: bool | None = None) -> Recipe:
-    """A recipe as it is trained. is_shared: as `recipes.smoke_test` has it (default: a launcher started this)."""
+def load(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe:
+    """A recipe as it is trained."""
     recipe = recipes.load(name, overrides)
-    shared = is_launched() if is_shared is None else is_shared
-    return recipes.smoke_test(recipe, is_shared=shared) if smoke_test else recipe
+    return recipes.smoke_test(recipe) if smoke_test else recipe
 
 
 def load_any(name: str, overrides: Sequence[str], *, smoke_test: bool = False) -> Recipe | Script:
     """A recipe, or a training of the user's own, as it is trained."""
     recipe = recipes.load_any(name, overrides)
-    is_cut = smoke_test and isinstance(recipe, Recipe)
-    return recipes.smoke_test(recipe, is_shared=is_launched()) if is_cut else recipe
+    return recipes.smoke_test(recipe) if smoke_test and isinstance(recipe, Recipe) else recipe
 
 
 def folds_of(count: int | None) -> list[list[str]]:

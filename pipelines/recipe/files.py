@@ -145,34 +145,27 @@ def current(settings: Mapping[str, object], source: str) -> dict[str, object]:
     return result
 
 
-def smoke_test(recipe: Recipe, *, is_shared: bool = False) -> Recipe:
+def smoke_test(recipe: Recipe) -> Recipe:
     """The recipe on at most 128 images for two epochs: enough to see that it runs. Its accuracy means nothing.
 
-    Images that are made up are also smaller and fewer, because networks for large images take long on a CPU, which may
-    emulate bfloat16. So are sequences of tokens.
-
-    is_shared: processes that a launcher started share each batch.
+    Images that are made up are also smaller and fewer, because networks for large images take long on a CPU. So are
+    sequences of tokens.
     """
     if recipe.data.made_up:
-        return _smoke_test_of_throughput(recipe, is_shared=is_shared)
+        return _smoke_test_of_throughput(recipe)
     if recipe.data.tokens:
         return _smoke_test_of_tokens(recipe)
     data = recipe.data.model_copy(update={"limit": min(recipe.data.limit or 128, 128)})
     return _shortened(recipe, data, batch_size=32)
 
 
-def _smoke_test_of_throughput(recipe: Recipe, *, is_shared: bool) -> Recipe:
-    """Two epochs of images that are at most 64 pixels wide. The network is the recipe's.
-
-    A process alone has a batch of 2 an epoch, or of 2 micro-batches of 2. Several share two batches of 8.
-    """
+def _smoke_test_of_throughput(recipe: Recipe) -> Recipe:
+    """Two epochs of one batch of 8 images, at most 64 pixels wide."""
     made_up = recipe.data.made_up
     assert made_up
-    batch_size, batches = (8, 2) if is_shared else (2 * math.gcd(recipe.accumulation, 2), 1)
-    most = {"images": batches * batch_size, "size": 64, "classes": 10}
-    few = {option: min(getattr(made_up, option), value) for option, value in most.items()}
+    few = {"images": min(made_up.images, 8), "size": min(made_up.size, 64), "classes": min(made_up.classes, 10)}
     data = recipe.data.model_copy(update={"made_up": made_up.model_copy(update=few), "limit": few["images"]})
-    return _shortened(recipe, data, batch_size, micro_batch=2)  # batch norm may refuse one image
+    return _shortened(recipe, data, batch_size=8)
 
 
 def _smoke_test_of_tokens(recipe: Recipe) -> Recipe:
@@ -183,13 +176,10 @@ def _smoke_test_of_tokens(recipe: Recipe) -> Recipe:
     return _shortened(recipe, recipe.data.model_copy(update={"tokens": tokens.model_copy(update=few)}), batch_size=2)
 
 
-def _shortened(recipe: Recipe, data: Data, batch_size: int, micro_batch: int = 1) -> Recipe:
-    """The recipe on these data, for two epochs at most, in batches of at most this size.
-
-    micro_batch: images or more of each under `accumulation`.
-    """
+def _shortened(recipe: Recipe, data: Data, batch_size: int) -> Recipe:
+    """The recipe on these data, for two epochs at most, in batches of at most this size."""
     batch_size = min(recipe.batch_size, batch_size)
-    accumulation = math.gcd(recipe.accumulation, max(batch_size // micro_batch, 1))
+    accumulation = math.gcd(recipe.accumulation, batch_size)
     shorter = {"data": data, "batch_size": batch_size, "accumulation": accumulation, "epochs": min(recipe.epochs, 2.0)}
     return recipe.model_copy(update=shorter)
 

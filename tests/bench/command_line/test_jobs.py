@@ -310,12 +310,3 @@ def test_a_batch_per_process_grows_with_the_world_and_the_rate_with_the_batch(mo
     assert (job.recipe.batch_size, job.recipe.techniques.ema.momentum) == (192, pytest.approx(0.9**3))
     (job,) = jobs_of("digits/quick")
     assert (job.recipe.batch_size, job.recipe.scaling) == (64, None)
-
-
-@pytest.mark.parametrize("variables", [{}, {"WORLD_SIZE": "2"}])
-def test_processes_of_a_launcher_have_a_batch_that_they_can_share(monkeypatch, variables):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    (job,) = jobs_of("throughput/resnet50", "--smoke-test")
-    assert job.recipe.batch_size == (8 if variables else 2)
