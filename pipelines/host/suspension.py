@@ -11,41 +11,54 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 INTERVAL = 0.5
 """seconds between two looks at the clock"""
+SCHEDSTAT = Path("/proc/self/schedstat")
+"""nanoseconds on a CPU, nanoseconds of waiting for one, and turns, of the main thread"""
 LONGEST = 1.0
 """seconds between two looks that always count: as long as a busy machine may take to wake a thread"""
+
+
+def active_seconds() -> float:
+    """CPU time of this process, and the time in which its main thread was ready and had to wait for a CPU, as far as
+    Linux counts that (Documentation/scheduler/sched-stats.rst)."""
+    try:
+        waited = int(SCHEDSTAT.read_text(encoding="ascii").split()[1]) / 1e9
+    except OSError:
+        waited = 0.0
+    return time.process_time() + waited
 
 
 class AwakeClock:
     """Seconds since it was made, without those in which this process was suspended.
 
-    Look at it at intervals shorter than `longest`. What two looks lie further apart counts as far as the process has
-    computed meanwhile: a thread may wait long for Python's lock. `now` must be monotonic, in seconds; `computed` is the
-    CPU time of this process. Both are arguments so that the rule can be tested without waiting.
+    Look at it at intervals shorter than `longest`. What two looks lie further apart counts as far as the process was
+    active meanwhile: a thread may wait long for Python's lock, and a process for a CPU. `now` must be monotonic, in
+    seconds. Both are arguments so that the rule can be tested without waiting.
     """
 
     def __init__(
         self,
         longest: float = LONGEST,
         now: Callable[[], float] = time.monotonic,
-        computed: Callable[[], float] = time.process_time,
+        active: Callable[[], float] = active_seconds,
     ) -> None:
-        self._longest, self._now, self._computed = longest, now, computed
-        self._last = now(), computed()
+        self._longest, self._now, self._active = longest, now, active
+        self._last = now(), active()
         self._seconds = 0.0
         self.suspended = 0.0
         """seconds that were left out"""
 
     def __call__(self) -> float:
         """Look at it."""
-        before, self._last = self._last, (self._now(), self._computed())
-        passed, computed = (now - then for now, then in zip(self._last, before, strict=True))
-        counted = min(passed, self._longest + computed)
+        before, self._last = self._last, (self._now(), self._active())
+        passed, active = (now - then for now, then in zip(self._last, before, strict=True))
+        counted = min(passed, self._longest + active)
         self._seconds += counted
         self.suspended += passed - counted
         return self._seconds

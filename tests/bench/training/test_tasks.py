@@ -65,7 +65,7 @@ def test_a_high_status_that_is_of_no_signal_is_a_status(task_of):
 def test_time_in_which_all_were_suspended_does_not_count(task_of, monkeypatch):
     """An hour passes between two looks."""
     hour = itertools.chain([0.0], itertools.repeat(3600.0))
-    clock = partial(AwakeClock, now=lambda: next(hour), computed=lambda: 0.0)
+    clock = partial(AwakeClock, now=lambda: next(hour), active=lambda: 0.0)
     monkeypatch.setattr(tasks, "AwakeClock", clock)
     monkeypatch.setattr(tasks, "INTERVAL", 0.01)
     assert task_of("time.sleep(0.3)\nsys.exit(2)", timeout=600).train() == Failure(2, "ended with status 2")

@@ -181,7 +181,7 @@ def silence_of_another(monkeypatch, steps):
         now += steps[len(looks) - 1] if len(looks) <= len(steps) else interval
         return False
 
-    monkeypatch.setattr(failures, "AwakeClock", partial(AwakeClock, now=lambda: now, computed=lambda: 0.0))
+    monkeypatch.setattr(failures, "AwakeClock", partial(AwakeClock, now=lambda: now, active=lambda: 0.0))
     watcher = failures.Watcher(World(0, 2), [("here", 1), ("there", 2)], on_failure, silence=60, interval=1.0)
     watcher._left = SimpleNamespace(wait=wait)
     with pytest.raises(EndError):

@@ -13,15 +13,23 @@ class Times:
     """The clocks of a process, moved by hand."""
 
     def __init__(self):
-        self.now, self.computed = 100.0, 5.0
+        self.now, self.active = 100.0, 5.0
 
     def clock(self, longest=1.0):
-        return AwakeClock(longest, now=lambda: self.now, computed=lambda: self.computed)
+        return AwakeClock(longest, now=lambda: self.now, active=lambda: self.active)
 
 
 @pytest.fixture
 def times():
     return Times()
+
+
+def test_who_waits_for_a_cpu_is_active(tmp_path, monkeypatch):
+    monkeypatch.setattr(suspension, "SCHEDSTAT", tmp_path / "schedstat")
+    monkeypatch.setattr(suspension.time, "process_time", lambda: 5.0)
+    assert suspension.active_seconds() == 5
+    suspension.SCHEDSTAT.write_text("7000000000 2500000000 12\n")
+    assert suspension.active_seconds() == 7.5
 
 
 def test_what_passes_between_two_looks_counts(times):
@@ -47,14 +55,14 @@ def test_a_process_that_computes_is_not_suspended(times):
     """A thread that looks may wait for Python's lock."""
     clock = times.clock()
     times.now += 20
-    times.computed += 19.5
+    times.active += 19.5
     assert (clock(), clock.suspended) == (20, 0)
 
 
 def test_a_clock_that_threads_keep_busy_runs_no_faster_than_time(times):
     clock = times.clock()
     times.now += 2
-    times.computed += 16
+    times.active += 16
     assert (clock(), clock.suspended) == (2, 0)
 
 

@@ -207,7 +207,7 @@ def test_silence_while_paceline_was_suspended_is_none(monkeypatch):
         looks.append(time.monotonic() + (3600 if len(looks) > 3 else 0))
         return looks[-1]
 
-    monkeypatch.setattr(command.suspension, "AwakeClock", partial(AwakeClock, now=now, computed=lambda: 0.0))
+    monkeypatch.setattr(command.suspension, "AwakeClock", partial(AwakeClock, now=now, active=lambda: 0.0))
     trial = train("import time; time.sleep(1); print('{\"accuracy\": 0.7}')")
     assert (trial.outcome, trial.reason) == ("reached", None)
     assert max(looks) - min(looks) > 3600

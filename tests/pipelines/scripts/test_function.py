@@ -448,7 +448,7 @@ def test_silence_while_the_process_was_suspended_is_none(monkeypatch, was_suspen
         return hour
 
     monkeypatch.setattr(timeouts, "INTERVAL", 0.001)
-    clock = partial(AwakeClock, now=now, computed=lambda: 0.0 if was_suspended else hour)
+    clock = partial(AwakeClock, now=now, active=lambda: 0.0 if was_suspended else hour)
     monkeypatch.setattr(timeouts, "AwakeClock", clock)
     ended = contextlib.nullcontext() if was_suspended else pytest.raises(ScriptError, match="for 600 s")
     with ended, timeouts.limited(600.0, run):
