@@ -46,7 +46,7 @@ def anchors() -> Table:
 def strong(scaling: Curves) -> Table:
     """The whole batch is fixed."""
     base, unit, rows = scaling.base, scaling.unit, []
-    headers = ("processes", f"{unit.sample} a process", "ms per step", unit.rate, "speed-up", "efficiency")
+    headers = ("processes", f"{unit.sample} per process", "ms per step", unit.rate, "speed-up", "efficiency")
     for point in scaling.strong:
         found = efficiency(base, point, lambda one: one.step_seconds)
         rows.append(
@@ -81,7 +81,7 @@ def weak(scaling: Curves) -> Table:
     )
     share = base.batch_size // base.processes
     caption = f"Medians. Efficiency: {unit.rate} per process, relative to the first row [95% interval]."
-    title = f"{scaling.recipe_name}: weak scaling, {share} {unit.sample} a process and step"
+    title = f"{scaling.recipe_name}: weak scaling, {share} {unit.sample} per process and step"
     return Table(title, headers, rows if len(rows) > 1 else (), caption)
 
 

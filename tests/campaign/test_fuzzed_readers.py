@@ -14,6 +14,7 @@ from results.flat import tables
 from results.page.data import page_data
 from results.tables.overview import overview
 from tests.results.builders import record, trial
+from tests.results.json_paths import paths_of, replaced
 
 pytestmark = pytest.mark.campaign
 FUZZ = settings(
@@ -51,22 +52,6 @@ def read_everything(run, trials):
         json.dumps(page_data([found], []), allow_nan=False)
         rows = store.attempt(lambda path: tables([found], "strict"), folder)
         assert not isinstance(rows, ValueError) or "\n" not in str(rows), str(rows)
-
-
-def paths_of(value, path=()):
-    """The places of all values within JSON."""
-    yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from paths_of(item, (*path, key))
-
-
-def replaced(value, path, new):
-    if not path:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = replaced(copy[path[0]], path[1:], new)
-    return copy
 
 
 ENVIRONMENT = {

@@ -21,6 +21,7 @@ from results.tables.overview import overview
 from results.tables.runs import trials_table
 from results.tables.scaling import scaling_tables
 from results.tables.strategies import strategies_table
+from tests.results.json_paths import paths_of, replaced
 
 MEASURED = Path(__file__).resolve().parents[2] / "results" / "measured"
 RECORDS = {
@@ -40,21 +41,9 @@ VALUES = [
 ]
 
 
-def paths_of(value, path=()):
-    """The places of all values within JSON; of a list, of its first item."""
-    if path:
-        yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from paths_of(item, (*path, key))
-
-
-def replaced(value, path, new):
-    if not path:
-        return new
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    copy[path[0]] = replaced(copy[path[0]], path[1:], new)
-    return copy
+def places(record):
+    """Of all values; of a list, of its first item."""
+    return [path for path in paths_of(record) if path and not any(type(key) is int and key > 0 for key in path)]
 
 
 class Record:
@@ -65,7 +54,7 @@ class Record:
         self.run = json.loads((self.path / store.RECORD).read_bytes())
         self.trials = [json.loads(line) for line in (self.path / store.TRIALS).read_bytes().splitlines()[:3]]
         self.run |= {"seeds": [trial["seed"] for trial in self.trials], "id": "damaged1"}
-        self.of_run, self.of_trial = list(paths_of(self.run)), list(paths_of(self.trials[0]))
+        self.of_run, self.of_trial = places(self.run), places(self.trials[0])
 
     def damages(self):
         """All: the file, the place of a value, and what is there instead."""

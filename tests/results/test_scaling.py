@@ -59,13 +59,13 @@ def tables(runs=RUNS):
 def test_strong_scaling_is_the_speed_up_over_the_processes():
     rows = tables()["strong scaling, 512 images per step"]
     assert [row["processes"] for row in rows] == ["1", "2", "4"]
-    assert [row["images a process"] for row in rows] == ["512", "256", "128"]
+    assert [row["images per process"] for row in rows] == ["512", "256", "128"]
     assert [row["speed-up"] for row in rows] == ["1.00", "1.60", "2.00"]
     assert [row["efficiency"].split()[0] for row in rows] == ["100%", "80%", "50%"]
 
 
 def test_weak_scaling_is_the_step_time_at_the_same_batch_a_process():
-    rows = tables()["weak scaling, 512 images a process and step"]
+    rows = tables()["weak scaling, 512 images per process and step"]
     assert [row["images per step"] for row in rows] == ["512", "1024", "2048"]
     assert [row["efficiency"].split()[0] for row in rows] == ["100%", "80%", "62%"]
 
@@ -78,7 +78,7 @@ def test_tokens_are_counted_as_tokens():
         return replace(run, record=run.record.model_copy(update={"recipe": recipe}))
 
     rows = tables([on_tokens(run) for run in RUNS])["strong scaling, 512 sequences per step"]
-    assert [row["sequences a process"] for row in rows] == ["512", "256", "128"]
+    assert [row["sequences per process"] for row in rows] == ["512", "256", "128"]
     assert float(rows[0]["tokens/s"].replace(",", "")) == pytest.approx(512 * 100 / 0.1, rel=0.01)
 
 
